@@ -1,0 +1,54 @@
+# Everything a person or a build machine runs. Works with standard input closed and with the package index pip is set up for.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.ONESHELL:
+
+VENV := .venv
+BIN := $(VENV)/bin
+PYTHON ?= $(shell scripts/find-python)
+ARGS ?=
+CODE := fhir_tracker mappings subscriptions api
+
+.PHONY: help demo test check bench clean constraints servers
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: $(VENV)/.demo ## Start a simulated EHR and the tracker, and open a live demo day (ARGS=--check runs it without a person)
+	@exec $(BIN)/fhir-tracker demo $(ARGS)
+
+test: $(VENV)/.dev servers ## Run every test against real databases, servers and a browser (ARGS=... goes to pytest)
+	@$(BIN)/python -m pytest tests -q --durations=10 $(ARGS)
+
+check: $(VENV)/.dev ## Lint, formatting, types, import contracts, Compose file, size budgets
+	@$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python scripts/check_compose.py docker-compose.yml
+	$(BIN)/python scripts/budgets.py
+
+bench: $(VENV)/.dev servers ## Measure: prints a table of timings (ARGS=... goes to pytest)
+	@$(BIN)/python -m pytest tests/benchmarks -q -s $(ARGS)
+
+clean: ## Remove the virtual environment and everything built
+	@rm -rf $(VENV) dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+constraints: $(VENV)/.dev ## Take newer versions of everything and pin them again
+	@$(BIN)/pip install --quiet --upgrade --upgrade-strategy eager --no-build-isolation --editable '.[demo,dev]'
+	{ head -1 constraints.txt; $(BIN)/pip freeze --exclude-editable; } > constraints.new
+	mv constraints.new constraints.txt
+
+servers: # PostgreSQL, Redis, Chromium and Java, which the tests start for themselves
+	@scripts/install-servers
+
+$(VENV)/.demo: pyproject.toml constraints.txt scripts/make-venv
+	@scripts/make-venv '$(PYTHON)' $(VENV) demo
+	touch $@
+
+$(VENV)/.dev: pyproject.toml constraints.txt scripts/make-venv
+	@scripts/make-venv '$(PYTHON)' $(VENV) demo,dev
+	touch $@ $(VENV)/.demo

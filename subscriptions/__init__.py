@@ -1,0 +1,1 @@
+"""Carries data in from and out to FHIR servers."""
