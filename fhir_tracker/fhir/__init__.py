@@ -1,0 +1,1 @@
+"""What FHIR R4 says: bodies, definitions, dates, references, search values and checks, all pure."""

