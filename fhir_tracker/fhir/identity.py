@@ -1,0 +1,69 @@
+"""Ids made here, ids derived from an EHR's, and the hash that tells whether content changed."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import os
+import re
+from collections.abc import Callable
+from datetime import datetime
+from uuid import UUID
+
+import msgspec
+
+from fhir_tracker.fhir.dates import milliseconds
+from fhir_tracker.fhir.json_types import Exact, Resource
+
+LONGEST_ID = 64
+_LEGAL = re.compile(r"[A-Za-z0-9\-.]{1,64}")
+
+
+def is_legal_id(text: str) -> bool:
+    """Whether `text` is a FHIR id: 1 to 64 of letters, digits, `-` and `.`."""
+    return _LEGAL.fullmatch(text) is not None
+
+
+def local_id(connection: str, remote_id: str, type_: str = "") -> str:
+    """The id here of a resource that an EHR calls `remote_id`; a pure function, so references need no look-up.
+
+    `<connection>-<remote id>` where that is a legal FHIR id, else `<connection>-` and a digest of all three arguments.
+    Raises ValueError for a connection key that is not short (40 at most) and legal itself.
+    """
+    if not is_legal_id(connection) or len(connection) > 40:
+        raise ValueError(f"connection key {connection!r} cannot begin an id")
+    plain = f"{connection}-{remote_id}"
+    if remote_id and is_legal_id(plain):
+        return plain
+    digest = hashlib.sha256("\x1f".join((connection, type_, remote_id)).encode("utf-8", "surrogatepass")).digest()
+    text = base64.b32encode(digest).decode().rstrip("=").lower()
+    return f"{connection}-{text}"[:LONGEST_ID]
+
+
+def new_id(now: datetime, random: Callable[[int], bytes] = os.urandom) -> str:
+    """A UUIDv7 text: ids made later sort later, to the millisecond; `random(n)` gives n bytes."""
+    value = (milliseconds(now) & (1 << 48) - 1) << 80 | int.from_bytes(random(10), "big")
+    value = value & ~(0xF << 76) | 0x7 << 76
+    value = value & ~(0x3 << 62) | 0x2 << 62
+    return str(UUID(int=value))
+
+
+def content_hash(resource: Resource) -> str:
+    """Hex SHA-256 of the content: key order, meta.versionId and meta.lastUpdated do not count, array order does."""
+    content = resource
+    meta = resource.get("meta")
+    if isinstance(meta, dict):
+        kept = {name: value for name, value in meta.items() if name not in {"versionId", "lastUpdated"}}
+        content = {name: value for name, value in resource.items() if name != "meta"}
+        if kept:
+            content["meta"] = kept
+    return hashlib.sha256(_ENCODER.encode(content)).hexdigest()
+
+
+def _encode_other(value: object) -> msgspec.Raw:
+    if isinstance(value, Exact):
+        return msgspec.Raw(value.text.encode())
+    raise TypeError(f"{type(value).__name__} is not JSON")
+
+
+_ENCODER = msgspec.json.Encoder(enc_hook=_encode_other, decimal_format="number", order="sorted")
