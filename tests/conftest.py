@@ -1,0 +1,122 @@
+"""Real servers for the tests, each started once a run and stopped at its end; a missing one fails the test."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from playwright.sync_api import Browser, Page
+
+from tests.peers.chromium.browser import running_chromium
+from tests.peers.hapi.server import Hapi
+from tests.peers.postgres.server import Postgres, running_postgres
+from tests.peers.redis.server import RedisServer
+from tests.peers.sekmet.server import Sekmet
+
+if TYPE_CHECKING:
+    from fhir_tracker.storage.database import Database
+
+VERSIONS = pytest.StashKey[dict[str, str]]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[VERSIONS] = {}
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    versions = config.stash[VERSIONS]
+    if versions:
+        terminalreporter.section("peers that really ran")
+        for name, version in sorted(versions.items()):
+            terminalreporter.line(f"{name} {version}")
+
+
+@pytest.fixture(scope="session")
+def peer_versions(pytestconfig: pytest.Config) -> dict[str, str]:
+    """Name -> version of each peer that ran; the end of the run prints it."""
+    return pytestconfig.stash[VERSIONS]
+
+
+@pytest.fixture(scope="session")
+def postgres(peer_versions: dict[str, str]) -> Iterator[Postgres]:
+    """A PostgreSQL cluster for the whole run; do not kill it, start one with `own_postgres` for that."""
+    with running_postgres() as server:
+        peer_versions["PostgreSQL"] = server.version
+        yield server
+
+
+@pytest.fixture
+def own_postgres() -> Iterator[Postgres]:
+    """A PostgreSQL cluster for one test, which may kill and restart it."""
+    with running_postgres() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def redis_server(peer_versions: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    """A Redis for the whole run, append-only file on."""
+    server = RedisServer(tmp_path_factory.mktemp("redis"))
+    peer_versions["Redis"] = server.version
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def hapi(peer_versions: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hapi]:
+    """One HAPI FHIR server for the whole run: use ids of your own, others write there too."""
+    server = Hapi(tmp_path_factory.mktemp("hapi"))
+    peer_versions["HAPI FHIR"] = server.version
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def sekmet(peer_versions: dict[str, str], tmp_path: Path) -> Iterator[Sekmet]:
+    """An empty sekmet-fhir for one test (it starts in about two seconds)."""
+    folder = tmp_path / "sekmet"
+    folder.mkdir()
+    server = Sekmet(folder)
+    peer_versions["sekmet-fhir"] = server.version
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def chromium(peer_versions: dict[str, str]) -> Iterator[Browser]:
+    """One browser for the whole run."""
+    with running_chromium() as browser:
+        peer_versions["Chromium"] = browser.version
+        yield browser
+
+
+@pytest.fixture
+def page(chromium: Browser) -> Iterator[Page]:
+    """A page with cookies of its own, 1280 px wide."""
+    context = chromium.new_context(viewport={"width": 1280, "height": 800})
+    yield context.new_page()
+    context.close()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """The address of an empty database, once on each kind."""
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path / 'tracker.db'}"
+        return
+    server: Postgres = request.getfixturevalue("postgres")
+    name = server.create()
+    yield server.url(name)
+    server.drop(name)
+
+
+@pytest.fixture
+def database(database_url: str) -> Iterator[Database]:
+    """The store, set up and empty, once on each kind of database."""
+    from fhir_tracker.storage.database import Database
+
+    opened = Database.open(database_url)
+    opened.migrate()
+    yield opened
+    opened.close()
