@@ -1,0 +1,157 @@
+"""Resources as rules see them: one Event for each Appointment, Encounter, document, attempt, condition, plan, flag or
+result.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from fhir_tracker.fhir.codeable import codings, first_code, text_of
+from fhir_tracker.fhir.json_types import Json, Resource
+from fhir_tracker.fhir.reading import at, end_at, moment_at, objects_at, references_at, text_at
+from fhir_tracker.model.subject import patient_of
+from fhir_tracker.model.work import Event
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Shape:
+    """Where one type keeps what an Event needs."""
+
+    status: Callable[[Resource], str | None]
+    codes: tuple[str, ...]
+    start: tuple[tuple[str, ...], ...]
+    end: tuple[tuple[str, ...], ...] = ()
+    about: tuple[tuple[str, ...], ...] = ()
+
+
+def _plain_status(resource: Resource) -> str | None:
+    return text_at(resource, "status")
+
+
+def _clinical_status(resource: Resource) -> str | None:
+    refuted = first_code(resource.get("verificationStatus")) in {"refuted", "entered-in-error"}
+    return "entered-in-error" if refuted else first_code(resource.get("clinicalStatus")) or "active"
+
+
+_SHAPES: Mapping[str, _Shape] = {
+    "Appointment": _Shape(
+        status=_plain_status,
+        codes=("serviceType", "appointmentType", "specialty", "serviceCategory"),
+        start=(("start",),),
+        end=(("end",),),
+        about=(("basedOn",), ("reasonReference",)),
+    ),
+    "CarePlan": _Shape(
+        status=_plain_status,
+        codes=("category",),
+        start=(("period", "start"), ("created",)),
+        end=(("period", "end"),),
+        about=(("addresses",),),
+    ),
+    "Communication": _Shape(
+        status=_plain_status,
+        codes=("category", "topic"),
+        start=(("sent",), ("received",)),
+        about=(("basedOn",), ("about",), ("partOf",)),
+    ),
+    "Condition": _Shape(
+        status=_clinical_status,
+        codes=("code", "category"),
+        start=(("onsetDateTime",), ("onsetPeriod", "start"), ("recordedDate",)),
+        end=(("abatementDateTime",), ("abatementPeriod", "end")),
+        about=(("encounter",),),
+    ),
+    "DocumentReference": _Shape(
+        status=_plain_status,
+        codes=("type", "category"),
+        start=(("date",), ("content", "attachment", "creation")),
+        about=(("context", "encounter"), ("context", "related")),
+    ),
+    "Encounter": _Shape(
+        status=_plain_status,
+        codes=("class", "type", "serviceType"),
+        start=(("period", "start"),),
+        end=(("period", "end"),),
+        about=(("appointment",),),
+    ),
+    "Flag": _Shape(
+        status=_plain_status, codes=("code", "category"), start=(("period", "start"),), end=(("period", "end"),)
+    ),
+    "Observation": _Shape(
+        status=_plain_status,
+        codes=("code", "category"),
+        start=(("effectiveDateTime",), ("effectivePeriod", "start"), ("effectiveInstant",), ("issued",)),
+        about=(("encounter",), ("basedOn",)),
+    ),
+    "QuestionnaireResponse": _Shape(
+        status=_plain_status, codes=(), start=(("authored",),), about=(("basedOn",), ("encounter",), ("questionnaire",))
+    ),
+    "ServiceRequest": _Shape(
+        status=_plain_status, codes=("code", "category"), start=(("authoredOn",),), about=(("encounter",), ("basedOn",))
+    ),
+}
+
+EVENT_TYPES = frozenset(_SHAPES)
+
+
+def event_of(resource: Resource, *, seen_at: datetime) -> Event | None:
+    """The Event of a resource, or None for types rules do not look at and for resources of no patient."""
+    shape = _SHAPES.get(str(resource.get("resourceType")))
+    patient = patient_of(resource)
+    if shape is None or patient is None:
+        return None
+    return Event(
+        ref=f"{resource['resourceType']}/{resource['id']}",
+        type=resource["resourceType"],
+        status=shape.status(resource) or "",
+        patient=patient,
+        codes=_codes(resource, shape.codes),
+        start=_first(moment_at, resource, shape.start),
+        end=_first(end_at, resource, shape.end),
+        seen_at=seen_at,
+        about=_about(resource, shape.about),
+        detail=_detail(resource),
+    )
+
+
+def _codes(resource: Resource, elements: tuple[str, ...]) -> tuple[str, ...]:
+    pairs = [pair for element in elements for pair in codings(resource.get(element))]
+    return tuple(dict.fromkeys(f"{system}|{code}" for system, code in pairs))
+
+
+def _first(
+    read: Callable[..., datetime | None], resource: Resource, paths: tuple[tuple[str, ...], ...]
+) -> datetime | None:
+    return next((found for path in paths if (found := read(_through_lists(resource, path[:-1]), path[-1]))), None)
+
+
+def _through_lists(value: Json, path: tuple[str, ...]) -> Json:
+    for name in path:
+        value = at(value, name)
+        value = value[0] if isinstance(value, list) and value else value
+    return value
+
+
+def _about(resource: Resource, paths: tuple[tuple[str, ...], ...]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(text for path in paths for text in references_at(resource, *path)))
+
+
+def _detail(resource: Resource) -> dict[str, str]:
+    found = {
+        "title": text_of(resource.get("code"))
+        or text_of(at(resource, "type", 0) or resource.get("type"))
+        or text_of(at(resource, "serviceType", 0)),
+        "reason": text_of(resource.get("statusReason")) or text_of(resource.get("cancelationReason")),
+        "description": text_at(resource, "description") or "",
+    }
+    if resource["resourceType"] == "Communication":
+        found |= {
+            "channel": first_code(at(resource, "medium", 0)) or "",
+            "outcome": first_code(resource.get("statusReason"))
+            or ("reached" if resource.get("status") == "completed" else ""),
+            "note": next((text for one in objects_at(resource, "note") if (text := text_at(one, "text"))), ""),
+            "by": text_at(resource, "sender", "display") or text_at(resource, "sender", "reference") or "",
+        }
+    return {name: text for name, text in found.items() if text}

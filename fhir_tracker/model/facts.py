@@ -1,0 +1,81 @@
+"""The frozen values a rule sees, and what it answers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from fhir_tracker.model.effects import Effect
+from fhir_tracker.model.work import Event, Firing, Transition, WorkItem
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlanFacts:
+    """The plan a task belongs to. `anchors` maps names (`enrolment`, `discharge`) to moments."""
+
+    ref: str
+    stage: str
+    status: str
+    started: datetime
+    anchors: Mapping[str, datetime] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Facts:
+    """Everything known of one work item at one moment: `log` and `fired` are its own, oldest first; `events` are the
+    patient's; `tasks` the plan's other items.
+    """
+
+    item: WorkItem
+    plan: PlanFacts | None = None
+    log: tuple[Transition, ...] = ()
+    events: tuple[Event, ...] = ()
+    fired: tuple[Firing, ...] = ()
+    tasks: tuple[WorkItem, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verdict:
+    """A predicate's three answers: does it hold now, why (with the facts used), when could the answer next change by time alone.
+
+    `since` is when it began to hold; `occurrence` tells one happening from the next (an appointment's reference),
+    empty for rules about the item itself.
+    """
+
+    holds: bool
+    why: str
+    facts: Mapping[str, str] = field(default_factory=dict)
+    next_change: datetime | None = None
+    since: datetime | None = None
+    occurrence: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class NextLevel:
+    """The ladder's next step: number, role and when it fires if nothing stops it."""
+
+    number: int
+    to: str
+    at: datetime
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """One rule's answer on one item, for `rules explain` and the page's `why`."""
+
+    rule: str
+    title: str
+    verdict: Verdict
+    fired: tuple[Firing, ...] = ()
+    next_level: NextLevel | None = None
+    stopped: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """The engine's answer on one item; `next_at` is when to look again if nothing else changes (None: never)."""
+
+    effects: tuple[Effect, ...]
+    findings: tuple[Finding, ...]
+    next_at: datetime | None

@@ -1,0 +1,79 @@
+"""What queues and banners show of a Patient.
+
+https://hl7.org/fhir/R4/patient.html
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from fhir_tracker.fhir.codeable import first_code, text_of
+from fhir_tracker.fhir.json_types import Resource
+from fhir_tracker.fhir.reading import at, moment_at, objects_at, text_at
+
+
+@dataclass(frozen=True, kw_only=True)
+class PatientSummary:
+    """One patient in a line: `birth_date` as FHIR wrote it, `mrn` its medical record number, `deceased_at` when known.
+    """
+
+    id: str
+    name: str
+    birth_date: str | None = None
+    gender: str | None = None
+    mrn: str | None = None
+    phone: str | None = None
+    language: str | None = None
+    deceased: bool = False
+    deceased_at: datetime | None = None
+    active: bool = True
+    connection: str | None = None
+    flags: tuple[str, ...] = ()
+
+
+def summary_of(resource: Resource, connection: str | None) -> PatientSummary:
+    """The summary of a Patient resource; a nameless one is shown by its id."""
+    deceased_at = moment_at(resource, "deceasedDateTime")
+    return PatientSummary(
+        id=str(resource.get("id")),
+        name=name_of(resource) or str(resource.get("id")),
+        birth_date=text_at(resource, "birthDate"),
+        gender=text_at(resource, "gender"),
+        mrn=record_number(resource),
+        phone=_phone(resource),
+        language=_language(resource),
+        deceased=resource.get("deceasedBoolean") is True or deceased_at is not None,
+        deceased_at=deceased_at,
+        active=resource.get("active") is not False,
+        connection=connection,
+    )
+
+
+def name_of(resource: Resource) -> str:
+    """The official name of a Patient or Practitioner, else the first: given names, then family."""
+    names = sorted(objects_at(resource, "name"), key=lambda one: one.get("use") != "official")
+    if not names:
+        return ""
+    given = names[0].get("given")
+    parts = [part for part in given if isinstance(part, str)] if isinstance(given, list) else []
+    family = text_at(names[0], "family")
+    return " ".join([*parts, *([family] if family else [])]) or text_at(names[0], "text") or ""
+
+
+def record_number(resource: Resource) -> str | None:
+    """The identifier typed MR, else the first with a value."""
+    rows = [row for row in objects_at(resource, "identifier") if text_at(row, "value")]
+    medical = [row for row in rows if first_code(row.get("type")) == "MR"]
+    return text_at((medical or rows or [None])[0], "value")
+
+
+def _phone(resource: Resource) -> str | None:
+    phones = [
+        one for one in objects_at(resource, "telecom") if one.get("system") == "phone" and one.get("use") != "old"
+    ]
+    return text_at((phones or [None])[0], "value")
+
+
+def _language(resource: Resource) -> str | None:
+    return text_of(at(resource, "communication", 0, "language")) or None

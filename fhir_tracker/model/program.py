@@ -1,0 +1,257 @@
+"""One program version as frozen values: what DESIGN section 5's YAML file says, already validated."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import date, time
+from typing import Literal
+
+from fhir_tracker.model.work import ClockState
+
+CANONICAL = "https://fhir-tracker.example"
+Unit = Literal["seconds", "minutes", "hours", "days", "weeks", "months"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Duration:
+    """`2 business days` is amount 2, unit days, working; `48 hours` is calendar time. Amounts are >= 0."""
+
+    amount: int
+    unit: Unit
+    working: bool = False
+
+    def __str__(self) -> str:
+        unit = self.unit.removesuffix("s") if self.amount == 1 else self.unit
+        return f"{self.amount} {'business ' if self.working else ''}{unit}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Calendar:
+    """A site's working time: `hours` maps weekday (Monday 0) to spans of local time, `holidays` a country of the
+    holidays package.
+    """
+
+    zone: str = "America/New_York"
+    hours: Mapping[int, tuple[tuple[time, time], ...]] = field(default_factory=dict)
+    holidays: str | None = "US"
+    closed: tuple[date, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Status:
+    """A program's own task status (`Task.businessStatus`) and the one FHIR `Task.status` it maps to."""
+
+    code: str
+    fhir: str
+    clock: ClockState
+    means: str
+    title: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stage:
+    """Where a plan can be; `fhir` is the CarePlan.status it maps to."""
+
+    code: str
+    title: str
+    means: str
+    fhir: str = "active"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Move:
+    """An allowed status change: `by` lists roles (empty: any), `require` names of required fields (see
+    `model.moves.FIELDS`).
+    """
+
+    sources: tuple[str, ...]
+    to: str
+    by: tuple[str, ...] = ()
+    require: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Match:
+    """A test on one Event: every given part must fit.
+
+    `codes` hold `system|code`, or `code` alone for any system; `within` looks back from now to the event's end or
+    start.
+    """
+
+    type: str
+    status: tuple[str, ...] = ()
+    codes: tuple[str, ...] = ()
+    within: Duration | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Condition:
+    """A tree: `all`, `any`, `not` over children, or a leaf: `match` for eligibility, a predicate's `name` and `args`
+    for rules.
+    """
+
+    op: Literal["all", "any", "not", "match", "predicate"]
+    children: tuple[Condition, ...] = ()
+    match: Match | None = None
+    name: str = ""
+    args: Mapping[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Due:
+    """Due `within` after `anchor`: `enrolment`, `discharge`, `created` (the task's own start) or an event such as
+    `appointment.missed`.
+    """
+
+    anchor: str
+    within: Duration
+
+
+@dataclass(frozen=True, kw_only=True)
+class OutreachPolicy:
+    """N attempts over a time on given channels."""
+
+    attempts: int
+    over: Duration
+    channels: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class DoneBy:
+    """What closes the task by itself: an event matching `match` that happened or was booked after the task's start;
+    `status` it then takes.
+    """
+
+    match: Match
+    status: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskTemplate:
+    """One kind of work. `on` is `enrolment`, `rule` (made only by a rule's create_task) or `cadence` with `every`."""
+
+    code: str
+    title: str
+    role: str
+    what: str = ""
+    on: Literal["enrolment", "rule", "cadence"] = "enrolment"
+    due: Due | None = None
+    every: Duration | None = None
+    priority: str = "routine"
+    outreach: OutreachPolicy | None = None
+    done_by: DoneBy | None = None
+    initial: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExpectedDocument:
+    """A document that must exist `within` after `after` (`discharge`, `enrolment`, `appointment.fulfilled`); missing
+    is a rule's business.
+    """
+
+    code: str
+    title: str
+    after: str
+    within: Duration
+    satisfied_by: Match
+    service: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Action:
+    """One thing a rule does: `escalate` a ladder, `create_task` a template, `raise_flag`, `clear_flag`, `set_status`,
+    `set_priority`, `notify`, `return_to_queue`.
+    """
+
+    kind: str
+    value: str = ""
+    args: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rule:
+    """`subject` is what it is evaluated on: each open task of the program or the plan itself."""
+
+    id: str
+    title: str
+    subject: Literal["task", "plan"]
+    when: Condition
+    do: tuple[Action, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Level:
+    """A ladder's step: `after` counts from the step before (the first: from when the rule began to hold)."""
+
+    number: int
+    to: str
+    after: Duration | None = None
+    notify: tuple[str, ...] = ("in-app",)
+    priority: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ladder:
+    code: str
+    levels: tuple[Level, ...]
+    stop_when: tuple[str, ...] = ("task.closed", "acknowledged")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Eligibility:
+    """Who comes in.
+
+    `anchor` names the matched event's end in the plan (`discharge`); `once` is `event` (each event may enrol anew) or
+    `patient`.
+    """
+
+    condition: Condition
+    anchor: str = "enrolment"
+    once: Literal["event", "patient"] = "event"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Program:
+    """One validated version of one program."""
+
+    code: str
+    title: str
+    description: str = ""
+    calendar: Calendar
+    services: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    eligible: Eligibility | None = None
+    stages: tuple[Stage, ...]
+    statuses: tuple[Status, ...]
+    moves: tuple[Move, ...]
+    tasks: tuple[TaskTemplate, ...]
+    documents: tuple[ExpectedDocument, ...] = ()
+    rules: tuple[Rule, ...] = ()
+    ladders: tuple[Ladder, ...] = ()
+    version: int = 0
+
+    @property
+    def canonical(self) -> str:
+        """Its PlanDefinition's `url|version`."""
+        return f"{CANONICAL}/PlanDefinition/{self.code}|{self.version}"
+
+    @property
+    def status_system(self) -> str:
+        """The CodeSystem of its task statuses."""
+        return f"{CANONICAL}/CodeSystem/{self.code}-status"
+
+    def status(self, code: str) -> Status | None:
+        """The status with that code."""
+        return next((one for one in self.statuses if one.code == code), None)
+
+    def task(self, code: str) -> TaskTemplate | None:
+        """The task template with that code."""
+        return next((one for one in self.tasks if one.code == code), None)
+
+    def ladder(self, code: str) -> Ladder | None:
+        """The ladder with that code."""
+        return next((one for one in self.ladders if one.code == code), None)
+
+    def document(self, code: str) -> ExpectedDocument | None:
+        """The expected document with that code."""
+        return next((one for one in self.documents if one.code == code), None)

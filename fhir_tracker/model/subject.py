@@ -1,0 +1,28 @@
+"""Whose data a resource is: the one answer for row scopes, read models and compartments."""
+
+from __future__ import annotations
+
+from fhir_tracker.fhir.json_types import Resource
+from fhir_tracker.fhir.reading import objects_at, references_at
+
+_PATHS = ("subject", "patient", "for", "beneficiary")
+
+
+def patient_of(resource: Resource) -> str | None:
+    """The local Patient id the resource belongs to; an Appointment's is its first Patient participant.
+
+    None when it is nobody's.
+    """
+    if resource.get("resourceType") == "Patient":
+        found = resource.get("id")
+        return found if isinstance(found, str) else None
+    candidates = [text for path in _PATHS for text in references_at(resource, path)]
+    candidates += [text for one in objects_at(resource, "participant") for text in references_at(one, "actor")]
+    return next((id_of(text, "Patient") for text in candidates if id_of(text, "Patient")), None)
+
+
+def id_of(reference: str | None, type_: str) -> str | None:
+    """The id of a relative reference to `type_`, version left off; None for anything else."""
+    if not reference or not reference.startswith(f"{type_}/"):
+        return None
+    return reference.split("/")[1] or None

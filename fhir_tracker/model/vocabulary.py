@@ -1,0 +1,50 @@
+"""The tracker's own systems, extensions and codes; the one place that spells them."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from fhir_tracker.model.program import CANONICAL
+
+ROLE_SYSTEM: Final = f"{CANONICAL}/CodeSystem/role"
+WORK_SYSTEM: Final = f"{CANONICAL}/CodeSystem/work"
+FLAG_SYSTEM: Final = f"{CANONICAL}/CodeSystem/flag"
+OUTCOME_SYSTEM: Final = f"{CANONICAL}/CodeSystem/outreach-outcome"
+CHANNEL_SYSTEM: Final = f"{CANONICAL}/CodeSystem/outreach-channel"
+INPUT_SYSTEM: Final = f"{CANONICAL}/CodeSystem/task-input"
+TAG_SYSTEM: Final = f"{CANONICAL}/CodeSystem/tag"
+
+HOLD_UNTIL: Final = f"{CANONICAL}/StructureDefinition/hold-until"
+HOLD_EVENT: Final = f"{CANONICAL}/StructureDefinition/hold-event"
+PLAN_STAGE: Final = f"{CANONICAL}/StructureDefinition/plan-stage"
+PLAN_ANCHOR: Final = f"{CANONICAL}/StructureDefinition/plan-anchor"
+PLAN_TRIGGER: Final = f"{CANONICAL}/StructureDefinition/plan-trigger"
+
+ESCALATION: Final = "escalation"
+
+CHANNELS: Final = {
+    "phone": "Phone",
+    "sms": "Text message",
+    "email": "Email",
+    "letter": "Letter",
+    "portal": "Portal message",
+}
+OUTCOMES: Final = {
+    "reached": "Reached",
+    "left-message": "Left a message",
+    "no-answer": "No answer",
+    "wrong-number": "Wrong number",
+    "declined": "Declined",
+    "bounced": "Bounced",
+}
+CLOSED_TASK: Final = frozenset({"completed", "cancelled", "failed", "rejected", "entered-in-error"})
+
+
+def program_task_system(program: str) -> str:
+    """The CodeSystem of a program's task codes."""
+    return f"{CANONICAL}/CodeSystem/{program}-task"
+
+
+def activity_canonical(program: str, template: str, version: int) -> str:
+    """The ActivityDefinition `url|version` of one task template."""
+    return f"{CANONICAL}/ActivityDefinition/{program}.{template}|{version}"

@@ -1,0 +1,126 @@
+"""Work items, transitions, firings and events: the rows that rules and queues read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Literal
+
+ItemKind = Literal["task", "plan", "escalation", "outside"]
+ClockState = Literal["running", "paused", "stopped"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorkItem:
+    """The read model of one task or plan; `ref` is `Task/<id>` or `CarePlan/<id>`, every moment is aware UTC.
+
+    `outside` is an EHR's own Task, shown and never ruled. `status` is the program's own code (for a plan: its stage),
+    `fhir_status` the FHIR one.
+    """
+
+    ref: str
+    kind: ItemKind
+    title: str
+    patient: str | None = None
+    plan: str | None = None
+    program: str | None = None
+    program_version: int | None = None
+    code: str = ""
+    status: str = ""
+    fhir_status: str = ""
+    clock: ClockState = "running"
+    open: bool = True
+    role: str | None = None
+    owner: str | None = None
+    due_at: datetime | None = None
+    priority: str = "routine"
+    created_at: datetime
+    status_since: datetime
+    assigned_since: datetime | None = None
+    cycle: int = 0
+    hold_until: datetime | None = None
+    hold_event: str | None = None
+    escalation_level: int = 0
+    escalation_reason: str | None = None
+    attempts: int = 0
+    last_attempt_at: datetime | None = None
+    last_attempt_outcome: str | None = None
+    focus: str | None = None
+    next_action_at: datetime | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Transition:
+    """One change of stage, status, owner, role or due time: a row, for ever.
+
+    `rule` is `program|version#rule` when a rule did it.
+    """
+
+    item: str
+    what: Literal["stage", "status", "owner", "role", "due", "priority", "escalation", "note"]
+    before: str | None
+    after: str | None
+    recorded_at: datetime
+    effective_at: datetime
+    who: str
+    reason: str | None = None
+    note: str | None = None
+    rule: str | None = None
+    cycle: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class FiringKey:
+    """What happens once: unique in the database.
+
+    `cycle` holds the item's cycle and, for rules over events, the event's reference.
+    """
+
+    item: str
+    rule: str
+    cycle: str
+    level: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Firing:
+    """One level that fired. `task` is the escalation Task or the created work; `state` follows that Task."""
+
+    key: FiringKey
+    fired_at: datetime
+    kind: str
+    task: str | None = None
+    to_role: str | None = None
+    state: Literal["open", "acknowledged", "taken-over", "sent-back", "resolved"] = "open"
+    program: str | None = None
+    program_version: int | None = None
+    reason: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Event:
+    """One mirrored or own resource as rules see it: Appointment, Encounter, DocumentReference, Communication, Condition, CarePlan, Flag, ...
+
+    `codes` are `system|code` of its type, category, service type and class; `start` and `end` its own period
+    (Appointment.start, Encounter.period,
+    DocumentReference.date, Communication.sent); `about` the references it is about (focus, basedOn, encounter,
+    appointment); `detail` a few named
+    texts (`channel`, `outcome`, `reason`, `service`, `note`); `seen_at` when its present version reached the tracker.
+    """
+
+    ref: str
+    type: str
+    status: str
+    patient: str
+    codes: tuple[str, ...] = ()
+    start: datetime | None = None
+    end: datetime | None = None
+    seen_at: datetime
+    about: tuple[str, ...] = ()
+    detail: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def at(self) -> datetime:
+        """Its end, else its start, else when it was seen."""
+        return self.end or self.start or self.seen_at
