@@ -1,3 +1,4 @@
+# ruff: noqa: INP001
 """Writes fhir_tracker/fhir/definitions/*.json from the official FHIR R4 4.0.1 definitions.
 
 Input: a folder holding profiles-resources.json, profiles-types.json, search-parameters.json, valuesets.json and
@@ -22,15 +23,25 @@ MOST_CODES = 400
 
 def main(folder: Path) -> None:
     """Read the definitions in `folder` and write the three tables."""
-    structures = {r["id"]: r for r in [*_entries(folder / "profiles-types.json", "StructureDefinition"),
-                                       *_entries(folder / "profiles-resources.json", "StructureDefinition")]}
-    kept = {name: r for name, r in structures.items()
-            if r["kind"] != "logical" and r.get("derivation") != "constraint" and r["kind"] != "primitive-type"}
+    structures = {
+        r["id"]: r
+        for r in [
+            *_entries(folder / "profiles-types.json", "StructureDefinition"),
+            *_entries(folder / "profiles-resources.json", "StructureDefinition"),
+        ]
+    }
+    kept = {
+        name: r
+        for name, r in structures.items()
+        if r["kind"] != "logical" and r.get("derivation") != "constraint" and r["kind"] != "primitive-type"
+    }
     types: dict[str, Any] = {}
     for name in sorted(kept):
         types |= _types_of(kept[name], kept)
     value_sets = _value_sets(folder)
-    bound = {element["codes"] for entry in types.values() for element in entry["elements"].values() if "codes" in element}
+    bound = {
+        element["codes"] for entry in types.values() for element in entry["elements"].values() if "codes" in element
+    }
     codes = {name: value_sets[name] for name in sorted(bound) if name in value_sets}
     for entry in types.values():
         for element in entry["elements"].values():
@@ -103,8 +114,11 @@ def _value_sets(folder: Path) -> dict[str, dict[str, list[str]]]:
         sets |= {r["url"]: r for r in _entries(folder / file, "ValueSet")}
         systems |= {r["url"]: r for r in _entries(folder / file, "CodeSystem")}
     found = {url: _expand(url, sets, systems) for url in sets}
-    return {url.removeprefix("http://hl7.org/fhir/ValueSet/"): codes for url, codes in found.items()
-            if codes and sum(map(len, codes.values())) <= MOST_CODES}
+    return {
+        url.removeprefix("http://hl7.org/fhir/ValueSet/"): codes
+        for url, codes in found.items()
+        if codes and sum(map(len, codes.values())) <= MOST_CODES
+    }
 
 
 def _expand(url: str, sets: dict[str, Any], systems: dict[str, Any]) -> dict[str, list[str]] | None:
@@ -127,10 +141,10 @@ def _expand(url: str, sets: dict[str, Any], systems: dict[str, Any]) -> dict[str
         if "concept" in include:
             listed = [concept["code"] for concept in include["concept"]]
         else:
-            system = systems.get(include["system"])
-            if system is None or system.get("content") != "complete":
+            code_system = systems.get(include["system"])
+            if code_system is None or code_system.get("content") != "complete":
                 return None
-            listed = list(_concepts(system.get("concept", ())))
+            listed = list(_concepts(code_system.get("concept", ())))
         codes.setdefault(include["system"], []).extend(listed)
     return codes
 
@@ -146,7 +160,9 @@ def _parameters(folder: Path) -> list[dict[str, Any]]:
 
 
 def _parameter(resource: dict[str, Any]) -> dict[str, Any]:
-    row = {name: resource[name] for name in ("code", "type", "base", "url", "expression", "target") if name in resource}
+    row: dict[str, Any] = {
+        name: resource[name] for name in ("code", "type", "base", "url", "expression", "target") if name in resource
+    }
     if "component" in resource:
         row["components"] = [[c["definition"], c["expression"]] for c in resource["component"]]
     for name in ("comparator", "modifier", "chain"):

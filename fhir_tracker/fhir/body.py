@@ -77,7 +77,12 @@ def write_json(value: Json) -> str:
 
 
 def with_meta(
-    resource: Resource, *, id: str, version: str, last_updated: datetime, source: str | None = None
+    resource: Resource,
+    *,
+    id: str,  # noqa: A002 - FHIR's own word
+    version: str,
+    last_updated: datetime,
+    source: str | None = None,
 ) -> Resource:
     """A copy with `id` after `resourceType`, then `meta` with this version and instant; the rest is shared, unchanged.
 
@@ -129,7 +134,7 @@ def _integer(text: str) -> int | Exact:
 def _fraction(text: str) -> Exact:
     if len(text) > MAX_DIGITS:
         raise Incorrect(f"A number has more than {MAX_DIGITS} digits.")
-    mantissa, _, power = text.lower().partition("e")
+    power = text.lower().partition("e")[2]
     if power and (len(power) > 5 or abs(int(power)) > MAX_EXPONENT):
         raise Incorrect(f"A number has an exponent beyond {MAX_EXPONENT}.")
     return Exact(text)

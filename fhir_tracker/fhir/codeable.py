@@ -40,9 +40,9 @@ def concept(system: str, code: str, display: str | None = None, *, text: str | N
     return {"coding": [coding], "text": text} if text else {"coding": [coding]}
 
 
-def reference(type_: str, id: str, display: str | None = None) -> Resource:
-    """A Reference to `type_/id`."""
-    built: Resource = {"reference": f"{type_}/{id}"}
+def reference(type_: str, id_: str, display: str | None = None) -> Resource:
+    """A Reference to `type_/id_`."""
+    built: Resource = {"reference": f"{type_}/{id_}"}
     return built | {"display": display} if display else built
 
 

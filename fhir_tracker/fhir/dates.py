@@ -120,7 +120,8 @@ def _next(start: datetime, match: re.Match[str]) -> datetime:
 def _time_width(match: re.Match[str]) -> int:
     if not match["second"]:
         return 60_000
-    return max(1, 1000 // 10 ** len(match["fraction"] or ""))
+    digits = len(match["fraction"] or "")
+    return (1000, 100, 10)[digits] if digits < 3 else 1
 
 
 def _milliseconds(moment: datetime) -> int:

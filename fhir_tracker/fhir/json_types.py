@@ -29,7 +29,14 @@ class Exact(Decimal):
         return (Exact, (self.text,))
 
 
-type_names = {dict: "an object", list: "an array", str: "a string", bool: "a boolean", int: "a number", type(None): "null"}
+type_names = {
+    dict: "an object",
+    list: "an array",
+    str: "a string",
+    bool: "a boolean",
+    int: "a number",
+    type(None): "null",
+}
 
 # A JSON value is dict[str, Json] | list[Json] | str | int | Exact | bool | None; checked code narrows it before use.
 Json = Any

@@ -33,7 +33,7 @@ class ReferenceKind(StrEnum):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ParsedReference:
-    """The parts of a reference string; `base` has no closing slash, `type` and `id` are "" where they cannot be known."""
+    """The parts of a reference string; `base` has no closing slash; "" where a part cannot be known."""
 
     kind: ReferenceKind
     text: str
@@ -75,40 +75,43 @@ def walk_references(resource: Resource) -> Iterator[tuple[str, Resource]]:
 
 def rewrite_references(resource: Resource, rewrite: Callable[[str], str]) -> Resource:
     """A copy in which each Reference.reference string is `rewrite(it)`; parts without a change are shared."""
-    changed: Resource = _rewritten(resource, rewrite)
+    changed: Resource = _rewritten(resource, rewrite, "")
     return changed
 
 
-def _walk(value: Json, path: str) -> Iterator[tuple[str, Resource]]:
+def _walk(value: Json, path: str, name: str = "") -> Iterator[tuple[str, Resource]]:
     if type(value) is dict:
-        if type(value.get("reference")) is str:
+        if type(value.get("reference")) is str and _is_reference(value, name):
             yield path, value
-        for name, member in value.items():
+        for member_name, member in value.items():
             if type(member) in (dict, list):
-                yield from _walk(member, f"{path}.{name}")
+                yield from _walk(member, f"{path}.{member_name}", member_name)
     elif type(value) is list:
         for index, item in enumerate(value):
-            yield from _walk(item, f"{path}[{index}]")
+            yield from _walk(item, f"{path}[{index}]", name)
 
 
-def _rewritten(value: Json, rewrite: Callable[[str], str]) -> Json:
+def _is_reference(value: Resource, name: str) -> bool:
+    """Whether it is a Reference: DetectedIssue, Expression and Immunization.education have a `reference` uri too."""
+    return "resourceType" not in value and "language" not in value and name != "education"
+
+
+def _rewritten(value: Json, rewrite: Callable[[str], str], name: str) -> Json:
     if type(value) is dict:
-        return _rewritten_object(value, rewrite)
-    if type(value) is list:
-        items = [_rewritten(item, rewrite) if type(item) in (dict, list) else item for item in value]
-        return items if any(new is not old for new, old in zip(items, value, strict=True)) else value
-    return value
+        return _rewritten_object(value, rewrite, name)
+    items = [_rewritten(item, rewrite, name) if type(item) in (dict, list) else item for item in value]
+    return items if any(new is not old for new, old in zip(items, value, strict=True)) else value
 
 
-def _rewritten_object(value: Resource, rewrite: Callable[[str], str]) -> Resource:
+def _rewritten_object(value: Resource, rewrite: Callable[[str], str], name: str) -> Resource:
     fresh: Resource = {}
-    for name, member in value.items():
+    for member_name, member in value.items():
         if type(member) in (dict, list):
-            new = _rewritten(member, rewrite)
-        elif name == "reference" and type(member) is str:
+            new = _rewritten(member, rewrite, member_name)
+        elif member_name == "reference" and type(member) is str and _is_reference(value, name):
             new = rewrite(member)
         else:
             continue
         if new is not member and new != member:
-            fresh[name] = new
+            fresh[member_name] = new
     return value | fresh if fresh else value

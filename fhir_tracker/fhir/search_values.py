@@ -1,0 +1,216 @@
+"""All search values of one resource, by one walk over a merged tree of its type's search parameters.
+
+https://hl7.org/fhir/R4/search.html
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cache, partial
+from itertools import islice, product
+
+from fhir_tracker.fhir.definitions.registry import SearchParameter, search_parameter, value_set
+from fhir_tracker.fhir.expressions import Hop, Index, NotCompilable, TypedPath, Where, compile_expression, matches
+from fhir_tracker.fhir.json_types import Json, Resource
+from fhir_tracker.fhir.own_parameters import parameters_of
+from fhir_tracker.fhir.search_converters import CONVERTERS, Converter, Rows, token_boolean, token_of_system
+from fhir_tracker.fhir.search_rows import (
+    CompositeRow,
+    DateRow,
+    NumberRow,
+    Part,
+    QuantityRow,
+    ReferenceRow,
+    SearchValues,
+    StringRow,
+    TokenRow,
+    UriRow,
+)
+
+COLUMNS = frozenset({"_id", "_lastUpdated"})
+"""Parameters that are columns of every resource and give no rows."""
+MOST_COMBINATIONS = 1000
+
+_Emit = Callable[[Json, "_Sink"], None]
+
+
+@dataclass(slots=True)
+class _Sink:
+    root: Resource
+    rows: Rows = field(default_factory=list)
+    composites: list[CompositeRow] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class _Node:
+    members: dict[str, _Node] = field(default_factory=dict)
+    filters: dict[Where | Index, _Node] = field(default_factory=dict)
+    emits: list[_Emit] = field(default_factory=list)
+    plain: list[tuple[str, Converter]] = field(default_factory=list)
+
+    def at(self, hops: tuple[Hop, ...]) -> _Node:
+        node = self
+        for hop in hops:
+            node = (
+                node.members.setdefault(hop, _Node()) if isinstance(hop, str) else node.filters.setdefault(hop, _Node())
+            )
+        return node
+
+
+def extract(resource: Resource) -> SearchValues:
+    """The search values of `resource` (known resourceType); values of a wrong kind or format give no row."""
+    sink = _Sink(resource)
+    _walk(_plan(resource["resourceType"]), resource, sink)
+    return _values(sink)
+
+
+def indexed_parameters(type_: str) -> frozenset[str]:
+    """The codes of the parameters of `type_` that `extract` gives rows for."""
+    return frozenset(code for code in parameters_of(type_) if unindexed_reason(type_, code) is None)
+
+
+@cache
+def unindexed_reason(type_: str, code: str) -> str | None:
+    """Why a parameter gives no rows; None when it does."""
+    parameter = parameters_of(type_)[code]
+    if code in COLUMNS:
+        return "a column of every resource"
+    if not parameter.expression:
+        return "has no expression: text search and named queries are not values of the resource"
+    try:
+        paths = compile_expression(parameter.expression, type_)
+        if not paths:
+            return "no path applies to this type"
+        if parameter.type == "composite":
+            return None if all(_component_paths(parameter, paths[0].type)) else "a part has no convertible path"
+    except NotCompilable as error:
+        return str(error)
+    return None if any(_converter(parameter.type, path) for path in paths) else "no path has a convertible type"
+
+
+def _values(sink: _Sink) -> SearchValues:
+    groups: dict[type, dict[Part, None]] = {}
+    for row in sink.rows:
+        groups.setdefault(type(row), {})[row] = None
+
+    return SearchValues(
+        tokens=tuple(groups.get(TokenRow, ())),  # type: ignore[arg-type]
+        references=tuple(groups.get(ReferenceRow, ())),  # type: ignore[arg-type]
+        uris=tuple(groups.get(UriRow, ())),  # type: ignore[arg-type]
+        dates=tuple(groups.get(DateRow, ())),  # type: ignore[arg-type]
+        strings=tuple(groups.get(StringRow, ())),  # type: ignore[arg-type]
+        numbers=tuple(groups.get(NumberRow, ())),  # type: ignore[arg-type]
+        quantities=tuple(groups.get(QuantityRow, ())),  # type: ignore[arg-type]
+        composites=tuple(dict.fromkeys(sink.composites)),
+    )
+
+
+def _walk(node: _Node, value: Json, sink: _Sink) -> None:
+    if type(value) is list:
+        for position, item in enumerate(value):
+            _walk_one(node, item, sink, position)
+    else:
+        _walk_one(node, value, sink, 0)
+
+
+def _walk_one(node: _Node, value: Json, sink: _Sink, position: int) -> None:
+    for param, convert in node.plain:
+        convert(param, value, sink.rows)
+    for emit in node.emits:
+        emit(value, sink)
+    for condition, child in node.filters.items():
+        if condition.position == position if isinstance(condition, Index) else matches(value, condition):
+            _walk_one(child, value, sink, position)
+    members = node.members
+    if members and type(value) is dict:
+        for name in value if len(value) < len(members) else members:
+            if name in value and name in members:
+                _walk(members[name], value[name], sink)
+
+
+@cache
+def _plan(type_: str) -> _Node:
+    root = _Node()
+    for code, parameter in parameters_of(type_).items():
+        if unindexed_reason(type_, code) is not None:
+            continue
+        for path in compile_expression(parameter.expression, type_):
+            if path.presence:
+                continue
+            if parameter.type == "composite":
+                root.at(path.hops).emits.append(_composite(parameter, path.type))
+            elif convert := _converter(parameter.type, path):
+                root.at(path.hops).plain.append((code, convert))
+        _add_presence(root, code, compile_expression(parameter.expression, type_))
+    return root
+
+
+def _add_presence(root: _Node, code: str, paths: tuple[TypedPath, ...]) -> None:
+    """Compile `x.exists() and x != false` on a choice of the resource itself."""
+    names = [path.hops[0] for path in paths if path.presence and len(path.hops) == 1]
+    if names:
+        root.emits.append(partial(_emit_presence, code, tuple(name for name in names if isinstance(name, str))))
+
+
+def _emit_presence(code: str, names: tuple[str, ...], value: Json, sink: _Sink) -> None:
+    found = any(name in value and value[name] is not False for name in names)
+    token_boolean(code, found, sink.rows)
+
+
+def _converter(search_type: str, path: TypedPath) -> Converter | None:
+    if path.presence:
+        return token_boolean if search_type == "token" else None
+    if search_type == "token" and path.type == "code" and path.codes:
+        systems = list(value_set(path.codes))
+        if len(systems) == 1:
+            return token_of_system(systems[0])
+    return CONVERTERS.get((search_type, path.type))
+
+
+def _composite(parameter: SearchParameter, base: str) -> _Emit:
+    nodes: list[tuple[_Node, bool]] = []
+    for pairs in _component_paths(parameter, base):
+        node = _Node()
+        for path, convert in pairs:
+            node.at(path.hops).plain.append(("", convert))
+        nodes.append((node, pairs[0][0].from_root))
+
+    def emit(value: Json, sink: _Sink) -> None:
+        parts: list[Rows] = []
+        for node, from_root in nodes:
+            inner = _Sink(sink.root)
+            _walk(node, sink.root if from_root else value, inner)
+            if not inner.rows:
+                return
+            parts.append(inner.rows)
+        for combination in islice(product(*parts), MOST_COMBINATIONS):
+            sink.composites.append(CompositeRow(parameter.code, combination))
+
+    return emit
+
+
+def _component_paths(parameter: SearchParameter, base: str) -> list[list[tuple[TypedPath, Converter]]]:
+    """The convertible paths of each part, in the order of the parameter's components.
+
+    DocumentReference-relationship is published with its two expressions exchanged: where no part can be converted as
+    it stands, and each can be with the other's expression, they are changed back.
+    """
+    kinds = [_type_of(component.definition) for component in parameter.components]
+    texts = [component.expression for component in parameter.components]
+    found = [_convertible(kind, text, base) for kind, text in zip(kinds, texts, strict=True)]
+    if len(found) == 2 and not any(found):
+        found = [_convertible(kind, text, base) for kind, text in zip(kinds, reversed(texts), strict=True)]
+    return found
+
+
+def _type_of(url: str) -> str:
+    parameter = search_parameter(url)
+    if parameter is None:
+        raise NotCompilable(f"no parameter {url}")
+    return parameter.type
+
+
+def _convertible(search_type: str, expression: str, base: str) -> list[tuple[TypedPath, Converter]]:
+    pairs = [(path, _converter(search_type, path)) for path in compile_expression(expression, base)]
+    return [(path, convert) for path, convert in pairs if convert is not None]
