@@ -1,0 +1,299 @@
+"""The settings of the product: one frozen object, one table, read from `FHIR_TRACKER_*` variables and nowhere else."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from fhir_tracker.errors import UsageError
+
+PREFIX = "FHIR_TRACKER_"
+LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_DURATION = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,6})?)(ms|s|m|h|d)?")
+_SIZE = re.compile(r"([0-9]{1,9})([kKmM]?)[bB]?")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """Everything that can be set: durations as timedelta, sizes in bytes, limits on escalation as share and number."""
+
+    database: str = field(repr=False)
+    secret_key: str = field(repr=False)
+    public_url: str
+    log_level: str
+    mass_escalation_limit: float
+    mass_escalation_floor: int
+    sweep_interval: timedelta
+    sweep_batch: int
+    body_limit: int
+    poll_overlap: timedelta
+    remote_timeout: timedelta
+    remote_body_limit: int
+
+    @property
+    def database_file(self) -> Path | None:
+        """The file of a SQLite database; None for a server."""
+        prefix = "sqlite:///"
+        return Path(self.database.removeprefix(prefix)) if self.database.startswith(prefix) else None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setting:
+    """One row of the table: `name` without prefix, how its text is read, its default as text, and help for people."""
+
+    name: str
+    kind: str
+    read: Callable[[str], object]
+    default: str
+    help: str
+    secret: bool = False
+
+    @property
+    def variable(self) -> str:
+        """The name of the environment variable."""
+        return PREFIX + self.name
+
+    @property
+    def field(self) -> str:
+        """The name of the field of Settings."""
+        return self.name.lower()
+
+
+def duration(text: str) -> timedelta:
+    """`500ms`, `30s`, `2m`, `1.5h`, `7d`; a bare number is seconds. Raises ValueError for anything else, 0 included."""
+    match = _DURATION.fullmatch(text.strip())
+    if match is None:
+        raise ValueError("use a number and a unit, such as 30s, 5m or 2h")
+    value = timedelta(seconds=float(match[1]) * _UNITS[match[2] or "s"])
+    if not value:
+        raise ValueError("must be more than 0")
+    return value
+
+
+def _share(text: str) -> float:
+    value = float(text)
+    if not 0 <= value <= 1:
+        raise ValueError("use a share from 0 (off) to 1")
+    return value
+
+
+def _count(text: str) -> int:
+    if not re.fullmatch("[0-9]{1,9}", text):
+        raise ValueError("use a whole number")
+    return int(text)
+
+
+def _positive(text: str) -> int:
+    value = _count(text)
+    if not value:
+        raise ValueError("must be at least 1")
+    return value
+
+
+def _size(text: str) -> int:
+    match = _SIZE.fullmatch(text)
+    if match is None or not int(match[1]):
+        raise ValueError("use bytes, or a number with k or M, such as 5M")
+    return int(match[1]) * {"": 1, "k": 1000, "m": 1_000_000}[match[2].lower()]
+
+
+def _log_level(text: str) -> str:
+    if text.upper() not in LOG_LEVELS:
+        raise ValueError("use one of " + ", ".join(LOG_LEVELS))
+    return text.upper()
+
+
+def _address(text: str) -> str:
+    if not text:
+        return ""
+    parts = urlsplit(text)
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment or parts.username:
+        raise ValueError("use an address such as https://tracker.example.org, without query or user")
+    return text.rstrip("/")
+
+
+def _database(text: str) -> str:
+    if text and not re.match(r"sqlite:///.|postgres(ql)?://", text):
+        raise ValueError("use sqlite:///FILE or postgresql://USER@HOST/NAME")
+    return text
+
+
+def _secret(text: str) -> str:
+    if text and len(text) < 32:
+        raise ValueError("use at least 32 characters")
+    return text
+
+
+SETTINGS: tuple[Setting, ...] = (
+    Setting(
+        name="DATABASE",
+        kind="address",
+        read=_database,
+        default="",
+        secret=True,
+        help="`sqlite:///FILE` or `postgresql://USER@HOST/NAME`. Without it: `tracker.db` in the folder `fhir-tracker` "
+        "of `XDG_DATA_HOME` (or of `~/.local/share`). The option `--database` goes before it.",
+    ),
+    Setting(
+        name="SECRET_KEY",
+        kind="text",
+        read=_secret,
+        default="",
+        secret=True,
+        help="Signs what a browser keeps for us; 32 characters or more, the same for every process. Without it one is "
+        "made and kept in a file only its owner can read, beside the SQLite database.",
+    ),
+    Setting(
+        name="PUBLIC_URL",
+        kind="address",
+        read=_address,
+        default="",
+        help="The address under which others reach this server; it begins every link the FHIR API gives out. Without "
+        "it: the address the server listens on.",
+    ),
+    Setting(
+        name="LOG_LEVEL",
+        kind="word",
+        read=_log_level,
+        default="INFO",
+        help="How much is logged to standard error: `DEBUG`, `INFO`, `WARNING` or `ERROR`. No level logs patient data.",
+    ),
+    Setting(
+        name="MASS_ESCALATION_LIMIT",
+        kind="share",
+        read=_share,
+        default="0.5",
+        help="If one sweep would escalate more than this share of all open items, it stops and asks a person; 0 "
+        "switches the brake off.",
+    ),
+    Setting(
+        name="MASS_ESCALATION_FLOOR",
+        kind="number",
+        read=_count,
+        default="25",
+        help="Fewer escalations than this in one sweep never trip the brake.",
+    ),
+    Setting(
+        name="SWEEP_INTERVAL",
+        kind="duration",
+        read=duration,
+        default="5s",
+        help="How often the worker looks for items whose time has come.",
+    ),
+    Setting(
+        name="SWEEP_BATCH",
+        kind="number",
+        read=_positive,
+        default="500",
+        help="How many due items one worker claims at a time.",
+    ),
+    Setting(
+        name="BODY_LIMIT",
+        kind="size",
+        read=_size,
+        default="5M",
+        help="The largest request body the FHIR API accepts; a larger one is answered 413.",
+    ),
+    Setting(
+        name="POLL_OVERLAP",
+        kind="duration",
+        read=duration,
+        default="125s",
+        help="How far each poll of an EHR reaches back before the last one, for rows that were committed late.",
+    ),
+    Setting(
+        name="REMOTE_TIMEOUT",
+        kind="duration",
+        read=duration,
+        default="30s",
+        help="How long one request to an EHR may take in all.",
+    ),
+    Setting(
+        name="REMOTE_BODY_LIMIT",
+        kind="size",
+        read=_size,
+        default="50M",
+        help="The largest answer taken from an EHR, after decompression.",
+    ),
+)
+
+
+def load_settings(environ: Mapping[str, str], *, database: str | None = None) -> Settings:
+    """Settings from the environment; `database` (the command line's) goes before the variable.
+
+    Raises UsageError for an unknown `FHIR_TRACKER_` variable, a value that cannot be read, or a `_FILE` that cannot.
+    """
+    _refuse_unknown(environ)
+    values = {setting.field: _value(setting, environ) for setting in SETTINGS}
+    if database is not None:
+        values["database"] = _read(next(row for row in SETTINGS if row.name == "DATABASE"), database, "--database")
+    values["database"] = values["database"] or f"sqlite:///{default_folder(environ) / 'tracker.db'}"
+    return Settings(**values)  # type: ignore[arg-type]
+
+
+def default_folder(environ: Mapping[str, str]) -> Path:
+    """The folder of the default database: `fhir-tracker` under XDG_DATA_HOME, which must be absolute to count."""
+    given = Path(environ.get("XDG_DATA_HOME", ""))
+    home = Path(environ.get("HOME") or "~").expanduser()
+    return (given if given.is_absolute() else home / ".local" / "share") / "fhir-tracker"
+
+
+def settings_page() -> str:
+    """The page `docs/settings.md`, made from the table."""
+    rows = [
+        f"| `{setting.variable}`{' (or `_FILE`)' if setting.secret else ''} | {setting.kind} "
+        f"| {f'`{setting.default}`' if setting.default else ''} | {setting.help} |"
+        for setting in SETTINGS
+    ]
+    return "\n".join((_PAGE_HEAD, *rows, ""))
+
+
+_PAGE_HEAD = """# Settings
+
+Settings are environment variables and nothing else. A name that is not in this table, or a value that cannot be read,
+stops the command with exit code 2. Durations are a number and `ms`, `s`, `m`, `h` or `d`; sizes are bytes, or a number
+and `k` or `M`. Where `_FILE` is named, `<variable>_FILE` may name a file that holds the value instead. This page is made
+from `fhir_tracker/config.py`.
+
+| variable | kind | default | what it does |
+|---|---|---|---|"""
+
+
+def _refuse_unknown(environ: Mapping[str, str]) -> None:
+    known = [setting.variable for setting in SETTINGS]
+    known += [f"{setting.variable}_FILE" for setting in SETTINGS if setting.secret]
+    for name in sorted(environ):
+        if name.startswith(PREFIX) and name not in known:
+            near = difflib.get_close_matches(name, known, n=1, cutoff=0.7)
+            hint = f" Did you mean {near[0]}?" if near else " See docs/settings.md for those there are."
+            raise UsageError(f"There is no setting {name}.{hint}")
+
+
+def _value(setting: Setting, environ: Mapping[str, str]) -> object:
+    text, source = environ.get(setting.variable, ""), setting.variable
+    file = environ.get(f"{setting.variable}_FILE") if setting.secret else None
+    if file:
+        if text:
+            raise UsageError(f"Both {setting.variable} and {setting.variable}_FILE are set; keep one.")
+        source = f"{setting.variable}_FILE"
+        try:
+            text = Path(file).read_text(encoding="utf-8").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
+            raise UsageError(f"{source} cannot be read: {reason}.") from None
+    return _read(setting, text or setting.default, source)
+
+
+def _read(setting: Setting, text: str, source: str) -> object:
+    try:
+        return setting.read(text)
+    except ValueError as error:
+        shown = "its value" if setting.secret else repr(text[:60])
+        reason = str(error) if not str(error).startswith("could not convert") else "use a number"
+        raise UsageError(f"{source}: {shown} is not a {setting.kind}: {reason}.") from None
