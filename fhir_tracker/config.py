@@ -258,7 +258,7 @@ _PAGE_HEAD = """# Settings
 
 Settings are environment variables and nothing else. A name that is not in this table, or a value that cannot be read,
 stops the command with exit code 2. Durations are a number and `ms`, `s`, `m`, `h` or `d`; sizes are bytes, or a number
-and `k` or `M`. Where `_FILE` is named, `<variable>_FILE` may name a file that holds the value instead. This page is made
+and `k` or `M`. Where `_FILE` is named, `<variable>_FILE` may name a file that holds the value instead. This page comes
 from `fhir_tracker/config.py`.
 
 | variable | kind | default | what it does |
