@@ -43,7 +43,17 @@ class Postgres:
         if self.user is not None:
             owner = pwd.getpwnam(self.user)
             os.chown(folder, owner.pw_uid, owner.pw_gid)
-        command = [find_program("initdb"), "-D", folder / "data", "-U", "postgres", "-A", "trust", "-E", "UTF8"]
+        command: list[str | Path] = [
+            find_program("initdb"),
+            "-D",
+            folder / "data",
+            "-U",
+            "postgres",
+            "-A",
+            "trust",
+            "-E",
+            "UTF8",
+        ]
         made = subprocess.run(
             [*command, "--locale=C"],
             stdin=subprocess.DEVNULL,

@@ -1,0 +1,58 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import yaml
+
+from scripts.budgets import ROOT
+from scripts.check_compose import problems
+
+TEXT = (ROOT / "docker-compose.yml").read_text()
+SERVICES: dict[str, dict[str, Any]] = yaml.safe_load(TEXT)["services"]
+
+
+def in_profile(name: str) -> set[str]:
+    return {service for service, body in SERVICES.items() if name in body["profiles"]}
+
+
+def test_the_compose_file_is_right_by_the_official_schema() -> None:
+    assert problems(TEXT) == []
+
+
+def test_the_three_profiles_hold_what_they_promise() -> None:
+    assert in_profile("embedded") == {"tracker"}
+    assert in_profile("scale") == {"migrate", "api", "worker", "beat", "postgres", "redis"}
+    assert {"tracker", "hapi"} <= in_profile("integration")
+
+
+def test_redis_keeps_an_append_only_file_and_the_databases_keep_their_volumes() -> None:
+    assert SERVICES["redis"]["command"] == ["redis-server", "--appendonly", "yes"]
+    assert all(SERVICES[name]["volumes"] for name in ("tracker", "postgres", "redis"))
+
+
+def test_whoever_needs_a_server_waits_until_it_is_healthy() -> None:
+    assert SERVICES["migrate"]["depends_on"]["postgres"] == {"condition": "service_healthy"}
+    for name in ("api", "worker", "beat"):
+        assert SERVICES[name]["depends_on"]["redis"] == {"condition": "service_healthy"}
+        assert SERVICES[name]["depends_on"]["migrate"] == {"condition": "service_completed_successfully"}
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "said"),
+    [
+        ("condition: service_healthy", "condition: service_hopeful", "service_hopeful"),
+        ("profiles: [embedded, integration]", "profile: [embedded]", "profile"),
+        ("127.0.0.1:8080:8080", "8080:8080", "published on every address"),
+        ('volumes: ["redis-data:/data"]', 'volumes: ["lost:/data"]', "not declared"),
+    ],
+)
+def test_a_mistake_in_the_compose_file_is_named(before: str, after: str, said: str) -> None:
+    assert before in TEXT
+    assert any(said in problem for problem in problems(TEXT.replace(before, after)))
+
+
+def test_the_image_is_built_from_the_wheel_with_the_pins_and_does_not_run_as_root() -> None:
+    lines = (ROOT / "Dockerfile").read_text().splitlines()
+    assert any("--constraint /tmp/constraints.txt /wheel/" in line for line in lines)
+    assert [line for line in lines if line.startswith("USER")] == ["USER tracker"]
