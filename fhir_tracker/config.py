@@ -35,6 +35,7 @@ class Settings:
     poll_overlap: timedelta
     remote_timeout: timedelta
     remote_body_limit: int
+    redis_url: str = field(repr=False)
 
     @property
     def database_file(self) -> Path | None:
@@ -121,6 +122,12 @@ def _address(text: str) -> str:
 def _database(text: str) -> str:
     if text and not re.match(r"sqlite:///.|postgres(ql)?://", text):
         raise ValueError("use sqlite:///FILE or postgresql://USER@HOST/NAME")
+    return text
+
+
+def _redis(text: str) -> str:
+    if text and not re.match(r"rediss?://.|unix://.", text):
+        raise ValueError("use redis://HOST:6379/0")
     return text
 
 
@@ -220,6 +227,14 @@ SETTINGS: tuple[Setting, ...] = (
         read=_size,
         default="50M",
         help="The largest answer taken from an EHR, after decompression.",
+    ),
+    Setting(
+        name="REDIS_URL",
+        kind="address",
+        read=_redis,
+        default="",
+        secret=True,
+        help="`redis://HOST:6379/0`: the broker of the scale-out mode. Without it every worker only looks into the database.",
     ),
 )
 
