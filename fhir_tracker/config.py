@@ -234,7 +234,7 @@ SETTINGS: tuple[Setting, ...] = (
         read=_redis,
         default="",
         secret=True,
-        help="`redis://HOST:6379/0`: the broker of the scale-out mode. Without it every worker only looks into the database.",
+        help="`redis://HOST:6379/0`: the broker of the scale-out mode. Without it workers only look into the database.",
     ),
 )
 
