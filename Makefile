@@ -31,7 +31,7 @@ check: $(VENV)/.dev ## Lint, formatting, types, import contracts, Compose file, 
 	$(BIN)/python scripts/budgets.py
 
 bench: $(VENV)/.dev servers ## Measure: prints a table of timings (ARGS=... goes to pytest)
-	@$(BIN)/python -m pytest tests/benchmarks -q -s $(ARGS)
+	@$(BIN)/python -m pytest tests/benchmarks -q -s -o 'python_files=bench_*.py' $(ARGS)
 
 clean: ## Remove the virtual environment and everything built
 	@rm -rf $(VENV) dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -21,7 +21,7 @@ CLOCK_CALLS = {
 }
 # Written in pieces, or this file would name them itself.
 HOSTS = ("pypi" + ".org", "python" + "hosted.org", "npm" + "js.", "repo1.maven" + ".org", "repo.maven" + ".apache.org")
-PLACES = ("/" + "work/", "/" + "root/", "/" + "home/", "../" + "shared", "/opt/" + "wheels", "/" + "tmp/probe")
+PLACES = ("/" + "work/", "/" + "root/", "../" + "shared", "/opt/" + "wheels", "/" + "tmp/probe")
 
 
 def clock_reads(text: str) -> Iterator[int]:
