@@ -90,10 +90,11 @@ def compile_expression(expression: str, type_: str) -> tuple[TypedPath, ...]:
 def select(resource: Resource, expression: str) -> list[Json]:
     """The values that `expression` finds in `resource`, in order of its alternatives; raises NotCompilable."""
     found: list[Json] = []
-    for path in compile_expression(expression, str(resource["resourceType"])):
-        values: list[Json] = []
-        _collect(path.hops, resource, values)
-        found += [any(value is not False for value in values)] if path.presence else values
+    paths = compile_expression(expression, str(resource["resourceType"]))
+    for path in paths:
+        _collect(path.hops, resource, found)
+    if any(path.presence for path in paths):
+        return [any(value is not False for value in found)]
     return found
 
 
