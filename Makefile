@@ -9,6 +9,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PYTHON ?= $(shell scripts/find-python)
 ARGS ?=
+TESTS ?= tests
 CODE := fhir_tracker mappings subscriptions api
 
 .PHONY: help demo test check bench clean constraints servers
@@ -19,8 +20,8 @@ help: ## Show this list
 demo: $(VENV)/.demo ## Start a simulated EHR and the tracker, and open a live demo day (ARGS=--check runs it without a person)
 	@exec $(BIN)/fhir-tracker demo $(ARGS)
 
-test: $(VENV)/.dev servers ## Run every test against real databases, servers and a browser (ARGS=... goes to pytest)
-	@$(BIN)/python -m pytest tests -q --durations=10 $(ARGS)
+test: $(VENV)/.dev servers ## Run every test against real databases, servers and a browser (TESTS=tests/rules runs a part, ARGS goes to pytest)
+	@$(BIN)/python -m pytest $(TESTS) -q --durations=10 $(ARGS)
 
 check: $(VENV)/.dev ## Lint, formatting, types, import contracts, Compose file, size budgets
 	@$(BIN)/ruff check .
