@@ -48,12 +48,12 @@ def functions(paths: Iterable[Path]) -> list[Sized]:
 
 
 def broad_excepts(paths: Iterable[Path]) -> list[str]:
-    """Where a bare except, Exception or BaseException is caught."""
+    """Where a bare except, Exception or BaseException is caught and not raised again."""
     return [
         f"{_name(path)}:{node.lineno}"
         for path in paths
         for node in ast.walk(ast.parse(path.read_text()))
-        if isinstance(node, ast.ExceptHandler) and _is_broad(node.type)
+        if isinstance(node, ast.ExceptHandler) and _is_broad(node.type) and not _raises_again(node)
     ]
 
 
@@ -62,6 +62,11 @@ def _is_broad(caught: ast.expr | None) -> bool:
         return True
     names = caught.elts if isinstance(caught, ast.Tuple) else [caught]
     return any(isinstance(name, ast.Name) and name.id in {"Exception", "BaseException"} for name in names)
+
+
+def _raises_again(handler: ast.ExceptHandler) -> bool:
+    last = handler.body[-1]
+    return isinstance(last, ast.Raise) and last.exc is None
 
 
 def _name(path: Path) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -115,8 +116,8 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str
 def database(database_url: str) -> Iterator[Database]:
     """The store, set up and empty, once on each kind of database."""
     from fhir_tracker.storage.database import Database
+    from fhir_tracker.storage.schema import prepare
 
-    opened = Database.open(database_url)
-    opened.migrate()
-    yield opened
-    opened.close()
+    with closing(Database.open(database_url)) as opened:
+        prepare(opened)
+        yield opened
