@@ -1,1 +1,8 @@
 """Two-way translations between an EHR's FHIR and the tracker's; pure."""
+
+from __future__ import annotations
+
+from mappings.base import Mapping, Source, local_reference
+from mappings.registry import mapping_named, mapping_names
+
+__all__ = ["Mapping", "Source", "local_reference", "mapping_named", "mapping_names"]

@@ -1,0 +1,199 @@
+"""Pages of search and history results: the envelope is checked, each entry is cut out byte for byte and judged alone.
+
+https://hl7.org/fhir/R4/bundle.html
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, NoReturn
+from urllib.parse import urljoin
+
+import msgspec
+
+from fhir_tracker.errors import Incorrect, RemoteFailure
+from fhir_tracker.fhir.dates import parse_datetime
+from subscriptions.client import JSON_TYPES, Answer
+
+_HINTS = {
+    401: "it refused our credentials; check --auth and the secret file",
+    403: "our credentials do not allow this",
+    404: "it has nothing at this address; check the base URL",
+    429: "it asks us to slow down",
+}
+_CODE = re.compile(r"[A-Za-z0-9.\-]{1,40}")
+_HAPI_CODE = re.compile(r"HAPI-\d{4}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """One entry. `raw` is the resource exactly as sent (b"" when there is none); `problem` says why it cannot be used."""
+
+    raw: bytes = field(default=b"", repr=False)
+    mode: str = ""
+    method: str = ""
+    location: str = ""
+    etag: str = ""
+    modified: str = ""
+    problem: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Page:
+    """One page; `as_of` is the server's own idea of the moment it describes, `self_url` what it says it searched for."""
+
+    entries: tuple[Entry, ...]
+    next_url: str | None
+    self_url: str
+    as_of: datetime | None
+    served_at: datetime | None
+
+
+def read_page(answer: Answer, kind: str) -> Page:
+    """The Bundle of type `kind` (searchset or history) in `answer`; RemoteFailure when it is anything else."""
+    bundle = read_object(answer)
+    if _text(bundle.get("resourceType")) != "Bundle":
+        raise RemoteFailure(f"The server answered with no Bundle{_outcome(answer.body)}.", permanent=True)
+    if _text(bundle.get("type")) != kind:
+        raise RemoteFailure(f"The server answered with a Bundle that is not a {kind}.", permanent=True)
+    links = _links(bundle)
+    following = links.get("next", "")
+    return Page(
+        entries=tuple(_entry(raw) for raw in _list(bundle.get("entry"), "entry")),
+        next_url=urljoin(answer.url, following) if following else None,
+        self_url=links.get("self", ""),
+        as_of=_as_of(bundle, answer),
+        served_at=answer.served_at,
+    )
+
+
+def read_object(answer: Answer) -> dict[str, msgspec.Raw]:
+    """The members of the JSON object in a 2xx answer, their text untouched; RemoteFailure for every other answer."""
+    if answer.status != 200:
+        refuse(answer)
+    if answer.content_type not in JSON_TYPES:
+        shown = answer.content_type if re.fullmatch(r"[\w.+/-]{1,60}", answer.content_type) else "no content type"
+        raise RemoteFailure(
+            f"The server answered with {shown} instead of FHIR JSON; is it a login page?", permanent=True
+        )
+    try:
+        return msgspec.json.decode(answer.body, type=dict[str, msgspec.Raw])
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+        raise RemoteFailure("The answer is not complete JSON.") from None
+
+
+def refuse(answer: Answer) -> NoReturn:
+    """Raise the RemoteFailure that an answer other than 200 means."""
+    said = ""
+    if answer.content_type in JSON_TYPES:
+        said = _outcome(answer.body)
+    hint = _HINTS.get(answer.status)
+    raise RemoteFailure(
+        f"The server answered {answer.status}{said}" + (f": {hint}." if hint else "."),
+        permanent=400 <= answer.status < 500 and answer.status not in (408, 425, 429),
+        retry_after=answer.retry_after,
+    )
+
+
+def is_outcome(entry: Entry) -> bool:
+    """Whether the entry is a word from the server about its answer rather than a part of it."""
+    if entry.mode == "outcome":
+        return True
+    return (
+        b"OperationOutcome" in entry.raw and _object(msgspec.Raw(entry.raw)).get("resourceType") == "OperationOutcome"
+    )
+
+
+def outcome_codes(raw: bytes) -> str:
+    """The codes of an OperationOutcome, such as `processing HAPI-0417`; its free text may name a patient and is left out."""
+    issues = _object(msgspec.Raw(raw)).get("issue")
+    codes: list[str] = []
+    for issue in issues if isinstance(issues, list) else []:
+        if isinstance(issue, dict):
+            codes += _issue_codes(issue)
+    return " ".join(dict.fromkeys(codes[:6]))
+
+
+def _issue_codes(issue: dict[str, Any]) -> list[str]:
+    found = [issue.get("code")]
+    details = issue.get("details")
+    codings = details.get("coding") if isinstance(details, dict) else None
+    found += [coding.get("code") for coding in codings or [] if isinstance(coding, dict)] if codings else []
+    diagnostics = issue.get("diagnostics")
+    found += _HAPI_CODE.findall(diagnostics) if isinstance(diagnostics, str) else []
+    return [code for code in found if isinstance(code, str) and _CODE.fullmatch(code)]
+
+
+def _outcome(body: bytes) -> str:
+    if _object(msgspec.Raw(body)).get("resourceType") != "OperationOutcome":
+        return ""
+    codes = outcome_codes(body)
+    return f" (OperationOutcome {codes})" if codes else " (OperationOutcome)"
+
+
+def _entry(raw: msgspec.Raw) -> Entry:
+    try:
+        members = msgspec.json.decode(raw, type=dict[str, msgspec.Raw])
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+        return Entry(raw=bytes(raw), problem="the entry is not an object")
+    search, request, response = (_object(members.get(name)) for name in ("search", "request", "response"))
+    return Entry(
+        raw=bytes(members.get("resource", b"")),
+        mode=_string(search.get("mode")),
+        method=_string(request.get("method")).upper(),
+        location=_string(request.get("url")) or _string(_value(members.get("fullUrl"))),
+        etag=_string(response.get("etag")),
+        modified=_string(response.get("lastModified")),
+    )
+
+
+def _links(bundle: dict[str, msgspec.Raw]) -> dict[str, str]:
+    links: dict[str, str] = {}
+    for raw in _list(bundle.get("link"), "link"):
+        link = _object(raw)
+        relation, url = _string(link.get("relation")), _string(link.get("url"))
+        if relation:
+            links.setdefault(relation, url)
+    return links
+
+
+def _as_of(bundle: dict[str, msgspec.Raw], answer: Answer) -> datetime | None:
+    stamped = _string(_object(bundle.get("meta")).get("lastUpdated"))
+    try:
+        told = parse_datetime(stamped) if stamped else None
+    except Incorrect:
+        told = None
+    if told is None or answer.served_at is None:
+        return told or answer.served_at
+    return min(told, answer.served_at)
+
+
+def _list(raw: msgspec.Raw | None, name: str) -> list[msgspec.Raw]:
+    if raw is None:
+        return []
+    try:
+        return msgspec.json.decode(raw, type=list[msgspec.Raw])
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+        raise RemoteFailure(f"Bundle.{name} is not a list.", permanent=True) from None
+
+
+def _value(raw: msgspec.Raw | None) -> Any:
+    try:
+        return None if raw is None else msgspec.json.decode(raw)
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+        return None
+
+
+def _object(raw: msgspec.Raw | None) -> dict[str, Any]:
+    value = _value(raw)
+    return value if isinstance(value, dict) else {}
+
+
+def _text(raw: msgspec.Raw | None) -> str:
+    return _string(_value(raw))
+
+
+def _string(value: object) -> str:
+    return value if isinstance(value, str) else ""

@@ -1,0 +1,8 @@
+from __future__ import annotations
+
+import mappings
+
+
+def test_the_public_names_are_these_and_no_others() -> None:
+    assert sorted(mappings.__all__) == ["Mapping", "Source", "local_reference", "mapping_named", "mapping_names"]
+    assert all(hasattr(mappings, name) for name in mappings.__all__)
