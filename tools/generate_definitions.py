@@ -1,4 +1,3 @@
-# ruff: noqa: INP001
 """Writes fhir_tracker/fhir/definitions/*.json from the official FHIR R4 4.0.1 definitions.
 
 Input: a folder holding profiles-resources.json, profiles-types.json, search-parameters.json, valuesets.json and

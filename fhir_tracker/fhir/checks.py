@@ -173,7 +173,9 @@ def _check_coded(slot: _Slot, value: Resource, path: str, issues: list[Issue]) -
         return
     pairs = [(coding.get("system"), coding.get("code")) for coding in found if type(coding) is dict]
     if any(type(code) is str for _, code in pairs) and not any(pair in slot.coded for pair in pairs):
-        _add(issues, path, f"has no coding that is {_listed(frozenset(code for _, code in slot.coded))}", "code-invalid")
+        _add(
+            issues, path, f"has no coding that is {_listed(frozenset(code for _, code in slot.coded))}", "code-invalid"
+        )
 
 
 def _primitive_message(value: Json, wrong: str) -> str:

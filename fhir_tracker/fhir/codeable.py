@@ -27,7 +27,8 @@ def text_of(concept: Json) -> str:
     if not isinstance(concept, dict):
         return ""
     shown = [concept.get("text")]
-    for coding in concept.get("coding") or ():
+    found = concept.get("coding")
+    for coding in found if isinstance(found, list) else ():
         shown += [coding.get("display"), coding.get("code")] if isinstance(coding, dict) else []
     return next((text for text in shown if isinstance(text, str) and text), "")
 

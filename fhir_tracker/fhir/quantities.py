@@ -23,7 +23,7 @@ def decimal_range(value: int | Decimal | str) -> tuple[float, float]:
         raise Incorrect("Not a finite number.")
     if abs(number.adjusted()) > MAX_EXPONENT or abs(exponent) > 2 * MAX_EXPONENT:
         raise Incorrect("The number is out of range.")
-    half = Decimal((0, (5,), exponent - 1))
+    half = Decimal((0, (5,), exponent - 1 if exponent <= 0 else exponent - 2))
     return float(number - half), float(number + half)
 
 

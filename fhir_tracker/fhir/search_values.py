@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cache, partial
 from itertools import islice, product
+from typing import Any
 
 from fhir_tracker.fhir.definitions.registry import SearchParameter, search_parameter, value_set
 from fhir_tracker.fhir.expressions import Hop, Index, NotCompilable, TypedPath, Where, compile_expression, matches
@@ -90,18 +91,17 @@ def unindexed_reason(type_: str, code: str) -> str | None:
 
 
 def _values(sink: _Sink) -> SearchValues:
-    groups: dict[type, dict[Part, None]] = {}
+    groups: dict[type[Part], dict[Any, None]] = {}
     for row in sink.rows:
         groups.setdefault(type(row), {})[row] = None
-
     return SearchValues(
-        tokens=tuple(groups.get(TokenRow, ())),  # type: ignore[arg-type]
-        references=tuple(groups.get(ReferenceRow, ())),  # type: ignore[arg-type]
-        uris=tuple(groups.get(UriRow, ())),  # type: ignore[arg-type]
-        dates=tuple(groups.get(DateRow, ())),  # type: ignore[arg-type]
-        strings=tuple(groups.get(StringRow, ())),  # type: ignore[arg-type]
-        numbers=tuple(groups.get(NumberRow, ())),  # type: ignore[arg-type]
-        quantities=tuple(groups.get(QuantityRow, ())),  # type: ignore[arg-type]
+        tokens=tuple(groups.get(TokenRow, ())),
+        references=tuple(groups.get(ReferenceRow, ())),
+        uris=tuple(groups.get(UriRow, ())),
+        dates=tuple(groups.get(DateRow, ())),
+        strings=tuple(groups.get(StringRow, ())),
+        numbers=tuple(groups.get(NumberRow, ())),
+        quantities=tuple(groups.get(QuantityRow, ())),
         composites=tuple(dict.fromkeys(sink.composites)),
     )
 

@@ -91,7 +91,7 @@ json_values = st.recursive(
     | st.integers(-(10**30), 10**30)
     | st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]))
     | st.decimals(allow_nan=False, allow_infinity=False, places=4).map(lambda value: Exact(f"{value:f}")),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text("abc_\"\\[]{}é\U0001f600"), inner, max_size=4),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text('abc_"\\[]{}é\U0001f600'), inner, max_size=4),
     max_leaves=20,
 )
 
@@ -114,7 +114,16 @@ def test_any_bytes_are_read_or_refused(raw: bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    "raw", [b"[]", b'"Task"', b"null", b"{}", b'{"resourceType":5}', b'{"resourceType":"Nope"}', b'{"resourceType":"Resource"}']
+    "raw",
+    [
+        b"[]",
+        b'"Task"',
+        b"null",
+        b"{}",
+        b'{"resourceType":5}',
+        b'{"resourceType":"Nope"}',
+        b'{"resourceType":"Resource"}',
+    ],
 )
 def test_a_resource_is_an_object_of_a_known_type(raw: bytes) -> None:
     with pytest.raises(Incorrect):
@@ -122,7 +131,10 @@ def test_a_resource_is_an_object_of_a_known_type(raw: bytes) -> None:
 
 
 def test_meta_is_set_right_after_the_type_and_the_rest_is_kept() -> None:
-    raw = b'{"status":"draft","meta":{"lastUpdated":"x","tag":[{"code":"t"}],"versionId":"9"},"id":"old","resourceType":"Task","v":1.00}'
+    raw = (
+        b'{"status":"draft","meta":{"lastUpdated":"x","tag":[{"code":"t"}],"versionId":"9"},"id":"old",'
+        b'"resourceType":"Task","v":1.00}'
+    )
     moment = datetime(2024, 3, 1, 12, 0, 0, 123456, tzinfo=timezone(timedelta(hours=2)))
     resource = read_resource(raw)
     stamped = with_meta(resource, id="new", version="3", last_updated=moment, source="http://x")

@@ -38,7 +38,9 @@ def test_a_date_covers_its_precision(text: str, low: str, high: str) -> None:
     assert date_range(text) == (milliseconds(datetime.fromisoformat(low)), milliseconds(datetime.fromisoformat(high)))
 
 
-@pytest.mark.parametrize(("text", "width"), [("00.1", 100), ("00.12", 10), ("00.123", 1), ("00.123456", 1), ("00", 1000)])
+@pytest.mark.parametrize(
+    ("text", "width"), [("00.1", 100), ("00.12", 10), ("00.123", 1), ("00.123456", 1), ("00", 1000)]
+)
 def test_a_fraction_covers_its_last_digit(text: str, width: int) -> None:
     low, high = date_range(f"2024-01-01T00:00:{text}Z")
     assert high - low == width
@@ -47,11 +49,31 @@ def test_a_fraction_covers_its_last_digit(text: str, width: int) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        "", "24", "2024-13", "2024-00", "2024-02-30", "2023-02-29", "2024-1-1", "2024-01-01T", "2024-01-01T24:00:00Z",
-        "2024-01-01T10Z", "2024-01-01T10:00:00+15:00", "2024-01-01 10:00:00Z", "0000", "0000-01-01", "2024-01-01Z", "２０２４",
-        "2024-01-01T10:00:00.Z", "now", "2024-01-01T10:00:00z", " 2024", "2024\n", "9999-12-31T23:59:60Z", "0001-01-01T00:00:00+14:00",
+        "",
+        "24",
+        "2024-13",
+        "2024-00",
+        "2024-02-30",
+        "2023-02-29",
+        "2024-1-1",
+        "2024-01-01T",
+        "2024-01-01T24:00:00Z",
+        "2024-01-01T10Z",
+        "2024-01-01T10:00:00+15:00",
+        "2024-01-01 10:00:00Z",
+        "0000",
+        "0000-01-01",
+        "2024-01-01Z",
+        "２０２４",
+        "2024-01-01T10:00:00.Z",
+        "now",
+        "2024-01-01T10:00:00z",
+        " 2024",
+        "2024\n",
+        "9999-12-31T23:59:60Z",
+        "0001-01-01T00:00:00+14:00",
     ],
-)  # fmt: skip
+)
 def test_what_is_no_date_is_refused(text: str) -> None:
     with pytest.raises(Incorrect):
         date_range(text)
