@@ -122,7 +122,7 @@ def test_nothing_imports_tests_or_fixtures() -> None:
     guilty = [
         str(path.relative_to(ROOT))
         for path in CODE
-        if re.search(r"^\s*(from|import) (tests|fixtures|scripts)\b", path.read_text(), re.M)
+        if re.search(r"^\s*(from|import) (tests|fixtures|scripts|tools)\b", path.read_text(), re.M)
     ]
     assert guilty == []
 

@@ -1,15 +1,25 @@
 from __future__ import annotations
 
+import importlib
+import re
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from fhir_tracker.config import load_settings
 from scripts.budgets import ROOT
 from scripts.check_compose import problems
 
 TEXT = (ROOT / "docker-compose.yml").read_text()
 SERVICES: dict[str, dict[str, Any]] = yaml.safe_load(TEXT)["services"]
+
+
+OURS = sorted(name for name, body in SERVICES.items() if "build" in body)
+COMMANDS = {name: body["command"] for name, body in SERVICES.items() if body.get("command", [""])[0] == "fhir-tracker"}
 
 
 def in_profile(name: str) -> set[str]:
@@ -56,3 +66,26 @@ def test_the_image_is_built_from_the_wheel_with_the_pins_and_does_not_run_as_roo
     lines = (ROOT / "Dockerfile").read_text().splitlines()
     assert any("--constraint /tmp/constraints.txt /wheel/" in line for line in lines)
     assert [line for line in lines if line.startswith("USER")] == ["USER tracker"]
+
+
+@pytest.mark.parametrize("name", sorted(COMMANDS))
+def test_the_commands_and_options_of_the_services_exist(name: str) -> None:
+    words = COMMANDS[name][1:]
+    subcommands = words[: 2 if words[0] == "connection" else 1]
+    program = Path(sys.executable).parent / "fhir-tracker"
+    shown = subprocess.run([program, *subcommands, "--help"], capture_output=True, text=True, check=False)
+    assert shown.returncode == 0, shown.stderr
+    assert [word for word in words if word.startswith("--") and word not in shown.stdout] == []
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_the_settings_of_the_services_are_ones_the_product_accepts(name: str) -> None:
+    given = SERVICES[name].get("environment", {})
+    load_settings({variable: re.sub(r"\$\{\w+:-(.*?)\}", r"\1", value) for variable, value in given.items()})
+
+
+def test_the_beat_service_names_a_real_celery_app() -> None:
+    command = SERVICES["beat"]["command"]
+    module, _, attribute = command[command.index("--app") + 1].partition(":")
+    app = getattr(importlib.import_module(module), attribute)
+    assert app.conf.beat_schedule
