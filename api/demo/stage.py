@@ -1,0 +1,164 @@
+"""Sets the demo up in a folder of its own: the EHR's process, the tracker with its worker and pages, and the page of both."""
+
+from __future__ import annotations
+
+import secrets
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from importlib.resources import files
+from pathlib import Path
+
+import uvicorn
+from fastapi import FastAPI
+
+from api.app import create_app
+from api.context import Access, AppContext
+from api.demo.board import Board
+from api.demo.day import DAY
+from api.demo.director import Director, board_of
+from api.demo.ehr import Ehr, FhirApi, start_ehr
+from api.demo.page import DemoPage
+from api.demo.people import CONNECTION
+from api.demo.records import load
+from api.worker import start_embedded
+from fhir_tracker import clock, connections, publishing
+from fhir_tracker.config import Settings
+from fhir_tracker.errors import Unavailable, UsageError
+from fhir_tracker.model.author import Author
+from fhir_tracker.model.viewer import worker_viewer
+from fhir_tracker.storage.database import Database
+from fhir_tracker.storage.schema import prepare
+
+HOST = "127.0.0.1"
+USUAL_PORT = 8765
+POLL_SECONDS = 2
+SECONDS_TO_CLOSE = 5.0
+TYPES = (
+    "Patient",
+    "Practitioner",
+    "PractitionerRole",
+    "Organization",
+    "Encounter",
+    "Condition",
+    "CareTeam",
+    "CarePlan",
+    "Goal",
+    "Appointment",
+    "DocumentReference",
+    "Observation",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stage:
+    """A running demo. `address` is the page of both, `tracker` the tracker's own, neither with a slash at its end."""
+
+    address: str
+    tracker: str
+    ehr: Ehr
+    board: Board
+    director: Director
+
+
+@contextmanager
+def set_up(
+    folder: Path, settings: Settings, *, port: int | None, pace: float, stop: threading.Event
+) -> Iterator[Stage]:
+    """Start everything, give it to the caller, and leave nothing running; `port` None takes the usual one or any free.
+
+    Raises Unavailable when the EHR does not come up or the port asked for is taken.
+    """
+    with ExitStack() as undo:
+        listening = undo.enter_context(_listening(port))
+        own = _own_settings(settings, folder)
+        now = clock.now()
+        ehr = start_ehr(0, folder / "ehr", now)
+        undo.callback(ehr.stop)
+        database = Database.open(own.database)
+        undo.callback(database.close)
+        _fill(database, ehr, now)
+        tracker = f"http://{HOST}:{listening.getsockname()[1]}"
+        director = _director(ehr, tracker, now, pace, stop)
+        context = AppContext(
+            database=database,
+            settings=own,
+            access=Access.DEMO,
+            public_url=tracker,
+            secret_key=own.secret_key,
+            started_at=now,
+            worker=True,
+        )
+        app = create_app(context)
+        app.include_router(DemoPage(board=director.board, ehr=director.ehr, since=clock.now()).router())
+        undo.callback(_serving(app, listening))
+        undo.callback(start_embedded(database, own).stop)
+        yield Stage(address=f"{tracker}/demo", tracker=tracker, ehr=ehr, board=director.board, director=director)
+
+
+def _listening(port: int | None) -> socket.socket:
+    if port is not None:
+        try:
+            return socket.create_server((HOST, port))
+        except OSError as problem:
+            raise Unavailable(f"port {port} cannot be used: {problem.strerror}") from problem
+    try:
+        return socket.create_server((HOST, USUAL_PORT))
+    except OSError:
+        return socket.create_server((HOST, 0))
+
+
+def _own_settings(settings: Settings, folder: Path) -> Settings:
+    """The demo never touches the person's own database, address or key."""
+    return replace(
+        settings,
+        database=f"sqlite:///{folder / 'tracker.db'}",
+        secret_key=secrets.token_urlsafe(32),
+        public_url="",
+        redis_url="",
+        log_level="ERROR",
+        mass_escalation_limit=0.0,
+        sweep_interval=timedelta(seconds=1),
+        poll_overlap=timedelta(seconds=10),
+    )
+
+
+def _fill(database: Database, ehr: Ehr, now: datetime) -> None:
+    """Set up the database, publish the starter programs and the demo's, and connect to the EHR."""
+    prepare(database)
+    author = Author(viewer=worker_viewer("demo"), origin="cli", at=now)
+    with database.begin() as tx:
+        publishing.publish_starters(tx, author)
+        for entry in sorted(files("api.demo").joinpath("programs").iterdir(), key=lambda entry: entry.name):
+            publishing.publish(tx, entry.read_text(encoding="utf-8"), author)
+        connections.add(tx, CONNECTION, ehr.base_url, now=now, poll_seconds=POLL_SECONDS, types=TYPES)
+
+
+def _director(ehr: Ehr, tracker: str, now: datetime, pace: float, stop: threading.Event) -> Director:
+    if pace <= 0:
+        raise UsageError("--pace has to be more than 0.")
+    return Director(
+        steps=DAY,
+        board=board_of(DAY),
+        ehr=FhirApi(base_url=ehr.base_url, headers={}),
+        tracker=FhirApi(base_url=f"{tracker}/fhir", headers={}),
+        cast=load(now).cast,
+        stop=stop,
+        pace=pace,
+    )
+
+
+def _serving(app: FastAPI, listening: socket.socket) -> Callable[[], None]:
+    """Serve from a thread until the answered function is called, which waits for the end."""
+    server = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=2))
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, name="demo-tracker", daemon=True)
+    thread.start()
+
+    def stop() -> None:
+        server.should_exit = True
+        thread.join(SECONDS_TO_CLOSE)
+
+    return stop
