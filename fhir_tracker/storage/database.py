@@ -1,0 +1,169 @@
+"""One database, SQLite or PostgreSQL, and the transactions that everything else in storage runs in."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
+from typing import Any, Literal, Self, cast
+
+from sqlalchemy import Connection, CursorResult, Engine, Executable, Table, create_engine, event, make_url
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.engine import URL, RowMapping
+from sqlalchemy.exc import ArgumentError
+from sqlalchemy.pool import ConnectionPoolEntry
+
+from fhir_tracker.errors import UsageError
+from fhir_tracker.storage.failures import translated
+from fhir_tracker.storage.keys import KeyPool, Keys
+from fhir_tracker.storage.turns import Turns
+
+Dialect = Literal["sqlite", "postgresql"]
+LOCK_SECONDS = 10
+POOL_SIZE = 8
+
+_PRAGMAS = ("busy_timeout = 10000", "foreign_keys = ON", "synchronous = FULL", "cache_size = -65536")
+_turns: dict[str, Turns] = {}
+_turns_guard = threading.Lock()
+
+
+class Tx:
+    """One open transaction. Callers outside storage only pass it on."""
+
+    def __init__(self, connection: Connection, pool: KeyPool) -> None:
+        self.connection = connection
+        self.dialect = cast(Dialect, connection.dialect.name)
+        self.keys = Keys(pool, connection)
+        self.let_go: dict[str, str] = {}
+
+    def execute(
+        self, statement: Executable, parameters: Sequence[Mapping[str, object]] | None = None
+    ) -> CursorResult[Any]:
+        """Run a statement, once for each of `parameters` when given."""
+        if parameters is None:
+            return cast(CursorResult[Any], self.connection.execute(statement))
+        return cast(CursorResult[Any], self.connection.execute(statement, cast(Any, parameters)))
+
+    def rows(self, statement: Executable) -> Sequence[RowMapping]:
+        """All rows, by column name."""
+        return self.connection.execute(statement).mappings().all()
+
+    def first(self, statement: Executable) -> RowMapping | None:
+        """The first row or None."""
+        return self.connection.execute(statement).mappings().first()
+
+    def value(self, statement: Executable) -> Any:
+        """The first column of the first row, or None."""
+        return self.connection.execute(statement).scalar()
+
+    def changed(self, statement: Executable) -> int:
+        """Run a write; how many rows it touched."""
+        return self.execute(statement).rowcount
+
+    def insert(self, table: Table) -> postgresql.Insert | sqlite.Insert:
+        """An INSERT that can say what to do on a conflict."""
+        return postgresql.insert(table) if self.dialect == "postgresql" else sqlite.insert(table)
+
+
+class Database:
+    """A pool of connections to one database; safe to share between threads, not between processes."""
+
+    def __init__(self, writer: Engine, reader: Engine, turns: Turns | None) -> None:
+        self._writer = writer
+        self._reader = reader
+        self._turns = turns
+        self._keys = KeyPool()
+
+    @classmethod
+    def open(cls, url: str) -> Self:
+        """Connect to `sqlite:///path` or `postgresql://...`; raises UsageError for other URLs, Unavailable when not reached."""
+        parsed = _parse(url)
+        database = cls(*(_sqlite(parsed) if parsed.get_backend_name() == "sqlite" else _postgresql(parsed)))
+        try:
+            with translated(), database._writer.connect():
+                return database
+        except BaseException:
+            database.close()
+            raise
+
+    @property
+    def dialect(self) -> Dialect:
+        return cast(Dialect, self._writer.dialect.name)
+
+    @contextmanager
+    def begin(self) -> Iterator[Tx]:
+        """A write transaction: commits at the end, rolls back on any exception; Busy when its turn does not come."""
+        with self._turns.take(LOCK_SECONDS) if self._turns else nullcontext():
+            with translated(), self._writer.begin() as connection:
+                tx = Tx(connection, self._keys)
+                yield tx
+            tx.keys.release()
+
+    @contextmanager
+    def read(self) -> Iterator[Tx]:
+        """A read-only transaction that sees one moment of the database throughout."""
+        with translated(), self._reader.begin() as connection:
+            yield Tx(connection, self._keys)
+
+    def close(self) -> None:
+        """Let go of every connection."""
+        self._reader.dispose()
+        self._writer.dispose()
+
+
+def _parse(url: str) -> URL:
+    try:
+        parsed = make_url(url)
+    except (ArgumentError, ValueError):
+        raise UsageError(
+            "The database URL cannot be read; use sqlite:///path or postgresql://user@host/name."
+        ) from None
+    if parsed.drivername == "sqlite":
+        if not parsed.database or parsed.database == ":memory:" or parsed.host or parsed.query:
+            raise UsageError("SQLite needs a file: sqlite:///path.")
+        return parsed
+    if parsed.drivername in {"postgresql", "postgresql+psycopg"}:
+        return parsed.set(drivername="postgresql+psycopg")
+    raise UsageError(
+        f"A {parsed.drivername} database is not supported; use sqlite:///path or postgresql://user@host/name."
+    )
+
+
+def _sqlite(url: URL) -> tuple[Engine, Engine, Turns]:
+    path = os.path.realpath(url.database or "")
+    with _turns_guard:
+        turns = _turns.setdefault(path, Turns())
+    shared = {"check_same_thread": False}
+    writer = create_engine(url, pool_size=1, max_overflow=0, pool_timeout=LOCK_SECONDS, connect_args=shared)
+    reader = create_engine(url, pool_size=POOL_SIZE, max_overflow=56, pool_timeout=LOCK_SECONDS, connect_args=shared)
+    _prepare_sqlite(writer, "BEGIN IMMEDIATE", ("journal_mode = WAL", "wal_autocheckpoint = 4000"))
+    _prepare_sqlite(reader, "BEGIN", ("query_only = ON",))
+    return writer, reader, turns
+
+
+def _prepare_sqlite(engine: Engine, begin: str, pragmas: tuple[str, ...]) -> None:
+    def connected(connection: Any, _entry: ConnectionPoolEntry) -> None:
+        connection.isolation_level = None
+        for pragma in (*_PRAGMAS, *pragmas):
+            connection.execute(f"PRAGMA {pragma}").close()
+
+    def begun(connection: Connection) -> None:
+        connection.exec_driver_sql(begin)
+
+    event.listen(engine, "connect", connected)
+    event.listen(engine, "begin", begun)
+
+
+def _postgresql(url: URL) -> tuple[Engine, Engine, None]:
+    query = dict(url.query)
+    options = f"-c lock_timeout={LOCK_SECONDS}s -c timezone=UTC -c client_min_messages=warning"
+    engine = create_engine(
+        url,
+        pool_size=POOL_SIZE,
+        max_overflow=0,
+        pool_timeout=LOCK_SECONDS,
+        pool_pre_ping=True,
+        connect_args={"connect_timeout": query.pop("connect_timeout", LOCK_SECONDS), "options": options},
+    )
+    return engine, engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True), None

@@ -1,0 +1,47 @@
+"""Events: the read model of appointments, encounters, documents and the like that rules see."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sqlalchemy import delete, select
+
+from fhir_tracker.model.viewer import Viewer
+from fhir_tracker.model.work import Event
+from fhir_tracker.storage.database import Tx
+from fhir_tracker.storage.records import from_row, to_row
+from fhir_tracker.storage.scope import row_scope
+from fhir_tracker.storage.work_tables import event
+
+
+def save(tx: Tx, seen: Event) -> None:
+    """Write the event as it is now, in place of what was there."""
+    row = to_row(seen)
+    tx.execute(tx.insert(event).values(row).on_conflict_do_update(index_elements=["ref"], set_=row))
+
+
+def drop(tx: Tx, ref: str) -> None:
+    """Take the event away; nothing happens when there is none."""
+    tx.execute(delete(event).where(event.c.ref == ref))
+
+
+def find(tx: Tx, viewer: Viewer, ref: str) -> Event | None:
+    """The event of one resource, or None."""
+    row = tx.first(select(event).where(event.c.ref == ref, row_scope(viewer, event)))
+    return from_row(Event, row) if row else None
+
+
+def of_patients(
+    tx: Tx, viewer: Viewer, patients: Sequence[str], types: Sequence[str] | None = None
+) -> dict[str, tuple[Event, ...]]:
+    """Patient -> their events by start, then reference; an empty tuple for a patient without any. One query."""
+    chosen = select(event).where(event.c.patient.in_(patients), row_scope(viewer, event))
+    if types is not None:
+        chosen = chosen.where(event.c.type.in_(types))
+    found: dict[str, list[Event]] = {patient: [] for patient in patients}
+    for row in tx.rows(chosen):
+        found[row["patient"]].append(from_row(Event, row))
+    return {
+        patient: tuple(sorted(seen, key=lambda one: (one.start or one.seen_at, one.ref)))
+        for patient, seen in found.items()
+    }

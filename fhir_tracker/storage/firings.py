@@ -1,0 +1,70 @@
+"""Firings: what happened once, by a key that is unique in the database."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sqlalchemy import ColumnElement, select, update
+from sqlalchemy.engine import RowMapping
+
+from fhir_tracker.model.viewer import Viewer
+from fhir_tracker.model.work import Firing, FiringKey
+from fhir_tracker.storage.database import Tx
+from fhir_tracker.storage.records import to_row
+from fhir_tracker.storage.scope import row_scope
+from fhir_tracker.storage.work_tables import firing
+
+ESCALATE = "escalate"
+"""The kind of a firing that is a level of an escalation ladder."""
+
+
+def fire(tx: Tx, fired: Firing, patient: str | None) -> bool:
+    """Write down that it fired; False when it had already, and then nothing may be done."""
+    row = to_row(fired) | to_row(fired.key) | {"k": tx.keys.take(), "patient": patient}
+    del row["key"]
+    return (
+        tx.changed(
+            tx.insert(firing).values(row).on_conflict_do_nothing(index_elements=["item", "rule", "cycle", "level"])
+        )
+        == 1
+    )
+
+
+def of_items(tx: Tx, viewer: Viewer, items: Sequence[str]) -> dict[str, tuple[Firing, ...]]:
+    """Item -> its firings, oldest first; an empty tuple for an item without any."""
+    chosen = select(firing).where(firing.c.item.in_(items), row_scope(viewer, firing))
+    found: dict[str, list[Firing]] = {item: [] for item in items}
+    for row in tx.rows(chosen.order_by(firing.c.fired_at, firing.c.k)):
+        found[row["item"]].append(_firing(row))
+    return {item: tuple(fired) for item, fired in found.items()}
+
+
+def of_task(tx: Tx, viewer: Viewer, task: str) -> Firing | None:
+    """The firing that made `Task/<id>`, or None."""
+    row = tx.first(select(firing).where(firing.c.task == task, row_scope(viewer, firing)))
+    return _firing(row) if row else None
+
+
+def set_state(tx: Tx, key: FiringKey, state: str) -> bool:
+    """Let the firing's state follow its Task; False when there is no such firing."""
+    return tx.changed(update(firing).where(_is(key)).values(state=state)) == 1
+
+
+def link_task(tx: Tx, key: FiringKey, task: str) -> None:
+    """Remember the Task that the firing made."""
+    tx.execute(update(firing).where(_is(key)).values(task=task))
+
+
+def _is(key: FiringKey) -> ColumnElement[bool]:
+    return (
+        (firing.c.item == key.item)
+        & (firing.c.rule == key.rule)
+        & (firing.c.cycle == key.cycle)
+        & (firing.c.level == key.level)
+    )
+
+
+def _firing(row: RowMapping) -> Firing:
+    key = FiringKey(item=row["item"], rule=row["rule"], cycle=row["cycle"], level=row["level"])
+    names = ("fired_at", "kind", "task", "to_role", "state", "program", "program_version", "reason")
+    return Firing(key=key, **{name: row[name] for name in names})

@@ -1,0 +1,54 @@
+"""The 63-bit keys of the search index: one number for type, parameter and value.
+
+A key only finds candidates: it never decides what a viewer may see.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from hashlib import blake2b
+
+_MASK = (1 << 63) - 1
+_MIX = 0x9E3779B97F4A7C15
+
+TASK_COMBINATIONS = ("business-status", "code", "owner", "patient", "performer")
+COMBINED = {"Task": ("status", TASK_COMBINATIONS, "authored-on")}
+"""Type -> (the parameter that nearly every search gives, its usual partners by key, its partner by date)."""
+
+
+def digest(*parts: str) -> int:
+    """A number below 2**63 for a sequence of texts."""
+    return int.from_bytes(blake2b("\x1f".join(parts).encode(), digest_size=8).digest()) >> 1
+
+
+@lru_cache(maxsize=4096)
+def parameter_key(type_: str, param: str) -> int:
+    """The key of a parameter of a type, under which its dates, strings and numbers lie."""
+    return digest("parameter", type_, param)
+
+
+def token_key(type_: str, param: str, system: str | None, code: str | None) -> int:
+    """`code` in any system (system None), in no system (""), or in that one; any code of a system (code None)."""
+    if system is None:
+        return digest("code", type_, param, code or "")
+    return digest("coding", type_, param, system, code) if code is not None else digest("system", type_, param, system)
+
+
+def reference_key(type_: str, param: str, target: str) -> int:
+    """A reference to `target` (`Type/id` or a URL): the target's own key turned by the parameter's."""
+    return digest("target", target) ^ parameter_key(type_, param)
+
+
+def uri_key(type_: str, param: str, uri: str) -> int:
+    """A uri as it stands."""
+    return digest("uri", type_, param, uri)
+
+
+def presence_key(type_: str, param: str) -> int:
+    """Whether a resource has any value for a parameter that is kept by key only."""
+    return digest("present", type_, param)
+
+
+def together(first: int, second: int) -> int:
+    """One key for two values that hold together; the order matters."""
+    return (first * _MIX + second) & _MASK

@@ -1,0 +1,127 @@
+"""Jobs: work to be done later, leased to one worker at a time under a fencing token.
+
+A worker that comes back after its lease went to another holds an old token, and nothing it says counts any more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import ColumnElement, and_, case, delete, func, or_, select, update
+
+from fhir_tracker.storage.database import Tx
+from fhir_tracker.storage.running_tables import job
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lease:
+    """One job in hand until `until`; `attempts` counts this one."""
+
+    id: int
+    kind: str
+    key: str
+    payload: Mapping[str, Any]
+    token: int
+    attempts: int
+    until: datetime
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobState:
+    """What a page shows of a kind of job: how many wait, run and died, and since when the oldest is due."""
+
+    kind: str
+    waiting: int
+    running: int
+    dead: int
+    oldest_due: datetime | None
+
+
+def enqueue(tx: Tx, kind: str, key: str, payload: Mapping[str, Any], run_at: datetime) -> bool:
+    """Ask for a job; False when one of that kind and key already waits, which then runs at the sooner time."""
+    row = {
+        "kind": kind,
+        "key": key,
+        "payload": payload,
+        "run_at": run_at,
+        "state": "waiting",
+        "token": 0,
+        "attempts": 0,
+    }
+    new = tx.insert(job).values(row | {"id": tx.keys.take()})
+    if (
+        tx.changed(new.on_conflict_do_nothing(index_elements=["kind", "key"], index_where=job.c.state == "waiting"))
+        == 1
+    ):
+        return True
+    waits = and_(job.c.kind == kind, job.c.key == key, job.c.state == "waiting", job.c.run_at > run_at)
+    tx.execute(update(job).where(waits).values(run_at=run_at))
+    return False
+
+
+def claim(tx: Tx, kinds: Sequence[str], now: datetime, lease: timedelta) -> Lease | None:
+    """The job of `kinds` that is due longest, or whose worker let its lease run out; None when there is none."""
+    is_due = and_(job.c.state == "waiting", job.c.run_at <= now)
+    is_stuck = and_(job.c.state == "running", job.c.lease_until < now)
+    chosen = select(job).where(job.c.kind.in_(kinds), or_(is_due, is_stuck))
+    row = tx.first(chosen.order_by(job.c.run_at, job.c.id).limit(1).with_for_update(skip_locked=True))
+    if row is None:
+        return None
+    taken = {"state": "running", "token": row["token"] + 1, "attempts": row["attempts"] + 1, "lease_until": now + lease}
+    tx.execute(update(job).where(job.c.id == row["id"]).values(**taken))
+    named = {name: row[name] for name in ("id", "kind", "key", "payload")}
+    return Lease(**named, token=row["token"] + 1, attempts=row["attempts"] + 1, until=now + lease)
+
+
+def complete(tx: Tx, held: Lease, at: datetime) -> bool:
+    """The job is done; False when the lease went to another worker, and then what was done must be rolled back."""
+    return tx.changed(update(job).where(_holds(held)).values(state="done", finished_at=at, lease_until=None)) == 1
+
+
+def renew(tx: Tx, held: Lease, until: datetime) -> bool:
+    """Keep the job until `until`; False when the lease was lost."""
+    return tx.changed(update(job).where(_holds(held)).values(lease_until=until)) == 1
+
+
+def fail(tx: Tx, held: Lease, error: str, retry_at: datetime | None, at: datetime) -> bool:
+    """The job failed: try again at `retry_at`, or never (None: it is dead and stays to be seen). False: lease lost.
+
+    When the same job was asked for again meanwhile, that one waits already and this one ends.
+    """
+    another = select(job.c.id).where(job.c.kind == held.kind, job.c.key == held.key, job.c.state == "waiting")
+    if retry_at is None:
+        ended = {"state": "dead", "finished_at": at}
+    elif tx.first(another):
+        ended = {"state": "done", "finished_at": at}
+    else:
+        ended = {"state": "waiting", "run_at": retry_at}
+    return tx.changed(update(job).where(_holds(held)).values(**ended, last_error=error, lease_until=None)) == 1
+
+
+def next_run_at(tx: Tx, kinds: Sequence[str]) -> datetime | None:
+    """When the next waiting job of `kinds` is due, or None."""
+    found = tx.value(select(func.min(job.c.run_at)).where(job.c.kind.in_(kinds), job.c.state == "waiting"))
+    return found if isinstance(found, datetime) else None
+
+
+def states(tx: Tx) -> list[JobState]:
+    """How the jobs stand, by kind."""
+
+    def count(state: str) -> ColumnElement[int]:
+        return func.count(case((job.c.state == state, 1))).label(state)
+
+    oldest = func.min(case((job.c.state == "waiting", job.c.run_at)), type_=job.c.run_at.type).label("oldest_due")
+    chosen = select(job.c.kind, count("waiting"), count("running"), count("dead"), oldest)
+    return [JobState(**row) for row in tx.rows(chosen.group_by(job.c.kind).order_by(job.c.kind))]
+
+
+def forget_done(tx: Tx, before: datetime) -> int:
+    """Delete jobs that ended well before `before`; how many."""
+    return tx.changed(delete(job).where(job.c.state == "done", job.c.finished_at < before))
+
+
+def _holds(held: Lease) -> ColumnElement[bool]:
+    return and_(job.c.id == held.id, job.c.token == held.token, job.c.state == "running")

@@ -1,0 +1,65 @@
+"""Patient summaries: what a queue row and a page heading show of a patient."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import delete, select, update
+
+from fhir_tracker.fhir.folding import fold
+from fhir_tracker.model.viewer import Viewer
+from fhir_tracker.storage.database import Tx
+from fhir_tracker.storage.records import from_row, to_row
+from fhir_tracker.storage.scope import row_scope
+from fhir_tracker.storage.work_tables import patient_summary
+
+_BATCH = 500
+
+
+@dataclass(frozen=True, kw_only=True)
+class PatientSummary:
+    """`patient` is the local Patient id, `birth_date` a FHIR date, `flags` the codes of the active risk flags."""
+
+    patient: str
+    name: str
+    birth_date: str | None = None
+    gender: str | None = None
+    mrn: str | None = None
+    phone: str | None = None
+    language: str | None = None
+    deceased: bool = False
+    connection: str | None = None
+    flags: tuple[str, ...] = ()
+
+
+def save(tx: Tx, summary: PatientSummary) -> None:
+    """Write the summary in place of what was there; the flags stay as `set_flags` left them."""
+    row: dict[str, object] = to_row(summary) | {"folded": fold(f"{summary.name} {summary.mrn or ''}")}
+    kept = {name: value for name, value in row.items() if name != "flags"}
+    tx.execute(tx.insert(patient_summary).values(row).on_conflict_do_update(index_elements=["patient"], set_=kept))
+
+
+def set_flags(tx: Tx, patient: str, flags: Sequence[str]) -> None:
+    """Replace the patient's active risk flags."""
+    tx.execute(update(patient_summary).where(patient_summary.c.patient == patient).values(flags=tuple(sorted(flags))))
+
+
+def drop(tx: Tx, patient: str) -> None:
+    """Take the summary away; nothing happens when there is none."""
+    tx.execute(delete(patient_summary).where(patient_summary.c.patient == patient))
+
+
+def find(tx: Tx, viewer: Viewer, patient: str) -> PatientSummary | None:
+    """One patient's summary, or None."""
+    return find_many(tx, viewer, [patient]).get(patient)
+
+
+def find_many(tx: Tx, viewer: Viewer, patients: Sequence[str]) -> dict[str, PatientSummary]:
+    """Patient id -> summary, for those there are."""
+    found: dict[str, PatientSummary] = {}
+    for start in range(0, len(patients), _BATCH):
+        some = patient_summary.c.patient.in_(patients[start : start + _BATCH])
+        rows = tx.rows(select(patient_summary).where(some, row_scope(viewer, patient_summary)))
+        found |= {row["patient"]: from_row(PatientSummary, row) for row in rows}
+    return found

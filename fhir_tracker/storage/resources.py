@@ -1,0 +1,278 @@
+"""The versioned store of resources: current rows, every older version, the EHR's own text and the index."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+
+from sqlalchemy import ColumnElement, Select, case, delete, insert, literal, literal_column, select, update
+from sqlalchemy.engine import RowMapping
+
+from fhir_tracker.errors import VersionConflict
+from fhir_tracker.fhir.body import read_json
+from fhir_tracker.fhir.search_rows import SearchValues
+from fhir_tracker.fhir.search_values import extract
+from fhir_tracker.model.author import Author
+from fhir_tracker.model.viewer import Viewer
+from fhir_tracker.storage.database import Tx
+from fhir_tracker.storage.indexing import IndexRows, index_rows, write_index
+from fhir_tracker.storage.records import from_row
+from fhir_tracker.storage.scope import row_scope
+from fhir_tracker.storage.tables import change, ix, ixd, ixn, ixs, resource, resource_version
+from fhir_tracker.storage.tables import remote_body as remote_bodies
+
+Op = Literal["create", "update", "delete"]
+BATCH = 500
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stored:
+    """The current version of one resource. `body` is its JSON text, empty when deleted; `patient` a local Patient id."""
+
+    k: int
+    type: str
+    id: str
+    version: int
+    updated_at: datetime
+    deleted: bool
+    body: str
+    patient: str | None
+    connection: str | None
+    remote_id: str | None
+    remote_version: str | None
+    content_hash: str | None
+
+    @property
+    def ref(self) -> str:
+        """`Type/id`."""
+        return f"{self.type}/{self.id}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoredVersion:
+    """One version, past or present; `body` is None for a deletion."""
+
+    version: int
+    updated_at: datetime
+    op: Op
+    origin: str
+    who: str
+    body: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class NewVersion:
+    """What to write. Version 1 makes the resource; None for what an EHR gives means: as it was."""
+
+    type: str
+    id: str
+    version: int
+    updated_at: datetime
+    body: str
+    patient: str | None
+    op: Op
+    connection: str | None = None
+    remote_id: str | None = None
+    remote_version: str | None = None
+    remote_body: str | None = None
+    content_hash: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Known:
+    """What we hold of one resource of an EHR, enough to tell whether what it sends is news."""
+
+    id: str
+    version: int
+    remote_version: str | None
+    content_hash: str | None
+    deleted: bool
+
+
+def find(tx: Tx, viewer: Viewer, type_: str, id_: str) -> Stored | None:
+    """The current version, deleted ones included; None when there is none or not for this viewer."""
+    row = tx.first(select(resource).where(resource.c.type == type_, resource.c.id == id_, row_scope(viewer, resource)))
+    return from_row(Stored, row) if row else None
+
+
+def find_many(tx: Tx, viewer: Viewer, refs: Iterable[str]) -> dict[str, Stored]:
+    """`Type/id` -> current version, for those that exist and the viewer may see; texts of another form are passed over."""
+    wanted: dict[str, set[str]] = defaultdict(set)
+    for type_, slash, id_ in (ref.partition("/") for ref in refs):
+        if slash and id_:
+            wanted[type_].add(id_)
+    found: dict[str, Stored] = {}
+    for type_, ids in wanted.items():
+        for some in _batches(sorted(ids)):
+            chosen = select(resource).where(
+                resource.c.type == type_, resource.c.id.in_(some), row_scope(viewer, resource)
+            )
+            found |= {one.ref: one for one in (from_row(Stored, row) for row in tx.rows(chosen))}
+    return found
+
+
+def find_version(tx: Tx, viewer: Viewer, type_: str, id_: str, version: int) -> StoredVersion | None:
+    """One version of a resource, or None."""
+    row = tx.first(_versions(viewer, type_, id_).where(resource_version.c.version == version))
+    return from_row(StoredVersion, row) if row else None
+
+
+def history(
+    tx: Tx, viewer: Viewer, type_: str, id_: str, *, count: int, before: int | None = None
+) -> list[StoredVersion]:
+    """Up to `count` versions, newest first; `before` a version number goes on from an earlier page."""
+    chosen = _versions(viewer, type_, id_).order_by(resource_version.c.version.desc()).limit(count)
+    if before is not None:
+        chosen = chosen.where(resource_version.c.version < before)
+    return [from_row(StoredVersion, row) for row in tx.rows(chosen)]
+
+
+def remote_body(tx: Tx, viewer: Viewer, type_: str, id_: str) -> str | None:
+    """The EHR's JSON text exactly as it sent it, or None for what did not come from an EHR."""
+    held = remote_bodies.join(resource, resource.c.k == remote_bodies.c.k)
+    return _text(
+        tx.value(
+            select(remote_bodies.c.body)
+            .select_from(held)
+            .where(resource.c.type == type_, resource.c.id == id_, row_scope(viewer, resource))
+        )
+    )
+
+
+def scan(tx: Tx, viewer: Viewer, types: Sequence[str], after_k: int = 0, limit: int = BATCH) -> list[Stored]:
+    """The next `limit` resources of `types` (none named: all) in order of `k`, without deleted ones."""
+    chosen = select(resource).where(resource.c.k > after_k, ~resource.c.deleted, row_scope(viewer, resource))
+    if types:
+        chosen = chosen.where(resource.c.type.in_(types))
+    return [from_row(Stored, row) for row in tx.rows(chosen.order_by(resource.c.k).limit(limit))]
+
+
+def known(tx: Tx, connection: str, type_: str, remote_ids: Iterable[str]) -> dict[str, Known]:
+    """Remote id -> what is held of it, for the sync worker; no bodies."""
+    found: dict[str, Known] = {}
+    for some in _batches(sorted(set(remote_ids))):
+        chosen = select(resource).where(
+            resource.c.connection == connection, resource.c.type == type_, resource.c.remote_id.in_(some)
+        )
+        found |= {row["remote_id"]: from_row(Known, row) for row in tx.rows(chosen)}
+    return found
+
+
+def ids_of(tx: Tx, connection: str, type_: str) -> dict[str, str]:
+    """Remote id -> local id of everything of `type_` held from an EHR and not deleted, for reconciliation."""
+    chosen = select(resource.c.remote_id, resource.c.id).where(
+        resource.c.connection == connection, resource.c.type == type_, ~resource.c.deleted
+    )
+    return {row["remote_id"]: row["id"] for row in tx.rows(chosen) if row["remote_id"] is not None}
+
+
+def save(tx: Tx, new: NewVersion, values: SearchValues | None, author: Author) -> Stored:
+    """Write a version with its change and index rows; raises VersionConflict unless the stored version is the one before.
+
+    `values` are `search_values.extract` of the body; None puts nothing into the index (a deletion never does).
+    """
+    rows = IndexRows() if values is None or new.op == "delete" else index_rows(new.type, values)
+    stored, before = _create(tx, new) if new.version == 1 else _replace(tx, new)
+    write_index(tx, stored.k, before, rows)
+    _remember(tx, stored, new, author)
+    return stored
+
+
+def clear_index(tx: Tx) -> None:
+    """Empty the search index; `reindex` fills it again."""
+    for table in (ix, ixd, ixs, ixn):
+        tx.execute(delete(table))
+
+
+def reindex(tx: Tx, after_k: int = 0, limit: int = BATCH) -> int | None:
+    """Index the next `limit` resources after `clear_index`; the `k` to go on from, None when done."""
+    chosen = select(resource.c.k, resource.c.type, resource.c.body, resource.c.deleted).where(resource.c.k > after_k)
+    rows = tx.rows(chosen.order_by(resource.c.k).limit(limit))
+    for row in rows:
+        write_index(tx, row["k"], IndexRows(), _indexed(row))
+    return rows[-1]["k"] if rows else None
+
+
+def _versions(viewer: Viewer, type_: str, id_: str) -> Select[tuple[object, ...]]:
+    """Both the resource and the version must be for this viewer: a resource can have changed its patient."""
+    is_current = (resource.c.version == resource_version.c.version) & ~resource.c.deleted
+    body = case((is_current, resource.c.body), else_=resource_version.c.body).label("body")
+    columns = [resource_version.c[name] for name in ("version", "updated_at", "op", "origin", "who")]
+    return (
+        select(*columns, body)
+        .select_from(resource_version.join(resource, resource.c.k == resource_version.c.k))
+        .where(resource.c.type == type_, resource.c.id == id_)
+        .where(row_scope(viewer, resource), row_scope(viewer, resource_version))
+    )
+
+
+def _create(tx: Tx, new: NewVersion) -> tuple[Stored, IndexRows]:
+    row = _row(new) | {"k": tx.keys.take()}
+    if tx.changed(tx.insert(resource).values(row).on_conflict_do_nothing(index_elements=["type", "id"])) != 1:
+        raise VersionConflict(f"{new.type}/{new.id} exists already.")
+    return from_row(Stored, row), IndexRows()
+
+
+def _replace(tx: Tx, new: NewVersion) -> tuple[Stored, IndexRows]:
+    is_old = (resource.c.type == new.type, resource.c.id == new.id, resource.c.version == new.version - 1)
+    old = tx.first(select(resource).where(*is_old))
+    if old is None:
+        raise VersionConflict(f"{new.type}/{new.id} is not at version {new.version - 1}.")
+    kept = ("connection", "remote_id", "remote_version", "content_hash", *(["patient"] if new.op == "delete" else []))
+    row = _row(new)
+    row |= {name: old[name] for name in kept if row[name] is None}
+    if tx.changed(update(resource).where(*is_old).values(row)) != 1:
+        raise VersionConflict(f"{new.type}/{new.id} was changed at the same time.")
+    if not old["deleted"]:
+        before = (resource_version.c.k == old["k"], resource_version.c.version == old["version"])
+        tx.execute(update(resource_version).where(*before).values(body=old["body"]))
+    return from_row(Stored, row | {"k": old["k"]}), _indexed(old)
+
+
+def _row(new: NewVersion) -> dict[str, object]:
+    deleted = new.op == "delete"
+    return {
+        "type": new.type,
+        "id": new.id,
+        "version": new.version,
+        "updated_at": new.updated_at,
+        "deleted": deleted,
+        "body": "" if deleted else new.body,
+        "patient": new.patient,
+        "connection": new.connection,
+        "remote_id": new.remote_id,
+        "remote_version": new.remote_version,
+        "content_hash": new.content_hash,
+    }
+
+
+def _indexed(row: RowMapping) -> IndexRows:
+    if row["deleted"]:
+        return IndexRows()
+    return index_rows(row["type"], extract(read_json(row["body"].encode())))
+
+
+def _remember(tx: Tx, stored: Stored, new: NewVersion, author: Author) -> None:
+    stamp = {"k": stored.k, "version": new.version, "op": new.op, "patient": stored.patient}
+    by = {"origin": author.origin, "who": author.viewer.who}
+    tx.execute(insert(resource_version).values(**stamp, **by, updated_at=new.updated_at))
+    tx.execute(insert(change).values(**stamp, **by, type=new.type, id=new.id, at=author.at, txid=_txid(tx)))
+    if new.remote_body is not None:
+        held = {"body": new.remote_body, "patient": stored.patient}
+        keep = tx.insert(remote_bodies).values(k=stored.k, **held)
+        tx.execute(keep.on_conflict_do_update(index_elements=["k"], set_=held))
+
+
+def _txid(tx: Tx) -> ColumnElement[int]:
+    return literal_column("pg_current_xact_id()::text::bigint") if tx.dialect == "postgresql" else literal(0)
+
+
+def _batches(values: Sequence[str]) -> Iterable[Sequence[str]]:
+    return (values[start : start + BATCH] for start in range(0, len(values), BATCH))
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) else None

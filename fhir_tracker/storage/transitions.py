@@ -1,0 +1,35 @@
+"""Transition rows: every change of stage, status, owner, role or due time, kept for ever."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sqlalchemy import insert, select
+
+from fhir_tracker.model.viewer import Viewer
+from fhir_tracker.model.work import Transition
+from fhir_tracker.storage.database import Tx
+from fhir_tracker.storage.records import from_row, to_row
+from fhir_tracker.storage.scope import row_scope
+from fhir_tracker.storage.work_tables import transition
+
+
+def add(tx: Tx, made: Transition, patient: str | None) -> None:
+    """Write down one transition of an item of `patient`."""
+    tx.execute(insert(transition).values(k=tx.keys.take(), patient=patient, **to_row(made)))
+
+
+def of_items(tx: Tx, viewer: Viewer, items: Sequence[str]) -> dict[str, tuple[Transition, ...]]:
+    """Item -> its transitions, oldest first; an empty tuple for an item without any."""
+    chosen = select(transition).where(transition.c.item.in_(items), row_scope(viewer, transition))
+    found: dict[str, list[Transition]] = {item: [] for item in items}
+    for row in tx.rows(chosen.order_by(transition.c.recorded_at, transition.c.k)):
+        found[row["item"]].append(from_row(Transition, row))
+    return {item: tuple(made) for item, made in found.items()}
+
+
+def of_patient(tx: Tx, viewer: Viewer, patient: str, limit: int = 500) -> list[Transition]:
+    """The latest transitions of all items of a patient, newest first."""
+    chosen = select(transition).where(transition.c.patient == patient, row_scope(viewer, transition))
+    newest = chosen.order_by(transition.c.recorded_at.desc(), transition.c.k.desc()).limit(limit)
+    return [from_row(Transition, row) for row in tx.rows(newest)]

@@ -1,0 +1,168 @@
+"""Work items: the read model that queues and sweeps read, and the claims of a sweep on what is due.
+
+A claim is a token on the row. Whoever changes an item takes the token away, so that a sweep which looked at the item
+before the change cannot put its answer over it; only the transaction that took the token away may still settle.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from sqlalchemy import ColumnElement, case, delete, func, or_, select, update
+
+from fhir_tracker.fhir.folding import fold
+from fhir_tracker.model.viewer import Viewer
+from fhir_tracker.model.work import WorkItem
+from fhir_tracker.storage.database import Tx
+from fhir_tracker.storage.records import from_row, to_row
+from fhir_tracker.storage.scope import row_scope
+from fhir_tracker.storage.work_tables import work_item
+
+NEVER = datetime(9999, 1, 1, tzinfo=UTC)
+_BATCH = 500
+
+
+@dataclass(frozen=True, kw_only=True)
+class Claim:
+    """Items that one sweep may work on until `until`; empty when nothing is due."""
+
+    token: str
+    items: tuple[WorkItem, ...]
+    until: datetime
+
+
+def save(tx: Tx, item: WorkItem) -> None:
+    """Write the item as it is now, in place of what was there; a sweep's claim on it ends."""
+    _let_go(tx, work_item.c.ref == item.ref)
+    row: dict[str, object] = to_row(item)
+    row |= {"due_order": due_order(item), "folded_title": fold(item.title), "claim_token": None, "claimed_until": None}
+    new = tx.insert(work_item).values(row | {"k": tx.keys.take()})
+    tx.execute(new.on_conflict_do_update(index_elements=["ref"], set_=row))
+
+
+def drop(tx: Tx, ref: str) -> None:
+    """Take the item away; nothing happens when there is none."""
+    tx.execute(delete(work_item).where(work_item.c.ref == ref))
+
+
+def find(tx: Tx, viewer: Viewer, ref: str) -> WorkItem | None:
+    """The item of `Task/<id>` or `CarePlan/<id>`."""
+    return next(iter(_items(tx, viewer, work_item.c.ref == ref)), None)
+
+
+def find_many(tx: Tx, viewer: Viewer, refs: Iterable[str]) -> dict[str, WorkItem]:
+    """Reference -> item, for those there are."""
+    wanted = sorted(set(refs))
+    some = (wanted[start : start + _BATCH] for start in range(0, len(wanted), _BATCH))
+    return {item.ref: item for batch in some for item in _items(tx, viewer, work_item.c.ref.in_(batch))}
+
+
+def of_plan(tx: Tx, viewer: Viewer, plan: str) -> list[WorkItem]:
+    """All items of a plan (`CarePlan/<id>`), oldest first, without the plan's own."""
+    return _items(tx, viewer, work_item.c.plan == plan, work_item.c.ref != plan)
+
+
+def of_plans(tx: Tx, viewer: Viewer, plans: Sequence[str]) -> dict[str, list[WorkItem]]:
+    """Plan -> its items, in one query for a batch of plans."""
+    found: dict[str, list[WorkItem]] = {plan: [] for plan in plans}
+    for item in _items(tx, viewer, work_item.c.plan.in_(plans)):
+        if item.plan is not None and item.ref != item.plan:
+            found[item.plan].append(item)
+    return found
+
+
+def of_patient(tx: Tx, viewer: Viewer, patient: str) -> list[WorkItem]:
+    """All items of a patient, open and closed, oldest first."""
+    return _items(tx, viewer, work_item.c.patient == patient)
+
+
+def about(tx: Tx, viewer: Viewer, focus: str) -> list[WorkItem]:
+    """The items whose focus is `focus`, such as the escalations of a late task; oldest first."""
+    return _items(tx, viewer, work_item.c.focus == focus)
+
+
+def open_count(tx: Tx, viewer: Viewer) -> int:
+    """How many items are open."""
+    return int(tx.value(select(func.count()).where(work_item.c.open, row_scope(viewer, work_item))))
+
+
+def due_now(tx: Tx, patient: str, at: datetime) -> None:
+    """Let the rules look at every open item of a patient at `at`, or sooner where that was planned."""
+    is_theirs = (work_item.c.patient == patient) & work_item.c.open
+    _let_go(tx, is_theirs)
+    tx.execute(
+        update(work_item).where(is_theirs).values(next_action_at=_sooner(at), claim_token=None, claimed_until=None)
+    )
+
+
+def wake(tx: Tx, ref: str, at: datetime) -> None:
+    """Let the rules look at one open item at `at`, or sooner where that was planned."""
+    is_it = (work_item.c.ref == ref) & work_item.c.open
+    _let_go(tx, is_it)
+    tx.execute(update(work_item).where(is_it).values(next_action_at=_sooner(at), claim_token=None, claimed_until=None))
+
+
+def claim_due(tx: Tx, now: datetime, limit: int, lease: timedelta) -> Claim:
+    """Up to `limit` open items whose time has come and that no other sweep holds, oldest first, for `lease`."""
+    is_free = or_(work_item.c.claim_token.is_(None), work_item.c.claimed_until < now)
+    chosen = select(work_item).where(work_item.c.open, work_item.c.next_action_at <= now, is_free)
+    chosen = chosen.order_by(work_item.c.next_action_at, work_item.c.k).limit(limit).with_for_update(skip_locked=True)
+    rows = tx.rows(chosen)
+    claim = Claim(token=secrets.token_hex(8), items=tuple(from_row(WorkItem, row) for row in rows), until=now + lease)
+    if rows:
+        held = work_item.c.k.in_([row["k"] for row in rows])
+        tx.execute(update(work_item).where(held).values(claim_token=claim.token, claimed_until=claim.until))
+    return claim
+
+
+def settle(tx: Tx, claim: Claim, ref: str, next_at: datetime | None) -> bool:
+    """End the claim on one item and look at it again at `next_at` (None: never).
+
+    False when the item changed since it was claimed or the lease passed to another sweep: roll back, it will come
+    again. What this same transaction changed does not count; then the sooner of both times holds.
+    """
+    done = {"claim_token": None, "claimed_until": None}
+    is_held = (work_item.c.ref == ref) & (work_item.c.claim_token == claim.token)
+    if tx.changed(update(work_item).where(is_held).values(next_action_at=next_at, **done)) == 1:
+        return True
+    if tx.let_go.get(ref) != claim.token:
+        return False
+    if next_at is not None:
+        tx.execute(update(work_item).where(work_item.c.ref == ref).values(next_action_at=_sooner(next_at)))
+    return True
+
+
+def postpone(tx: Tx, claim: Claim, ref: str, until: datetime) -> bool:
+    """Put an item that cannot be worked on out of the way until `until`; False when the claim on it was lost."""
+    is_held = (work_item.c.ref == ref) & (work_item.c.claim_token == claim.token)
+    later = {"next_action_at": until, "claim_token": None, "claimed_until": None}
+    return tx.changed(update(work_item).where(is_held).values(**later)) == 1
+
+
+def due_order(item: WorkItem) -> datetime:
+    """Where the item stands in a queue: by its due time; on hold by the end of the hold; without either at the end."""
+    if item.clock == "paused":
+        return item.hold_until or NEVER
+    return item.due_at or NEVER
+
+
+def _items(tx: Tx, viewer: Viewer, *conditions: ColumnElement[bool]) -> list[WorkItem]:
+    chosen = (
+        select(work_item)
+        .where(*conditions, row_scope(viewer, work_item))
+        .order_by(work_item.c.created_at, work_item.c.k)
+    )
+    return [from_row(WorkItem, row) for row in tx.rows(chosen)]
+
+
+def _let_go(tx: Tx, condition: ColumnElement[bool]) -> None:
+    held = select(work_item.c.ref, work_item.c.claim_token).where(condition, work_item.c.claim_token.is_not(None))
+    tx.let_go |= {row["ref"]: row["claim_token"] for row in tx.rows(held.with_for_update())}
+
+
+def _sooner(at: datetime) -> ColumnElement[datetime]:
+    planned = work_item.c.next_action_at
+    return case((or_(planned.is_(None), planned > at), at), else_=planned)
