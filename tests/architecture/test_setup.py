@@ -50,7 +50,7 @@ def test_whoever_is_not_root_is_told_the_exact_command_for_missing_servers(tmp_p
     told = run("scripts/install-servers", path=poor_machine(tmp_path, user_id=1000))
     assert told.returncode == 1
     assert "sudo apt-get update && sudo apt-get install -y" in told.stderr
-    assert "redis-server chromium default-jdk-headless maven" in told.stderr
+    assert "redis-server chromium fonts-dejavu-core default-jdk-headless maven" in told.stderr
 
 
 def test_a_machine_that_has_the_servers_is_left_alone() -> None:
