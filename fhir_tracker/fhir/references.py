@@ -9,10 +9,12 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 
 from fhir_tracker.fhir.definitions.registry import resource_types
 from fhir_tracker.fhir.json_types import Json, Resource
 
+_SHORT = 200
 _LOCATION = re.compile(
     r"(?:(?P<base>https?://[^\s?#]+)/)?(?P<type>[A-Z][A-Za-z]+)/(?P<id>[A-Za-z0-9\-.]{1,64})"
     r"(?:/_history/(?P<version>[A-Za-z0-9\-.]{1,64}))?(?:#[^\s]*)?"
@@ -45,6 +47,10 @@ class ParsedReference:
 
 def parse_reference(text: str) -> ParsedReference:
     """What `text` (a Reference.reference) points to; never raises: what has no known form is OTHER."""
+    return _parse_short(text) if len(text) <= _SHORT else _parse(text)
+
+
+def _parse(text: str) -> ParsedReference:
     if text.startswith("#"):
         return ParsedReference(kind=ReferenceKind.FRAGMENT, text=text, id=text[1:])
     if text.startswith(("urn:uuid:", "urn:oid:")):
@@ -63,6 +69,9 @@ def parse_reference(text: str) -> ParsedReference:
     if match and match["type"] in resource_types():
         return ParsedReference(kind=ReferenceKind.CONDITIONAL, text=text, type=match["type"])
     return ParsedReference(kind=ReferenceKind.OTHER, text=text)
+
+
+_parse_short = lru_cache(maxsize=4096)(_parse)
 
 
 def walk_references(resource: Resource) -> Iterator[tuple[str, Resource]]:

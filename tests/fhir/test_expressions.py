@@ -87,6 +87,15 @@ def test_an_expression_outside_the_subset_is_refused(expression: str) -> None:
         compile_expression(expression, "Task")
 
 
+@pytest.mark.parametrize(
+    "expression",
+    ["(Observation.effective as Period)", "Observation.effective.as(period)", "Observation.effective.ofType(Period)"],
+)
+def test_the_three_ways_to_name_a_type_are_one(expression: str) -> None:
+    (path,) = compile_expression(expression, "Observation")
+    assert (path.hops, path.type) == (("effectivePeriod",), "Period")
+
+
 def test_a_parameter_of_many_types_uses_the_alternative_of_the_type() -> None:
     expression = "Condition.code | (MedicationRequest.medication as CodeableConcept)"
     assert [path.hops for path in compile_expression(expression, "Condition")] == [("code",)]
