@@ -118,7 +118,7 @@ def _play(console: Console, stage: Stage, stop: threading.Event, limit: float | 
 
 def _tell(console: Console, stage: Stage, told: set[str]) -> None:
     for one in stage.board.happenings():
-        lines = [f"EHR      {one.title}: {one.call or one.detail}"] if one.at else []
+        lines = [f"EHR      {one.title} ({one.patient}): {one.call or one.detail}"] if one.at else []
         lines += [
             f"tracker  {sight.title}: {sight.detail} (after {sight.after:.1f} s)"
             for sight in one.sights

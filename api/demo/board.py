@@ -24,12 +24,13 @@ class Sight:
 
 @dataclass(frozen=True, kw_only=True)
 class Happening:
-    """One step of the day: `call` is the request made to the EHR, `at` when it was made."""
+    """One step of the day: `patient` names who it is about, `call` the request made to the EHR, `at` when that was."""
 
     number: int
     title: str
     why: str
     planned_for: float
+    patient: str = ""
     call: str = ""
     detail: str = ""
     at: datetime | None = None

@@ -21,8 +21,8 @@ PATIENCE = 75.0
 SECONDS_TO_LOAD = 90.0
 
 
-def board_of(steps: Sequence[Step]) -> Board:
-    """A board with every step planned."""
+def board_of(steps: Sequence[Step], names: Mapping[str, str]) -> Board:
+    """A board with every step planned; `names` are the patients' by their part in the cast."""
     return Board(
         tuple(
             Happening(
@@ -30,6 +30,7 @@ def board_of(steps: Sequence[Step]) -> Board:
                 title=step.title,
                 why=step.why,
                 planned_for=step.at,
+                patient=names.get(step.who, ""),
                 sights=tuple(Sight(title=title) for title in step.expect),
             )
             for number, step in enumerate(steps)

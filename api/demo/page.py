@@ -75,6 +75,7 @@ def _words(resource: Resource) -> str:
 def _step(one: Happening) -> dict[str, Json]:
     return {
         "title": one.title,
+        "patient": one.patient,
         "why": one.detail or one.why,
         "call": one.call,
         "planned_for": one.planned_for,

@@ -26,6 +26,11 @@ class Records:
     resources: tuple[Resource, ...]
     cast: Mapping[str, str]
 
+    def names(self) -> dict[str, str]:
+        """The patients of the cast as people say their names."""
+        patients = {one["id"]: one["name"][0] for one in self.resources if one["resourceType"] == "Patient"}
+        return {part: f"{patients[ident]['given'][0]} {patients[ident]['family']}" for part, ident in self.cast.items()}
+
 
 @cache
 def source() -> Resource:

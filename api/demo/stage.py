@@ -140,12 +140,13 @@ def _fill(database: Database, ehr: Ehr, now: datetime) -> None:
 def _director(ehr: Ehr, tracker: str, now: datetime, pace: float, stop: threading.Event) -> Director:
     if pace <= 0:
         raise UsageError("--pace has to be more than 0.")
+    records = load(now)
     return Director(
         steps=DAY,
-        board=board_of(DAY),
+        board=board_of(DAY, records.names()),
         ehr=FhirApi(base_url=ehr.base_url, headers={}),
         tracker=FhirApi(base_url=f"{tracker}/fhir", headers={}),
-        cast=load(now).cast,
+        cast=records.cast,
         stop=stop,
         pace=pace,
     )
