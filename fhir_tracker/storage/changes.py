@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
-from sqlalchemy import Select, and_, func, literal_column, or_, select
+from sqlalchemy import ColumnElement, Select, and_, func, literal_column, or_, select
 
 from fhir_tracker.model.viewer import Viewer
 from fhir_tracker.storage.database import Tx
@@ -18,7 +18,7 @@ from fhir_tracker.storage.records import from_row
 from fhir_tracker.storage.scope import row_scope
 from fhir_tracker.storage.tables import change, consumer
 
-_OLDEST_OPEN = literal_column("pg_snapshot_xmin(pg_current_snapshot())::text::bigint")
+_OLDEST_OPEN: ColumnElement[int] = literal_column("pg_snapshot_xmin(pg_current_snapshot())::text::bigint")
 
 
 @dataclass(frozen=True, kw_only=True)

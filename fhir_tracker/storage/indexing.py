@@ -47,11 +47,10 @@ class IndexRows(NamedTuple):
 
 def index_rows(type_: str, values: SearchValues) -> IndexRows:
     """What a resource of `type_` with these values puts into the index."""
-    keys = {
-        key for row in (*values.tokens, *values.references, *values.uris) for key in part_keys(type_, row.param, row)
-    }
-    keyed = {row.param for row in (*values.tokens, *values.references, *values.uris)}
-    keys |= {presence_key(type_, param) for param in keyed | {row.param for row in values.composites}}
+    keyed: list[TokenRow | ReferenceRow | UriRow] = [*values.tokens, *values.references, *values.uris]
+    params = {row.param for row in keyed} | {row.param for row in values.composites}
+    keys = {key for row in keyed for key in part_keys(type_, row.param, row)}
+    keys |= {presence_key(type_, param) for param in params}
     dates = {(parameter_key(type_, row.param), row.low, row.high) for row in values.dates}
     strings = {
         (parameter_key(type_, row.param), row.folded[:LONGEST_TEXT], row.text[:LONGEST_TEXT]) for row in values.strings
@@ -67,11 +66,8 @@ def index_rows(type_: str, values: SearchValues) -> IndexRows:
 def part_keys(type_: str, param: str, row: Part) -> tuple[int, ...]:
     """The keys by which a token, reference or uri can be found; none for other kinds."""
     if isinstance(row, TokenRow):
-        return (
-            token_key(type_, param, None, row.code),
-            token_key(type_, param, row.system or "", row.code),
-            token_key(type_, param, row.system or "", None),
-        )
+        coded = (token_key(type_, param, None, row.code), token_key(type_, param, row.system or "", row.code))
+        return (*coded, token_key(type_, param, row.system, None)) if row.system else coded
     if isinstance(row, ReferenceRow):
         target = row.url or (f"{row.type}/{row.id}" if row.id else None)
         return (reference_key(type_, param, target),) if target else ()
@@ -138,8 +134,8 @@ def _add_combinations(type_: str, values: SearchValues, keys: set[int], dates: s
 
 
 def _partner_keys(type_: str, partners: Sequence[str], values: SearchValues) -> set[int]:
-    rows = (row for row in (*values.tokens, *values.references) if row.param in partners)
-    return {key for row in rows for key in part_keys(type_, row.param, row)}
+    rows: list[TokenRow | ReferenceRow] = [*values.tokens, *values.references]
+    return {key for row in rows if row.param in partners for key in part_keys(type_, row.param, row)[:2]}
 
 
 def write_index(tx: Tx, k: int, before: IndexRows, after: IndexRows) -> None:
