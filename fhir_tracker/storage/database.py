@@ -59,7 +59,7 @@ class Tx:
 
     def changed(self, statement: Executable) -> int:
         """Run a write; how many rows it touched."""
-        return self.execute(statement).rowcount
+        return self.connection.execute(statement, execution_options={"preserve_rowcount": True}).rowcount
 
     def insert(self, table: Table) -> postgresql.Insert | sqlite.Insert:
         """An INSERT that can say what to do on a conflict."""
