@@ -1,1 +1,33 @@
 """Carries data in from and out to FHIR servers."""
+
+from __future__ import annotations
+
+from subscriptions.capabilities import Capabilities, read_capabilities
+from subscriptions.client import EhrClient, Limits
+from subscriptions.following import TypeReport
+from subscriptions.retrying import retry_quarantined
+from subscriptions.sync import (
+    SyncReport,
+    client_of,
+    due_connections,
+    limits_of,
+    next_due,
+    sync_connection,
+    sync_due,
+)
+
+__all__ = [
+    "Capabilities",
+    "EhrClient",
+    "Limits",
+    "SyncReport",
+    "TypeReport",
+    "client_of",
+    "due_connections",
+    "limits_of",
+    "next_due",
+    "read_capabilities",
+    "retry_quarantined",
+    "sync_connection",
+    "sync_due",
+]

@@ -52,8 +52,8 @@ class Progress:
         grain = max(self.grain, *((high - low) / 1000 for low, high in ranges))
         lag = self.lag
         if served_at is not None:
-            found = max((served_at - newest).total_seconds(), 0.0)
-            lag = found if lag is None else min(lag, found)
+            behind = max((served_at - newest).total_seconds(), 0.0)
+            lag = behind if lag is None else min(lag, behind)
         return replace(fresh, high=max(newest, self.high or newest), grain=grain, lag=lag)
 
     def watermark(self, before: datetime | None) -> datetime | None:
@@ -87,8 +87,9 @@ class Progress:
 
 def progress_from(detail: Mapping[str, Any]) -> Progress:
     """What `as_detail` made; unknown members are left alone."""
-    moments = {name: parse_datetime(detail[name]) for name in _MOMENTS if detail.get(name)}
-    return Progress(**moments, **{name: detail[name] for name in _NUMBERS if name in detail})
+    kept: dict[str, Any] = {name: detail[name] for name in _NUMBERS if name in detail}
+    kept |= {name: parse_datetime(detail[name]) for name in _MOMENTS if detail.get(name)}
+    return Progress(**kept)
 
 
 _MOMENTS = ("as_of", "high", "previous_high", "completed_at")

@@ -182,7 +182,7 @@ def test_a_body_that_drips_is_ended_at_the_limit() -> None:
     drip = [HEAD + b"Content-Length: 1000\r\n\r\n", *[b" "] * 200]
     with raw_server(*drip, pause=0.05) as base, client(base, total_seconds=0.5, tries=1) as (ehr, _):
         started = time.monotonic()
-        with pytest.raises(RemoteFailure, match="not complete after 0.5 seconds"):
+        with pytest.raises(RemoteFailure, match=r"not complete after 0\.5 seconds"):
             ehr.get("x")
         assert time.monotonic() - started < 3
 
@@ -205,9 +205,12 @@ def test_an_answer_cut_off_before_its_length_is_a_failure() -> None:
 
 
 def test_what_is_not_http_is_a_failure() -> None:
-    with raw_server(b"\x15\x03\x01\x00\x02\x02\x28") as base, client(base, tries=1) as (ehr, _):
-        with pytest.raises(RemoteFailure, match="broke"):
-            ehr.get("x")
+    with (
+        raw_server(b"\x15\x03\x01\x00\x02\x02\x28") as base,
+        client(base, tries=1) as (ehr, _),
+        pytest.raises(RemoteFailure, match="broke"),
+    ):
+        ehr.get("x")
 
 
 @respx.mock

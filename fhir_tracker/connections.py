@@ -1,0 +1,138 @@
+"""Connections to EHR servers: what a valid one is, when each is next due, and what removing one leaves behind."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+from urllib.parse import urlsplit
+
+from fhir_tracker.config import duration
+from fhir_tracker.errors import Conflict, NotFound, UsageError
+from fhir_tracker.fhir.definitions.registry import resource_types
+from fhir_tracker.storage import connections
+from fhir_tracker.storage.connections import Connection
+from fhir_tracker.storage.database import Tx
+
+LONGEST_PAUSE = timedelta(minutes=15)
+LONGEST_POLL = 7 * 86_400
+AUTH_KINDS = ("none", "basic", "bearer")
+_KEY = re.compile(r"[a-z0-9-]{1,20}")
+
+
+def add(
+    tx: Tx,
+    key: str,
+    base_url: str,
+    *,
+    now: datetime,
+    mapping: str = "generic",
+    poll_seconds: int = 30,
+    types: Sequence[str] = (),
+    subscribe: str = "none",
+    options: Mapping[str, Any] | None = None,
+) -> Connection:
+    """Remember a new connection; UsageError for parts that make no sense, Conflict when the key is taken.
+
+    `types` empty means those of the mapping; `options` may hold `auth` (none, basic, bearer) and `secret_file` (a path).
+    """
+    if connections.find(tx, key) is not None:
+        raise Conflict(f"There is a connection {key} already; remove it first, or choose another key.")
+    made = Connection(
+        key=checked_key(key),
+        base_url=checked_base_url(base_url),
+        mapping=mapping,
+        poll_seconds=poll_seconds,
+        types=checked_types(types),
+        subscribe=checked_subscribe(subscribe),
+        options=checked_options(options or {}),
+        created_at=now,
+    )
+    connections.add(tx, made)
+    return made
+
+
+def get(tx: Tx, key: str) -> Connection:
+    """The connection called `key`; NotFound says which there are."""
+    found = connections.find(tx, key)
+    if found is None:
+        there = ", ".join(one.key for one in connections.all(tx)) or "none"
+        raise NotFound(f"There is no connection {key}; there are: {there}.")
+    return found
+
+
+def remove(tx: Tx, key: str) -> Connection:
+    """Forget a connection, its cursors and its back-off. What it mirrored stays readable, with its history."""
+    found = get(tx, key)
+    connections.remove(tx, key)
+    return found
+
+
+def pause_after(poll_seconds: int, failures: int) -> timedelta:
+    """How long to leave a server alone after `failures` in a row: doubling from the poll interval, 15 minutes at most."""
+    interval = timedelta(seconds=poll_seconds)
+    if failures == 0:
+        return interval
+    longest = max(LONGEST_PAUSE, interval)
+    doubled: timedelta = interval * (1 << min(failures, 12))
+    return min(doubled, longest)
+
+
+def checked_key(key: str) -> str:
+    """A key of 1 to 20 small letters, digits and hyphens; it begins the id of everything mirrored."""
+    if not _KEY.fullmatch(key):
+        raise UsageError(f"A connection key has 1 to 20 of a-z, 0-9 and hyphen; {key!r} has not.")
+    return key
+
+
+def checked_base_url(url: str) -> str:
+    """An http(s) address without closing slash, query, fragment or user."""
+    try:
+        parts = urlsplit(url)
+        usable = parts.scheme in ("http", "https") and parts.hostname and (parts.port is None or parts.port > 0)
+    except ValueError:
+        usable = False
+    if not usable or not url.isascii() or not url.isprintable() or " " in url:
+        raise UsageError("--base-url has to be an http or https address, such as https://ehr.example/fhir.")
+    if parts.username or parts.password:
+        raise UsageError("--base-url may not hold a user or password; use --auth and --secret-file.")
+    if parts.query or parts.fragment or "?" in url or "#" in url:
+        raise UsageError("--base-url may not have a query or fragment.")
+    return url.rstrip("/")
+
+
+def checked_types(types: Sequence[str]) -> tuple[str, ...]:
+    """FHIR R4 resource types, each once, in the order given."""
+    unknown = [name for name in types if name not in resource_types()]
+    if unknown:
+        raise UsageError(f"Not a FHIR R4 resource type: {', '.join(unknown)}.")
+    return tuple(dict.fromkeys(types))
+
+
+def checked_subscribe(subscribe: str) -> str:
+    """How changes are also pushed to us."""
+    if subscribe != "none":
+        raise UsageError(f"--subscribe {subscribe} comes in a later version; this one polls: --subscribe none.")
+    return subscribe
+
+
+def checked_options(options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options of a connection; a secret itself is never among them, only the path of its file."""
+    auth = options.get("auth", "none")
+    if auth not in AUTH_KINDS:
+        raise UsageError(f"--auth is one of {', '.join(AUTH_KINDS)}.")
+    if (auth == "none") == bool(options.get("secret_file")):
+        raise UsageError("--auth basic and bearer need --secret-file FILE, and --auth none takes none.")
+    return dict(options)
+
+
+def seconds(text: str) -> int:
+    """`30s`, `5m`, `2h` or plain seconds as whole seconds, 1 second to a week; UsageError for anything else."""
+    try:
+        value = int(duration(text).total_seconds())
+    except ValueError:
+        value = 0
+    if not 1 <= value <= LONGEST_POLL:
+        raise UsageError(f"{text!r} is not a duration such as 30s, 5m or 2h (1s to 7d).")
+    return value

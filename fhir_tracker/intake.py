@@ -1,0 +1,267 @@
+"""What an EHR sent becomes a stored version, nothing at all because it is known, or a quarantined entry with the reason.
+
+Reading an entry is pure and happens before the transaction; taking a page happens in the caller's transaction, so that
+its rows and the cursor are committed together.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from fhir_tracker import records
+from fhir_tracker.errors import Busy, Incorrect, TrackerError, Unavailable
+from fhir_tracker.fhir.body import MAX_BYTES, read_resource
+from fhir_tracker.fhir.dates import parse_datetime
+from fhir_tracker.fhir.identity import content_hash, local_id
+from fhir_tracker.fhir.json_types import Resource
+from fhir_tracker.model.author import Author
+from fhir_tracker.storage import quarantine, resources
+from fhir_tracker.storage.database import Tx
+from fhir_tracker.storage.resources import Known
+
+LONGEST_REMOTE_ID = 255
+_log = logging.getLogger(__name__)
+
+Translate = Callable[[Resource], Resource]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Received:
+    """A readable resource: `body` is its exact text, `resource` its form here, `updated` its own meta.lastUpdated or ""."""
+
+    type: str
+    remote_id: str
+    version: str | None
+    updated: str
+    content_hash: str
+    body: str = field(repr=False)
+    resource: Resource = field(repr=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Unusable:
+    """An entry that cannot be applied; `reason` is short and stable, `remote_id` made from the text when it has none."""
+
+    type: str
+    remote_id: str
+    reason: str
+    body: str = field(repr=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tally:
+    """What a page came to, in entries."""
+
+    fetched: int = 0
+    applied: int = 0
+    unchanged: int = 0
+    stale: int = 0
+    deleted: int = 0
+    quarantined: int = 0
+
+    def __add__(self, other: Tally) -> Tally:
+        return Tally(**{name: getattr(self, name) + getattr(other, name) for name in self.__dataclass_fields__})
+
+
+class EntryRefused(Exception):
+    """One entry of a page cannot be written; the transaction is to be undone and the page taken again without it."""
+
+    def __init__(self, entry: Received, reason: str) -> None:
+        super().__init__(reason)
+        self.entry = entry
+        self.reason = reason
+
+
+def read_entry(raw: bytes, wanted: str, translate: Translate) -> Received | Unusable:
+    """The resource in `raw`, which should be of the type `wanted`, or why it cannot be used; never raises for bad input."""
+    body = raw.decode("utf-8", "replace").replace("\0", "\ufffd")
+    remote_id = ""
+    try:
+        resource = read_resource(raw, max_bytes=MAX_BYTES)
+        remote_id = _remote_id(resource)
+        return _received(resource, remote_id, wanted, body, translate)
+    except TrackerError as error:
+        return unusable(wanted, remote_id, error.message, body)
+
+
+def unusable(type_: str, remote_id: str, reason: str, body: str) -> Unusable:
+    """An entry for quarantine; without an id it goes by a digest of its text, so that two bad ones stay two."""
+    known_as = remote_id or f"?{hashlib.sha256(body.encode()).hexdigest()[:16]}"
+    return Unusable(type=type_, remote_id=known_as, reason=reason, body=body)
+
+
+def take_page(tx: Tx, entries: Sequence[Received | Unusable], connection: str, author: Author) -> Tally:
+    """Write what is new of one page, of one type; older and unchanged versions are skipped, bad entries quarantined.
+
+    Raises EntryRefused, after which nothing of the transaction may be kept.
+    """
+    if not entries:
+        return Tally()
+    known = dict(resources.known(tx, connection, entries[0].type, sorted({entry.remote_id for entry in entries})))
+    waiting = quarantine.open_count(tx, connection) > 0
+    tally = Tally(fetched=len(entries))
+    for entry in entries:
+        if isinstance(entry, Unusable):
+            put_aside(tx, entry, connection, author.at)
+            tally += Tally(quarantined=1)
+            continue
+        verdict = _verdict(tx, entry, known.get(entry.remote_id), author)
+        if verdict.applied:
+            known[entry.remote_id] = _apply(tx, entry, connection, author)
+        if waiting and not verdict.stale:
+            _resolve(tx, entry, connection, author.at)
+        tally += verdict
+    return tally
+
+
+def put_aside(tx: Tx, entry: Unusable, connection: str, now: datetime) -> None:
+    """Quarantine an entry; one that is there already for the same reason is counted, not repeated."""
+    quarantine.put(
+        tx,
+        connection=connection,
+        type_=entry.type,
+        remote_id=entry.remote_id,
+        reason=entry.reason,
+        detail="",
+        body=entry.body,
+        at=now,
+    )
+
+
+def take_deletion(tx: Tx, type_: str, remote_id: str, version: str | None, connection: str, author: Author) -> bool:
+    """Delete here what the EHR deleted as its `version`; False when it is unknown, gone already, or younger than that."""
+    known = resources.known(tx, connection, type_, [remote_id]).get(remote_id)
+    if known is None or known.deleted:
+        return False
+    if (order := _order(version, known.remote_version)) is not None and order <= 0:
+        return False
+    return records.remove(tx, type_, local_id(connection, remote_id, type_), author) is not None
+
+
+def is_ordered(version: str | None, known: Known) -> bool:
+    """Whether the two version ids tell by themselves which is the younger."""
+    return _order(version, known.remote_version) is not None
+
+
+def _resolve(tx: Tx, entry: Received, connection: str, at: datetime) -> None:
+    quarantine.resolve_all(
+        tx,
+        connection=connection,
+        type_=entry.type,
+        remote_id=entry.remote_id,
+        resolution="A usable version was applied.",
+        at=at,
+    )
+
+
+def _received(resource: Resource, remote_id: str, wanted: str, body: str, translate: Translate) -> Received:
+    if resource["resourceType"] != wanted:
+        raise Incorrect(f"The server sent a {resource['resourceType']} where {wanted} was asked for.")
+    meta = resource.get("meta", {})
+    if not isinstance(meta, dict):
+        raise Incorrect("`meta` is not an object.")
+    version, updated = meta.get("versionId"), meta.get("lastUpdated")
+    if not isinstance(version, str | int | None) or not isinstance(updated, str | None):
+        raise Incorrect("`meta.versionId` and `meta.lastUpdated` have to be strings.")
+    return Received(
+        type=wanted,
+        remote_id=remote_id,
+        version=None if version is None else str(version),
+        updated=updated or "",
+        content_hash=content_hash(resource),
+        body=body,
+        resource=translate(resource),
+    )
+
+
+def _remote_id(resource: Resource) -> str:
+    remote_id = resource.get("id")
+    if remote_id is None:
+        raise Incorrect("The resource has no `id`.")
+    if not isinstance(remote_id, str) or not 0 < len(remote_id) <= LONGEST_REMOTE_ID or not remote_id.isprintable():
+        raise Incorrect("`id` is not a usable string.")
+    if any(character in remote_id for character in "/?# "):
+        raise Incorrect("`id` holds a character that no FHIR id can have.")
+    return remote_id
+
+
+def _verdict(tx: Tx, entry: Received, known: Known | None, author: Author) -> Tally:
+    if known is None:
+        return Tally(applied=1)
+    if not known.deleted and known.content_hash == entry.content_hash:
+        return Tally(unchanged=1)
+    age = _age(tx, entry, known, author)
+    stale = age < 0 or (known.deleted and age == 0 and (entry.version is not None or bool(entry.updated)))
+    return Tally(stale=1) if stale else Tally(applied=1)
+
+
+def _age(tx: Tx, entry: Received, known: Known, author: Author) -> int:
+    """Below 0 when the entry is older than what is held, 0 when that cannot be told or it is the same, else above."""
+    order = _order(entry.version, known.remote_version)
+    if order is not None:
+        return order
+    if not entry.updated:
+        return 1
+    held = resources.remote_body(tx, author.viewer, entry.type, known.id)
+    stamp = _stamp(held or "")
+    try:
+        moment = parse_datetime(entry.updated)
+    except Incorrect:
+        return 1
+    return 1 if stamp is None else (moment > stamp) - (moment < stamp)
+
+
+def _stamp(body: str) -> datetime | None:
+    try:
+        meta: Mapping[str, object] = read_resource(body.encode(), max_bytes=MAX_BYTES).get("meta", {})
+        updated = meta.get("lastUpdated")
+        return parse_datetime(updated) if isinstance(updated, str) else None
+    except Incorrect:
+        return None
+
+
+def _order(version: str | None, other: str | None) -> int | None:
+    if version is None or other is None or not (_is_number(version) and _is_number(other)):
+        return None
+    return (int(version) > int(other)) - (int(version) < int(other))
+
+
+def _is_number(version: str) -> bool:
+    return version.isascii() and version.isdigit() and len(version) <= 18
+
+
+def _apply(tx: Tx, entry: Received, connection: str, author: Author) -> Known:
+    remote = records.Remote(
+        connection=connection,
+        id=entry.remote_id,
+        version=entry.version,
+        body=entry.body,
+        content_hash=entry.content_hash,
+    )
+    try:
+        stored = records.save(tx, entry.resource, author, remote=remote)
+    except (Busy, Unavailable):
+        raise
+    except TrackerError as error:
+        raise EntryRefused(entry, error.message) from error
+    except Exception as error:
+        where = traceback.extract_tb(error.__traceback__)[-1]
+        _log.error("entry of %s %s not written: %s at %s", connection, entry.type, type(error).__name__, where.name)
+        raise EntryRefused(entry, f"It could not be written here: {type(error).__name__}.") from error
+    return Known(
+        id=stored.id,
+        version=stored.version,
+        remote_version=entry.version,
+        content_hash=entry.content_hash,
+        deleted=False,
+    )
+
+
+def refused(entry: Received, reason: str) -> Unusable:
+    """The entry as one for quarantine."""
+    return Unusable(type=entry.type, remote_id=entry.remote_id, reason=reason, body=entry.body)

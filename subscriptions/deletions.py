@@ -1,0 +1,141 @@
+"""Deletions of one type, from the server's type history: a search never shows what is gone.
+
+https://hl7.org/fhir/R4/http.html#history
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from urllib.parse import urlencode
+
+from fhir_tracker import intake
+from fhir_tracker.errors import RemoteFailure
+from fhir_tracker.fhir.dates import instant
+from fhir_tracker.intake import Received, Tally, Unusable
+from fhir_tracker.storage import cursors, resources
+from fhir_tracker.storage.cursors import Cursor
+from fhir_tracker.storage.database import Tx
+from subscriptions.bundles import Entry, Page
+from subscriptions.client import origin
+from subscriptions.following import PAGE_SIZE, Follow
+from subscriptions.paging import PagingGuard
+from subscriptions.windows import ROUNDING, progress_from
+
+_LOCATION = re.compile(r"(?:\S*/)?(?P<type>[A-Z][A-Za-z]+)/(?P<id>[^/?#\s]+)(?:/_history/(?P<version>[^/?#\s]+))?")
+_ETAG = re.compile(r'(?:W/)?"(?P<version>[^"]+)"')
+
+
+@dataclass(frozen=True, kw_only=True)
+class Deletion:
+    """One deletion the history tells of; `version` is the version id of the deletion itself, where it is told."""
+
+    remote_id: str
+    version: str | None
+
+
+def poll_deletions(follow: Follow, type_: str) -> Tally:
+    """Apply the deletions since the last look; needs one complete pass of `poll_type` before it.
+
+    Raises RemoteFailure where the history cannot be read; what was committed before stays.
+    """
+    with follow.database.read() as tx:
+        searched = cursors.find(tx, follow.connection.key, type_)
+        found = cursors.find(tx, follow.connection.key, cursor_name(type_))
+    if searched is None or searched.watermark is None:
+        return Tally()
+    cursor = found or _first_cursor(follow, type_, searched)
+    since = (cursor.watermark or searched.watermark) - follow.overlap - ROUNDING
+    lag = timedelta(seconds=progress_from(searched.detail).lag or 0.0)
+    url: str | None = f"{follow.client.base_url}/{_query(type_, since)}"
+    guard = PagingGuard(follow.page_cap)
+    tally = Tally()
+    as_of: datetime | None = None
+    while url:
+        page = follow.page(url, "history")
+        guard.check(url, page)
+        if page.next_url is not None and origin(page.next_url) != origin(follow.client.base_url):
+            raise RemoteFailure("The server's next page is on another origin, which is not followed.", permanent=True)
+        as_of = as_of or page.as_of
+        if page.next_url is None and as_of is not None:
+            cursor = replace(cursor, watermark=max(as_of - lag, cursor.watermark or as_of - lag))
+        tally += _take(follow, type_, page, replace(cursor, updated_at=follow.now()))
+        url = page.next_url
+    return tally
+
+
+def cursor_name(type_: str) -> str:
+    """Under which name the cursor over the type's history is kept."""
+    return f"{type_}/_history"
+
+
+def _query(type_: str, since: datetime) -> str:
+    return f"{type_}/_history?{urlencode({'_since': instant(since), '_count': PAGE_SIZE})}"
+
+
+def _first_cursor(follow: Follow, type_: str, searched: Cursor) -> Cursor:
+    return Cursor(
+        connection=follow.connection.key,
+        type=cursor_name(type_),
+        watermark=searched.watermark,
+        window_start=None,
+        next_url=None,
+        updated_at=follow.now(),
+        detail={},
+    )
+
+
+def _take(follow: Follow, type_: str, page: Page, cursor: Cursor) -> Tally:
+    """Apply one page's deletions, with the cursor; those whose order is unknown are first confirmed by a read."""
+    told = [deletion for entry in page.entries if (deletion := deletion_of(entry, type_))]
+    sure, revived = _confirmed(follow, type_, told)
+    gone = 0
+
+    def apply(tx: Tx) -> None:
+        nonlocal gone
+        gone = sum(
+            intake.take_deletion(tx, type_, one.remote_id, one.version, follow.connection.key, follow.author())
+            for one in sure
+        )
+        cursors.save(tx, cursor)
+
+    tally = follow.write(revived, apply)
+    return tally + Tally(deleted=gone)
+
+
+def deletion_of(entry: Entry, type_: str) -> Deletion | None:
+    """The deletion that a history entry tells of, or None when it is something else."""
+    if entry.method != "DELETE":
+        return None
+    match = _LOCATION.fullmatch(entry.location)
+    if match is None or match["type"] != type_:
+        return None
+    etag = _ETAG.fullmatch(entry.etag)
+    return Deletion(remote_id=match["id"], version=match["version"] or (etag["version"] if etag else None))
+
+
+def _confirmed(
+    follow: Follow, type_: str, told: Sequence[Deletion]
+) -> tuple[list[Deletion], list[Received | Unusable]]:
+    """Deletions that are certain, and resources that a read shows to be alive after all."""
+    if not told:
+        return [], []
+    with follow.database.read() as tx:
+        known = resources.known(tx, follow.connection.key, type_, sorted({one.remote_id for one in told}))
+    sure: list[Deletion] = []
+    revived: list[Received | Unusable] = []
+    for one in told:
+        held = known.get(one.remote_id)
+        if held is None or held.deleted:
+            continue
+        if intake.is_ordered(one.version, held):
+            sure.append(one)
+            continue
+        answer = follow.client.get(f"{type_}/{one.remote_id}")
+        if answer.status in (404, 410):
+            sure.append(replace(one, version=None))
+        elif answer.status == 200:
+            revived.append(intake.read_entry(answer.body, type_, follow.translate))
+    return sure, revived

@@ -1,0 +1,108 @@
+"""What every pull from one connection needs at hand, and what it reports."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+from fhir_tracker import intake
+from fhir_tracker.errors import RemoteFailure
+from fhir_tracker.fhir.dates import instant
+from fhir_tracker.fhir.json_types import Resource
+from fhir_tracker.intake import EntryRefused, Received, Tally, Unusable
+from fhir_tracker.model.author import Author
+from fhir_tracker.model.viewer import worker_viewer
+from fhir_tracker.storage.connections import Connection
+from fhir_tracker.storage.database import Database, Tx
+from mappings import Mapping, Source
+from subscriptions.bundles import Page, read_page
+from subscriptions.client import Answer, EhrClient
+
+PAGE_SIZE = 100
+READINGS = 3
+"""How often one page is asked for when what comes is cut off or garbled."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Follow:
+    """One sync of one connection. `hold(tx)` raises Busy when another process has taken the connection over."""
+
+    database: Database
+    connection: Connection
+    client: EhrClient
+    mapping: Mapping
+    now: Callable[[], datetime]
+    hold: Callable[[Tx], None]
+    overlap: timedelta
+    page_cap: int = 20_000
+
+    @property
+    def source(self) -> Source:
+        return Source(key=self.connection.key, base_url=self.client.base_url)
+
+    def translate(self, resource: Resource) -> Resource:
+        """The mapping, bound to this connection."""
+        return self.mapping.to_tracker(resource, self.source)
+
+    def author(self) -> Author:
+        """Who writes what this connection brings."""
+        return Author(viewer=worker_viewer("sync"), origin=f"ehr:{self.connection.key}", at=self.now())
+
+    def page(self, url: str, kind: str, answer: Answer | None = None) -> Page:
+        """The Bundle at `url`; a garbled or cut off one is asked for again before RemoteFailure is raised."""
+        for reading in range(1, READINGS + 1):
+            found = answer or self.client.get(url)
+            try:
+                return read_page(found, kind)
+            except RemoteFailure as failure:
+                if failure.permanent or reading == READINGS or found.status != 200:
+                    raise
+                answer = None
+        raise AssertionError("unreachable: the last reading returns or raises")
+
+    def write(self, entries: Sequence[Received | Unusable], also: Callable[[Tx], None]) -> Tally:
+        """Take a page and do `also` in one transaction; an entry that cannot be written is quarantined in its place."""
+        pending = list(entries)
+        while True:
+            try:
+                with self.database.begin() as tx:
+                    self.hold(tx)
+                    tally = intake.take_page(tx, pending, self.connection.key, self.author())
+                    also(tx)
+                return tally
+            except EntryRefused as refusal:
+                at = next(index for index, entry in enumerate(pending) if entry is refusal.entry)
+                pending[at] = intake.refused(refusal.entry, refusal.reason)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TypeReport:
+    """What one type came to; `lag_seconds` is the age of its last complete pass, `error` None when this one is complete."""
+
+    type: str
+    tally: Tally = field(default_factory=Tally)
+    pages: int = 0
+    watermark: datetime | None = None
+    lag_seconds: float | None = None
+    error: str | None = None
+    permanent: bool = False
+    retry_after: float | None = None
+    notes: tuple[str, ...] = ()
+
+    def as_json(self) -> dict[str, Any]:
+        """For `--json`."""
+        return {
+            "type": self.type,
+            "fetched": self.tally.fetched,
+            "applied": self.tally.applied,
+            "unchanged": self.tally.unchanged + self.tally.stale,
+            "deleted": self.tally.deleted,
+            "quarantined": self.tally.quarantined,
+            "pages": self.pages,
+            "watermark": instant(self.watermark) if self.watermark else None,
+            "lagSeconds": self.lag_seconds,
+            "error": self.error,
+            "notes": list(self.notes),
+        }

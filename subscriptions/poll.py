@@ -1,0 +1,207 @@
+"""Polling one type: everything changed since the watermark, page by page, rows and cursor in one transaction.
+
+https://hl7.org/fhir/R4/search.html#lastUpdated
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from urllib.parse import parse_qs, urlencode, urlsplit
+
+from fhir_tracker import intake
+from fhir_tracker.errors import RemoteFailure
+from fhir_tracker.fhir.dates import instant
+from fhir_tracker.intake import Received, Tally, Unusable
+from fhir_tracker.storage import cursors
+from fhir_tracker.storage.cursors import Cursor
+from subscriptions.bundles import Entry, Page, is_outcome, outcome_codes
+from subscriptions.client import origin
+from subscriptions.following import PAGE_SIZE, Follow, TypeReport
+from subscriptions.paging import PagingGuard
+from subscriptions.windows import Progress, progress_from
+
+PLAINEST = 2
+RESTARTS = 3
+STUCK_AFTER = 3
+
+
+@dataclass
+class _Pass:
+    """One pass over one type in this process."""
+
+    url: str
+    cursor: Cursor
+    progress: Progress
+    guard: PagingGuard
+    first: bool = True
+    restarts: int = 0
+    tally: Tally = field(default_factory=Tally)
+    pages: int = 0
+    notes: tuple[str, ...] = ()
+
+
+def poll_type(follow: Follow, type_: str) -> TypeReport:
+    """Bring one type up to date; a failure is reported, and leaves the cursor where the last committed page put it.
+
+    Raises Busy when another process has taken the connection over, and what the database raises.
+    """
+    state = _opened(follow, type_)
+    try:
+        while _turn_page(follow, type_, state):
+            pass
+    except RemoteFailure as failure:
+        _note_failure(follow, state)
+        return _report(follow, type_, state, failure)
+    return _report(follow, type_, state, None)
+
+
+def query(type_: str, lower: datetime | None, plainness: int) -> str:
+    """The relative address of a pass: changed since `lower`, oldest first, as far as the server bears it."""
+    parameters: list[tuple[str, str]] = []
+    if lower is not None and plainness < PLAINEST:
+        parameters.append(("_lastUpdated", f"ge{instant(lower)}"))
+    if plainness == 0:
+        parameters.append(("_sort", "_lastUpdated"))
+    parameters.append(("_count", str(PAGE_SIZE)))
+    return f"{type_}?{urlencode(parameters)}"
+
+
+def _opened(follow: Follow, type_: str) -> _Pass:
+    with follow.database.read() as tx:
+        found = cursors.find(tx, follow.connection.key, type_)
+    cursor = found or Cursor(
+        connection=follow.connection.key,
+        type=type_,
+        watermark=None,
+        window_start=None,
+        next_url=None,
+        updated_at=follow.now(),
+        detail={},
+    )
+    progress = progress_from(cursor.detail)
+    guard = PagingGuard(follow.page_cap)
+    if cursor.next_url and progress.failures < STUCK_AFTER:
+        return _Pass(url=cursor.next_url, cursor=cursor, progress=progress, guard=guard, first=False)
+    return _begun(_Pass(url="", cursor=cursor, progress=progress, guard=guard), follow, type_)
+
+
+def _begun(state: _Pass, follow: Follow, type_: str) -> _Pass:
+    """Set to the first page of a new pass from the committed watermark."""
+    lower = state.progress.lower_bound(state.cursor.watermark, follow.overlap)
+    state.url = f"{follow.client.base_url}/{query(type_, lower, state.progress.plainness)}"
+    state.cursor = replace(state.cursor, window_start=lower, next_url=None)
+    state.progress = replace(state.progress.begun(None), failures=0)
+    state.guard = PagingGuard(follow.page_cap)
+    state.first = True
+    return state
+
+
+def _turn_page(follow: Follow, type_: str, state: _Pass) -> bool:
+    """Fetch, judge and commit one page; False after the last."""
+    answer = follow.client.get(state.url)
+    if not state.first and answer.status in (404, 410) and state.restarts < RESTARTS:
+        state.restarts += 1
+        state.notes += ("a paging link had expired; the window was read again",)
+        _begun(state, follow, type_)
+        return True
+    if state.first and answer.status == 400 and state.progress.plainness < PLAINEST:
+        state.progress = replace(state.progress, plainness=state.progress.plainness + 1)
+        _begun(state, follow, type_)
+        return True
+    page = follow.page(state.url, "searchset", answer)
+    if state.first:
+        state.progress = state.progress.begun(page.as_of)
+        state.notes += _doubts(state, page)
+    dead_end = _dead_end(follow, state, page)
+    _commit(follow, type_, state, replace(page, next_url=None) if dead_end else page, complete=dead_end is None)
+    if dead_end:
+        raise dead_end
+    return page.next_url is not None
+
+
+def _dead_end(follow: Follow, state: _Pass, page: Page) -> RemoteFailure | None:
+    """Why the page's `next` is not followed; the page itself is good."""
+    try:
+        state.guard.check(state.url, page)
+        if page.next_url is not None and origin(page.next_url) != origin(follow.client.base_url):
+            return RemoteFailure("The server's next page is on another origin, which is not followed.", permanent=True)
+    except RemoteFailure as failure:
+        return failure
+    return None
+
+
+def _commit(follow: Follow, type_: str, state: _Pass, page: Page, *, complete: bool) -> None:
+    """Rows and cursor in one transaction; a last page moves the watermark if the pass came to its proper end."""
+    entries, notes = _read_entries(follow, type_, page)
+    stamps = [entry.updated for entry in entries if isinstance(entry, Received) and entry.updated]
+    progress = state.progress.seen(stamps, page.served_at)
+    cursor = replace(state.cursor, next_url=page.next_url, updated_at=follow.now())
+    if page.next_url is None and complete:
+        cursor = replace(cursor, watermark=progress.watermark(cursor.watermark), window_start=None)
+        progress = progress.completed(follow.now())
+    cursor = replace(cursor, detail=progress.as_detail())
+    state.tally += follow.write(entries, lambda tx: cursors.save(tx, cursor))
+    state.cursor, state.progress = cursor, progress
+    state.notes += notes
+    state.pages += 1
+    state.first = False
+    state.url = page.next_url or ""
+
+
+def _read_entries(follow: Follow, type_: str, page: Page) -> tuple[list[Received | Unusable], tuple[str, ...]]:
+    entries: list[Received | Unusable] = []
+    notes: list[str] = []
+    for entry in page.entries:
+        if is_outcome(entry):
+            notes.append(_outcome_note(entry))
+        elif entry.mode != "include":
+            entries.append(_read_entry(follow, type_, entry))
+    return entries, tuple(dict.fromkeys(notes))
+
+
+def _read_entry(follow: Follow, type_: str, entry: Entry) -> Received | Unusable:
+    if entry.problem or not entry.raw:
+        reason = entry.problem or "the entry has no resource"
+        return intake.unusable(type_, "", reason, entry.raw.decode("utf-8", "replace").replace("\0", "\ufffd"))
+    return intake.read_entry(entry.raw, type_, follow.translate)
+
+
+def _outcome_note(entry: Entry) -> str:
+    return f"the server says that its answer is not the whole story ({outcome_codes(entry.raw) or 'no code'})"
+
+
+def _doubts(state: _Pass, page: Page) -> tuple[str, ...]:
+    """What the server left out of our question, by its own self link."""
+    if not page.self_url or state.progress.plainness == PLAINEST:
+        return ()
+    asked = parse_qs(urlsplit(state.url).query)
+    understood = parse_qs(urlsplit(page.self_url).query)
+    if "_lastUpdated" in asked and "_lastUpdated" not in understood:
+        return ("the server does not say that it looked at _lastUpdated",)
+    return ()
+
+
+def _note_failure(follow: Follow, state: _Pass) -> None:
+    """Count how often this page could not be had, so that a pass that is stuck is begun anew."""
+    failed = replace(state.progress, failures=state.progress.failures + 1)
+    cursor = replace(state.cursor, detail=failed.as_detail(), updated_at=follow.now())
+    with follow.database.begin() as tx:
+        follow.hold(tx)
+        cursors.save(tx, cursor)
+    state.cursor = cursor
+
+
+def _report(follow: Follow, type_: str, state: _Pass, failure: RemoteFailure | None) -> TypeReport:
+    completed = state.progress.completed_at
+    return TypeReport(
+        type=type_,
+        tally=state.tally,
+        pages=state.pages,
+        watermark=state.cursor.watermark,
+        lag_seconds=None if completed is None else max((follow.now() - completed).total_seconds(), 0.0),
+        error=None if failure is None else failure.message,
+        permanent=failure is not None and failure.permanent,
+        retry_after=None if failure is None else failure.retry_after,
+        notes=tuple(dict.fromkeys(state.notes)),
+    )

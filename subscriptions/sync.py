@@ -1,0 +1,266 @@
+"""One sync of one connection: every type polled, its deletions followed, successes and failures noted.
+
+Steps: take the lease; ask what the server can do (at most once an hour); poll each type, then its deletions; note how
+it went; give the lease back. A server that fails twice in a row is left alone for the rest of this sync.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from fhir_tracker.config import Settings
+from fhir_tracker.connections import pause_after
+from fhir_tracker.errors import Busy, RemoteFailure, UsageError
+from fhir_tracker.fhir.dates import instant, parse_datetime
+from fhir_tracker.storage import connections, cursors
+from fhir_tracker.storage.connections import Connection
+from fhir_tracker.storage.cursors import Cursor
+from fhir_tracker.storage.database import Database, Tx
+from mappings import mapping_named
+from subscriptions import leases
+from subscriptions.capabilities import read_capabilities
+from subscriptions.client import EhrClient, Limits
+from subscriptions.credentials import authorization
+from subscriptions.deletions import poll_deletions
+from subscriptions.following import Follow, TypeReport
+from subscriptions.poll import poll_type
+
+STATE = "*"
+"""Under which name a connection's own state (failures, capabilities) is kept among its cursors."""
+OVERLAP = timedelta(seconds=125)
+CAPABILITIES_FOR = timedelta(hours=1)
+FAILURES_TO_STOP = 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class SyncReport:
+    """How a sync went; `unreachable` when the server answered nothing usable at all, `not_before` when it is backed off."""
+
+    connection: str
+    types: tuple[TypeReport, ...]
+    error: str | None = None
+    unreachable: bool = False
+    not_before: datetime | None = None
+
+    @property
+    def complete(self) -> bool:
+        return self.error is None and all(one.error is None for one in self.types)
+
+    def as_json(self) -> dict[str, Any]:
+        """For `--json`."""
+        return {
+            "connection": self.connection,
+            "complete": self.complete,
+            "unreachable": self.unreachable,
+            "error": self.error,
+            "notBefore": instant(self.not_before) if self.not_before else None,
+            "types": [one.as_json() for one in self.types],
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Abilities:
+    """What is remembered of a CapabilityStatement; None where it could not be read."""
+
+    searchable: frozenset[str] | None
+    history: frozenset[str] | None
+
+
+def client_of(connection: Connection, limits: Limits | None = None) -> EhrClient:
+    """The client of a connection, its secret read now; UsageError when the secret cannot be had."""
+    return EhrClient(connection.base_url, authorization=authorization(connection.options), limits=limits)
+
+
+def sync_connection(
+    database: Database,
+    connection: Connection,
+    *,
+    client: EhrClient,
+    now: Callable[[], datetime],
+    report: Callable[[TypeReport], None] = lambda _: None,
+    overlap: timedelta = OVERLAP,
+) -> SyncReport:
+    """Bring everything of `connection` up to date; `report` hears of each type when it is done.
+
+    Server faults are in the SyncReport. Raises Busy when another process is syncing this connection.
+    """
+    lease = leases.take(database, connection.key, now())
+    try:
+        follow = Follow(
+            database=database,
+            connection=connection,
+            client=client,
+            mapping=mapping_named(connection.mapping),
+            now=now,
+            hold=lambda tx: leases.hold(tx, lease, now()),
+            overlap=overlap,
+        )
+        done = _all_types(follow, report)
+        return _noted(follow, done)
+    finally:
+        leases.release(database, lease, now())
+
+
+def sync_due(database: Database, settings: Settings, now: Callable[[], datetime]) -> list[SyncReport]:
+    """Sync every connection that is due, one after the other; those that another process is syncing are passed over."""
+    with database.read() as tx:
+        due = due_connections(tx, now())
+    reports = []
+    for connection in due:
+        try:
+            with client_of(connection, limits_of(settings)) as client:
+                done = sync_connection(database, connection, client=client, now=now, overlap=settings.poll_overlap)
+        except Busy:
+            continue
+        except UsageError as error:
+            _note_unusable(database, connection, error, now())
+            continue
+        reports.append(done)
+    return reports
+
+
+def limits_of(settings: Settings) -> Limits:
+    """The limits of requests to EHRs that the settings ask for."""
+    return Limits(total_seconds=settings.remote_timeout.total_seconds(), max_bytes=settings.remote_body_limit)
+
+
+def _note_unusable(database: Database, connection: Connection, error: UsageError, at: datetime) -> None:
+    with database.begin() as tx:
+        connections.note_failure(tx, connection.key, at, error.message)
+
+
+def due_connections(tx: Tx, now: datetime) -> list[Connection]:
+    """The connections whose poll interval, or pause after failures, has passed."""
+    return [one for one in connections.all(tx) if next_due(tx, one) <= now]
+
+
+def next_due(tx: Tx, connection: Connection) -> datetime:
+    """When a connection is to be polled next."""
+    if connection.last_attempt_at is None:
+        return connection.created_at
+    state = cursors.find(tx, connection.key, STATE)
+    due = connection.last_attempt_at + pause_after(connection.poll_seconds, failures_of(state))
+    asked = state.detail.get("not_before") if state else None
+    return max(due, parse_datetime(asked)) if asked else due
+
+
+def failures_of(state: Cursor | None) -> int:
+    """How many syncs in a row have failed as a whole."""
+    return int(state.detail.get("failures", 0)) if state else 0
+
+
+def _all_types(follow: Follow, report: Callable[[TypeReport], None]) -> tuple[TypeReport, ...]:
+    abilities = _abilities(follow)
+    if isinstance(abilities, RemoteFailure):
+        return (_failed("metadata", abilities),)
+    done: list[TypeReport] = []
+    failing = 0
+    for type_ in _chosen(follow, abilities):
+        one = _one_type(follow, type_, abilities)
+        done.append(one)
+        report(one)
+        failing = failing + 1 if one.error is not None and not one.permanent else 0
+        if failing >= FAILURES_TO_STOP or one.retry_after is not None:
+            break
+    return tuple(done)
+
+
+def _one_type(follow: Follow, type_: str, abilities: _Abilities) -> TypeReport:
+    polled = poll_type(follow, type_)
+    if polled.error is not None or (abilities.history is not None and type_ not in abilities.history):
+        return polled
+    try:
+        tally = poll_deletions(follow, type_)
+    except RemoteFailure as failure:
+        if abilities.history is None and failure.permanent:
+            return replace(polled, notes=(*polled.notes, "the server has no history, so deletions are not seen"))
+        error = f"deletions: {failure.message}"
+        return replace(polled, error=error, permanent=failure.permanent, retry_after=failure.retry_after)
+    return replace(polled, tally=polled.tally + tally)
+
+
+def _chosen(follow: Follow, abilities: _Abilities) -> Sequence[str]:
+    if follow.connection.types:
+        return follow.connection.types
+    wanted = follow.mapping.wanted
+    if abilities.searchable is None:
+        return wanted
+    return [type_ for type_ in wanted if type_ in abilities.searchable]
+
+
+def _abilities(follow: Follow) -> _Abilities | RemoteFailure:
+    """What the server can do, from memory within the hour; a server without readable metadata is simply tried."""
+    with follow.database.read() as tx:
+        state = cursors.find(tx, follow.connection.key, STATE)
+    detail = dict(state.detail) if state else {}
+    read_at = detail.get("capabilities_at")
+    if read_at and follow.now() - parse_datetime(read_at) < CAPABILITIES_FOR:
+        return _remembered(detail)
+    try:
+        found = read_capabilities(follow.client)
+    except RemoteFailure as failure:
+        return _Abilities(searchable=None, history=None) if failure.permanent else failure
+    detail |= {
+        "capabilities_at": instant(follow.now()),
+        "searchable": sorted(found.searchable),
+        "history": sorted(found.history),
+    }
+    _keep(follow, detail)
+    return _remembered(detail)
+
+
+def _remembered(detail: dict[str, Any]) -> _Abilities:
+    return _Abilities(searchable=frozenset(detail["searchable"]), history=frozenset(detail["history"]))
+
+
+def _failed(type_: str, failure: RemoteFailure) -> TypeReport:
+    return TypeReport(type=type_, error=failure.message, permanent=failure.permanent, retry_after=failure.retry_after)
+
+
+def _noted(follow: Follow, done: tuple[TypeReport, ...]) -> SyncReport:
+    """Write down how it went, for the next due time and for people."""
+    errors = [one for one in done if one.error is not None]
+    failed_whole = bool(done) and len(errors) == len(done)
+    at = follow.now()
+    with follow.database.read() as tx:
+        state = cursors.find(tx, follow.connection.key, STATE)
+    detail = dict(state.detail) if state else {}
+    detail["failures"] = failures_of(state) + 1 if failed_whole else 0
+    asked = max((one.retry_after or 0.0 for one in done), default=0.0)
+    detail["not_before"] = instant(at + timedelta(seconds=asked)) if asked else None
+    summary = "; ".join(f"{one.type}: {one.error}" for one in errors[:3]) or None
+    with follow.database.begin() as tx:
+        follow.hold(tx)
+        cursors.save(tx, _state_cursor(follow, detail))
+        if summary is None:
+            connections.note_success(tx, follow.connection.key, at)
+        else:
+            connections.note_failure(tx, follow.connection.key, at, summary)
+    return SyncReport(
+        connection=follow.connection.key,
+        types=done,
+        error=summary,
+        unreachable=failed_whole and not any(one.permanent for one in errors),
+        not_before=at + pause_after(follow.connection.poll_seconds, detail["failures"]) if failed_whole else None,
+    )
+
+
+def _keep(follow: Follow, detail: dict[str, Any]) -> None:
+    with follow.database.begin() as tx:
+        follow.hold(tx)
+        cursors.save(tx, _state_cursor(follow, detail))
+
+
+def _state_cursor(follow: Follow, detail: dict[str, Any]) -> Cursor:
+    return Cursor(
+        connection=follow.connection.key,
+        type=STATE,
+        watermark=None,
+        window_start=None,
+        next_url=None,
+        updated_at=follow.now(),
+        detail=detail,
+    )
