@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from sqlalchemy import delete, select, update
 
 from fhir_tracker.fhir.folding import fold
+from fhir_tracker.model.patient import PatientSummary as PatientSummary
 from fhir_tracker.model.viewer import Viewer
 from fhir_tracker.storage.database import Tx
 from fhir_tracker.storage.records import from_row, to_row
@@ -15,22 +15,6 @@ from fhir_tracker.storage.scope import row_scope
 from fhir_tracker.storage.work_tables import patient_summary
 
 _BATCH = 500
-
-
-@dataclass(frozen=True, kw_only=True)
-class PatientSummary:
-    """`patient` is the local Patient id, `birth_date` a FHIR date, `flags` the codes of the active risk flags."""
-
-    patient: str
-    name: str
-    birth_date: str | None = None
-    gender: str | None = None
-    mrn: str | None = None
-    phone: str | None = None
-    language: str | None = None
-    deceased: bool = False
-    connection: str | None = None
-    flags: tuple[str, ...] = ()
 
 
 def save(tx: Tx, summary: PatientSummary) -> None:

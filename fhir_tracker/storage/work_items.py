@@ -105,6 +105,23 @@ def wake(tx: Tx, ref: str, at: datetime) -> None:
     tx.execute(update(work_item).where(is_it).values(next_action_at=_sooner(at), claim_token=None, claimed_until=None))
 
 
+def wake_all(tx: Tx, at: datetime) -> None:
+    """Let the rules look at every open item of a program at `at`, or sooner where that was planned."""
+    ruled = work_item.c.open & work_item.c.program.is_not(None)
+    tx.execute(update(work_item).where(ruled).values(next_action_at=_sooner(at)))
+
+
+def look_at(tx: Tx, ref: str, at: datetime | None) -> None:
+    """Look at one item at exactly `at` (None: never)."""
+    tx.execute(update(work_item).where(work_item.c.ref == ref).values(next_action_at=at))
+
+
+def scan(tx: Tx, viewer: Viewer, after_k: int = 0, limit: int = _BATCH) -> list[tuple[int, WorkItem]]:
+    """The next `limit` items in the order they were made, each with its key to go on from."""
+    chosen = select(work_item).where(work_item.c.k > after_k, row_scope(viewer, work_item))
+    return [(row["k"], from_row(WorkItem, row)) for row in tx.rows(chosen.order_by(work_item.c.k).limit(limit))]
+
+
 def claim_due(tx: Tx, now: datetime, limit: int, lease: timedelta) -> Claim:
     """Up to `limit` open items whose time has come and that no other sweep holds, oldest first, for `lease`."""
     is_free = or_(work_item.c.claim_token.is_(None), work_item.c.claimed_until < now)
