@@ -37,7 +37,7 @@ class Facts:
 
 @dataclass(frozen=True, kw_only=True)
 class Verdict:
-    """A predicate's three answers: does it hold now, why (with the facts used), when could the answer next change by time alone.
+    """A predicate's three answers: does it hold now, why (with the facts used), when could time alone change the answer.
 
     `since` is when it began to hold; `occurrence` tells one happening from the next (an appointment's reference),
     empty for rules about the item itself.

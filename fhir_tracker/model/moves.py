@@ -19,8 +19,7 @@ FIELDS: Mapping[str, str] = {
 
 @dataclass(frozen=True, kw_only=True)
 class MoveRequest:
-    """A wish to move a task to `to`; `fields` maps names of FIELDS to what was given (text; moments as FHIR dateTime).
-    """
+    """A wish to move a task to `to`; `fields` maps names of FIELDS to what was given (text; moments as FHIR dateTime)."""
 
     to: str
     fields: Mapping[str, str] = field(default_factory=dict)

@@ -6,19 +6,19 @@ https://hl7.org/fhir/R4/patient.html
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
 
 from fhir_tracker.fhir.codeable import first_code, text_of
 from fhir_tracker.fhir.json_types import Resource
-from fhir_tracker.fhir.reading import at, moment_at, objects_at, text_at
+from fhir_tracker.fhir.reading import at, objects_at, text_at
 
 
 @dataclass(frozen=True, kw_only=True)
 class PatientSummary:
-    """One patient in a line: `birth_date` as FHIR wrote it, `mrn` its medical record number, `deceased_at` when known.
+    """One patient in a line: `patient` is the local Patient id, `birth_date` a FHIR date, `mrn` the record number,
+    `flags` the codes of the active risk flags.
     """
 
-    id: str
+    patient: str
     name: str
     birth_date: str | None = None
     gender: str | None = None
@@ -26,26 +26,21 @@ class PatientSummary:
     phone: str | None = None
     language: str | None = None
     deceased: bool = False
-    deceased_at: datetime | None = None
-    active: bool = True
     connection: str | None = None
     flags: tuple[str, ...] = ()
 
 
 def summary_of(resource: Resource, connection: str | None) -> PatientSummary:
     """The summary of a Patient resource; a nameless one is shown by its id."""
-    deceased_at = moment_at(resource, "deceasedDateTime")
     return PatientSummary(
-        id=str(resource.get("id")),
+        patient=str(resource.get("id")),
         name=name_of(resource) or str(resource.get("id")),
         birth_date=text_at(resource, "birthDate"),
         gender=text_at(resource, "gender"),
         mrn=record_number(resource),
         phone=_phone(resource),
         language=_language(resource),
-        deceased=resource.get("deceasedBoolean") is True or deceased_at is not None,
-        deceased_at=deceased_at,
-        active=resource.get("active") is not False,
+        deceased=resource.get("deceasedBoolean") is True or "deceasedDateTime" in resource,
         connection=connection,
     )
 
@@ -65,14 +60,14 @@ def record_number(resource: Resource) -> str | None:
     """The identifier typed MR, else the first with a value."""
     rows = [row for row in objects_at(resource, "identifier") if text_at(row, "value")]
     medical = [row for row in rows if first_code(row.get("type")) == "MR"]
-    return text_at((medical or rows or [None])[0], "value")
+    return text_at([*medical, *rows], 0, "value")
 
 
 def _phone(resource: Resource) -> str | None:
     phones = [
         one for one in objects_at(resource, "telecom") if one.get("system") == "phone" and one.get("use") != "old"
     ]
-    return text_at((phones or [None])[0], "value")
+    return text_at(phones, 0, "value")
 
 
 def _language(resource: Resource) -> str | None:

@@ -40,13 +40,18 @@ class Calendar:
 
 @dataclass(frozen=True, kw_only=True)
 class Status:
-    """A program's own task status (`Task.businessStatus`) and the one FHIR `Task.status` it maps to."""
+    """A program's own task status (`Task.businessStatus`) and the one FHIR `Task.status` it maps to.
+
+    `holds` says that entering it needs `hold.until`; `hold_event` names the event that may end the hold sooner.
+    """
 
     code: str
     fhir: str
     clock: ClockState
     means: str
     title: str
+    holds: bool = False
+    hold_event: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,13 +81,16 @@ class Match:
     """A test on one Event: every given part must fit.
 
     `codes` hold `system|code`, or `code` alone for any system; `within` looks back from now to the event's end or
-    start.
+    start. `outcomes` are a Communication's; `count` asks for that many events, with different codes where `codes` are
+    given.
     """
 
     type: str
     status: tuple[str, ...] = ()
     codes: tuple[str, ...] = ()
     within: Duration | None = None
+    outcomes: tuple[str, ...] = ()
+    count: int = 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -213,7 +221,7 @@ class Eligibility:
 
 @dataclass(frozen=True, kw_only=True)
 class Program:
-    """One validated version of one program."""
+    """One validated version of one program; `warnings` tell its author what was left to a default."""
 
     code: str
     title: str
@@ -229,6 +237,7 @@ class Program:
     rules: tuple[Rule, ...] = ()
     ladders: tuple[Ladder, ...] = ()
     version: int = 0
+    warnings: tuple[str, ...] = ()
 
     @property
     def canonical(self) -> str:

@@ -100,13 +100,13 @@ def changes_between(
     before: WorkItem | None, after: WorkItem, author: Author, why: Why | None = None
 ) -> tuple[Transition, ...]:
     """The rows that tell the way from one item to the next; a new due time or a reopening starts a new cycle."""
-    pairs: list[tuple[What, str | None, str | None]] = [
-        ("stage" if after.kind == "plan" else "status", before and before.status, after.status),
-        ("owner", before and before.owner, after.owner),
-        ("role", before and before.role, after.role),
-        ("due", _instant(before and before.due_at), _instant(after.due_at)),
+    pairs: tuple[tuple[What, str | None, str | None], ...] = (
+        ("stage" if after.kind == "plan" else "status", before.status if before else None, after.status),
+        ("owner", before.owner if before else None, after.owner),
+        ("role", before.role if before else None, after.role),
+        ("due", _instant(before.due_at if before else None), _instant(after.due_at)),
         ("priority", before.priority if before else after.priority, after.priority),
-    ]
+    )
     cycle = next_cycle(before, after)
     return tuple(
         Transition(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 from fhir_tracker.model.program import CANONICAL
@@ -38,6 +39,19 @@ OUTCOMES: Final = {
     "bounced": "Bounced",
 }
 CLOSED_TASK: Final = frozenset({"completed", "cancelled", "failed", "rejected", "entered-in-error"})
+
+
+_CANONICAL: Final = re.compile(
+    r"(?:.*/)?(?:PlanDefinition/(?P<plan>[a-z0-9-]+)|ActivityDefinition/(?P<activity>[a-z0-9-]+)\.[A-Za-z0-9.-]+)(?:\|(?P<version>[0-9]{1,9}))?"
+)
+
+
+def program_named(canonical: str) -> tuple[str, int | None] | None:
+    """The program code and version (None: the active one) that a PlanDefinition or ActivityDefinition canonical names."""
+    match = _CANONICAL.fullmatch(canonical)
+    if match is None:
+        return None
+    return match["plan"] or match["activity"], int(match["version"]) if match["version"] else None
 
 
 def program_task_system(program: str) -> str:

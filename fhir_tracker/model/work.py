@@ -9,6 +9,7 @@ from typing import Literal
 
 ItemKind = Literal["task", "plan", "escalation", "outside"]
 ClockState = Literal["running", "paused", "stopped"]
+FiringState = Literal["open", "acknowledged", "taken-over", "sent-back", "resolved"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,7 +93,7 @@ class Firing:
     kind: str
     task: str | None = None
     to_role: str | None = None
-    state: Literal["open", "acknowledged", "taken-over", "sent-back", "resolved"] = "open"
+    state: FiringState = "open"
     program: str | None = None
     program_version: int | None = None
     reason: str = ""
@@ -100,13 +101,12 @@ class Firing:
 
 @dataclass(frozen=True, kw_only=True)
 class Event:
-    """One mirrored or own resource as rules see it: Appointment, Encounter, DocumentReference, Communication, Condition, CarePlan, Flag, ...
+    """One mirrored or own resource as rules see it: an Appointment, Encounter, DocumentReference, Communication, Flag ...
 
     `codes` are `system|code` of its type, category, service type and class; `start` and `end` its own period
-    (Appointment.start, Encounter.period,
-    DocumentReference.date, Communication.sent); `about` the references it is about (focus, basedOn, encounter,
-    appointment); `detail` a few named
-    texts (`channel`, `outcome`, `reason`, `service`, `note`); `seen_at` when its present version reached the tracker.
+    (Appointment.start, Encounter.period, DocumentReference.date, Communication.sent); `about` the references it is
+    about (focus, basedOn, encounter, appointment); `detail` a few named texts (`channel`, `outcome`, `reason`, `note`);
+    `seen_at` when its present version reached the tracker.
     """
 
     ref: str

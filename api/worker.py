@@ -1,0 +1,130 @@
+"""The worker: follows the EHRs and runs the rules, in threads of `serve` or as a process of its own.
+
+Two loops, so that a slow EHR never delays an escalation. Everything either does can be done again by another worker:
+claims and leases are rows with an end.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from fhir_tracker import clock, enrolment, programs, sweep
+from fhir_tracker.brake import Limit
+from fhir_tracker.config import Settings
+from fhir_tracker.errors import TrackerError
+from fhir_tracker.storage import settings as states
+from fhir_tracker.storage.database import Database
+from subscriptions import sync_due
+
+log = logging.getLogger(__name__)
+
+HEARTBEAT = "worker-heartbeat"
+FOLLOW_INTERVAL = timedelta(seconds=1)
+ROUNDS = 50
+
+
+@dataclass(frozen=True, kw_only=True)
+class RulesReport:
+    """What one run of the rules did."""
+
+    changes: int
+    enrolled: int
+    swept: sweep.SweepReport
+
+
+def run_rules(database: Database, settings: Settings, now: datetime) -> RulesReport:
+    """Enrol from what is new in the change log, then sweep what is due, until neither finds anything to do."""
+    read = enrolled = 0
+    for _ in range(ROUNDS):
+        one = _enrol_once(database, now)
+        read, enrolled = read + one.changes, enrolled + one.enrolled
+        if not one.more:
+            break
+    swept = sweep.settle(database, now, limits(settings))
+    with database.begin() as tx:
+        states.put(tx, HEARTBEAT, now.isoformat())
+    return RulesReport(changes=read, enrolled=enrolled, swept=swept)
+
+
+def limits(settings: Settings) -> sweep.Limits:
+    """How the settings bound a sweep."""
+    return sweep.Limits(
+        batch=settings.sweep_batch,
+        brake=Limit(share=settings.mass_escalation_limit, floor=settings.mass_escalation_floor),
+    )
+
+
+def run_once(database: Database, settings: Settings, now: Callable[[], datetime]) -> RulesReport:
+    """Follow every connection that is due, then run the rules, once."""
+    sync_due(database, settings, now)
+    return run_rules(database, settings, now())
+
+
+def _enrol_once(database: Database, now: datetime) -> enrolment.Consumed:
+    with database.read() as tx:
+        active = programs.active_programs(tx)
+    found = []
+    for program in active:
+        with database.begin() as tx:
+            found.append(enrolment.consume(tx, program, now))
+    return enrolment.Consumed(
+        changes=sum(one.changes for one in found),
+        enrolled=sum(one.enrolled for one in found),
+        more=any(one.more for one in found),
+    )
+
+
+class Worker:
+    """The two loops as threads; `stop` lets the step in progress finish."""
+
+    def __init__(self, database: Database, settings: Settings) -> None:
+        self._stopping = threading.Event()
+        self._threads = [
+            self._loop("follow", FOLLOW_INTERVAL, lambda: sync_due(database, settings, clock.now)),
+            self._loop("rules", settings.sweep_interval, lambda: run_rules(database, settings, clock.now())),
+        ]
+
+    def start(self) -> Worker:
+        """Begin both loops."""
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def stop(self, seconds: float = 30.0) -> None:
+        """Ask both loops to end and wait for them."""
+        self._stopping.set()
+        for thread in self._threads:
+            thread.join(seconds)
+
+    def _loop(self, name: str, interval: timedelta, step: Callable[[], object]) -> threading.Thread:
+        return threading.Thread(target=self._run, args=(name, interval.total_seconds(), step), name=name, daemon=True)
+
+    def _run(self, name: str, seconds: float, step: Callable[[], object]) -> None:
+        while not self._stopping.is_set():
+            try:
+                step()
+            except TrackerError as error:
+                log.warning("worker step refused", extra={"fields": {"loop": name, "error": type(error).__name__}})
+            except Exception:
+                log.exception("worker step failed", extra={"fields": {"loop": name}})
+            self._stopping.wait(seconds)
+
+
+def start_embedded(database: Database, settings: Settings) -> Worker:
+    """Start the worker inside this process; the caller stops it."""
+    return Worker(database, settings).start()
+
+
+def run_worker(database: Database, settings: Settings, *, once: bool, stop: threading.Event) -> int:
+    """`fhir-tracker worker`: until `stop` is set, or one round with `once`; the exit code."""
+    if once:
+        run_once(database, settings, clock.now)
+        return 0
+    worker = Worker(database, settings).start()
+    stop.wait()
+    worker.stop()
+    return 0

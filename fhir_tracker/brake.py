@@ -1,0 +1,71 @@
+"""The mass-escalation brake: a sweep that would escalate too much at once stops and asks a person (DESIGN section 6)."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from datetime import datetime
+
+from fhir_tracker import records, task_resources
+from fhir_tracker.model.author import Author
+from fhir_tracker.model.viewer import worker_viewer
+from fhir_tracker.storage import settings, work_items
+from fhir_tracker.storage.database import Tx
+
+_KEY = "mass-escalation-brake"
+_WORKER = worker_viewer("rule-worker")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limit:
+    """The brake trips above `share` of all open items and above `floor` escalations; a share of 0 switches it off."""
+
+    share: float
+    floor: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Brake:
+    """The brake as engaged: since when, and what the sweep would have done."""
+
+    since: str
+    escalations: int
+    open_items: int
+    task: str
+
+
+def engaged(tx: Tx) -> Brake | None:
+    """The brake when it is on, else None."""
+    text = settings.get(tx, _KEY)
+    return Brake(**json.loads(text)) if text else None
+
+
+def check(tx: Tx, planned: int, limit: Limit, now: datetime) -> bool:
+    """True when escalations may go out; engages the brake, with a Task for the clinic admin, when they are too many."""
+    if limit.share <= 0:
+        return True
+    if engaged(tx):
+        return False
+    open_items = work_items.open_count(tx, _WORKER)
+    if planned <= max(limit.floor, limit.share * open_items):
+        return True
+    reason = (
+        f"One sweep would have escalated {planned} of {open_items} open items. A wrong clock or calendar is likelier "
+        "than a disaster: check them, then release the brake with `fhir-tracker rules release`."
+    )
+    author = Author(viewer=_WORKER, origin="rules", at=now)
+    task = task_resources.admin_task(records.fresh_id(now), "mass-escalation", "Mass escalation stopped", reason, now)
+    stored = records.save(tx, task, author)
+    brake = Brake(since=now.isoformat(), escalations=planned, open_items=open_items, task=f"Task/{stored.id}")
+    settings.put(tx, _KEY, json.dumps(brake.__dict__))
+    return False
+
+
+def release(tx: Tx, now: datetime) -> Brake | None:
+    """Let escalations go out again, all of those waiting included; None when the brake was not on."""
+    brake = engaged(tx)
+    if brake is None:
+        return None
+    settings.put(tx, _KEY, None)
+    work_items.wake_all(tx, now)
+    return brake

@@ -1,0 +1,152 @@
+"""Bringing patients into programs: by the program's own eligibility rule over the change log, and by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from fhir_tracker import provenance, records, task_resources
+from fhir_tracker.errors import NotFound, RuleBroken
+from fhir_tracker.fhir.codeable import concept
+from fhir_tracker.fhir.dates import instant
+from fhir_tracker.fhir.json_types import Resource
+from fhir_tracker.fhir.narrative import narrative
+from fhir_tracker.model.author import Author, Why
+from fhir_tracker.model.effects import Enrol
+from fhir_tracker.model.event import EVENT_TYPES
+from fhir_tracker.model.plan import anchor_extension
+from fhir_tracker.model.program import CANONICAL, Program, TaskTemplate
+from fhir_tracker.model.viewer import Viewer, worker_viewer
+from fhir_tracker.model.vocabulary import PLAN_STAGE, PLAN_TRIGGER
+from fhir_tracker.rules.due import due_at
+from fhir_tracker.rules.eligibility import enrolments
+from fhir_tracker.storage import changes, events, patients, work_items
+from fhir_tracker.storage import enrolments as rows
+from fhir_tracker.storage.database import Tx
+from fhir_tracker.storage.resources import Stored
+
+_WORKER = worker_viewer("enrolment")
+_CATEGORY_US_CORE = "http://hl7.org/fhir/us/core/CodeSystem/careplan-category"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Consumed:
+    """What one run over the change log did: changes read, plans opened, and whether more is waiting."""
+
+    changes: int = 0
+    enrolled: int = 0
+    more: bool = False
+
+
+def consume(tx: Tx, program: Program, now: datetime, *, limit: int = 1000) -> Consumed:
+    """Look at the patients behind the next changes and enrol whom the program wants; the cursor moves in the same transaction."""
+    consumer = f"enrolment:{program.code}|{program.version}"
+    found = changes.read_since(tx, _WORKER, consumer, limit)
+    if not found:
+        return Consumed()
+    touched = {one.patient for one in found if one.patient and one.type in EVENT_TYPES and one.op != "delete"}
+    enrolled = sum(_enrol_eligible(tx, program, sorted(touched), now)) if program.eligible else 0
+    changes.advance(tx, consumer, found[-1])
+    return Consumed(changes=len(found), enrolled=enrolled, more=len(found) == limit)
+
+
+def by_hand(tx: Tx, program: Program, patient: str, author: Author, *, reason: str = "Enrolled by hand") -> Stored:
+    """Open a plan for a patient because a person says so; raises RuleBroken when one of this program is open already."""
+    _require_patient(tx, author.viewer, patient)
+    mine = [one for one in work_items.of_patient(tx, author.viewer, patient) if one.kind == "plan"]
+    if any(one.open and one.program == program.code for one in mine):
+        raise RuleBroken(f"This patient has an open plan of {program.title} already.", expression="CarePlan.subject")
+    wanted = Enrol(
+        program=program.code,
+        version=program.version,
+        patient=patient,
+        trigger=f"by-hand:{author.at.isoformat()}",
+        anchor="enrolment",
+        anchor_at=author.at,
+        reason=reason,
+    )
+    stored = enrol(tx, program, wanted, author)
+    if stored is None:
+        raise RuleBroken("This patient is being enrolled already.", expression="CarePlan.subject")
+    return stored
+
+
+def enrol(tx: Tx, program: Program, wanted: Enrol, author: Author) -> Stored | None:
+    """Write the plan's CarePlan and its first tasks; None when this trigger has opened a plan before."""
+    if not rows.reserve(tx, wanted.program, wanted.patient, wanted.trigger, author.at):
+        return None
+    plan_id = records.fresh_id(author.at)
+    anchors = {"enrolment": author.at, wanted.anchor: wanted.anchor_at}
+    templates = [template for template in program.tasks if template.on == "enrolment"]
+    tasks = [_first_task(program, template, plan_id, wanted, anchors, author) for template in templates]
+    why = Why(reason=wanted.reason, rule=f"{program.code}|{program.version}#eligible")
+    plan = records.save(tx, _care_plan(program, plan_id, wanted, tasks, author), author, why=why)
+    stored = [records.save(tx, task, author, why=why) for task in tasks]
+    provenance.record(tx, [plan, *stored], author, why, activity="CREATE")
+    rows.attach(tx, wanted.program, wanted.patient, wanted.trigger, f"CarePlan/{plan_id}")
+    return plan
+
+
+def _enrol_eligible(tx: Tx, program: Program, wanted: Sequence[str], now: datetime) -> list[bool]:
+    author = Author(viewer=_WORKER, origin="rules", at=now)
+    known = patients.find_many(tx, _WORKER, wanted)
+    seen = events.of_patients(tx, _WORKER, wanted, sorted(EVENT_TYPES))
+    return [
+        enrol(tx, program, one, author) is not None
+        for patient in wanted
+        if not (patient in known and known[patient].deceased)
+        for one in enrolments(program, patient, seen.get(patient, []), now)
+    ]
+
+
+def _require_patient(tx: Tx, viewer: Viewer, patient: str) -> None:
+    if patient not in patients.find_many(tx, viewer, [patient]):
+        raise NotFound(f"There is no Patient/{patient}.")
+
+
+def _first_task(
+    program: Program,
+    template: TaskTemplate,
+    plan_id: str,
+    wanted: Enrol,
+    anchors: dict[str, datetime],
+    author: Author,
+) -> Resource:
+    new = task_resources.NewTask(
+        id=records.fresh_id(author.at),
+        patient=wanted.patient,
+        plan=f"CarePlan/{plan_id}",
+        due_at=due_at(program, template, anchors, author.at),
+        reason=wanted.reason,
+    )
+    return task_resources.from_template(program, template, new, author.at)
+
+
+def _care_plan(program: Program, plan_id: str, wanted: Enrol, tasks: Sequence[Resource], author: Author) -> Resource:
+    stage = program.stages[0]
+    rows_ = [("Stage", stage.title), ("Because", wanted.reason), *(("Task", task["code"]["text"]) for task in tasks)]
+    resource: Resource = {
+        "resourceType": "CarePlan",
+        "id": plan_id,
+        "meta": {"source": CANONICAL},
+        "text": narrative("CarePlan", program.title, rows_),
+        "extension": [
+            {"url": PLAN_STAGE, "valueCode": stage.code},
+            anchor_extension(wanted.anchor, instant(wanted.anchor_at)),
+            {"url": PLAN_TRIGGER, "valueString": wanted.trigger or "patient"},
+        ],
+        "instantiatesCanonical": [program.canonical],
+        "status": stage.fhir,
+        "intent": "plan",
+        "category": [concept(_CATEGORY_US_CORE, "assess-plan")],
+        "title": program.title,
+        "subject": {"reference": f"Patient/{wanted.patient}"},
+        "period": {"start": instant(author.at)},
+        "created": instant(author.at),
+    }
+    if "/" in wanted.trigger:
+        resource["supportingInfo"] = [{"reference": wanted.trigger}]
+    if tasks:
+        resource["activity"] = [{"reference": {"reference": f"Task/{task['id']}"}} for task in tasks]
+    return resource

@@ -1,0 +1,117 @@
+"""A program version as FHIR: PlanDefinition, one ActivityDefinition a task, CodeSystem and ValueSet of its statuses.
+
+https://hl7.org/fhir/R4/plandefinition.html
+"""
+
+from __future__ import annotations
+
+from fhir_tracker.fhir.json_types import Resource
+from fhir_tracker.fhir.narrative import narrative
+from fhir_tracker.model.program import CANONICAL, Program, TaskTemplate
+from fhir_tracker.model.vocabulary import ROLE_SYSTEM, activity_canonical, program_task_system
+
+
+def of_program(program: Program, retired: Program | None = None) -> list[Resource]:
+    """What publishing `program` writes; the definitions of the version it replaces are marked retired."""
+    found = [
+        _plan_definition(program, "active"),
+        _status_system(program),
+        _status_values(program),
+        _task_system(program),
+    ]
+    found += [_activity_definition(program, task, "active") for task in program.tasks]
+    if retired:
+        found.append(_plan_definition(retired, "retired"))
+        found += [_activity_definition(retired, task, "retired") for task in retired.tasks]
+    return found
+
+
+def definition_id(program: str, version: int, task: str = "") -> str:
+    """The resource id of a version's PlanDefinition, or of a task's ActivityDefinition; 64 characters at most."""
+    return f"{program}{'.' + task if task else ''}-{version}"[-64:]
+
+
+def _plan_definition(program: Program, status: str) -> Resource:
+    rows = [("Version", str(program.version)), *((task.title, f"{task.role}") for task in program.tasks)]
+    return {
+        "resourceType": "PlanDefinition",
+        "id": definition_id(program.code, program.version),
+        "text": narrative("PlanDefinition", program.title, rows),
+        "url": program.canonical.partition("|")[0],
+        "version": str(program.version),
+        "name": program.code,
+        "title": program.title,
+        "status": status,
+        **({"description": program.description} if program.description else {}),
+        "action": [
+            {"title": task.title, "definitionCanonical": activity_canonical(program.code, task.code, program.version)}
+            for task in program.tasks
+        ],
+    }
+
+
+def _activity_definition(program: Program, task: TaskTemplate, status: str) -> Resource:
+    canonical = activity_canonical(program.code, task.code, program.version)
+    return {
+        "resourceType": "ActivityDefinition",
+        "id": definition_id(program.code, program.version, task.code),
+        "url": canonical.partition("|")[0],
+        "version": str(program.version),
+        "name": f"{program.code}.{task.code}",
+        "title": task.title,
+        "status": status,
+        **({"description": task.what} if task.what else {}),
+        "kind": "Task",
+        "code": task_code(program, task),
+        "priority": task.priority,
+        "participant": [{"type": "practitioner", "role": {"coding": [{"system": ROLE_SYSTEM, "code": task.role}]}}],
+    }
+
+
+def task_code(program: Program, task: TaskTemplate) -> Resource:
+    """`Task.code` of work made from a template."""
+    coding = {"system": program_task_system(program.code), "code": task.code, "display": task.title}
+    return {"coding": [coding], "text": task.title}
+
+
+def _status_system(program: Program) -> Resource:
+    return {
+        "resourceType": "CodeSystem",
+        "id": f"{program.code}-status",
+        "url": program.status_system,
+        "version": str(program.version),
+        "name": program.code,
+        "title": f"{program.title}: task statuses",
+        "status": "active",
+        "caseSensitive": True,
+        "content": "complete",
+        "concept": [{"code": one.code, "display": one.title, "definition": one.means} for one in program.statuses],
+    }
+
+
+def _status_values(program: Program) -> Resource:
+    return {
+        "resourceType": "ValueSet",
+        "id": f"{program.code}-status",
+        "url": f"{CANONICAL}/ValueSet/{program.code}-status",
+        "version": str(program.version),
+        "name": program.code,
+        "title": f"{program.title}: task statuses",
+        "status": "active",
+        "compose": {"include": [{"system": program.status_system}]},
+    }
+
+
+def _task_system(program: Program) -> Resource:
+    return {
+        "resourceType": "CodeSystem",
+        "id": f"{program.code}-task",
+        "url": program_task_system(program.code),
+        "version": str(program.version),
+        "name": program.code,
+        "title": f"{program.title}: kinds of work",
+        "status": "active",
+        "caseSensitive": True,
+        "content": "complete",
+        "concept": [{"code": one.code, "display": one.title} for one in program.tasks],
+    }

@@ -1,0 +1,76 @@
+"""Program versions as stored: all, the active ones, and the one a resource was made under."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import datetime
+from functools import lru_cache
+
+from fhir_tracker.errors import NotFound
+from fhir_tracker.fhir.json_types import Resource
+from fhir_tracker.fhir.reading import at
+from fhir_tracker.model.program import Program
+from fhir_tracker.model.vocabulary import program_named
+from fhir_tracker.rules.program_file import read_program
+from fhir_tracker.storage import programs as rows
+from fhir_tracker.storage.database import Tx
+
+
+@dataclass(frozen=True, kw_only=True)
+class Published:
+    """One stored version; `status` is `active` or `retired`, `source` the YAML text as published."""
+
+    program: Program
+    status: str
+    source: str
+    published_at: datetime
+    published_by: str
+
+
+def all_programs(tx: Tx) -> list[Published]:
+    """Every stored version, by code, newest first."""
+    return [
+        Published(
+            program=parsed(row.source, row.version),
+            status=row.status,
+            source=row.source,
+            published_at=row.published_at,
+            published_by=row.published_by,
+        )
+        for row in (version for active in rows.all(tx) for version in rows.versions(tx, active.code))
+    ]
+
+
+def active_programs(tx: Tx) -> list[Program]:
+    """The active version of each program."""
+    return [one.program for one in all_programs(tx) if one.status == "active"]
+
+
+def load(tx: Tx, code: str, version: int | None = None) -> Program | None:
+    """One version of a program, the active one when no version is named; None when there is none."""
+    row = rows.find(tx, code, version) if version is not None else rows.active(tx, code)
+    return parsed(row.source, row.version) if row else None
+
+
+def required(tx: Tx, code: str, version: int | None = None) -> Program:
+    """As `load`, but raises NotFound."""
+    program = load(tx, code, version)
+    if program is None:
+        raise NotFound(f"There is no program {code}{f' version {version}' if version is not None else ''}.")
+    return program
+
+
+def of_resource(tx: Tx, resource: Resource) -> Program | None:
+    """The program a Task or CarePlan says it instantiates (`url|version`, or the active version for a bare url)."""
+    named = at(resource, "instantiatesCanonical")
+    for canonical in named if isinstance(named, list) else (named,):
+        found = program_named(canonical) if isinstance(canonical, str) else None
+        if found and (program := load(tx, *found)):
+            return program
+    return None
+
+
+@lru_cache(maxsize=256)
+def parsed(source: str, version: int) -> Program:
+    """The program in a published text, parsed once a process."""
+    return replace(read_program(source), version=version)

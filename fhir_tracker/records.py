@@ -1,0 +1,126 @@
+"""The one way a resource is written: version, meta, index, change row and read models, all in the caller's transaction."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from fhir_tracker import projection
+from fhir_tracker.errors import VersionConflict
+from fhir_tracker.fhir.body import read_resource, with_meta, write_json
+from fhir_tracker.fhir.identity import new_id
+from fhir_tracker.fhir.json_types import Resource
+from fhir_tracker.fhir.search_values import extract
+from fhir_tracker.model.author import Author, Why
+from fhir_tracker.model.subject import patient_of
+from fhir_tracker.storage import resources
+from fhir_tracker.storage.database import Tx
+from fhir_tracker.storage.resources import NewVersion, Stored
+
+
+@dataclass(frozen=True, kw_only=True)
+class Remote:
+    """Where a mirrored resource came from: its id, version and exact text there, and the hash of its content."""
+
+    connection: str
+    id: str
+    version: str | None
+    body: str
+    content_hash: str
+
+
+def create(tx: Tx, resource: Resource, author: Author, *, why: Why | None = None) -> Stored:
+    """Store a new resource under a new UUIDv7, whatever id it brought."""
+    return save(tx, resource | {"id": fresh_id(author.at)}, author, why=why)
+
+
+def fresh_id(now: datetime, random: Callable[[int], bytes] = os.urandom) -> str:
+    """An id for something made here."""
+    return new_id(now, random)
+
+
+def save(
+    tx: Tx,
+    resource: Resource,
+    author: Author,
+    *,
+    remote: Remote | None = None,
+    if_match: int | None = None,
+    why: Why | None = None,
+) -> Stored:
+    """Store `resource` (its `id` given) as the next version; `meta.lastUpdated` always grows.
+
+    Raises VersionConflict when `if_match` is not the present version or another writer was faster.
+    """
+    before = resources.find(tx, author.viewer, resource["resourceType"], resource["id"])
+    check_match(before, if_match)
+    version = before.version + 1 if before else 1
+    updated_at = _after(before, author.at)
+    stamped = with_meta(resource, id=resource["id"], version=str(version), last_updated=updated_at)
+    new = NewVersion(
+        type=resource["resourceType"],
+        id=resource["id"],
+        version=version,
+        updated_at=updated_at,
+        body=write_json(stamped),
+        patient=patient_of(stamped),
+        op="create" if before is None or before.deleted else "update",
+        connection=remote.connection if remote else None,
+        remote_id=remote.id if remote else None,
+        remote_version=remote.version if remote else None,
+        remote_body=remote.body if remote else None,
+        content_hash=remote.content_hash if remote else None,
+    )
+    stored = resources.save(tx, new, extract(stamped), author)
+    projection.project(tx, stored, stamped, author, why)
+    return stored
+
+
+def remove(
+    tx: Tx, type_: str, id_: str, author: Author, *, if_match: int | None = None, why: Why | None = None
+) -> Stored | None:
+    """Delete: a last version without a body that keeps the history. None when there was nothing (left) to delete."""
+    before = resources.find(tx, author.viewer, type_, id_)
+    check_match(before, if_match)
+    if before is None or before.deleted:
+        return None
+    new = NewVersion(
+        type=type_,
+        id=id_,
+        version=before.version + 1,
+        updated_at=_after(before, author.at),
+        body="",
+        patient=before.patient,
+        op="delete",
+        connection=before.connection,
+        remote_id=before.remote_id,
+        remote_version=before.remote_version,
+        content_hash=None,
+    )
+    stored = resources.save(tx, new, None, author)
+    projection.withdraw(tx, stored, author, why)
+    return stored
+
+
+def resource_of(stored: Stored) -> Resource:
+    """The parsed body of what is stored, numbers as they were written."""
+    return read_resource(stored.body.encode(), max_bytes=1 << 30)
+
+
+def check_match(before: Stored | None, if_match: int | None) -> None:
+    """Raise VersionConflict when the caller named another version than the present one."""
+    if if_match is None:
+        return
+    present = before.version if before and not before.deleted else None
+    if present != if_match:
+        now = f"the present version is {present}" if present else "there is no present version"
+        raise VersionConflict(f"If-Match names version {if_match}, but {now}: read it again and reapply your change.")
+
+
+def _after(before: Stored | None, now: datetime) -> datetime:
+    moment = now.replace(microsecond=now.microsecond // 1000 * 1000)
+    if before is not None and moment <= before.updated_at:
+        moment = before.updated_at + timedelta(milliseconds=1)
+    return moment

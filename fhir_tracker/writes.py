@@ -1,0 +1,195 @@
+"""Writing through the API: the shape is checked, the owner of the type is asked, and work moves by its program's rules."""
+
+from __future__ import annotations
+
+from fhir_tracker import programs, provenance, records, task_resources, transitions
+from fhir_tracker.errors import Incorrect, MethodNotAllowed, RuleBroken
+from fhir_tracker.fhir.checks import check
+from fhir_tracker.fhir.codeable import first_code
+from fhir_tracker.fhir.dates import instant
+from fhir_tracker.fhir.json_types import Resource
+from fhir_tracker.fhir.reading import extension_value, objects_at, text_at
+from fhir_tracker.model.author import Author, Why
+from fhir_tracker.model.moves import MoveRequest
+from fhir_tracker.model.program import CANONICAL, Program
+from fhir_tracker.model.task import notes_of, task_code
+from fhir_tracker.model.vocabulary import HOLD_UNTIL
+from fhir_tracker.rules.due import due_at
+from fhir_tracker.storage import resources
+from fhir_tracker.storage.database import Tx
+from fhir_tracker.storage.resources import Stored
+
+READ_ONLY = frozenset({"Provenance", "AuditEvent"})
+
+
+def create(tx: Tx, resource: Resource, author: Author) -> Stored:
+    """Store a new resource; a Task of a program gets what its template says and it left out."""
+    _check_shape(resource)
+    _refuse_read_only(resource["resourceType"])
+    if resource["resourceType"] == "Task":
+        return _create_task(tx, resource, author, records.fresh_id(author.at))
+    return records.create(tx, resource, author)
+
+
+def update(
+    tx: Tx, type_: str, id_: str, resource: Resource, author: Author, *, if_match: int | None = None
+) -> tuple[Stored, bool]:
+    """Store the next version, or the first under a given id; True when it was created."""
+    _check_shape(resource)
+    _refuse_read_only(type_)
+    before = resources.find(tx, author.viewer, type_, id_)
+    records.check_match(before, if_match)
+    _refuse_mirrored(before)
+    if before is None or before.deleted:
+        if type_ == "Task":
+            return _create_task(tx, resource, author, id_), True
+        return records.save(tx, resource | {"id": id_}, author, if_match=if_match), True
+    if type_ == "Task":
+        return _update_task(tx, f"Task/{id_}", resource | {"id": id_}, author, if_match), False
+    return records.save(tx, resource | {"id": id_}, author, if_match=if_match), False
+
+
+def delete(tx: Tx, type_: str, id_: str, author: Author, *, if_match: int | None = None) -> Stored | None:
+    """Delete; None when there was nothing to delete. What an EHR owns is deleted there."""
+    _refuse_read_only(type_)
+    before = resources.find(tx, author.viewer, type_, id_)
+    _refuse_mirrored(before)
+    return records.remove(tx, type_, id_, author, if_match=if_match)
+
+
+def _check_shape(resource: Resource) -> None:
+    issues = check(resource)
+    if any(issue.severity in ("error", "fatal") for issue in issues):
+        raise Incorrect(issues[0].message, issues=issues)
+
+
+def _refuse_read_only(type_: str) -> None:
+    if type_ in READ_ONLY:
+        raise MethodNotAllowed(f"{type_} is written by the tracker itself and by nobody else.")
+
+
+def _refuse_mirrored(before: Stored | None) -> None:
+    if before is not None and before.connection:
+        raise RuleBroken(f"{before.type}/{before.id} is the copy of an EHR's: change it there.")
+
+
+def _create_task(tx: Tx, resource: Resource, author: Author, id_: str) -> Stored:
+    program = programs.of_resource(tx, resource)
+    if program is None and "instantiatesCanonical" in resource and _ours(resource):
+        named = resource["instantiatesCanonical"]
+        raise RuleBroken(f"No program is published as {named}.", expression="Task.instantiatesCanonical")
+    completed = _completed(tx, resource | {"id": id_}, program, author) if program else resource | {"id": id_}
+    stored = records.save(tx, completed, author)
+    provenance.record(tx, [stored], author, activity="CREATE")
+    return stored
+
+
+def _ours(resource: Resource) -> bool:
+    return str(resource["instantiatesCanonical"]).startswith(CANONICAL)
+
+
+def _completed(tx: Tx, resource: Resource, program: Program, author: Author) -> Resource:
+    template = program.task(task_code(resource, program))
+    code = _asked_status(resource, program)
+    status = program.status(code)
+    changed = dict(resource)
+    if status:
+        changed |= {"status": status.fhir, "businessStatus": task_resources.business_status(program, status)}
+    changed.setdefault("authoredOn", instant(author.at))
+    changed.setdefault("lastModified", instant(author.at))
+    if template is None:
+        return changed
+    if "performerType" not in changed and "owner" not in changed:
+        changed["performerType"] = [task_resources.role_concept(template.role)]
+    if text_at(changed, "restriction", "period", "end") is None:
+        due = due_at(program, template, {"enrolment": author.at}, author.at)
+        changed = task_resources.with_due(changed, due) if due else changed
+    return changed
+
+
+def _asked_status(resource: Resource, program: Program) -> str:
+    """The program status a body asks for; raises RuleBroken when status and businessStatus do not fit together."""
+    asked = first_code(resource.get("businessStatus"), program.status_system) or first_code(
+        resource.get("businessStatus")
+    )
+    fhir = text_at(resource, "status")
+    fitting = [one.code for one in program.statuses if one.fhir == fhir]
+    if asked is None and fitting:
+        return fitting[0]
+    own = program.status(asked or "")
+    if own is None:
+        known = ", ".join(f"{one.code} ({one.fhir})" for one in program.statuses)
+        raise RuleBroken(
+            f"{program.title} has no status {asked or fhir!r}: it has {known}.", expression="Task.businessStatus"
+        )
+    if own.fhir != fhir:
+        raise RuleBroken(
+            f"businessStatus {own.code} goes with status {own.fhir}, not {fhir}.", expression="Task.status"
+        )
+    return own.code
+
+
+def _update_task(tx: Tx, ref: str, resource: Resource, author: Author, if_match: int | None) -> Stored:
+    task = transitions.find_task(tx, author.viewer, ref)
+    if task.program is None:
+        _check_plain_move(task, resource, author)
+        return transitions.store(tx, resource, author, _why(task, resource), if_match=if_match)
+    to = _wanted_status(task, resource, task.program)
+    if to != task.item.status:
+        request = MoveRequest(to=to, fields=_fields(task, resource))
+        transitions.check(task.program, task.item, request, author.viewer, transitions.given(task, request))
+    moved = task_resources.with_status(resource, task.program, to, author.at) if to != task.item.status else resource
+    own = task.program.status(to)
+    if own:
+        moved = moved | {"businessStatus": task_resources.business_status(task.program, own), "status": own.fhir}
+    moved = task_resources.stamped(moved, author.at)
+    return transitions.store(tx, moved, author, _why(task, resource), if_match=if_match)
+
+
+def _check_plain_move(task: transitions.OpenTask, resource: Resource, author: Author) -> None:
+    to = text_at(resource, "status") or "draft"
+    if to != task.item.fhir_status:
+        transitions.check(None, task.item, MoveRequest(to=to), author.viewer, {})
+
+
+def _wanted_status(task: transitions.OpenTask, resource: Resource, program: Program) -> str:
+    """What the body asks for when only one of status and businessStatus was changed, or both alike."""
+    asked = first_code(resource.get("businessStatus"))
+    fhir = text_at(resource, "status")
+    if asked in (None, task.item.status) and fhir != task.item.fhir_status:
+        reachable = {one.to for one in program.moves if task.item.status in one.sources}
+        fitting = [one.code for one in program.statuses if one.fhir == fhir and one.code in reachable]
+        if len(fitting) == 1:
+            return fitting[0]
+        if fitting:
+            raise RuleBroken(
+                f"Status {fhir} can mean {', '.join(fitting)}: say which in businessStatus.",
+                expression="Task.businessStatus",
+            )
+        return next((one.code for one in program.statuses if one.fhir == fhir), fhir or "")
+    if asked is None or asked == task.item.status:
+        return task.item.status
+    own = program.status(asked)
+    if own is not None and fhir not in (own.fhir, task.item.fhir_status):
+        raise RuleBroken(f"businessStatus {asked} goes with status {own.fhir}, not {fhir}.", expression="Task.status")
+    return asked
+
+
+def _fields(task: transitions.OpenTask, resource: Resource) -> dict[str, str]:
+    new_notes = notes_of(resource)[len(notes_of(task.resource)) :]
+    outputs = list(objects_at(resource, "output"))
+    found = {
+        "note": "\n".join(new_notes),
+        "reason": text_at(resource, "statusReason", "text") or first_code(resource.get("statusReason")),
+        "owner": text_at(resource, "owner", "reference"),
+        "due": text_at(resource, "restriction", "period", "end"),
+        "hold.until": extension_value(resource, HOLD_UNTIL, "valueDateTime"),
+        "document": next((ref for one in outputs if (ref := text_at(one, "valueReference", "reference"))), None),
+        "output": "present" if outputs else None,
+    }
+    return {name: value for name, value in found.items() if isinstance(value, str) and value}
+
+
+def _why(task: transitions.OpenTask, resource: Resource) -> Why:
+    new_notes = notes_of(resource)[len(notes_of(task.resource)) :]
+    return Why(reason=text_at(resource, "statusReason", "text"), note="\n".join(new_notes) or None)
