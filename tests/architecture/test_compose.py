@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-import importlib
+import os
 import re
 import subprocess
 import sys
@@ -84,8 +84,11 @@ def test_the_settings_of_the_services_are_ones_the_product_accepts(name: str) ->
     load_settings({variable: re.sub(r"\$\{\w+:-(.*?)\}", r"\1", value) for variable, value in given.items()})
 
 
-def test_the_beat_service_names_a_real_celery_app() -> None:
-    command = SERVICES["beat"]["command"]
+@pytest.mark.parametrize("name", ["worker", "beat"])
+def test_the_scale_out_services_name_a_real_celery_app_with_a_schedule(name: str) -> None:
+    command = SERVICES[name]["command"]
     module, _, attribute = command[command.index("--app") + 1].partition(":")
-    app = getattr(importlib.import_module(module), attribute)
-    assert app.conf.beat_schedule
+    asked = f"import {module}; print(len({module}.{attribute}.conf.beat_schedule))"
+    environment = {**os.environ, "FHIR_TRACKER_REDIS_URL": "redis://127.0.0.1:1/0"}
+    run = subprocess.run([sys.executable, "-c", asked], env=environment, capture_output=True, text=True, check=True)
+    assert int(run.stdout) >= 2
