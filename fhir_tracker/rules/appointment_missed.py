@@ -1,0 +1,125 @@
+"""`appointment_missed: {service: tcm-visit, grace: 2 hours}`: a visit was missed or cancelled and no later one stands.
+
+A chain of misses is one case, named by its first appointment; it ends when a later appointment of the service is
+booked, arrived or fulfilled; after a cancellation, later than when it was cancelled. With `grace`, a booked appointment
+without an outcome counts as missed that long after its end. Once the work made for a case is closed, an appointment
+missed after that opens a new case. Appointments before the plan began do not count.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+
+from fhir_tracker.model.facts import Facts, Verdict
+from fhir_tracker.model.program import Duration
+from fhir_tracker.model.work import Event
+from fhir_tracker.rules.calendar import add
+from fhir_tracker.rules.draft import Draft
+from fhir_tracker.rules.events import APPOINTMENT_STATES, has_code
+from fhir_tracker.rules.predicate import Args, Case, Predicate, begin, earliest, no, word, words
+from fhir_tracker.rules.source import Node, Text, fields
+from fhir_tracker.rules.words import event_named, moment
+
+
+def _read(node: Node, draft: Draft) -> Args | None:
+    if isinstance(node, Text):
+        return {"service": node.value, "codes": draft.service_codes(node), "grace": None}
+    given = fields(node, draft.problems, (), ("service", "grace"))
+    if given is None:
+        return None
+    service = given.texts("service")
+    codes = tuple(code for text in service for code in draft.service_codes(text))
+    name = ", ".join(text.value for text in service)
+    return {"service": name, "codes": codes, "grace": given.duration("grace")}
+
+
+def _judge(case: Case, args: Args) -> tuple[Verdict, ...]:
+    codes = words(args, "codes")
+    visits = [
+        one
+        for one in case.facts.events
+        if one.type == "Appointment" and (not codes or has_code(one, codes)) and _start(one) >= begin(case.facts)
+    ]
+    visits.sort(key=_order)
+    lapses = {one.ref: _lapse(case, args, one) for one in visits}
+    missed = _open_chain(visits, lapses, case)
+    next_change = earliest(case.now, lapses.values())
+    service = f" for {word(args, 'service')}" if args.get("service") else ""
+    if not missed:
+        return no(
+            f"no missed appointment{service} is without a later one", {"appointments": str(len(visits))}, next_change
+        )
+    first, last = missed[0], missed[-1]
+    when = moment(case.program.calendar, last.start or last.at)
+    more = f", the last of {len(missed)} in a row" if len(missed) > 1 else ""
+    return (
+        Verdict(
+            holds=True,
+            why=f"the appointment{service} on {when} was {_outcome(last)}{more}, and no later one is booked",
+            facts={"appointment": event_named(last), "first missed": first.ref},
+            since=lapses[first.ref] or first.seen_at,
+            next_change=next_change,
+            occurrence=first.ref,
+        ),
+    )
+
+
+def _start(visit: Event) -> datetime:
+    return visit.start or visit.at
+
+
+def _order(visit: Event) -> tuple[datetime, str]:
+    """A cancellation counts from when it was seen: the visit booked instead may come before the cancelled one."""
+    start = _start(visit)
+    return (min(start, visit.seen_at) if visit.status == "cancelled" else start), visit.ref
+
+
+def _lapse(case: Case, args: Args, visit: Event) -> datetime | None:
+    """When a booked appointment without an outcome starts to count as missed."""
+    grace = args.get("grace")
+    if not isinstance(grace, Duration) or visit.status not in ("booked", "pending"):
+        return None
+    return add(case.program.calendar, visit.at, grace)
+
+
+def _open_chain(visits: list[Event], lapses: Mapping[str, datetime | None], case: Case) -> list[Event]:
+    chain: list[Event] = []
+    closed = _closed_cases(case.facts)
+    for one in visits:
+        lapse = lapses[one.ref]
+        if one.status in APPOINTMENT_STATES["missed"] or (lapse is not None and lapse <= case.now):
+            if chain and chain[0].ref in closed and one.seen_at > closed[chain[0].ref]:
+                chain = []
+            chain.append(one)
+        elif one.status in APPOINTMENT_STATES["booked"]:
+            chain = []
+    return chain
+
+
+def _closed_cases(facts: Facts) -> Mapping[str, datetime]:
+    """The occurrences whose work is done, and since when."""
+    done_at = {one.ref: one.status_since for one in facts.tasks if not one.open}
+    closed: dict[str, datetime] = {}
+    for firing in facts.fired:
+        _, _, occurrence = firing.key.cycle.partition(":")
+        at = done_at.get(firing.task or "") or (firing.fired_at if firing.state == "resolved" else None)
+        if occurrence and at is not None:
+            closed[occurrence] = min(at, closed.get(occurrence, at))
+    return closed
+
+
+def _outcome(visit: Event) -> str:
+    outcomes = {"noshow": "a no-show", "cancelled": "cancelled"}
+    return outcomes.get(visit.status, "never marked as attended")
+
+
+PREDICATE = Predicate(
+    name="appointment_missed",
+    takes="a service, or {service: one or more, grace: a duration after which a booked visit without outcome counts}",
+    says="the latest appointment was a no-show or cancelled and no later one of the service stands; one case a chain",
+    subjects=("task", "plan"),
+    read=_read,
+    judge=_judge,
+    describe=lambda args: f"an appointment{' for ' + word(args, 'service') if args.get('service') else ''} was missed",
+)

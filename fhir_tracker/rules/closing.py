@@ -1,0 +1,110 @@
+"""Work that moves by itself: closed by its evidence (`done_by`), or back from a hold that ended."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from fhir_tracker.fhir.dates import instant
+from fhir_tracker.model.effects import SetStatus
+from fhir_tracker.model.facts import Facts, Finding, Verdict
+from fhir_tracker.model.program import DoneBy, Program, TaskTemplate
+from fhir_tracker.model.work import Event, FiringKey, WorkItem
+from fhir_tracker.rules.events import fits, in_order, named_match
+from fhir_tracker.rules.words import event_named, moment
+
+DONE_BY = "done-by"
+HOLD_END = "hold-end"
+
+
+def done_by(program: Program, facts: Facts) -> tuple[SetStatus, Finding] | None:
+    """The closing of a task by its evidence and why; None when it has no `done_by` or nothing matches yet.
+
+    The evidence must be from the work's time: after the task's creation, or after the moment its due time counts from or
+    the event it is about when that is earlier. An appointment counts by its start, an attempt only when it is about the
+    task. After a reopening only what arrived since then counts.
+    """
+    template = program.task(facts.item.code)
+    if template is None or template.done_by is None:
+        return None
+    begin, reopened = _begin(facts, template), _reopened_at(program, facts)
+    for event in in_order(facts.events):
+        if not _is_evidence(program, template.done_by, facts.item, event):
+            continue
+        if (event.start or event.at) >= begin and (reopened is None or event.seen_at > reopened):
+            return _closed(facts, template.done_by.status, event)
+    return None
+
+
+def hold_end(program: Program, facts: Facts, now: datetime) -> tuple[SetStatus, Finding] | None:
+    """The return from a hold whose time or event has come, and why; None while it lasts or when there is none."""
+    item, status = facts.item, program.status(facts.item.status)
+    paused = status.clock == "paused" if status else item.clock == "paused"
+    if not paused:
+        return None
+    evidence = _hold_event(program, facts)
+    if evidence is None and (item.hold_until is None or now < item.hold_until):
+        return None
+    until = moment(program.calendar, item.hold_until) if item.hold_until else ""
+    why = f"the hold ended: {event_named(evidence)} arrived" if evidence else f"the hold ended: it was until {until}"
+    key = FiringKey(item=item.ref, rule=HOLD_END, cycle=f"{item.cycle}:{instant(item.status_since)}", level=0)
+    refs = (evidence.ref,) if evidence else ()
+    effect = SetStatus(key=key, status=_before_hold(program, facts), reason=why, evidence=refs)
+    return effect, _finding(HOLD_END, "End of hold", why, effect)
+
+
+def _is_evidence(program: Program, done: DoneBy, item: WorkItem, event: Event) -> bool:
+    if event.ref == item.focus or not fits(done.match, event, calendar=program.calendar):
+        return False
+    return event.type != "Communication" or item.ref in event.about
+
+
+def _begin(facts: Facts, template: TaskTemplate) -> datetime:
+    moments = [facts.item.created_at]
+    if template.due and facts.plan and template.due.anchor in facts.plan.anchors:
+        moments.append(facts.plan.anchors[template.due.anchor])
+    about = (one for one in facts.events if one.ref == facts.item.focus)
+    moments.extend(min(one.start or one.at, one.seen_at) for one in about)
+    return min(moments)
+
+
+def _reopened_at(program: Program, facts: Facts) -> datetime | None:
+    moments = [
+        one.effective_at
+        for one in facts.log
+        if one.what == "status" and (status := program.status(one.before or "")) and status.clock == "stopped"
+    ]
+    return max(moments, default=None)
+
+
+def _closed(facts: Facts, status: str, event: Event) -> tuple[SetStatus, Finding]:
+    why = f"done: {event_named(event)}"
+    key = FiringKey(item=facts.item.ref, rule=DONE_BY, cycle=f"{facts.item.cycle}:{event.ref}", level=0)
+    effect = SetStatus(key=key, status=status, reason=why, evidence=(event.ref,))
+    return effect, _finding(DONE_BY, "Done by itself", why, effect)
+
+
+def _hold_event(program: Program, facts: Facts) -> Event | None:
+    status = program.status(facts.item.status)
+    name = facts.item.hold_event or (status.hold_event if status else "")
+    match = named_match(program, name) if name else None
+    if match is None:
+        return None
+    arrived = (one for one in in_order(facts.events) if one.seen_at > facts.item.status_since)
+    return next((one for one in arrived if fits(match, one, calendar=program.calendar)), None)
+
+
+def _before_hold(program: Program, facts: Facts) -> str:
+    """The last running status before the hold, by the log; else where tasks of this kind start."""
+    for one in sorted(facts.log, key=lambda row: row.effective_at, reverse=True):
+        status = program.status(one.before or "") if one.what == "status" else None
+        if status and status.clock == "running":
+            return status.code
+    template = program.task(facts.item.code)
+    first = program.status(template.initial) if template else None
+    running = (one for one in (first, *program.statuses) if one and one.clock == "running")
+    return next(running, program.statuses[0]).code
+
+
+def _finding(rule: str, title: str, why: str, effect: SetStatus) -> Finding:
+    facts = {"status": effect.status, "evidence": ", ".join(effect.evidence) or "none"}
+    return Finding(rule=rule, title=title, verdict=Verdict(holds=True, why=why, facts=facts))

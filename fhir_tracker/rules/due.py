@@ -1,0 +1,25 @@
+"""When work made from a template is due."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+
+from fhir_tracker.model.program import Program, TaskTemplate
+from fhir_tracker.rules.calendar import add
+
+
+def due_at(
+    program: Program, template: TaskTemplate, anchors: Mapping[str, datetime], created: datetime
+) -> datetime | None:
+    """`within` after the template's anchor, in UTC; None when the template has no due time.
+
+    An anchor that is not known (a plan opened by hand has no discharge) is replaced by `event`, `enrolment` or the
+    task's own start, whichever comes first in that order: work without a due time would fail silently.
+    """
+    if template.due is None:
+        return None
+    name = template.due.anchor
+    order = ("created",) if name == "created" else (name, "event", "enrolment")
+    start = next((anchors[one] for one in order if one in anchors), created)
+    return add(program.calendar, start, template.due.within)

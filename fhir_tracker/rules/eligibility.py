@@ -1,0 +1,68 @@
+"""Who comes into a program: its eligibility rule over a patient's events."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from fhir_tracker.model.effects import Enrol
+from fhir_tracker.model.program import Condition, Match, Program
+from fhir_tracker.model.work import Event
+from fhir_tracker.rules.events import fits, in_order, matched_codes
+from fhir_tracker.rules.words import event_named, listed
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Answer:
+    holds: bool
+    events: tuple[Event, ...] = ()
+
+
+def enrolments(program: Program, patient: str, events: Sequence[Event], now: datetime) -> tuple[Enrol, ...]:
+    """The plan the patient's events call for: one at most, empty when the program has no rule or it does not hold.
+
+    The trigger is the latest matched Encounter, else the earliest matched event (so that a later one of the same kind
+    does not enrol again); it is empty where the program takes each patient once. Enrolling the same trigger twice is
+    for the caller to refuse.
+    """
+    if program.eligible is None:
+        return ()
+    answer = _judge(program, program.eligible.condition, [one for one in events if one.patient == patient], now)
+    if not answer.holds or not answer.events:
+        return ()
+    matched = in_order(answer.events)
+    encounters = [one for one in matched if one.type == "Encounter"]
+    trigger = encounters[-1] if encounters else matched[0]
+    others = dict.fromkeys(event_named(one) for one in matched if one.ref != trigger.ref and one.type != "Encounter")
+    names = [event_named(trigger), *list(others)[:3]]
+    return (
+        Enrol(
+            program=program.code,
+            version=program.version,
+            patient=patient,
+            trigger=trigger.ref if program.eligible.once == "event" else "",
+            anchor=program.eligible.anchor,
+            anchor_at=trigger.at,
+            reason=f"Eligible for {program.title}: {listed(names)}",
+        ),
+    )
+
+
+def _judge(program: Program, condition: Condition, events: Sequence[Event], now: datetime) -> _Answer:
+    if condition.match is not None:
+        found = tuple(one for one in events if fits(condition.match, one, calendar=program.calendar, now=now))
+        return _Answer(holds=_count(condition.match, found) >= condition.match.count, events=found)
+    answers = [_judge(program, child, events, now) for child in condition.children]
+    if condition.op == "not":
+        return _Answer(holds=not answers[0].holds)
+    holds = all(one.holds for one in answers) if condition.op == "all" else any(one.holds for one in answers)
+    return _Answer(holds=holds, events=tuple(event for one in answers if one.holds for event in one.events))
+
+
+def _count(match: Match, found: Sequence[Event]) -> int:
+    if not match.codes:
+        return len(found)
+    return (
+        len(frozenset().union(*(matched_codes(one, match.codes) for one in found))) if match.count > 1 else len(found)
+    )

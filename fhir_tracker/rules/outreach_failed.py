@@ -1,0 +1,96 @@
+"""`outreach_failed: {attempts: 3, over: 2 business days, channels: 2}`: the patient was tried and not reached.
+
+It holds once at least `attempts` tries have failed since the patient was last reached, on at least `channels` different
+channels, and `over` has passed since the first of them: quick calls in a row do not exhaust a policy of two days. Tries
+are Communications (completed or not-done) about the task, or for a plan about the plan or any of its tasks; every
+outcome but `reached` is a failure.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from fhir_tracker.fhir.dates import instant
+from fhir_tracker.model.facts import Facts, Verdict
+from fhir_tracker.model.program import Duration
+from fhir_tracker.model.work import Event
+from fhir_tracker.rules.calendar import add
+from fhir_tracker.rules.draft import Draft
+from fhir_tracker.rules.events import in_order
+from fhir_tracker.rules.predicate import Args, Case, Predicate, duration, no, number
+from fhir_tracker.rules.source import Node, fields
+from fhir_tracker.rules.words import moment
+
+
+def attempts(facts: Facts) -> tuple[Event, ...]:
+    """The attempts that count for this item, oldest first."""
+    about = {facts.item.ref}
+    if facts.item.kind == "plan":
+        about |= {one.ref for one in facts.tasks}
+    return in_order(
+        one
+        for one in facts.events
+        if one.type == "Communication" and one.status in ("completed", "not-done") and about.intersection(one.about)
+    )
+
+
+def failed_since_reached(facts: Facts) -> tuple[Event, ...]:
+    """The failed attempts after the last one that reached the patient."""
+    failed: list[Event] = []
+    for one in attempts(facts):
+        if one.detail.get("outcome") == "reached":
+            failed = []
+        else:
+            failed.append(one)
+    return tuple(failed)
+
+
+def _read(node: Node, draft: Draft) -> Args | None:
+    given = fields(node, draft.problems, ("attempts",), ("over", "channels"))
+    if given is None:
+        return None
+    over = given.duration("over") or Duration(amount=0, unit="hours")
+    tries, channels = given.number("attempts", 1), given.number("channels", 1, most=10)
+    if channels > tries:
+        draft.problems.add(given.place, f"{channels} channels cannot be tried in {tries} attempts")
+    return {"attempts": tries, "over": over, "channels": channels}
+
+
+def _judge(case: Case, args: Args) -> tuple[Verdict, ...]:
+    failed = failed_since_reached(case.facts)
+    channels = sorted({one.detail.get("channel", "unknown") for one in failed})
+    used = {"failed attempts": str(len(failed)), "channels": ", ".join(channels) or "none"}
+    said = f"{len(failed)} failed attempts on {len(channels)} channels since the patient was last reached"
+    wanted = f"{number(args, 'attempts')} on {number(args, 'channels')}"
+    if len(failed) < number(args, "attempts") or len(channels) < number(args, "channels"):
+        return no(f"{said}; the policy is {wanted}", used)
+    first = failed[0].start or failed[0].at
+    used["first attempt"] = instant(first)
+    enough = max(add(case.program.calendar, first, duration(args, "over")), _at(failed[number(args, "attempts") - 1]))
+    if case.now < enough:
+        until = moment(case.program.calendar, enough)
+        return no(f"{said}; the policy gives {duration(args, 'over')}, until {until}", used, enough)
+    why = f"{said}, first on {moment(case.program.calendar, first)}; the policy was {wanted} channels"
+    return (Verdict(holds=True, why=why, facts=used, since=enough),)
+
+
+def _at(event: Event) -> datetime:
+    return event.start or event.at
+
+
+def _describe(args: Args) -> str:
+    over = f" over {duration(args, 'over')}" if duration(args, "over").amount else ""
+    tries, channels = number(args, "attempts"), number(args, "channels")
+    on = f" on {channels} channels" if channels > 1 else ""
+    return f"{tries} outreach attempts{over}{on} have failed"
+
+
+PREDICATE = Predicate(
+    name="outreach_failed",
+    takes="{attempts: a number, over: a duration (none when left out), channels: a number (1)}",
+    says="that many attempts on that many channels failed since the patient was last reached, and `over` has passed",
+    subjects=("task", "plan"),
+    read=_read,
+    judge=_judge,
+    describe=_describe,
+)

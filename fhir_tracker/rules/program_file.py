@@ -1,0 +1,185 @@
+"""Reads one YAML program file into a Program, or says everything that is wrong with it, with line and column."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import timedelta
+from typing import Final
+
+from fhir_tracker.errors import Fault
+from fhir_tracker.model.program import Condition, Duration, Eligibility, Program, TaskTemplate
+from fhir_tracker.rules.calendar_section import read_calendar, weekly_hours
+from fhir_tracker.rules.draft import Draft, codes_in, title_of
+from fhir_tracker.rules.matches import read_match
+from fhir_tracker.rules.rule_section import leaves, read_condition, read_ladders, read_rules
+from fhir_tracker.rules.source import Fields, Node, Problems, Table, Text, fields, load
+from fhir_tracker.rules.status_section import DEFAULT_STAGES, check_reachable, read_moves, read_stages, read_statuses
+from fhir_tracker.rules.task_section import implied_tasks, read_documents, read_services, read_tasks
+
+REQUIRED: Final = ("program", "statuses", "tasks")
+OPTIONAL: Final = (
+    "title",
+    "description",
+    "calendar",
+    "eligible",
+    "services",
+    "stages",
+    "transitions",
+    "documents",
+    "rules",
+    "ladders",
+)
+_MOST_WEEKS: Final = 52 * 5
+
+
+def read_program(text: str, *, name: str = "program") -> Program:
+    """The program a YAML file describes, version 0; `name` is what errors call the file.
+
+    Raises Incorrect with one issue for each problem found: `line L, column C: ...` and a path such as `tasks[1].due`.
+    """
+    problems = Problems()
+    root = load(text, problems)
+    given = fields(root, problems, REQUIRED, OPTIONAL) if root else None
+    program = _program(given, problems) if given else None
+    problems.check(name)
+    if program is None:
+        raise Fault("a program file was read without a problem and without a program")
+    return replace(program, warnings=tuple(problems.warnings))
+
+
+def _program(given: Fields, problems: Problems) -> Program | None:
+    statuses_node, tasks_node = given.node("statuses"), given.node("tasks")
+    if statuses_node is None or tasks_node is None:
+        return None
+    draft = _draft(given, problems)
+    calendar = read_calendar(given.node("calendar"), draft)
+    eligible = _eligible(given.node("eligible"), draft)
+    stages = read_stages(given.node("stages"), draft)
+    statuses = read_statuses(statuses_node, draft)
+    moves = read_moves(given.node("transitions"), statuses, draft)
+    documents = read_documents(given.node("documents"), draft)
+    tasks = read_tasks(tasks_node, statuses, documents, draft)
+    rules = read_rules(given.node("rules"), draft)
+    ladders = read_ladders(given.node("ladders"), draft)
+    code = given.code("program")
+    program = Program(
+        code=code,
+        title=given.text("title", title_of(code)),
+        description=given.text("description"),
+        calendar=calendar,
+        services=draft.services,
+        eligible=eligible,
+        stages=stages,
+        statuses=statuses,
+        moves=moves,
+        tasks=tasks + implied_tasks(draft, tasks, statuses),
+        documents=documents,
+        rules=rules,
+        ladders=ladders,
+    )
+    check_reachable(statuses_node, statuses, moves, _set_by_itself(program), draft)
+    _check_working_time(program, given)
+    return program
+
+
+def _draft(given: Fields, problems: Problems) -> Draft:
+    stages = given.node("stages")
+    ladders = given.node("ladders")
+    draft = Draft(
+        problems=problems,
+        statuses=codes_in(given.node("statuses")),
+        stages=codes_in(stages) if stages else tuple(one.code for one in DEFAULT_STAGES),
+        tasks=codes_in(given.node("tasks")),
+        documents=codes_in(given.node("documents")),
+        ladders=tuple(ladders.entries) if isinstance(ladders, Table) else (),
+    )
+    draft.services = read_services(given.node("services"), draft)
+    anchor = _anchor(given.node("eligible"))
+    draft.anchors = tuple(dict.fromkeys(("enrolment", anchor)))
+    return draft
+
+
+def _anchor(node: Node | None) -> str:
+    """The name of the matched event's end: as given, else `discharge` when an Encounter can bring the patient in."""
+    if not isinstance(node, Table):
+        return "enrolment"
+    named = node.entries.get("anchor")
+    if isinstance(named, Text):
+        return named.value
+    return "discharge" if "Encounter" in _keys(node) else "enrolment"
+
+
+def _keys(node: Node) -> Iterator[str]:
+    if isinstance(node, Table):
+        yield from node.entries
+        for child in node.entries.values():
+            yield from _keys(child)
+    elif not isinstance(node, Text):
+        for child in node.items:
+            yield from _keys(child)
+
+
+def _eligible(node: Node | None, draft: Draft) -> Eligibility | None:
+    if node is None:
+        return None
+    if not isinstance(node, Table):
+        draft.problems.add(node.place, "must be one test, or all:, any: or not: with tests under it")
+        return None
+    entries = {name: inner for name, inner in node.entries.items() if name not in ("anchor", "once")}
+    rest = Table(place=node.place, entries=entries, keys=node.keys)
+    condition = read_condition(rest, draft, _match)
+    given = Fields(table=node, problems=draft.problems)
+    anchor = given.code("anchor") or _anchor(node)
+    once = given.choice("once", ("event", "patient"), "event")
+    if condition is None:
+        return None
+    if not _brings_in(condition):
+        draft.problems.add(node.place, "only says who stays out: name at least one thing that brings a patient in")
+    return Eligibility(condition=condition, anchor=anchor, once="patient" if once == "patient" else "event")
+
+
+def _brings_in(condition: Condition) -> bool:
+    return condition.op != "not" and (condition.op == "match" or any(_brings_in(one) for one in condition.children))
+
+
+def _match(kind: str, node: Node, draft: Draft) -> Condition | None:
+    match = read_match(kind, node, draft)
+    return Condition(op="match", match=match) if match else None
+
+
+def _set_by_itself(program: Program) -> set[str]:
+    by_rules = {action.value for rule in program.rules for action in rule.do if action.kind == "set_status"}
+    by_tasks = {task.done_by.status for task in program.tasks if task.done_by}
+    return by_rules | by_tasks | {task.initial for task in program.tasks}
+
+
+def _check_working_time(program: Program, given: Fields) -> None:
+    """Refuse a calendar so sparse that some duration of working time would take more than five years."""
+    weekly = weekly_hours(program.calendar)
+    days = sum(1 for spans in program.calendar.hours.values() if spans)
+    node = given.node("calendar")
+    if node is None or not weekly:
+        return
+    for duration in _durations(program):
+        if not duration.working:
+            continue
+        seconds = {"seconds": 1, "minutes": 60, "hours": 3600}.get(duration.unit, 0)
+        weeks = duration.amount / days if not seconds else timedelta(seconds=duration.amount * seconds) / weekly
+        if weeks > _MOST_WEEKS:
+            given.problems.add(node.place, f"{duration} would take {weeks:.0f} weeks with so few hours")
+
+
+def _durations(program: Program) -> Iterator[Duration]:
+    for task in program.tasks:
+        yield from _task_durations(task)
+    yield from (document.within for document in program.documents)
+    yield from (level.after for ladder in program.ladders for level in ladder.levels if level.after)
+    for rule in program.rules:
+        for leaf in leaves(rule.when):
+            yield from (value for value in leaf.args.values() if isinstance(value, Duration))
+
+
+def _task_durations(task: TaskTemplate) -> Iterator[Duration]:
+    found = (task.due.within if task.due else None, task.every, task.outreach.over if task.outreach else None)
+    yield from (one for one in found if one)

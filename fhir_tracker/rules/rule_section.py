@@ -1,0 +1,228 @@
+"""Reads `rules` and `ladders` of a program file: conditions, actions and escalation levels."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable
+from typing import Final, cast
+
+from fhir_tracker.model.program import Action, Condition, Ladder, Level, Rule
+from fhir_tracker.rules.catalog import PREDICATES
+from fhir_tracker.rules.draft import Draft, refuse_doubles, role_of, title_of
+from fhir_tracker.rules.predicate import Subject
+from fhir_tracker.rules.priority import PRIORITIES
+from fhir_tracker.rules.source import (
+    Listing,
+    Node,
+    Place,
+    Table,
+    Text,
+    code_of,
+    fields,
+    items_of,
+    suggestion,
+    text_of,
+)
+
+ACTIONS: Final = (
+    "escalate",
+    "create_task",
+    "raise_flag",
+    "clear_flag",
+    "set_status",
+    "set_priority",
+    "notify",
+    "return_to_queue",
+)
+TASK_ONLY: Final = ("set_status", "set_priority", "return_to_queue")
+STOPS: Final = ("task.closed", "acknowledged")
+NOTIFY: Final = ("in-app", "email", "webhook")
+OPERATORS: Final = ("all", "any", "not")
+Leaf = Callable[[str, Node, Draft], Condition | None]
+
+
+def read_rules(node: Node | None, draft: Draft) -> tuple[Rule, ...]:
+    """The rules, in the order written; the order has no meaning."""
+    rules = [rule for item in items_of(node, draft.problems) if (rule := _rule(item, draft))]
+    if node is not None:
+        refuse_doubles(node, draft, "id")
+    return tuple(rules)
+
+
+def read_ladders(node: Node | None, draft: Draft) -> tuple[Ladder, ...]:
+    """The escalation ladders by name."""
+    if node is None:
+        return ()
+    if not isinstance(node, Table):
+        draft.problems.add(node.place, "must map each ladder's name to its levels")
+        return ()
+    return tuple(ladder for name, item in node.entries.items() if (ladder := _ladder(name, item, draft)))
+
+
+def read_condition(node: Node, draft: Draft, leaf: Leaf) -> Condition | None:
+    """A tree of `all`, `any`, `not` and single tests, which `leaf` reads; None with problems noted."""
+    if not isinstance(node, Table) or not node.entries:
+        draft.problems.add(node.place, "must be one test, or all:, any: or not: with tests under it")
+        return None
+    if len(node.entries) > 1:
+        names = ", ".join(node.entries)
+        draft.problems.add(node.place, f"one test each: write {names} as a list under all: or any:")
+        return None
+    ((name, inner),) = node.entries.items()
+    if name not in OPERATORS:
+        return leaf(name, inner, draft)
+    if name == "not":
+        child = read_condition(inner, draft, leaf)
+        return Condition(op="not", children=(child,)) if child else None
+    children = [read_condition(item, draft, leaf) for item in items_of(inner, draft.problems)]
+    if isinstance(inner, Listing) and not children:
+        draft.problems.add(inner.place, f'"{name}" needs at least one test under it')
+    found = tuple(child for child in children if child)
+    if not found or len(found) < len(children):
+        return None
+    return Condition(op="all" if name == "all" else "any", children=found)
+
+
+def _predicate(name: str, node: Node, draft: Draft) -> Condition | None:
+    predicate = PREDICATES.get(name)
+    if predicate is None:
+        place = Place(line=node.place.line, column=node.place.column, path=node.place.path)
+        draft.problems.add(place, f'unknown test "{name}"{suggestion(name, (*PREDICATES, *OPERATORS))}')
+        return None
+    args = predicate.read(node, draft)
+    return None if args is None else Condition(op="predicate", name=name, args=args)
+
+
+def leaves(condition: Condition) -> tuple[Condition, ...]:
+    """The single tests in a tree, in order."""
+    if not condition.children:
+        return (condition,)
+    return tuple(leaf for child in condition.children for leaf in leaves(child))
+
+
+def _rule(node: Node, draft: Draft) -> Rule | None:
+    given = fields(node, draft.problems, ("id", "when", "do"), ("title", "subject"))
+    when_node, do_node = (given.node("when"), given.node("do")) if given else (None, None)
+    if given is None or when_node is None or do_node is None:
+        return None
+    rule_id = given.code("id")
+    when = read_condition(when_node, draft, _predicate)
+    subject = _subject(given.choice("subject", ("task", "plan"), ""), when)
+    actions = _actions(do_node, subject, draft)
+    if when is None or not rule_id:
+        return None
+    for one in leaves(when):
+        if subject not in PREDICATES[one.name].subjects:
+            draft.problems.add(
+                when_node.place, f'"{one.name}" looks at a task, and this rule\'s subject is the {subject}'
+            )
+    return Rule(id=rule_id, title=given.text("title", title_of(rule_id)), subject=subject, when=when, do=actions)
+
+
+def _subject(given: str, when: Condition | None) -> Subject:
+    """As given; else a task when any test can look at tasks alone, else the plan."""
+    if given or when is None:
+        return cast(Subject, given or "task")
+    about_tasks = any("plan" not in PREDICATES[one.name].subjects for one in leaves(when))
+    return "task" if about_tasks else "plan"
+
+
+def _actions(node: Node, subject: Subject, draft: Draft) -> tuple[Action, ...]:
+    nodes = node.items if isinstance(node, Listing) else (node,)
+    if not nodes:
+        draft.problems.add(node.place, f"must do something: {', '.join(ACTIONS)}")
+    actions: list[Action] = []
+    for item in nodes:
+        action = _action(item, subject, draft)
+        if action and action.kind == "escalate" and any(one.kind == "escalate" for one in actions):
+            draft.problems.add(item.place, "a rule climbs one ladder: write a second rule for the other")
+        elif action and action in actions:
+            draft.problems.add(item.place, "this is done already")
+        elif action:
+            actions.append(action)
+    return tuple(actions)
+
+
+def _action(node: Node, subject: Subject, draft: Draft) -> Action | None:
+    if not isinstance(node, Table) or len(node.entries) != 1:
+        draft.problems.add(node.place, f"must be one action: {', '.join(ACTIONS)}")
+        return None
+    ((kind, value),) = node.entries.items()
+    if kind not in ACTIONS:
+        draft.problems.add(node.keys[kind], f'unknown action "{kind}"{suggestion(kind, ACTIONS)}')
+        return None
+    if kind in TASK_ONLY and subject == "plan":
+        draft.problems.add(node.keys[kind], f'"{kind}" changes a task, and this rule\'s subject is the plan')
+    if kind == "notify":
+        return _notify(value, draft)
+    if kind == "return_to_queue":
+        if text_of(value, draft.problems) not in ("true", "yes"):
+            draft.problems.add(value.place, 'write "return_to_queue: true"')
+        return Action(kind=kind)
+    target = _target(kind, value, draft)
+    return Action(kind=kind, value=target) if target else None
+
+
+def _target(kind: str, value: Node, draft: Draft) -> str:
+    if kind == "escalate":
+        return draft.reference(value, "ladder", draft.ladders)
+    if kind == "set_status":
+        return draft.reference(value, "status", draft.statuses)
+    if kind == "set_priority":
+        return draft.reference(value, "priority", PRIORITIES)
+    if kind == "create_task":
+        return _made_task(value, draft)
+    return code_of(value, draft.problems)
+
+
+def _made_task(node: Node, draft: Draft) -> str:
+    """A task's code; one that resembles no template is made with defaults, one that nearly is a template is a slip."""
+    code = code_of(node, draft.problems)
+    if not code or code in draft.tasks:
+        return code
+    if difflib.get_close_matches(code, draft.tasks, n=1, cutoff=0.6):
+        return draft.reference(node, "task", draft.tasks)
+    draft.implied.setdefault(code, node.place)
+    return code
+
+
+def _notify(node: Node, draft: Draft) -> Action | None:
+    if isinstance(node, Text):
+        role = role_of(node, draft)
+        return Action(kind="notify", value=role, args={"by": "in-app"}) if role else None
+    given = fields(node, draft.problems, ("to",), ("by",))
+    to = given.node("to") if given else None
+    if given is None or to is None:
+        return None
+    channels = [draft.reference(text, "channel", NOTIFY) for text in given.texts("by")] or ["in-app"]
+    return Action(kind="notify", value=role_of(to, draft), args={"by": ",".join(channels)})
+
+
+def _ladder(name: str, node: Node, draft: Draft) -> Ladder | None:
+    given = fields(node, draft.problems, ("levels",), ("stop_when",))
+    levels_node = given.node("levels") if given else None
+    if given is None or levels_node is None:
+        return None
+    stops = tuple(draft.reference(text, "stop", STOPS) for text in given.texts("stop_when")) or STOPS
+    nodes = items_of(levels_node, draft.problems)
+    if isinstance(levels_node, Listing) and not nodes:
+        draft.problems.add(levels_node.place, f'the ladder "{name}" has no level')
+    levels = [_level(item, index + 1, draft) for index, item in enumerate(nodes)]
+    return Ladder(code=name, levels=tuple(one for one in levels if one), stop_when=stops)
+
+
+def _level(node: Node, number: int, draft: Draft) -> Level | None:
+    given = fields(node, draft.problems, ("to",), ("after", "notify", "priority"))
+    to = given.node("to") if given else None
+    if given is None or to is None:
+        return None
+    if number > 1 and given.node("after") is None:
+        draft.problems.add(node.place, f'level {number} needs "after": how long after level {number - 1}')
+    channels = tuple(draft.reference(text, "channel", NOTIFY) for text in given.texts("notify"))
+    return Level(
+        number=number,
+        to=role_of(to, draft),
+        after=given.duration("after"),
+        notify=channels or ("in-app",),
+        priority=given.choice("priority", PRIORITIES, "") or None,
+    )

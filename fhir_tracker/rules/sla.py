@@ -1,0 +1,51 @@
+"""When work is really due: its due time moved by the time its clock was paused, computed from the transition log.
+
+A pause that starts before the due time (as moved so far) moves it by the elapsed time of the pause; one that starts
+later changes nothing, for the work was late already. Pauses before the due time was last set do not count. While the
+clock is paused nothing becomes due or overdue.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+
+from fhir_tracker.model.facts import Facts
+from fhir_tracker.model.program import Program
+from fhir_tracker.model.work import ClockState, Transition
+
+
+def clock_of(program: Program, facts: Facts) -> ClockState:
+    """The clock state of the item's present status; what the program does not define keeps the item's own."""
+    status = program.status(facts.item.status)
+    return status.clock if status else facts.item.clock
+
+
+def sla_due(program: Program, facts: Facts) -> datetime | None:
+    """The due time after all finished pauses; None when the work has none."""
+    due = facts.item.due_at
+    if due is None:
+        return None
+    for start, end in _pauses(program, facts):
+        if start < due:
+            due += end - start
+    return due
+
+
+def _pauses(program: Program, facts: Facts) -> Iterator[tuple[datetime, datetime]]:
+    set_at = max((one.effective_at for one in facts.log if one.what == "due"), default=facts.item.created_at)
+    since: datetime | None = None
+    for one in _status_changes(facts):
+        status = program.status(one.after or "")
+        paused = status is not None and status.clock == "paused"
+        if since is not None and not paused:
+            if one.effective_at > max(since, set_at):
+                yield max(since, set_at), one.effective_at
+            since = None
+        elif since is None and paused:
+            since = one.effective_at
+
+
+def _status_changes(facts: Facts) -> tuple[Transition, ...]:
+    changes = (one for one in facts.log if one.what == "status")
+    return tuple(sorted(changes, key=lambda one: one.effective_at))
