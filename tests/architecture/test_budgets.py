@@ -133,9 +133,10 @@ def test_no_tracked_file_names_a_registry_host_or_a_path_of_one_machine() -> Non
 
 
 def test_every_folder_of_fixtures_names_source_and_licence() -> None:
-    folders = [path for path in (ROOT / "fixtures").iterdir() if path.is_dir()] if (ROOT / "fixtures").exists() else []
-    silent = [path.name for path in folders if not any((path / n).exists() for n in ("README.md", "SOURCES.md"))]
-    assert silent == []
+    held = [path for path in (ROOT / "fixtures").rglob("*") if path.is_file()]
+    folders = {path.relative_to(ROOT / "fixtures").parts[0] for path in held}
+    told = {path.parent.name for path in held if path.name in {"README.md", "SOURCES.md"}}
+    assert folders - told == set()
 
 
 def test_the_places_a_function_is_long_are_told_with_file_and_line(tmp_path: Path) -> None:
