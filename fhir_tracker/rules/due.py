@@ -14,12 +14,12 @@ def due_at(
 ) -> datetime | None:
     """`within` after the template's anchor, in UTC; None when the template has no due time.
 
-    An anchor that is not known (a plan opened by hand has no discharge) is replaced by `event`, `enrolment` or the
-    task's own start, whichever comes first in that order: work without a due time would fail silently.
+    A moment of the plan that is not known (one opened by hand has no discharge) is replaced by `enrolment`, an event by
+    the anchor `event`, both at last by the task's own start: work without a due time would fail silently.
     """
     if template.due is None:
         return None
     name = template.due.anchor
-    order = ("created",) if name == "created" else (name, "event", "enrolment")
+    order = ("created",) if name == "created" else (name, "event" if "." in name else "enrolment")
     start = next((anchors[one] for one in order if one in anchors), created)
     return add(program.calendar, start, template.due.within)
