@@ -18,7 +18,7 @@ _VERSION_TABLE = "alembic_version"
 def schema_state(database: Database) -> tuple[str | None, str]:
     """The revision the database has (None when empty) and the one this program needs."""
     with database.begin() as tx:
-        return _current(tx), _head()
+        return _current(tx), head()
 
 
 def prepare(database: Database) -> None:
@@ -26,7 +26,7 @@ def prepare(database: Database) -> None:
     with database.begin() as tx:
         _one_at_a_time(tx)
         current = _current(tx)
-        if current == _head():
+        if current == head():
             return
         _refuse_newer(current)
         if current is not None:
@@ -75,7 +75,8 @@ def _scripts() -> ScriptDirectory:
     return ScriptDirectory.from_config(_config())
 
 
-def _head() -> str:
+def head() -> str:
+    """The revision this program needs."""
     head = _scripts().get_current_head()
     if head is None:
         raise UsageError("This installation has no migrations; install fhir-tracker again.")

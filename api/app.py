@@ -1,0 +1,49 @@
+"""The composition root: every route of the server, wrapped in its edge."""
+
+from __future__ import annotations
+
+from fastapi import FastAPI
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, Response
+from starlette.routing import Route
+
+from api.context import Access, AppContext
+from api.edge import Edge
+from api.fhir.endpoint import FhirEndpoint
+from api.health import health_routes
+from api.metrics import RequestNumbers
+
+_LOCKED_PAGE = """<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><title>Log in first - fhir-tracker</title>
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<style>body{font:16px/1.5 system-ui,sans-serif;max-width:38rem;margin:4rem auto;padding:0 1rem}</style></head>
+<body><main><h1>Nobody is logged in</h1>
+<p>This tracker runs, but it shows work and patients only to people it knows, and logging in is not part of this version
+yet.</p>
+<p>To look at it on your own machine with synthetic data, run <code>fhir-tracker demo</code>. To try it with a test server of
+your own, run <code>fhir-tracker serve --open --port 8080</code>, which answers this machine only and asks for no login.</p>
+</main></body></html>
+"""
+
+
+def create_app(context: AppContext) -> FastAPI:
+    """The whole application for one context; the caller owns the database and the worker."""
+    numbers = RequestNumbers(context.database)
+    app = FastAPI(
+        title="fhir-tracker",
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
+        middleware=[Middleware(Edge, context=context, numbers=numbers)],
+    )
+    fhir = FhirEndpoint(context)
+    app.router.routes += [Route("/fhir", fhir), Route("/fhir/{path:path}", fhir)]
+    app.include_router(health_routes(context, numbers))
+    if context.access is Access.LOCKED:
+        app.router.routes.append(Route("/{path:path}", _locked))
+    return app
+
+
+def _locked(_: Request) -> Response:
+    return HTMLResponse(_LOCKED_PAGE, status_code=401, headers={"WWW-Authenticate": 'Bearer realm="fhir-tracker"'})

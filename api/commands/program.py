@@ -1,0 +1,114 @@
+"""`fhir-tracker program`: check, publish and look at care programs."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from api.console import print_json, print_table
+from api.stores import open_store
+from fhir_tracker import clock, programs, publishing
+from fhir_tracker.config import Settings
+from fhir_tracker.errors import Incorrect, NotFound, UsageError
+from fhir_tracker.model.author import Author
+from fhir_tracker.model.program import Program
+from fhir_tracker.model.viewer import worker_viewer
+from fhir_tracker.rules.program_file import read_program
+
+
+def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the group and its commands."""
+    group = subparsers.add_parser("program", help="check, publish and show care programs")
+    actions = group.add_subparsers(metavar="ACTION", required=True, dest="action")
+    check = actions.add_parser("validate", help="say everything that is wrong with a program file, by line and column")
+    check.add_argument("file", metavar="FILE")
+    check.set_defaults(func=validate)
+    release = actions.add_parser("publish", help="make a program file the active version of its program")
+    release.add_argument("file", metavar="FILE")
+    release.set_defaults(func=publish)
+    actions.add_parser("list", help="every published version").set_defaults(func=list_all)
+    one = actions.add_parser("show", help="the active version of a program, as it was published")
+    one.add_argument("code", metavar="CODE")
+    one.set_defaults(func=show)
+
+
+def validate(args: argparse.Namespace, settings: Settings) -> int:
+    """0 for a valid file; a problem a line and 1 for another. Needs no database."""
+    del settings
+    try:
+        program = read_program(_text(args.file), name=args.file)
+    except Incorrect as error:
+        if not args.json:
+            raise
+        print_json({"valid": False, "issues": [{"at": one.expression, "message": one.message} for one in error.issues]})
+        return 1
+    if args.json:
+        print_json({"valid": True, "program": program.code, "title": program.title})
+    else:
+        print(f"{args.file} is valid: {program.title}, {_sizes(program)}.")
+    return 0
+
+
+def publish(args: argparse.Namespace, settings: Settings) -> int:
+    """Publish a file; 0."""
+    text = _text(args.file)
+    read_program(text, name=args.file)
+    with open_store(settings) as database, database.begin() as tx:
+        author = Author(viewer=worker_viewer("command-line"), origin="cli", at=clock.now())
+        program = publishing.publish(tx, text, author)
+    if args.json:
+        print_json({"program": program.code, "version": program.version})
+    else:
+        print(f"{program.title} ({program.code}) is active as version {program.version}.")
+    return 0
+
+
+def list_all(args: argparse.Namespace, settings: Settings) -> int:
+    """Every published version; 0."""
+    with open_store(settings) as database, database.read() as tx:
+        rows = [
+            {
+                "code": one.program.code,
+                "version": one.program.version,
+                "status": one.status,
+                "title": one.program.title,
+                "published": one.published_at.isoformat(timespec="seconds"),
+                "by": one.published_by,
+            }
+            for one in programs.all_programs(tx)
+        ]
+    if args.json:
+        print_json(rows)
+    else:
+        print_table(("code", "version", "status", "title", "published", "by"), [tuple(row.values()) for row in rows])
+    return 0
+
+
+def show(args: argparse.Namespace, settings: Settings) -> int:
+    """The YAML of the active version; 0, or 1 when there is none."""
+    with open_store(settings) as database, database.read() as tx:
+        found = [one for one in programs.all_programs(tx) if one.program.code == args.code and one.status == "active"]
+    if not found:
+        raise NotFound(f"There is no program {args.code}; see fhir-tracker program list.")
+    one = found[0]
+    if args.json:
+        print_json(
+            {"code": args.code, "version": one.program.version, "title": one.program.title, "source": one.source}
+        )
+    else:
+        print(f"# {one.program.title}, version {one.program.version}, {_sizes(one.program)}")
+        print(one.source, end="")
+    return 0
+
+
+def _text(file: str) -> str:
+    try:
+        return Path(file).read_text(encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"{file} cannot be read: {error.strerror}.") from None
+    except UnicodeDecodeError:
+        raise UsageError(f"{file} is not UTF-8 text.") from None
+
+
+def _sizes(program: Program) -> str:
+    return f"{len(program.statuses)} statuses, {len(program.tasks)} tasks, {len(program.rules)} rules"

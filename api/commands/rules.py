@@ -1,0 +1,44 @@
+"""`fhir-tracker rules`: why an item is in a queue, and what will happen next."""
+
+from __future__ import annotations
+
+import argparse
+
+from api.console import print_json
+from api.stores import open_store
+from fhir_tracker import clock
+from fhir_tracker.config import Settings
+from fhir_tracker.explain import explain
+from fhir_tracker.model.viewer import worker_viewer
+
+
+def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the group and its command."""
+    group = subparsers.add_parser("rules", help="say why an item is in a queue")
+    actions = group.add_subparsers(metavar="ACTION", required=True, dest="action")
+    one = actions.add_parser(
+        "explain",
+        help="each rule of an item: does it hold, why, and the next level's time",
+        epilog="example:\n  fhir-tracker rules explain Task/0198c2e6-0000-7000-8000-000000000000 --json",
+    )
+    one.add_argument("ref", metavar="Task/ID", type=_reference)
+    one.add_argument("--json", action="store_true", help="the same as JSON")
+    one.set_defaults(func=run)
+
+
+def run(args: argparse.Namespace, settings: Settings) -> int:
+    """Explain one item; 0, or 1 when there is none."""
+    with open_store(settings) as database, database.read() as tx:
+        explanation = explain(tx, worker_viewer("command-line"), args.ref, clock.now())
+    if args.json:
+        print_json(explanation.as_json())
+    else:
+        print("\n".join(explanation.as_lines()))
+    return 0
+
+
+def _reference(text: str) -> str:
+    type_, slash, id_ = text.partition("/")
+    if type_ not in ("Task", "CarePlan") or not slash or not id_:
+        raise argparse.ArgumentTypeError(f"{text!r} is not Task/ID or CarePlan/ID")
+    return text

@@ -1,0 +1,41 @@
+"""`fhir-tracker worker`: follows EHRs and runs the rules, in a process of its own."""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+import threading
+from types import FrameType
+
+from api.stores import open_store
+from api.worker import run_worker
+from fhir_tracker.config import Settings
+
+
+def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command."""
+    parser = subparsers.add_parser(
+        "worker",
+        help="follow EHRs and run the rules without serving",
+        description="Polls the connections that are due and sweeps the items whose time has come. Several may run.",
+        epilog="examples:\n  fhir-tracker worker\n  fhir-tracker worker --once",
+    )
+    parser.add_argument("--once", action="store_true", help="do what is due now, then end")
+    parser.set_defaults(func=run)
+
+
+def run(args: argparse.Namespace, settings: Settings) -> int:
+    """Work until a signal, or once; the worker's exit code."""
+    stop = threading.Event()
+
+    def on_signal(number: int, frame: FrameType | None) -> None:
+        del number, frame
+        stop.set()
+
+    with open_store(settings) as database:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, on_signal)
+        if not args.once:
+            print("Working; Ctrl-C ends it.", file=sys.stderr)
+        return run_worker(database, settings, once=args.once, stop=stop)

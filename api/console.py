@@ -1,0 +1,39 @@
+"""What commands print: tables for people, JSON for programs, progress on a terminal and plain lines elsewhere."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+from rich.console import Console
+
+
+def print_json(value: object) -> None:
+    """One JSON value, indented, on standard output."""
+    print(json.dumps(value, indent=2, ensure_ascii=False, default=str))
+
+
+def print_table(heads: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    """Columns lined up under their heads; no borders, so that the output can be cut and searched."""
+    texts = [[_cell(cell) for cell in row] for row in (heads, *rows)]
+    widths = [max(len(row[column]) for row in texts) for column in range(len(heads))]
+    for row in texts:
+        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+@contextmanager
+def progress(doing: str) -> Iterator[Callable[[str], None]]:
+    """Tell how long work goes on: a spinner with the latest line on a terminal, plain lines elsewhere; on standard error."""
+    console = Console(stderr=True)
+    if console.is_terminal:
+        with console.status(doing) as status:
+            yield lambda line: status.update(f"{doing}: {line}")
+    else:
+        print(f"{doing} ...", file=sys.stderr)
+        yield lambda line: print(f"{doing}: {line}", file=sys.stderr)
+
+
+def _cell(value: object) -> str:
+    return "-" if value is None or value == "" else str(value)

@@ -1,0 +1,47 @@
+"""What every request needs: the store, the settings, who may come in, and the address that begins our links."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from urllib.parse import urlsplit
+
+from fhir_tracker.config import Settings
+from fhir_tracker.model.viewer import Viewer, open_viewer
+from fhir_tracker.storage.database import Database
+
+
+class Access(StrEnum):
+    """Who may come in: everybody on this machine (`open`), everybody with a chosen person (`demo`), nobody yet (`locked`)."""
+
+    OPEN = "open"
+    DEMO = "demo"
+    LOCKED = "locked"
+
+
+@dataclass(frozen=True, kw_only=True)
+class AppContext:
+    """One running server. `public_url` has no slash at its end; `worker` says whether this process runs one."""
+
+    database: Database
+    settings: Settings
+    access: Access
+    public_url: str
+    secret_key: str
+    started_at: datetime
+    worker: bool = False
+
+    @property
+    def fhir_base(self) -> str:
+        """The base of our FHIR API, without a slash at its end."""
+        return f"{self.public_url}/fhir"
+
+    @property
+    def host_names(self) -> frozenset[str]:
+        """The names under which this server may be called; in open and demo mode others are refused."""
+        return frozenset({"localhost", "127.0.0.1", "::1", urlsplit(self.public_url).hostname or ""})
+
+    def viewer(self) -> Viewer | None:
+        """Who calls the FHIR API; None when there is nobody we know."""
+        return None if self.access is Access.LOCKED else open_viewer()

@@ -1,0 +1,22 @@
+"""The audit row of each answer: who did what to which resource, never what it said."""
+
+from __future__ import annotations
+
+from api.fhir.exchange import AuditNote, FhirRequest
+from fhir_tracker.storage import audit
+from fhir_tracker.storage.database import Tx
+
+
+def record(tx: Tx, request: FhirRequest, note: AuditNote, outcome: str) -> None:
+    """Add the row of one answer; `outcome` is `success` or `denied`."""
+    audit.add(
+        tx,
+        at=request.now,
+        who=request.viewer.who,
+        action=note.action,
+        ref=note.ref,
+        patient=note.patient,
+        outcome=outcome,
+        request_id=request.request_id,
+        detail=note.detail,
+    )

@@ -1,0 +1,67 @@
+"""Bundles joined from stored texts, which are never parsed on the way out.
+
+https://hl7.org/fhir/R4/bundle.html
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from urllib.parse import urlencode
+
+from api.fhir.exchange import Pairs
+from fhir_tracker.errors import Issue
+from fhir_tracker.fhir.body import write_json
+from fhir_tracker.fhir.dates import instant
+from fhir_tracker.fhir.outcome import operation_outcome
+from fhir_tracker.storage.resources import Stored, StoredVersion
+
+_METHOD = {"create": "POST", "update": "PUT", "delete": "DELETE"}
+
+
+def bundle(
+    type_: str, entries: Iterable[str], links: Sequence[tuple[str, str]], at: datetime, total: int | None
+) -> bytes:
+    """A Bundle of ready-made entry texts; `links` are (relation, address) pairs."""
+    head: dict[str, object] = {"resourceType": "Bundle", "type": type_, "meta": {"lastUpdated": instant(at)}}
+    if total is not None:
+        head["total"] = total
+    head["link"] = [{"relation": relation, "url": url} for relation, url in links]
+    joined = ",".join(entries)
+    tail = f',"entry":[{joined}]' if joined else ""
+    return f"{_json(head)[:-1]}{tail}}}".encode()
+
+
+def match_entry(base: str, stored: Stored, mode: str = "match") -> str:
+    """One entry of a searchset."""
+    return f'{{"fullUrl":{_json(f"{base}/{stored.ref}")},"resource":{stored.body},"search":{{"mode":"{mode}"}}}}'
+
+
+def outcome_entry(issues: Sequence[Issue]) -> str:
+    """An entry that tells the caller about the search itself."""
+    return f'{{"resource":{write_json(operation_outcome(issues))},"search":{{"mode":"outcome"}}}}'
+
+
+def version_entry(base: str, type_: str, id_: str, version: StoredVersion) -> str:
+    """One entry of a history; a deletion has no resource."""
+    method = _METHOD[version.op]
+    request = {"method": method, "url": type_ if method == "POST" else f"{type_}/{id_}"}
+    response = {
+        "status": {"POST": "201 Created", "PUT": "200 OK", "DELETE": "204 No Content"}[method],
+        "etag": f'W/"{version.version}"',
+        "lastModified": instant(version.updated_at),
+    }
+    body = f'"resource":{version.body},' if version.body else ""
+    full_url = _json(f"{base}/{type_}/{id_}")
+    return f'{{"fullUrl":{full_url},{body}"request":{_json(request)},"response":{_json(response)}}}'
+
+
+def address(base: str, path: str, pairs: Pairs) -> str:
+    """An absolute address of our API with these parameters."""
+    query = urlencode(pairs, safe=":/|,$")
+    return f"{base}/{path}?{query}" if query else f"{base}/{path}"
+
+
+def _json(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))

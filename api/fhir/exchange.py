@@ -1,0 +1,71 @@
+"""One request to the FHIR API and its answer, as plain values.
+
+https://hl7.org/fhir/R4/http.html
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from api.context import AppContext
+from fhir_tracker.model.author import Author
+from fhir_tracker.model.viewer import Viewer
+
+Pairs = tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class FhirRequest:
+    """What was asked: `path` without the base, `pairs` of query and form in order, header names in lower case."""
+
+    context: AppContext
+    method: str
+    path: tuple[str, ...]
+    pairs: Pairs = ()
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes = b""
+    viewer: Viewer
+    request_id: str
+    now: datetime
+    type: str = ""
+    id: str = ""
+    version: str = ""
+
+    @property
+    def base(self) -> str:
+        """The base address of the API, without a slash at its end."""
+        return self.context.fhir_base
+
+    def header(self, name: str) -> str:
+        """A header by its lower-case name, or ""."""
+        return self.headers.get(name, "")
+
+    def values(self, name: str) -> list[str]:
+        """Every value of a parameter, empty ones left out."""
+        return [value for key, value in self.pairs if key == name and value]
+
+    def author(self) -> Author:
+        """The stamp on what this request writes."""
+        return Author(viewer=self.viewer, origin="api", at=self.now, request_id=self.request_id)
+
+
+@dataclass(frozen=True, kw_only=True)
+class AuditNote:
+    """What the audit trail says of one answer: `action` is the interaction; `ref` names a resource or a type."""
+
+    action: str
+    ref: str
+    patient: str | None = None
+    detail: Mapping[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FhirResponse:
+    """The answer: JSON bytes, or none; `note` goes to the audit trail."""
+
+    status: int
+    body: bytes = b""
+    headers: Mapping[str, str] = field(default_factory=dict)
+    note: AuditNote | None = None

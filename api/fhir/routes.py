@@ -1,0 +1,92 @@
+"""The table of routes: address templates and methods to handlers; every resource type has the same ones.
+
+https://hl7.org/fhir/R4/http.html#summary
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from api.fhir import reading, searching, writing
+from api.fhir.exchange import FhirRequest, FhirResponse
+from fhir_tracker.errors import NotFound, UnknownType
+from fhir_tracker.fhir.definitions.registry import resource_types
+from fhir_tracker.storage.database import Tx
+
+Handler = Callable[[FhirRequest, Tx], FhirResponse]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Action:
+    """One handler; `interaction` is its FHIR code, `writes` whether it needs a write transaction."""
+
+    handle: Handler
+    interaction: str
+    writes: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Route:
+    """One address template, relative to the base, and what its methods do."""
+
+    template: tuple[str, ...]
+    actions: Mapping[str, Action]
+
+    @property
+    def name(self) -> str:
+        """The template as logs and metrics show it."""
+        return "/fhir/" + "/".join(self.template)
+
+    @property
+    def allowed(self) -> str:
+        """The value of an Allow header."""
+        return ", ".join([*self.actions, *(["HEAD"] if "GET" in self.actions else [])])
+
+
+_SEARCH = Action(handle=searching.search, interaction="search-type")
+ROUTES: tuple[Route, ...] = (
+    Route(template=("{type}", "_search"), actions={"POST": _SEARCH}),
+    Route(
+        template=("{type}",),
+        actions={"GET": _SEARCH, "POST": Action(handle=writing.create, interaction="create", writes=True)},
+    ),
+    Route(
+        template=("{type}", "{id}"),
+        actions={
+            "GET": Action(handle=reading.read, interaction="read"),
+            "PUT": Action(handle=writing.update, interaction="update", writes=True),
+            "DELETE": Action(handle=writing.delete, interaction="delete", writes=True),
+        },
+    ),
+    Route(
+        template=("{type}", "{id}", "_history"),
+        actions={"GET": Action(handle=reading.history, interaction="history-instance")},
+    ),
+    Route(
+        template=("{type}", "{id}", "_history", "{version}"),
+        actions={"GET": Action(handle=reading.read_version, interaction="vread")},
+    ),
+)
+
+
+def find_route(path: tuple[str, ...]) -> tuple[Route, dict[str, str]]:
+    """The route of a path and its parts by name; raises UnknownType or NotFound when there is none."""
+    for route in ROUTES:
+        parts = _match(route.template, path)
+        if parts is not None:
+            if parts["type"] not in resource_types():
+                raise UnknownType("This is not a resource type of FHIR R4.")
+            return route, parts
+    if path and path[0] in resource_types():
+        raise NotFound("There is nothing at this address; a resource is at Type/id.")
+    raise NotFound("There is nothing at this address; see metadata for what there is.")
+
+
+def _match(template: tuple[str, ...], path: tuple[str, ...]) -> dict[str, str] | None:
+    if len(template) != len(path):
+        return None
+    pairs = list(zip(template, path, strict=True))
+    if any(part != given for part, given in pairs if not part.startswith("{")):
+        return None
+    return {part.strip("{}"): given for part, given in pairs if part.startswith("{")}

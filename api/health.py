@@ -1,0 +1,69 @@
+"""Is it alive, is it ready, how does it stand: for the machines that look after it; no patient data, no login."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+
+from fastapi import APIRouter
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from starlette.responses import Response
+
+from api.context import AppContext
+from api.metrics import WORKER_HEARTBEAT, RequestNumbers
+from fhir_tracker import clock
+from fhir_tracker.errors import TrackerError
+from fhir_tracker.storage import settings
+from fhir_tracker.storage.schema import schema_state
+
+SILENT_AFTER = timedelta(seconds=60)
+Check = Mapping[str, object]
+
+
+def health_routes(context: AppContext, numbers: RequestNumbers) -> APIRouter:
+    """`/livez`, `/readyz` and `/metrics`."""
+    router = APIRouter()
+
+    def livez() -> Response:
+        return _json({"status": "ok"}, 200)
+
+    def readyz() -> Response:
+        checks = readiness(context, clock.now())
+        failed = any(check["status"] == "fail" for check in checks.values())
+        return _json({"status": "fail" if failed else "ok", "checks": checks}, 503 if failed else 200)
+
+    def metrics() -> Response:
+        return Response(generate_latest(numbers.registry), media_type=CONTENT_TYPE_LATEST)
+
+    for path, endpoint in (("/livez", livez), ("/readyz", readyz), ("/metrics", metrics)):
+        router.add_api_route(path, endpoint, methods=["GET", "HEAD"], response_model=None)
+    return router
+
+
+def readiness(context: AppContext, now: datetime) -> dict[str, Check]:
+    """Each check with `status` ok, warn or fail; a worker of another process only warns."""
+    try:
+        current, head = schema_state(context.database)
+        with context.database.read() as tx:
+            beat = settings.get(tx, WORKER_HEARTBEAT)
+    except TrackerError as error:
+        return {"database": {"status": "fail", "reason": type(error).__name__}}
+    schema = {"status": "ok" if current == head else "fail", "current": current, "head": head}
+    return {"database": {"status": "ok"}, "schema": schema, "worker": _worker(context, beat, now)}
+
+
+def _worker(context: AppContext, beat: str | None, now: datetime) -> Check:
+    limit = max(SILENT_AFTER, 3 * context.settings.sweep_interval)
+    at = datetime.fromisoformat(beat) if beat else None
+    age = round((now - at).total_seconds(), 1) if at else None
+    if at is not None and now - at <= limit:
+        return {"status": "ok", "ageSeconds": age}
+    if context.worker and now - context.started_at > limit:
+        return {"status": "fail", "ageSeconds": age, "reason": "the worker of this process is silent"}
+    reason = "no worker has been heard of lately" if at else "no worker has been heard of yet"
+    return {"status": "warn", "ageSeconds": age, "reason": reason}
+
+
+def _json(value: Mapping[str, object], status: int) -> Response:
+    return Response(json.dumps(value), status_code=status, media_type="application/json")

@@ -1,0 +1,84 @@
+"""`fhir-tracker serve` without its words: the listening socket, the server, and the end of both."""
+
+from __future__ import annotations
+
+import ipaddress
+import signal
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+import uvicorn
+from fastapi import FastAPI
+
+from fhir_tracker.errors import Conflict, UsageError
+
+GRACE_SECONDS = 10
+
+
+def check_loopback(host: str) -> None:
+    """Raise UsageError unless every address of `host` is this machine's own loopback."""
+    addresses = {str(info[4][0]).partition("%")[0] for info in _resolved(host, 0)}
+    if not all(ipaddress.ip_address(address).is_loopback for address in addresses):
+        raise UsageError(
+            f"--open asks for no login, so it listens on this machine only: {host} is not a loopback address. "
+            "Use --host 127.0.0.1."
+        )
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A listening socket; port 0 takes a free one. Raises Conflict when the port is taken, UsageError for a bad host."""
+    family, _, _, _, address = _resolved(host, port)[0]
+    try:
+        return socket.create_server(address[:2], family=family, backlog=2048)
+    except OSError as error:
+        raise Conflict(f"Cannot listen on {host} port {port}: {error.strerror}. Choose another --port.") from None
+
+
+def address_of(host: str, listening: socket.socket) -> str:
+    """The `http://` address under which this machine reaches the socket."""
+    port = listening.getsockname()[1]
+    shown = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)  # noqa: S104
+    return f"http://{shown}:{port}"
+
+
+def run_server(app: FastAPI, listening: socket.socket) -> None:
+    """Serve until SIGTERM or SIGINT, then let requests under way finish for a while."""
+    config = uvicorn.Config(
+        app,
+        loop="uvloop",
+        http="httptools",
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        timeout_graceful_shutdown=GRACE_SECONDS,
+    )
+    with _quiet_signals():
+        uvicorn.Server(config).run(sockets=[listening])
+
+
+@contextmanager
+def _quiet_signals() -> Iterator[None]:
+    """The server raises the signals it caught once more when it has ended; here they have done their work."""
+
+    def ended(number: int, frame: FrameType | None) -> None:
+        del number, frame
+
+    before = {number: signal.signal(number, ended) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _resolved(host: str, port: int) -> list[tuple[socket.AddressFamily, int, int, str, tuple[str, int]]]:
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except (OSError, UnicodeError):
+        raise UsageError(f"--host {host} is not an address of this machine.") from None
+    return [(family, kind, proto, name, (str(to[0]), int(to[1]))) for family, kind, proto, name, to in found]
