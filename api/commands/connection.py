@@ -1,0 +1,230 @@
+"""`fhir-tracker connection`: the EHR servers that are followed - add, list, show, test, remove."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from api.console import print_json, print_table
+from api.stores import open_store
+from fhir_tracker import clock, connections
+from fhir_tracker.config import Settings
+from fhir_tracker.errors import RemoteFailure
+from fhir_tracker.fhir.dates import instant
+from fhir_tracker.storage import connections as stored
+from fhir_tracker.storage import cursors, quarantine
+from fhir_tracker.storage.connections import Connection
+from fhir_tracker.storage.cursors import Cursor
+from fhir_tracker.storage.database import Tx
+from mappings import mapping_named, mapping_names
+from subscriptions import Capabilities, Limits, client_of, next_due, read_capabilities
+
+SKEW_SECONDS = 5.0
+_EPILOG = """examples:
+  fhir-tracker connection add clinic --base-url https://ehr.example.org/fhir --poll 30s
+  fhir-tracker connection add lab --base-url https://lab.example.org/r4 --auth bearer --secret-file /run/secrets/lab
+  fhir-tracker connection test clinic"""
+
+
+def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command group."""
+    parser = subparsers.add_parser("connection", help="the EHR servers that are followed", epilog=_EPILOG)
+    group = parser.add_subparsers(metavar="ACTION", required=True)
+    _register_add(group)
+    listed = group.add_parser("list", help="all connections and how they do")
+    listed.set_defaults(func=_list)
+    for name, function, about in (
+        ("show", _show, "one connection, type by type"),
+        ("test", _test, "ask the server what it is and can do; changes nothing"),
+        ("remove", _remove, "stop following a server; what was mirrored stays readable"),
+    ):
+        one = group.add_parser(name, help=about, description=f"{about[0].upper()}{about[1:]}.")
+        one.add_argument("key", metavar="KEY")
+        one.set_defaults(func=function)
+        if name == "remove":
+            one.add_argument("--yes", action="store_true", help="do not ask")
+    for one in group.choices.values():
+        one.add_argument("--json", action="store_true", help="as JSON")
+
+
+def _register_add(group: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    add = group.add_parser("add", help="follow a server", epilog=_EPILOG)
+    add.add_argument("key", metavar="KEY", help="1 to 20 of a-z, 0-9 and hyphen; begins the id of all it brings")
+    add.add_argument("--base-url", required=True, metavar="URL", help="the FHIR base address")
+    add.add_argument("--mapping", default="generic", metavar="NAME", help=f"one of {', '.join(mapping_names())}")
+    add.add_argument("--poll", default="30s", metavar="TIME", help="how often to ask for changes (default 30s)")
+    add.add_argument("--types", default="", metavar="A,B", help="only these types; without it all that are useful")
+    add.add_argument("--subscribe", default="none", metavar="HOW", help="none: polling only")
+    add.add_argument("--auth", default="none", metavar="KIND", help=f"one of {', '.join(connections.AUTH_KINDS)}")
+    add.add_argument("--secret-file", metavar="FILE", help="holds user:password (basic) or a token (bearer)")
+    add.set_defaults(func=_add)
+
+
+def _add(args: argparse.Namespace, settings: Settings) -> int:
+    mapping_named(args.mapping)
+    options: dict[str, Any] = {"auth": args.auth}
+    if args.secret_file:
+        options["secret_file"] = os.path.abspath(args.secret_file)
+    with open_store(settings) as database, database.begin() as tx:
+        added = connections.add(
+            tx,
+            args.key,
+            args.base_url,
+            now=clock.now(),
+            mapping=args.mapping,
+            poll_seconds=connections.seconds(args.poll),
+            types=[name.strip() for name in args.types.split(",") if name.strip()],
+            subscribe=args.subscribe,
+            options=options,
+        )
+    if args.json:
+        print_json(_summary(added))
+    else:
+        print(f"added {added.key}: {added.base_url}, every {added.poll_seconds} s")
+        print(f"next: fhir-tracker connection test {added.key}")
+    return 0
+
+
+def _list(args: argparse.Namespace, settings: Settings) -> int:
+    with open_store(settings) as database, database.read() as tx:
+        found = [_summary(one) | {"quarantined": quarantine.open_count(tx, one.key)} for one in stored.all(tx)]
+    if args.json:
+        print_json({"connections": found})
+    elif not found:
+        print("no connection yet; add one: fhir-tracker connection add KEY --base-url URL")
+    else:
+        columns = ("key", "state", "baseUrl", "lastSuccess", "quarantined", "lastError")
+        print_table(columns, [[one[name] for name in columns] for one in found])
+    return 0
+
+
+def _show(args: argparse.Namespace, settings: Settings) -> int:
+    with open_store(settings) as database, database.read() as tx:
+        shown = _detail(tx, connections.get(tx, args.key))
+    if args.json:
+        print_json(shown)
+        return 0
+    rows = shown.pop("cursors")
+    for name, value in shown.items():
+        text = ", ".join(value) if isinstance(value, list | tuple) else value
+        print(f"{name:<18}{'-' if text in (None, '') else text}")
+    print()
+    columns = ("type", "watermark", "completedAt", "lagSeconds", "reading")
+    print_table(columns, [[row[name] for name in columns] for row in rows])
+    return 0
+
+
+def _test(args: argparse.Namespace, settings: Settings) -> int:
+    with open_store(settings) as database, database.read() as tx:
+        connection = connections.get(tx, args.key)
+    limits = Limits(total_seconds=settings.remote_timeout.total_seconds(), tries=1)
+    with client_of(connection, limits) as client:
+        try:
+            found = read_capabilities(client)
+        except RemoteFailure as failure:
+            return _untested(args, connection, failure)
+    wanted = connection.types or mapping_named(connection.mapping).wanted
+    told = _told(found, wanted)
+    if args.json:
+        print_json({"key": connection.key, "reachable": True, **told})
+    else:
+        _print_told(connection, told)
+    return 0 if found.is_r4 else 1
+
+
+def _remove(args: argparse.Namespace, settings: Settings) -> int:
+    if not args.yes and sys.stdin.isatty():
+        print(f"Stop following {args.key}? What was mirrored stays readable. Type its name to go on: ", end="")
+        sys.stdout.flush()
+        if sys.stdin.readline().strip() != args.key:
+            print("nothing was changed")
+            return 1
+    with open_store(settings) as database, database.begin() as tx:
+        removed = connections.remove(tx, args.key)
+    if args.json:
+        print_json({"removed": removed.key, "mirroredDataKept": True})
+    else:
+        print(f"removed {removed.key}; what it mirrored stays readable, with its history")
+    return 0
+
+
+def _untested(args: argparse.Namespace, connection: Connection, failure: RemoteFailure) -> int:
+    if args.json:
+        print_json({"key": connection.key, "reachable": False, "error": failure.message})
+    else:
+        print(f"{connection.key}: {failure.message}", file=sys.stderr)
+    return 1 if failure.permanent else 3
+
+
+def _told(found: Capabilities, wanted: Sequence[str]) -> dict[str, Any]:
+    skew = None if found.served_at is None else (found.served_at - clock.now()).total_seconds()
+    problems = [] if found.is_r4 else [f"it speaks FHIR {found.fhir_version or '?'}, and this needs 4.0.x"]
+    followed = [name for name in wanted if name in found.searchable]
+    if not followed:
+        problems.append("it can search none of the types we follow")
+    plain = [name for name in followed if "_lastUpdated" not in found.searches.get(name, ())]
+    if skew is not None and abs(skew) > SKEW_SECONDS:
+        problems.append(f"its clock is {skew:+.0f} s from ours (polling goes by its own clock, and is not harmed)")
+    return {
+        "software": found.software,
+        "fhirVersion": found.fhir_version,
+        "followed": followed,
+        "notOffered": [name for name in wanted if name not in found.searchable],
+        "deletionsSeen": [name for name in followed if name in found.history],
+        "withoutLastUpdated": plain,
+        "clockSkewSeconds": skew,
+        "problems": problems,
+    }
+
+
+def _print_told(connection: Connection, told: dict[str, Any]) -> None:
+    print(f"{connection.key}: {told['software'] or 'a server'} answers, FHIR {told['fhirVersion'] or '?'}")
+    for name, label in (
+        ("followed", "will be followed"),
+        ("notOffered", "not offered"),
+        ("withoutLastUpdated", "no _lastUpdated listed"),
+        ("deletionsSeen", "deletions are seen"),
+    ):
+        print(f"  {label:<24}{', '.join(told[name]) or '-'}")
+    for problem in told["problems"]:
+        print(f"  WARN  {problem}")
+
+
+def _summary(one: Connection) -> dict[str, Any]:
+    return {
+        "key": one.key,
+        "baseUrl": one.base_url,
+        "mapping": one.mapping,
+        "pollSeconds": one.poll_seconds,
+        "types": list(one.types),
+        "subscribe": one.subscribe,
+        "auth": one.options.get("auth", "none"),
+        "state": one.state,
+        "lastAttempt": instant(one.last_attempt_at) if one.last_attempt_at else None,
+        "lastSuccess": instant(one.last_success_at) if one.last_success_at else None,
+        "lastError": one.last_error,
+    }
+
+
+def _detail(tx: Tx, one: Connection) -> dict[str, Any]:
+    followed = [cursor for cursor in cursors.of_connection(tx, one.key) if cursor.type[0].isalpha()]
+    return {
+        **_summary(one),
+        "nextDue": instant(next_due(tx, one)),
+        "quarantined": quarantine.open_count(tx, one.key),
+        "cursors": [_cursor(cursor) for cursor in followed],
+    }
+
+
+def _cursor(cursor: Cursor) -> dict[str, Any]:
+    completed = cursor.detail.get("completed_at")
+    return {
+        "type": cursor.type,
+        "watermark": instant(cursor.watermark) if cursor.watermark else None,
+        "completedAt": completed,
+        "lagSeconds": cursor.detail.get("lag"),
+        "reading": "under way" if cursor.next_url else "",
+    }
