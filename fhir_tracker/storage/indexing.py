@@ -35,6 +35,9 @@ from fhir_tracker.storage.tables import ix, ixd, ixn, ixs
 LONGEST_TEXT = 256
 """Strings are indexed by their first characters up to here; a search compares no further."""
 
+FARTHEST = 1e307
+"""Stands for infinity in the index of numbers."""
+
 
 class IndexRows(NamedTuple):
     """Rows without their `k`: keys, (key, low, high), (key, folded, exact) and (key, low, high)."""
@@ -60,7 +63,8 @@ def index_rows(type_: str, values: SearchValues) -> IndexRows:
     for row in values.composites:
         _add_composite(type_, row, keys, dates, strings, numbers)
     _add_combinations(type_, values, keys, dates)
-    return IndexRows(frozenset(keys), frozenset(dates), frozenset(strings), frozenset(numbers))
+    finite = frozenset((key, max(low, -FARTHEST), min(high, FARTHEST)) for key, low, high in numbers)
+    return IndexRows(frozenset(keys), frozenset(dates), frozenset(strings), finite)
 
 
 def part_keys(type_: str, param: str, row: Part) -> tuple[int, ...]:
