@@ -285,8 +285,9 @@ def _refuse_unknown(environ: Mapping[str, str]) -> None:
     known += [f"{setting.variable}_FILE" for setting in SETTINGS if setting.secret]
     for name in sorted(environ):
         if name.startswith(PREFIX) and name not in known:
-            near = difflib.get_close_matches(name, known, n=1, cutoff=0.7)
-            hint = f" Did you mean {near[0]}?" if near else " See docs/settings.md for those there are."
+            own = [one.removeprefix(PREFIX) for one in known]
+            near = difflib.get_close_matches(name.removeprefix(PREFIX), own, n=1)
+            hint = f" Did you mean {PREFIX}{near[0]}?" if near else " See docs/settings.md for those there are."
             raise UsageError(f"There is no setting {name}.{hint}")
 
 

@@ -6,7 +6,7 @@ import argparse
 
 from api.console import print_json
 from api.stores import open_store
-from fhir_tracker import clock
+from fhir_tracker import brake, clock
 from fhir_tracker.config import Settings
 from fhir_tracker.explain import explain
 from fhir_tracker.model.viewer import worker_viewer
@@ -24,6 +24,10 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     one.add_argument("ref", metavar="Task/ID", type=_reference)
     one.add_argument("--json", action="store_true", help="the same as JSON")
     one.set_defaults(func=run)
+    free = actions.add_parser(
+        "release", help="let escalations go out again after the mass-escalation brake stopped them"
+    )
+    free.set_defaults(func=release)
 
 
 def run(args: argparse.Namespace, settings: Settings) -> int:
@@ -34,6 +38,19 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
         print_json(explanation.as_json())
     else:
         print("\n".join(explanation.as_lines()))
+    return 0
+
+
+def release(args: argparse.Namespace, settings: Settings) -> int:
+    """Release the brake; 0, also when it was not on."""
+    with open_store(settings) as database, database.begin() as tx:
+        released = brake.release(tx, clock.now())
+    if args.json:
+        print_json({"released": released is not None, "escalations": released.escalations if released else 0})
+    elif released is None:
+        print("The brake is not on.")
+    else:
+        print(f"Released: {released.escalations} escalations held since {released.since} go out at the next sweep.")
     return 0
 
 
