@@ -20,6 +20,6 @@ RUN --mount=from=build,source=/wheel,target=/wheel \
 USER tracker
 WORKDIR /data
 VOLUME /data
-ENV FHIR_TRACKER_DATABASE=sqlite:////data/tracker.db
+ENV XDG_DATA_HOME=/data FHIR_TRACKER_DATABASE=sqlite:////data/tracker.db
 EXPOSE 8080
 CMD ["fhir-tracker", "serve", "--host", "0.0.0.0", "--port", "8080"]

@@ -20,6 +20,11 @@ SERVICES: dict[str, dict[str, Any]] = yaml.safe_load(TEXT)["services"]
 
 OURS = sorted(name for name, body in SERVICES.items() if "build" in body)
 COMMANDS = {name: body["command"] for name, body in SERVICES.items() if body.get("command", [""])[0] == "fhir-tracker"}
+COMMANDS |= {
+    f"health of {name}": body["healthcheck"]["test"][1:]
+    for name, body in SERVICES.items()
+    if body["healthcheck"].get("test", ["", ""])[1] == "fhir-tracker"
+}
 
 
 def in_profile(name: str) -> set[str]:
@@ -39,6 +44,11 @@ def test_the_three_profiles_hold_what_they_promise() -> None:
 def test_redis_keeps_an_append_only_file_and_the_databases_keep_their_volumes() -> None:
     assert SERVICES["redis"]["command"] == ["redis-server", "--appendonly", "yes"]
     assert all(SERVICES[name]["volumes"] for name in ("tracker", "postgres", "redis"))
+
+
+def test_every_process_of_the_tracker_finds_the_secret_key_that_another_made() -> None:
+    assert all("tracker-data:/data" in SERVICES[name]["volumes"] for name in OURS if name != "hapi-ready")
+    assert "XDG_DATA_HOME=/data" in (ROOT / "Dockerfile").read_text()
 
 
 def test_whoever_needs_a_server_waits_until_it_is_healthy() -> None:
