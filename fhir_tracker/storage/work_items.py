@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from sqlalchemy import ColumnElement, case, delete, func, or_, select, update
+from sqlalchemy import ColumnElement, case, delete, func, literal, or_, select, update
 
 from fhir_tracker.fhir.folding import fold
 from fhir_tracker.model.viewer import Viewer
@@ -182,4 +182,4 @@ def _let_go(tx: Tx, condition: ColumnElement[bool]) -> None:
 
 def _sooner(at: datetime) -> ColumnElement[datetime]:
     planned = work_item.c.next_action_at
-    return case((or_(planned.is_(None), planned > at), at), else_=planned)
+    return case((or_(planned.is_(None), planned > at), literal(at, planned.type)), else_=planned)
