@@ -22,6 +22,7 @@ from fhir_tracker.fhir.json_types import Resource
 from fhir_tracker.model.author import Author
 from fhir_tracker.storage import quarantine, resources
 from fhir_tracker.storage.database import Tx
+from fhir_tracker.storage.failures import translated
 from fhir_tracker.storage.resources import Known
 
 LONGEST_REMOTE_ID = 255
@@ -244,10 +245,12 @@ def _apply(tx: Tx, entry: Received, connection: str, author: Author) -> Known:
         content_hash=entry.content_hash,
     )
     try:
-        stored = records.save(tx, entry.resource, author, remote=remote)
+        with translated():
+            stored = records.save(tx, entry.resource, author, remote=remote)
     except (Busy, Unavailable):
         raise
     except TrackerError as error:
+        _log.error("entry of %s %s refused: %s", connection, entry.type, error.message)
         raise EntryRefused(entry, error.message) from error
     except Exception as error:
         where = traceback.extract_tb(error.__traceback__)[-1]

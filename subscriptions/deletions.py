@@ -12,8 +12,8 @@ from datetime import datetime, timedelta
 from urllib.parse import urlencode
 
 from fhir_tracker import intake
-from fhir_tracker.errors import RemoteFailure
-from fhir_tracker.fhir.dates import instant
+from fhir_tracker.errors import Incorrect, RemoteFailure
+from fhir_tracker.fhir.dates import instant, parse_datetime
 from fhir_tracker.intake import Received, Tally, Unusable
 from fhir_tracker.storage import cursors, resources
 from fhir_tracker.storage.cursors import Cursor
@@ -59,6 +59,8 @@ def poll_deletions(follow: Follow, type_: str) -> Tally:
         if page.next_url is not None and origin(page.next_url) != origin(follow.client.base_url):
             raise RemoteFailure("The server's next page is on another origin, which is not followed.", permanent=True)
         as_of = as_of or page.as_of
+        if _is_past(page, since):
+            page = replace(page, next_url=None)
         if page.next_url is None and as_of is not None:
             cursor = replace(cursor, watermark=max(as_of - lag, cursor.watermark or as_of - lag))
         tally += _take(follow, type_, page, replace(cursor, updated_at=follow.now()))
@@ -73,6 +75,14 @@ def cursor_name(type_: str) -> str:
 
 def _query(type_: str, since: datetime) -> str:
     return f"{type_}/_history?{urlencode({'_since': instant(since), '_count': PAGE_SIZE})}"
+
+
+def _is_past(page: Page, since: datetime) -> bool:
+    """Whether a page, newest first, lies wholly before the window: some servers forget `_since` in their next link."""
+    try:
+        return bool(page.entries) and all(parse_datetime(entry.modified) < since for entry in page.entries)
+    except Incorrect:
+        return False
 
 
 def _first_cursor(follow: Follow, type_: str, searched: Cursor) -> Cursor:

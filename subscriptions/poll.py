@@ -5,6 +5,7 @@ https://hl7.org/fhir/R4/search.html#lastUpdated
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from urllib.parse import parse_qs, urlencode, urlsplit
@@ -19,6 +20,7 @@ from subscriptions.bundles import Entry, Page, is_outcome, outcome_codes
 from subscriptions.client import origin
 from subscriptions.following import PAGE_SIZE, Follow, TypeReport
 from subscriptions.paging import PagingGuard
+from subscriptions.steadying import counts_rows, is_in_order, last_moment
 from subscriptions.windows import Progress, progress_from
 
 PLAINEST = 2
@@ -35,6 +37,8 @@ class _Pass:
     progress: Progress
     guard: PagingGuard
     first: bool = True
+    steady: bool = True
+    bound: datetime | None = None
     restarts: int = 0
     tally: Tally = field(default_factory=Tally)
     pages: int = 0
@@ -93,7 +97,7 @@ def _begun(state: _Pass, follow: Follow, type_: str) -> _Pass:
     state.cursor = replace(state.cursor, window_start=lower, next_url=None)
     state.progress = replace(state.progress.begun(None), failures=0)
     state.guard = PagingGuard(follow.page_cap)
-    state.first = True
+    state.first, state.steady, state.bound = True, True, lower
     return state
 
 
@@ -113,11 +117,29 @@ def _turn_page(follow: Follow, type_: str, state: _Pass) -> bool:
     if state.first:
         state.progress = state.progress.begun(page.as_of)
         state.notes += _doubts(state, page)
+    entries, notes = _read_entries(follow, type_, page)
+    state.notes += notes
+    page = _steadied(follow, type_, state, page, entries)
     dead_end = _dead_end(follow, state, page)
-    _commit(follow, type_, state, replace(page, next_url=None) if dead_end else page, complete=dead_end is None)
+    if dead_end:
+        page = replace(page, next_url=None)
+    _commit(follow, state, page, entries, complete=dead_end is None)
     if dead_end:
         raise dead_end
     return page.next_url is not None
+
+
+def _steadied(follow: Follow, type_: str, state: _Pass, page: Page, entries: Sequence[Received | Unusable]) -> Page:
+    """The page with a link that loses no row while others change, where the server's own would."""
+    if page.next_url is None or not counts_rows(page.next_url) or state.progress.plainness:
+        return page
+    stamps = [entry.updated for entry in entries if isinstance(entry, Received)]
+    state.steady = state.steady and is_in_order(stamps, state.bound)
+    bound = last_moment(stamps, state.bound) if state.steady else None
+    if bound is None:
+        return page
+    state.bound = bound
+    return replace(page, next_url=f"{follow.client.base_url}/{query(type_, bound, 0)}")
 
 
 def _dead_end(follow: Follow, state: _Pass, page: Page) -> RemoteFailure | None:
@@ -131,9 +153,10 @@ def _dead_end(follow: Follow, state: _Pass, page: Page) -> RemoteFailure | None:
     return None
 
 
-def _commit(follow: Follow, type_: str, state: _Pass, page: Page, *, complete: bool) -> None:
+def _commit(
+    follow: Follow, state: _Pass, page: Page, entries: Sequence[Received | Unusable], *, complete: bool
+) -> None:
     """Rows and cursor in one transaction; a last page moves the watermark if the pass came to its proper end."""
-    entries, notes = _read_entries(follow, type_, page)
     stamps = [entry.updated for entry in entries if isinstance(entry, Received) and entry.updated]
     progress = state.progress.seen(stamps, page.served_at)
     cursor = replace(state.cursor, next_url=page.next_url, updated_at=follow.now())
@@ -143,7 +166,6 @@ def _commit(follow: Follow, type_: str, state: _Pass, page: Page, *, complete: b
     cursor = replace(cursor, detail=progress.as_detail())
     state.tally += follow.write(entries, lambda tx: cursors.save(tx, cursor))
     state.cursor, state.progress = cursor, progress
-    state.notes += notes
     state.pages += 1
     state.first = False
     state.url = page.next_url or ""
