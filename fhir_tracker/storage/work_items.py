@@ -19,6 +19,7 @@ from fhir_tracker.model.work import WorkItem
 from fhir_tracker.storage.database import Tx
 from fhir_tracker.storage.records import from_row, to_row
 from fhir_tracker.storage.scope import row_scope
+from fhir_tracker.storage.types import Moment
 from fhir_tracker.storage.work_tables import work_item
 
 NEVER = datetime(9999, 1, 1, tzinfo=UTC)
