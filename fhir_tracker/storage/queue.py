@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from typing import Literal
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import ColumnElement, FromClause, Text, and_, case, cast, exists, func, or_, select, tuple_
+from sqlalchemy import ColumnElement, FromClause, Text, and_, case, cast, exists, func, or_, select
 from sqlalchemy.engine import RowMapping
 
 from fhir_tracker.errors import Incorrect
@@ -102,7 +102,9 @@ def queue(
     conditions = conditions_of(viewer, wanted, now)
     chosen = select(work_item, *_summary_columns()).select_from(_with_patient(viewer)).where(*conditions)
     if after is not None:
-        chosen = chosen.where(tuple_(work_item.c.due_order, work_item.c.k) > tuple_(*_place(after)))
+        due, k = _place(after)
+        beyond = or_(work_item.c.due_order > due, work_item.c.k > k)
+        chosen = chosen.where(work_item.c.due_order >= due, beyond)
     rows = tx.rows(chosen.order_by(work_item.c.due_order, work_item.c.k).limit(limit + 1))
     shown = rows[:limit]
     following = f"{microseconds(shown[-1]['due_order'])}.{shown[-1]['k']}" if len(rows) > limit and shown else None

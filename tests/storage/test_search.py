@@ -1,0 +1,284 @@
+"""Searches over both databases: each kind of parameter, modifiers, paging, sorting, counting, includes."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from fhir_tracker.errors import Incorrect
+from fhir_tracker.fhir.query import parse_query
+from fhir_tracker.storage import search
+from fhir_tracker.storage.database import Database
+from fhir_tracker.storage.page_cursor import PageCursor
+from fhir_tracker.storage.search import FEW
+from tests.storage.samples import NOW, VIEWER, found, locked, pairs, put, put_all, task, walk
+
+LOINC = "http://loinc.org"
+UCUM = "http://unitsofmeasure.org"
+
+
+def coded(system: str | None, code: str) -> dict[str, object]:
+    coding = {"code": code} | ({"system": system} if system else {})
+    return {"coding": [coding]}
+
+
+TASKS = [
+    task("a", "ann", status="requested", code=coded("http://x", "call"), authoredOn="2026-03-01T10:00:00Z"),
+    task("b", "ann", status="completed", code=coded("http://y", "call"), authoredOn="2026-03-02"),
+    task("c", "bob", status="requested", code=coded(None, "letter"), owner={"reference": "Practitioner/p1"}),
+    task("d", "bob", status="on-hold", owner={"reference": "http://elsewhere/fhir/Practitioner/p1"}),
+    task("e", "cyd", businessStatus=coded("http://x", "a,b|c$d\\e"), restriction={"period": {"end": "2026-03-10"}}),
+    task("f", "cyd", instantiatesCanonical="https://fhir-tracker.example/PlanDefinition/tcm|2"),
+    task("g", "cyd", basedOn=[{"identifier": {"system": "http://ids", "value": "77"}}], identifier=[{"value": "I 1"}]),
+]
+PATIENTS: list[dict[str, Any]] = [
+    {
+        "resourceType": "Patient",
+        "id": "ann",
+        "name": [{"family": "Müller", "given": ["Ann"]}],
+        "birthDate": "1950-01-02",
+    },
+    {"resourceType": "Patient", "id": "bob", "name": [{"family": "100%_sure"}], "birthDate": "1960"},
+    {"resourceType": "Patient", "id": "cyd", "name": [{"family": "muller-lee"}], "gender": "female", "active": True},
+]
+OBSERVATIONS: list[dict[str, Any]] = [
+    {
+        "resourceType": "Observation",
+        "id": id_,
+        "status": "final",
+        "code": coded(LOINC, code),
+        "subject": {"reference": "Patient/ann"},
+        "valueQuantity": {"value": value, "unit": "mmHg", "system": UCUM, "code": "mm[Hg]"},
+    }
+    for id_, code, value in (("o1", "8480-6", 140), ("o2", "8480-6", 120.5), ("o3", "8462-4", 90))
+]
+
+
+CASES: list[tuple[str, str, str | list[str]]] = [
+    ("Task", "", "abcdefg"),
+    ("Task", "_id=a,c", "ac"),
+    ("Task", "_id=nothing", ""),
+    ("Task", "status=requested", "acefg"),
+    ("Task", "status=completed,on-hold", "bd"),
+    ("Task", "status=requested&status=completed", ""),
+    ("Task", "status=http://hl7.org/fhir/task-status|completed", "b"),
+    ("Task", "code=call", "ab"),
+    ("Task", "code=http://x|call", "a"),
+    ("Task", "code=http://x|", "a"),
+    ("Task", "code=|letter", "c"),
+    ("Task", "code=|call", ""),
+    ("Task", "code:not=call", "cdefg"),
+    ("Task", "code:missing=true", "defg"),
+    ("Task", "code:missing=false", "abc"),
+    ("Task", "authored-on:missing=false", "ab"),
+    ("Task", "patient=ann", "ab"),
+    ("Task", "patient=Patient/bob", "cd"),
+    ("Task", "patient=http://here/fhir/Patient/bob", "cd"),
+    ("Task", "subject:Patient=bob", "cd"),
+    ("Task", "subject=bob,ann&status=completed", "b"),
+    ("Task", "patient=bob&status=requested", "c"),
+    ("Task", "patient=bob&status=requested&code=letter", "c"),
+    ("Task", "patient=bob&status=requested&code=call", ""),
+    ("Task", "owner=Practitioner/p1", "c"),
+    ("Task", "owner=p1", "c"),
+    ("Task", "owner=http://elsewhere/fhir/Practitioner/p1", "d"),
+    ("Task", "based-on:identifier=http://ids|77", "g"),
+    ("Task", "based-on:identifier=78", ""),
+    ("Task", "identifier=I 1", "g"),
+    ("Task", "business-status=a\\,b\\|c\\$d\\\\e", "e"),
+    ("Task", "business-status=a\\,b\\|c\\$d\\\\e&status=requested", "e"),
+    ("Task", "due=2026-03-10", ""),
+    ("Task", "due=le2026-03-10", "e"),
+    ("Task", "due=gt2026-03-10", ""),
+    ("Task", "due=lt2026-03-11", "e"),
+    ("Task", "instantiates-canonical=https://fhir-tracker.example/PlanDefinition/tcm|2", "f"),
+    ("Task", "instantiates-canonical=https://fhir-tracker.example/PlanDefinition/tcm", "f"),
+    ("Task", "instantiates-canonical=https://fhir-tracker.example/PlanDefinition/tcm|3", ""),
+    ("Task", "authored-on=2026-03-01", "a"),
+    ("Task", "authored-on=2026-03", "ab"),
+    ("Task", "authored-on=ge2026-03-02", "b"),
+    ("Task", "authored-on=ge2026-03-01T10:00:00Z", "ab"),
+    ("Task", "authored-on=gt2026-03-01T10:00:00Z", "b"),
+    ("Task", "authored-on=lt2026-03-02", "a"),
+    ("Task", "authored-on=ne2026-03-02", "a"),
+    ("Task", "authored-on=sa2026-03-01", "b"),
+    ("Task", "authored-on=eb2026-03-02", "a"),
+    ("Task", "authored-on=ap2026-03-02T12:00:00Z", "b"),
+    ("Task", "authored-on=ge2026-03-01&authored-on=lt2026-03-02", "a"),
+    ("Task", "_lastUpdated=2026-03-09", "abcdefg"),
+    ("Task", "_lastUpdated=gt2026-03-09", ""),
+    ("Task", "_lastUpdated=ge2026-03-09T15:30:00Z&_lastUpdated=lt2026-03-09T15:30:01Z", "abcdefg"),
+    ("Observation", "value-quantity=140", ["o1"]),
+    ("Observation", "value-quantity=gt90", ["o1", "o2"]),
+    ("Observation", "value-quantity=ge140", ["o1"]),
+    ("Observation", "value-quantity=lt120.5", ["o3"]),
+    ("Observation", f"value-quantity=120.5|{UCUM}|mm[Hg]", ["o2"]),
+    ("Observation", "value-quantity=120.5||mmHg", ["o2"]),
+    ("Observation", "value-quantity=120.5||kg", []),
+    ("Observation", f"code-value-quantity={LOINC}|8480-6$gt130", ["o1"]),
+    ("Observation", "code-value-quantity=8462-4$lt100", ["o3"]),
+    ("Observation", "code-value-quantity=8462-4$gt100", []),
+    ("Patient", "name=mull", ["ann", "cyd"]),
+    ("Patient", "name=MÜLLER", ["ann", "cyd"]),
+    ("Patient", "family:exact=Müller", ["ann"]),
+    ("Patient", "family:exact=muller", []),
+    ("Patient", "family:contains=lee", ["cyd"]),
+    ("Patient", "family:contains=%", ["bob"]),
+    ("Patient", "family:contains=_", ["bob"]),
+    ("Patient", "family=100%", ["bob"]),
+    ("Patient", "family=%", []),
+    ("Patient", "birthdate=1960-05", []),
+    ("Patient", "birthdate=1960", ["bob"]),
+    ("Patient", "birthdate=lt1955", ["ann"]),
+    ("Patient", "gender=female", ["cyd"]),
+    ("Patient", "active=true", ["cyd"]),
+]
+
+
+@pytest.fixture
+def filled(database: Database) -> Database:
+    put_all(database, [*TASKS, *PATIENTS, *OBSERVATIONS])
+    return database
+
+
+def test_a_search_finds_what_the_specification_says(filled: Database) -> None:
+    answers = [(type_, text, found(filled, type_, text)) for type_, text, _ in CASES]
+    assert answers == [(type_, text, list(expected)) for type_, text, expected in CASES]
+
+
+@pytest.mark.parametrize(
+    "text", ["", "status=requested", "patient=ann", "patient=bob&status=requested", "_id=c", "code:not=x"]
+)
+def test_a_viewer_locked_to_a_patient_finds_nothing_of_another(filled: Database, text: str) -> None:
+    assert {one.patient for one in walk(filled, "Task", text, locked("ann"))} <= {"ann"}
+    assert found(filled, "Observation", "", locked("bob")) == []
+    assert found(filled, "Patient", "name=mull", locked("cyd")) == ["cyd"]
+
+
+def test_a_viewer_locked_to_a_patient_counts_and_includes_nothing_of_another(filled: Database) -> None:
+    query = parse_query(
+        "Task", pairs("_total=accurate&_include=Task:patient&_revinclude=Observation:patient"), strict=True
+    )
+    with filled.read() as tx:
+        page = search.search(tx, locked("bob"), query)
+    assert page.total == 2
+    assert {one.ref for one in page.included} == {"Patient/bob"}
+
+
+def test_an_update_changes_what_is_found(filled: Database) -> None:
+    with filled.begin() as tx:
+        put(tx, task("a", "bob", status="completed"), 2)
+    assert found(filled, "Task", "patient=ann") == ["b"]
+    assert found(filled, "Task", "patient=bob&status=completed") == ["a"]
+    assert found(filled, "Task", "patient=ann&status=requested") == []
+    assert found(filled, "Task", "code=call") == ["b"]
+
+
+def test_what_was_deleted_is_not_found(filled: Database) -> None:
+    with filled.begin() as tx:
+        put(tx, task("a"), 2, op="delete")
+    assert found(filled, "Task", "") == list("bcdefg")
+    assert found(filled, "Task", "_id=a") == []
+    assert found(filled, "Task", "code=call") == ["b"]
+
+
+@pytest.mark.parametrize("text", ["", "status=requested", "status=requested,completed", "patient=ann&status=requested"])
+def test_pages_give_each_resource_once_while_others_write(database: Database, text: str) -> None:
+    put_all(database, [task(f"t{number}") for number in range(25)])
+    query = parse_query("Task", pairs(f"{text}&_count=4"), strict=True)
+    seen: list[str] = []
+    page: PageCursor | None = None
+    for round_ in range(20):
+        with database.read() as tx:
+            answer = search.search(tx, VIEWER, query, page=page)
+        seen += [one.id for one in answer.matches]
+        page = answer.next
+        if page is None:
+            break
+        with database.begin() as tx:
+            put(tx, task(f"new{round_}"))
+            put(tx, task(f"t{round_}", note=[{"text": "again"}]), 2, updated_at=NOW + timedelta(hours=1))
+    assert sorted(one for one in seen if one.startswith("t")) == sorted(f"t{number}" for number in range(25))
+    assert len(seen) == len(set(seen))
+
+
+def test_many_matches_are_found_like_few(database: Database) -> None:
+    put_all(database, [task(f"t{n}", status="requested" if n % 100 else "completed") for n in range(FEW + 100)])
+    for intent in ("intent=order", "intent=order,plan"):
+        for status, number in (("=requested", FEW + 79), ("=completed", 21), (":not=completed", FEW + 79)):
+            assert len(walk(database, "Task", f"{intent}&status{status}&_count=1000")) == number
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("_sort=_id", "abcdefg"),
+        ("_sort=-_id", "gfedcba"),
+        ("_sort=authored-on,_id", "abcdefg"),
+        ("_sort=-authored-on,_id", "bacdefg"),
+        ("_sort=_lastUpdated,-_id", "gfedcba"),
+        ("_sort=due,_id&_count=2", "eabcdfg"),
+        ("_sort=-due,-_id&_count=3", "egfdcba"),
+        ("status=requested&_sort=-_id&_count=1", "gfeca"),
+    ],
+)
+def test_sorted_pages_are_in_order(filled: Database, text: str, expected: str) -> None:
+    assert [one.id for one in walk(filled, "Task", text)] == list(expected)
+
+
+def test_patients_are_sorted_by_name(filled: Database) -> None:
+    assert [one.id for one in walk(filled, "Patient", "_sort=family&_count=1")] == ["bob", "ann", "cyd"]
+    assert [one.id for one in walk(filled, "Observation", "_sort=-value-quantity&_count=1")] == ["o1", "o2", "o3"]
+
+
+@pytest.mark.parametrize(
+    ("text", "total"),
+    [
+        ("_summary=count", 7),
+        ("_count=0", 7),
+        ("status=requested&_summary=count", 5),
+        ("patient=ann&status=requested&_count=0", 1),
+    ],
+)
+def test_a_count_gives_no_matches(filled: Database, text: str, total: int) -> None:
+    with filled.read() as tx:
+        page = search.search(tx, VIEWER, parse_query("Task", pairs(text), strict=True))
+    assert (page.matches, page.total, page.next) == ((), total, None)
+
+
+def test_the_total_is_given_when_asked_for_or_known_anyway(filled: Database) -> None:
+    with filled.read() as tx:
+        totals = [
+            search.search(tx, VIEWER, parse_query("Task", pairs(text), strict=True)).total
+            for text in ("_count=2", "_count=2&_total=accurate", "_count=50", "_count=2&_total=none")
+        ]
+    assert totals == [None, 7, 7, None]
+
+
+def test_included_resources_come_beside_the_matches(filled: Database) -> None:
+    with filled.read() as tx:
+        forward = search.search(
+            tx, VIEWER, parse_query("Task", pairs("_include=Task:patient&status=completed"), strict=True)
+        )
+        back = search.search(tx, VIEWER, parse_query("Patient", pairs("_id=ann&_revinclude=Task:patient"), strict=True))
+    assert ([one.ref for one in forward.matches], [one.ref for one in forward.included]) == (
+        ["Task/b"],
+        ["Patient/ann"],
+    )
+    assert sorted(one.ref for one in back.included) == ["Task/a", "Task/b"]
+
+
+def test_a_changed_page_link_is_refused(filled: Database) -> None:
+    query = parse_query("Task", pairs("_count=2"), strict=True)
+    with filled.read() as tx:
+        page = search.search(tx, VIEWER, query).next
+        assert page is not None
+        text = page.encode()
+        for wrong in (text[:-1], text[:5] + ("A" if text[5] != "A" else "B") + text[6:], "", "é", "x" * 50):
+            with pytest.raises(Incorrect):
+                PageCursor.decode(wrong)
+        other = parse_query("Task", pairs("_count=2&status=requested"), strict=True)
+        with pytest.raises(Incorrect):
+            search.search(tx, VIEWER, other, page=page)
