@@ -8,7 +8,7 @@ from typing import Final
 from fhir_tracker.model.program import Match
 from fhir_tracker.rules.draft import Draft
 from fhir_tracker.rules.events import TYPES
-from fhir_tracker.rules.source import Fields, Node, Table, fields, suggestion, texts_of
+from fhir_tracker.rules.source import Fields, Node, Place, Table, fields, suggestion, texts_of
 
 CODE_KEYS: Final = ("class", "category", "code", "type", "service")
 ACTIVE: Final[Mapping[str, tuple[str, ...]]] = {
@@ -19,10 +19,10 @@ ACTIVE: Final[Mapping[str, tuple[str, ...]]] = {
 """The statuses meant when a program file gives none."""
 
 
-def read_match(kind: str, node: Node, draft: Draft) -> Match | None:
+def read_match(kind: str, place: Place, node: Node, draft: Draft) -> Match | None:
     """The Match under a resource type; a text or list of texts are its codes."""
     if kind not in TYPES:
-        draft.problems.add(node.place, f'unknown resource type "{kind}"{suggestion(kind, TYPES)}')
+        draft.problems.add(place, f'unknown resource type "{kind}"{suggestion(kind, TYPES)}')
         return None
     if not isinstance(node, Table):
         codes = tuple(text.value for text in texts_of(node, draft.problems))
@@ -47,7 +47,7 @@ def read_one_match(node: Node, draft: Draft) -> Match | None:
         draft.problems.add(node.place, 'must name one resource type, such as {DocumentReference: {type: "..."}}')
         return None
     ((kind, inner),) = node.entries.items()
-    return read_match(kind, inner, draft)
+    return read_match(kind, node.keys[kind], inner, draft)
 
 
 def _codes(given: Fields, draft: Draft) -> tuple[str, ...]:

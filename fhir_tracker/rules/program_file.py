@@ -13,7 +13,7 @@ from fhir_tracker.rules.calendar_section import read_calendar, weekly_hours
 from fhir_tracker.rules.draft import Draft, codes_in, title_of
 from fhir_tracker.rules.matches import read_match
 from fhir_tracker.rules.rule_section import leaves, read_condition, read_ladders, read_rules
-from fhir_tracker.rules.source import Fields, Node, Problems, Table, Text, fields, load
+from fhir_tracker.rules.source import Fields, Node, Place, Problems, Table, Text, fields, load
 from fhir_tracker.rules.status_section import DEFAULT_STAGES, check_reachable, read_moves, read_stages, read_statuses
 from fhir_tracker.rules.task_section import implied_tasks, read_documents, read_services, read_tasks
 
@@ -143,8 +143,8 @@ def _brings_in(condition: Condition) -> bool:
     return condition.op != "not" and (condition.op == "match" or any(_brings_in(one) for one in condition.children))
 
 
-def _match(kind: str, node: Node, draft: Draft) -> Condition | None:
-    match = read_match(kind, node, draft)
+def _match(kind: str, place: Place, node: Node, draft: Draft) -> Condition | None:
+    match = read_match(kind, place, node, draft)
     return Condition(op="match", match=match) if match else None
 
 

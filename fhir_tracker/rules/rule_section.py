@@ -38,7 +38,7 @@ TASK_ONLY: Final = ("set_status", "set_priority", "return_to_queue")
 STOPS: Final = ("task.closed", "acknowledged")
 NOTIFY: Final = ("in-app", "email", "webhook")
 OPERATORS: Final = ("all", "any", "not")
-Leaf = Callable[[str, Node, Draft], Condition | None]
+Leaf = Callable[[str, Place, Node, Draft], Condition | None]
 
 
 def read_rules(node: Node | None, draft: Draft) -> tuple[Rule, ...]:
@@ -70,7 +70,7 @@ def read_condition(node: Node, draft: Draft, leaf: Leaf) -> Condition | None:
         return None
     ((name, inner),) = node.entries.items()
     if name not in OPERATORS:
-        return leaf(name, inner, draft)
+        return leaf(name, node.keys[name], inner, draft)
     if name == "not":
         child = read_condition(inner, draft, leaf)
         return Condition(op="not", children=(child,)) if child else None
@@ -83,10 +83,9 @@ def read_condition(node: Node, draft: Draft, leaf: Leaf) -> Condition | None:
     return Condition(op="all" if name == "all" else "any", children=found)
 
 
-def _predicate(name: str, node: Node, draft: Draft) -> Condition | None:
+def _predicate(name: str, place: Place, node: Node, draft: Draft) -> Condition | None:
     predicate = PREDICATES.get(name)
     if predicate is None:
-        place = Place(line=node.place.line, column=node.place.column, path=node.place.path)
         draft.problems.add(place, f'unknown test "{name}"{suggestion(name, (*PREDICATES, *OPERATORS))}')
         return None
     args = predicate.read(node, draft)

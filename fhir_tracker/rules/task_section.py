@@ -177,7 +177,7 @@ def _evidence(kind: str, done: Fields, filed: Mapping[str, Match], draft: Draft)
     if kind == "outreach":
         outcomes = tuple(draft.reference(text, "outcome", tuple(OUTCOMES)) for text in texts_of(node, draft.problems))
         return Match(type="Communication", outcomes=outcomes) if all(outcomes) else None
-    return read_match(kind, node, draft)
+    return read_match(kind, done.table.keys[kind], node, draft)
 
 
 def _closing(done: Fields, statuses: tuple[Status, ...], draft: Draft) -> str:
