@@ -38,6 +38,7 @@ SNOMED = "http://snomed.info/sct"
 LABS = ("4548-4", "55284-4", "18262-6")
 MOMENT = re.compile(r"^\d{4}-\d{2}-\d{2}(T\d{2}:\d{2}:\d{2}(\.\d+)?([+-]\d{2}:\d{2}|Z))?$")
 ADULT_BEFORE = "2003"
+SHORTEST_GAP = 32
 
 # Each discharge: business days before today, local time, whether the summary was filed.
 DISCHARGES = [
@@ -152,7 +153,7 @@ def _thin(
                 shared[f"{kind}/{r['id']}"] = _plain(r)
     present |= set(shared)
     latest = datetime.fromisoformat(encounters[-1]["period"]["start"]).astimezone(ZONE)
-    gap = 15 + number % 40
+    gap = SHORTEST_GAP + number % 40
     return [_dated(_without_loose_ends(_plain(r), present), latest, gap) for r in chosen]
 
 
@@ -251,7 +252,9 @@ def _happenings(
         at = VISITS[number][1].replace("T10", "T16").replace("T09", "T16").replace("T15", "T17")
         added.append(_document(patient, provider, "note", "11506-3", "Progress note", at, "Visit"))
     if number >= len(DISCHARGES) + 2:
-        added.append(_appointment(patient, provider, "check", "fulfilled", f"@-{15 + number % 40}T10:{number % 6}0"))
+        added.append(
+            _appointment(patient, provider, "check", "fulfilled", f"@-{SHORTEST_GAP + number % 40}T10:{number % 6}0")
+        )
     if number >= len(DISCHARGES) + 2 and number % 3 == 0:
         added.append(
             _appointment(

@@ -9,6 +9,7 @@ import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime, timedelta
 from pathlib import Path
 from types import FrameType
 
@@ -20,7 +21,7 @@ from api.demo.board import Happening
 from api.demo.stage import Stage, set_up
 from fhir_tracker.config import Settings
 
-CHECK_SECONDS = 170.0
+CHECK_SECONDS = 150.0
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 MARKS = {"seen": "[green]seen[/]", "missed": "[red]MISSED[/]", "waiting": "[red]MISSED[/]"}
 
@@ -118,17 +119,19 @@ def _play(console: Console, stage: Stage, stop: threading.Event, limit: float | 
 
 def _tell(console: Console, stage: Stage, told: set[str]) -> None:
     for one in stage.board.happenings():
-        lines = [f"EHR      {one.title} ({one.patient}): {one.call or one.detail}"] if one.at else []
-        lines += [
-            f"tracker  {sight.title}: {sight.detail} (after {sight.after:.1f} s)"
-            for sight in one.sights
-            if sight.state == "seen" and sight.after is not None
-        ]
-        for line in lines:
+        for at, line in _lines(one):
             if line not in told:
                 told.add(line)
-                clock = one.at.astimezone().strftime("%H:%M:%S") if one.at else ""
-                console.print(escape(f"{clock}  {line}"))
+                console.print(escape(f"{at.astimezone():%H:%M:%S}  {line}"))
+
+
+def _lines(one: Happening) -> Iterator[tuple[datetime, str]]:
+    if one.at is None:
+        return
+    yield one.at, f"EHR      {one.title} ({one.patient}): {one.call or one.detail}"
+    for sight in one.sights:
+        if sight.state == "seen" and sight.after is not None:
+            yield one.at + timedelta(seconds=sight.after), f"tracker  {sight.title}: {sight.detail}"
 
 
 def _rows(one: Happening) -> Iterator[tuple[str, str, str, str]]:

@@ -169,7 +169,7 @@ DAY = (
         why="The provider signs the note of the visit three days ago.",
         who="documented",
         act=note_filed,
-        expect={"The missing-note work closes by itself": sights.closed_by_itself("missing-note")},
+        expect={"The missing-note work closes by itself": sights.closed_by_itself("write-note")},
     ),
     Step(
         at=76,

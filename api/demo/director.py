@@ -17,7 +17,7 @@ from fhir_tracker.errors import TrackerError
 from fhir_tracker.fhir.identity import local_id
 
 LOOK_EVERY = 0.5
-PATIENCE = 75.0
+PATIENCE = 55.0
 SECONDS_TO_LOAD = 90.0
 
 
@@ -40,7 +40,10 @@ def board_of(steps: Sequence[Step], names: Mapping[str, str]) -> Board:
 
 @dataclass(kw_only=True)
 class Director:
-    """One run of `steps`; `pace` 2.0 plays them twice as fast. `stop` ends it early."""
+    """One run of `steps`; `pace` 2.0 plays them twice as fast. `stop` ends it early.
+
+    `load` makes the tracker read the EHR for the first time and begin to follow it.
+    """
 
     steps: Sequence[Step]
     board: Board
@@ -48,14 +51,16 @@ class Director:
     tracker: FhirApi
     cast: Mapping[str, str]
     stop: threading.Event
+    load: Callable[[], None]
     now: Callable[[], datetime] = clock.now
     pace: float = 1.0
     _before: dict[int, Work] = field(default_factory=dict)
     _acted: dict[int, float] = field(default_factory=dict)
 
     def run(self) -> None:
-        """Wait for the tracker's first load, play every step at its time, watch until all is settled."""
-        self._await_load()
+        """Let the tracker load, play every step at its time, watch until all is settled."""
+        self.load()
+        self._await_work()
         start = clock.monotonic()
         self.board.enter("running")
         while not self.stop.is_set():
@@ -69,13 +74,13 @@ class Director:
             self.stop.wait(LOOK_EVERY)
         self.board.enter("over")
 
-    def _await_load(self) -> None:
+    def _await_work(self) -> None:
         end = clock.monotonic() + SECONDS_TO_LOAD
         while not self.stop.is_set() and clock.monotonic() < end and not self._is_loaded():
             self.stop.wait(LOOK_EVERY)
 
     def _is_loaded(self) -> bool:
-        """Whether the tracker has the work that the day's first records must have led to."""
+        """Whether the rules have made the work that the records as loaded lead to."""
         try:
             return all(self._work(step).tasks for step in self.steps if step.needs_work)
         except TrackerError:

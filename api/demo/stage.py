@@ -24,14 +24,17 @@ from api.demo.ehr import Ehr, FhirApi, start_ehr
 from api.demo.page import DemoPage
 from api.demo.people import CONNECTION
 from api.demo.records import load
-from api.worker import start_embedded
+from api.logs import set_up_logs
+from api.serve import listen
+from api.worker import Worker, start_embedded
 from fhir_tracker import clock, connections, publishing
 from fhir_tracker.config import Settings
-from fhir_tracker.errors import Unavailable, UsageError
+from fhir_tracker.errors import Conflict, UsageError
 from fhir_tracker.model.author import Author
 from fhir_tracker.model.viewer import worker_viewer
 from fhir_tracker.storage.database import Database
 from fhir_tracker.storage.schema import prepare
+from subscriptions import sync_due
 
 HOST = "127.0.0.1"
 USUAL_PORT = 8765
@@ -70,11 +73,12 @@ def set_up(
 ) -> Iterator[Stage]:
     """Start everything, give it to the caller, and leave nothing running; `port` None takes the usual one or any free.
 
-    Raises Unavailable when the EHR does not come up or the port asked for is taken.
+    Raises Conflict when the port asked for is taken, Unavailable when the EHR does not come up.
     """
     with ExitStack() as undo:
         listening = undo.enter_context(_listening(port))
         own = _own_settings(settings, folder)
+        set_up_logs(own.log_level)
         now = clock.now()
         ehr = start_ehr(0, folder / "ehr", now)
         undo.callback(ehr.stop)
@@ -82,7 +86,8 @@ def set_up(
         undo.callback(database.close)
         _fill(database, ehr, now)
         tracker = f"http://{HOST}:{listening.getsockname()[1]}"
-        director = _director(ehr, tracker, now, pace, stop)
+        following = _Following(database, own)
+        director = _director(ehr, tracker, now, pace, stop, following)
         context = AppContext(
             database=database,
             settings=own,
@@ -95,20 +100,17 @@ def set_up(
         app = create_app(context)
         app.include_router(DemoPage(board=director.board, ehr=director.ehr, since=clock.now()).router())
         undo.callback(_serving(app, listening))
-        undo.callback(start_embedded(database, own).stop)
+        undo.callback(following.stop)
         yield Stage(address=f"{tracker}/demo", tracker=tracker, ehr=ehr, board=director.board, director=director)
 
 
 def _listening(port: int | None) -> socket.socket:
     if port is not None:
-        try:
-            return socket.create_server((HOST, port))
-        except OSError as problem:
-            raise Unavailable(f"port {port} cannot be used: {problem.strerror}") from problem
+        return listen(HOST, port)
     try:
-        return socket.create_server((HOST, USUAL_PORT))
-    except OSError:
-        return socket.create_server((HOST, 0))
+        return listen(HOST, USUAL_PORT)
+    except Conflict:
+        return listen(HOST, 0)
 
 
 def _own_settings(settings: Settings, folder: Path) -> Settings:
@@ -119,7 +121,7 @@ def _own_settings(settings: Settings, folder: Path) -> Settings:
         secret_key=secrets.token_urlsafe(32),
         public_url="",
         redis_url="",
-        log_level="ERROR",
+        log_level="WARNING",
         mass_escalation_limit=0.0,
         sweep_interval=timedelta(seconds=1),
         poll_overlap=timedelta(seconds=10),
@@ -137,7 +139,34 @@ def _fill(database: Database, ehr: Ehr, now: datetime) -> None:
         connections.add(tx, CONNECTION, ehr.base_url, now=now, poll_seconds=POLL_SECONDS, types=TYPES)
 
 
-def _director(ehr: Ehr, tracker: str, now: datetime, pace: float, stop: threading.Event) -> Director:
+class _Following:
+    """The tracker's worker. Its first pull is done before any rule runs, so that no rule judges half a record."""
+
+    def __init__(self, database: Database, settings: Settings) -> None:
+        self._database = database
+        self._settings = settings
+        self._guard = threading.Lock()
+        self._worker: Worker | None = None
+        self._is_over = False
+
+    def start(self) -> None:
+        """Pull everything once, then follow; nothing once `stop` was called."""
+        with self._guard:
+            if not self._is_over:
+                sync_due(self._database, self._settings, clock.now)
+                self._worker = start_embedded(self._database, self._settings)
+
+    def stop(self) -> None:
+        """End the worker, or keep it from starting."""
+        with self._guard:
+            self._is_over = True
+            if self._worker is not None:
+                self._worker.stop()
+
+
+def _director(
+    ehr: Ehr, tracker: str, now: datetime, pace: float, stop: threading.Event, following: _Following
+) -> Director:
     if pace <= 0:
         raise UsageError("--pace has to be more than 0.")
     records = load(now)
@@ -148,6 +177,7 @@ def _director(ehr: Ehr, tracker: str, now: datetime, pace: float, stop: threadin
         tracker=FhirApi(base_url=f"{tracker}/fhir", headers={}),
         cast=records.cast,
         stop=stop,
+        load=following.start,
         pace=pace,
     )
 

@@ -1,0 +1,125 @@
+"""`fhir-tracker demo`: real processes, the whole day with its check, and nothing left running however it ends."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+SECONDS_TO_ADDRESSES = 30.0
+
+
+@dataclass(kw_only=True)
+class Demo:
+    """A demo in a process of its own, with what it has printed so far."""
+
+    process: subprocess.Popen[str]
+    lines: list[str] = field(default_factory=list)
+
+    def read_to(self, pattern: str) -> str:
+        """Read on until a line has `pattern`; its first group."""
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            self.lines.append(line)
+            if found := re.search(pattern, line):
+                return found[1]
+        raise AssertionError(f"no {pattern} in:\n{''.join(self.lines)}")
+
+    def children(self) -> list[int]:
+        """The processes it started."""
+        found = subprocess.run(["ps", "-o", "pid=", "--ppid", str(self.process.pid)], capture_output=True, text=True)
+        return [int(pid) for pid in found.stdout.split()]
+
+
+@contextmanager
+def demo(folder: Path, *options: str) -> Iterator[Demo]:
+    """A running `fhir-tracker demo` whose temporary folder is `folder`."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "api.cli", "demo", *options],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env={**os.environ, "TMPDIR": str(folder), "COLUMNS": "200"},
+    )
+    try:
+        yield Demo(process=process)
+    finally:
+        process.kill()
+        process.wait()
+        if process.stdout:
+            process.stdout.close()
+
+
+def is_open(address: str) -> bool:
+    host, port = address.removeprefix("http://").split("/")[0].split(":")
+    with socket.socket() as trial:
+        return trial.connect_ex((host, int(port))) == 0
+
+
+def gone_within(pid: int, seconds: float) -> bool:
+    end = time.monotonic() + seconds
+    while Path(f"/proc/{pid}").exists() and time.monotonic() < end:
+        time.sleep(0.05)
+    return not Path(f"/proc/{pid}").exists()
+
+
+def test_the_check_sees_every_reaction_of_the_day(tmp_path: Path) -> None:
+    with demo(tmp_path, "--check", "--pace", "4") as one:
+        text = one.process.communicate(timeout=180)[0]
+    assert one.process.returncode == 0, text
+    assert "Every expected reaction was seen." in text
+    assert "MISSED" not in text
+    assert "WARNING" not in text
+    assert "ERROR" not in text
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+def test_two_run_side_by_side_and_leave_nothing_when_they_are_stopped(how: signal.Signals, tmp_path: Path) -> None:
+    began = time.monotonic()
+    with demo(tmp_path) as one, demo(tmp_path) as other:
+        pages = [each.read_to(r"side by side +(http://\S+)") for each in (one, other)]
+        assert time.monotonic() - began < SECONDS_TO_ADDRESSES
+        assert pages[0] != pages[1]
+        for page in pages:
+            with urllib.request.urlopen(page, timeout=10) as answer:  # noqa: S310 - an address of our own
+                assert b"Not for real patient data" in answer.read()
+        ehrs = [each.read_to(r"Simulated EHR: FHIR API +(http://\S+)") for each in (one, other)]
+        children = [pid for each in (one, other) for pid in each.children()]
+        assert len(children) == 2
+        for each in (one, other):
+            each.process.send_signal(how)
+        assert [each.process.wait(60) for each in (one, other)] == [0, 0]
+        assert all(gone_within(pid, 5) for pid in children)
+        assert not any(is_open(address) for address in (*pages, *ehrs))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_ehr_ends_even_when_the_demo_is_killed(tmp_path: Path) -> None:
+    with demo(tmp_path) as one:
+        one.read_to(r"Simulated EHR: FHIR API +(http://\S+)")
+        (child,) = one.children()
+        one.process.kill()
+        one.process.wait()
+        assert gone_within(child, 10)
+
+
+def test_a_port_that_is_taken_is_said_in_one_line(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        with demo(tmp_path, "--port", port) as one:
+            text = one.process.communicate(timeout=60)[0]
+    assert one.process.returncode == 1
+    assert "Traceback" not in text
+    assert text.splitlines()[-1].startswith("fhir-tracker: Cannot listen on 127.0.0.1")
