@@ -131,7 +131,7 @@ def attempt(
     return event(f"Communication/{name}", status, at, about=(about,), detail=detail)
 
 
-def moved(before: str | None, after: str, at: datetime, what: str = "status") -> Transition:
+def moved(before: str | None, after: str | None, at: datetime, what: str = "status") -> Transition:
     """A row of the log."""
     row = Transition(
         item="Task/t1", what="status", before=before, after=after, recorded_at=at, effective_at=at, who="Device/test"
