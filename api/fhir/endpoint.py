@@ -6,6 +6,7 @@ https://hl7.org/fhir/R4/http.html
 from __future__ import annotations
 
 import asyncio
+import random
 from dataclasses import replace
 from urllib.parse import parse_qsl
 
@@ -22,8 +23,8 @@ from api.fhir.routes import Action, find_route
 from api.outcomes import FHIR_JSON, headers_of, outcome_of, outcome_of_status, status_of
 from fhir_tracker import clock
 from fhir_tracker.errors import (
+    Busy,
     Category,
-    Fault,
     Incorrect,
     MethodNotAllowed,
     NotFound,
@@ -40,7 +41,7 @@ BODY_SECONDS = 30
 MAX_PARAMETERS = 200
 _FORM = "application/x-www-form-urlencoded"
 _NOBODY = Viewer(who="nobody")
-_ATTEMPTS = 3
+_ATTEMPTS = 6
 
 
 class FhirEndpoint:
@@ -116,7 +117,7 @@ def _read(request: FhirRequest, action: Action) -> FhirResponse:
 
 def _write(request: FhirRequest, action: Action) -> FhirResponse:
     """A write without If-Match that lost a race is simply done again: its caller named no version."""
-    for attempt in range(1, _ATTEMPTS + 1):
+    for attempt in range(_ATTEMPTS):
         try:
             with request.context.database.begin() as tx:
                 response = action.handle(request, tx)
@@ -124,9 +125,10 @@ def _write(request: FhirRequest, action: Action) -> FhirResponse:
                     record(tx, request, response.note, "success")
                 return response
         except VersionConflict:
-            if attempt == _ATTEMPTS or request.header("if-match"):
+            if request.header("if-match"):
                 raise
-    raise Fault("unreachable")
+            clock.pause(random.uniform(0.0, 0.01 * 2**attempt))  # noqa: S311 - spreads writers, guards nothing
+    raise Busy("Others keep changing this resource; try again.")
 
 
 def _record(request: FhirRequest, note: AuditNote, outcome: str) -> None:

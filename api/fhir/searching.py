@@ -14,6 +14,7 @@ from fhir_tracker.errors import Issue
 from fhir_tracker.fhir.query import Query, parse_query
 from fhir_tracker.storage import search as index
 from fhir_tracker.storage.database import Tx
+from fhir_tracker.storage.page_cursor import PageCursor
 from fhir_tracker.storage.search import SearchPage
 
 PAGE = "_page"
@@ -24,11 +25,10 @@ def search(request: FhirRequest, tx: Tx) -> FhirResponse:
     pairs = [pair for pair in request.pairs if pair[0] != PAGE]
     strict = preference(request.header("prefer")).strict
     query = parse_query(request.type, pairs, strict=strict, own_base=request.base)
-    cursor = next(iter(request.values(PAGE)), None)
-    page = index.search(tx, request.viewer, query, page=cursor)
-    body = bundle(
-        "searchset", _entries(request, query, page), _links(request, query, page, cursor), request.now, page.total
-    )
+    given = next(iter(request.values(PAGE)), None)
+    page = index.search(tx, request.viewer, query, page=PageCursor.decode(given) if given else None)
+    links = _links(request, query, page, given)
+    body = bundle("searchset", _entries(request, query, page), links, request.now, page.total)
     names = sorted({name for name, _ in query.applied})
     note = AuditNote(action="search", ref=request.type, detail={"parameters": names, "found": len(page.matches)})
     return FhirResponse(status=200, body=body, note=note)

@@ -17,7 +17,7 @@ OWN_PARAMETERS: tuple[SearchParameter, ...] = (
         type="date",
         url=BASE_URL + "Task-due",
         base=("Task",),
-        expression="Task.restriction.period",
+        expression="Task.restriction.period.end",
         comparators=_COMPARATORS,
     ),
     SearchParameter(

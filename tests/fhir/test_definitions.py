@@ -44,7 +44,7 @@ def test_search_parameters_are_inherited_and_ours_are_added() -> None:
     assert {"_id", "_lastUpdated", "_tag", "status", "owner", "business-status"} <= set(search_parameters("Task"))
     assert "due" not in search_parameters("Task")
     assert parameters_of("Task")["due"].type == "date"
-    assert parameters_of("Task")["due"].expression == "Task.restriction.period"
+    assert parameters_of("Task")["due"].expression == "Task.restriction.period.end"
     assert all(own.url.startswith("https://fhir-tracker.example/") for own in OWN_PARAMETERS)
     assert search_parameters("Nope") == {}
 
