@@ -19,7 +19,6 @@ from fhir_tracker.model.work import WorkItem
 from fhir_tracker.storage.database import Tx
 from fhir_tracker.storage.records import from_row, to_row
 from fhir_tracker.storage.scope import row_scope
-from fhir_tracker.storage.types import Moment
 from fhir_tracker.storage.work_tables import work_item
 
 NEVER = datetime(9999, 1, 1, tzinfo=UTC)
@@ -109,7 +108,8 @@ def wake(tx: Tx, ref: str, at: datetime) -> None:
 def wake_all(tx: Tx, at: datetime) -> None:
     """Let the rules look at every open item of a program at `at`, or sooner where that was planned."""
     ruled = work_item.c.open & work_item.c.program.is_not(None)
-    tx.execute(update(work_item).where(ruled).values(next_action_at=_sooner(at)))
+    _let_go(tx, ruled)
+    tx.execute(update(work_item).where(ruled).values(next_action_at=_sooner(at), claim_token=None, claimed_until=None))
 
 
 def look_at(tx: Tx, ref: str, at: datetime | None) -> None:

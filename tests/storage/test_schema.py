@@ -1,0 +1,146 @@
+"""Setting up, refusing and migrating; and what an address can be."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
+from sqlalchemy import text
+
+from fhir_tracker.errors import Busy, Fault, Unavailable, UsageError
+from fhir_tracker.storage import database as databases
+from fhir_tracker.storage import running_tables, schema, settings, tables, work_tables
+from fhir_tracker.storage.database import Database
+
+SET_UP = """
+import sys
+from fhir_tracker.storage.database import Database
+from fhir_tracker.storage.schema import prepare
+prepare(Database.open(sys.argv[1]))
+"""
+
+
+def test_an_empty_database_is_set_up_once(database_url: str) -> None:
+    with closing(Database.open(database_url)) as opened:
+        assert schema.schema_state(opened)[0] is None
+        schema.prepare(opened)
+        schema.prepare(opened)
+        current, head = schema.schema_state(opened)
+        assert current == head
+        assert schema.migrate(opened) == []
+
+
+def test_four_processes_may_set_up_at_the_same_time(database_url: str) -> None:
+    command = [sys.executable, "-c", SET_UP, database_url]
+    started = [subprocess.Popen(command, stderr=subprocess.PIPE, text=True) for _ in range(4)]
+    assert [(one.communicate()[1], one.returncode) for one in started] == [("", 0)] * 4
+
+
+def test_the_migrations_make_the_tables_that_the_code_describes(database: Database) -> None:
+    assert {work_tables.work_item, running_tables.job} <= set(tables.metadata.tables.values())
+    with database.begin() as tx:
+        context = MigrationContext.configure(tx.connection, opts={"compare_type": False})
+        found = compare_metadata(context, tables.metadata)
+    assert [one for one in found if "key_block_seq" not in str(one)] == []
+
+
+def test_migrating_an_empty_database_names_its_steps(database_url: str) -> None:
+    with closing(Database.open(database_url)) as opened:
+        assert schema.migrate(opened)[0].startswith("0001 ")
+        schema.prepare(opened)
+
+
+@pytest.mark.parametrize("migrating", [False, True])
+def test_a_newer_database_is_refused(database: Database, migrating: bool) -> None:
+    with database.begin() as tx:
+        tx.connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    with pytest.raises(UsageError, match="newer"):
+        (schema.migrate if migrating else schema.prepare)(database)
+
+
+def test_a_database_of_something_else_is_refused(database_url: str) -> None:
+    with closing(Database.open(database_url)) as opened:
+        with opened.begin() as tx:
+            tx.connection.execute(text("CREATE TABLE theirs (x INTEGER)"))
+        with pytest.raises(UsageError, match="not made by fhir-tracker"):
+            schema.prepare(opened)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        "nonsense",
+        "sqlite://",
+        "sqlite:///:memory:",
+        "sqlite:///x?mode=ro",
+        "mysql://h/d",
+        "postgresql+asyncpg://h/d",
+    ],
+)
+def test_an_address_that_makes_no_sense_is_a_usage_error(url: str) -> None:
+    with pytest.raises(UsageError) as raised:
+        Database.open(url)
+    assert "sqlite:///" in raised.value.message
+
+
+@pytest.mark.parametrize("url", ["sqlite:////nowhere/at/all.db", "postgresql://postgres:hush@127.0.0.1:1/x"])
+def test_a_database_that_is_not_there_is_unavailable_and_its_password_not_told(url: str) -> None:
+    with pytest.raises(Unavailable) as raised:
+        Database.open(url)
+    assert "hush" not in raised.value.message
+
+
+def test_a_file_of_something_else_is_a_usage_error(tmp_path: Path) -> None:
+    path = tmp_path / "letter.txt"
+    path.write_text("Dear colleague, " * 100)
+    with pytest.raises(UsageError):
+        Database.open(f"sqlite:///{path}")
+
+
+def test_what_is_read_cannot_be_written(database: Database) -> None:
+    with pytest.raises((Unavailable, Fault)), database.read() as tx:
+        settings.put(tx, "x", "1")
+    with database.read() as tx:
+        assert settings.get(tx, "x") is None
+
+
+def test_a_read_sees_one_moment(database: Database) -> None:
+    with database.read() as tx:
+        assert settings.get(tx, "x") is None
+        with database.begin() as other:
+            settings.put(other, "x", "1")
+        assert settings.get(tx, "x") is None
+
+
+def test_a_write_inside_a_write_is_a_fault_and_not_a_wait(tmp_path: Path) -> None:
+    opened = Database.open(f"sqlite:///{tmp_path / 'a.db'}")
+    with closing(opened), opened.begin(), pytest.raises(Fault), opened.begin():
+        pass
+
+
+def test_who_waits_too_long_for_a_write_is_told_that_it_is_busy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(databases, "LOCK_SECONDS", 0.05)
+    url = f"sqlite:///{tmp_path / 'a.db'}"
+    with closing(Database.open(url)) as one, one.begin():
+        errors: list[BaseException] = []
+
+        def write() -> None:
+            try:
+                with one.begin():
+                    pass
+            except Busy as error:
+                errors.append(error)
+
+        waiting = threading.Thread(target=write)
+        waiting.start()
+        waiting.join()
+    assert len(errors) == 1

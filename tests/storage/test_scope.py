@@ -1,0 +1,173 @@
+"""No read of patient data goes round the viewer: every public function is called as one locked to another patient."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import pkgutil
+from collections.abc import Callable
+from types import ModuleType
+
+import pytest
+
+from fhir_tracker import storage
+from fhir_tracker.fhir.query import parse_query
+from fhir_tracker.model.viewer import Viewer
+from fhir_tracker.model.work import Event, Firing, FiringKey, Transition
+from fhir_tracker.storage import (
+    audit,
+    changes,
+    enrolments,
+    events,
+    figures,
+    firings,
+    notifications,
+    patients,
+    quarantine,
+    queue,
+    resources,
+    search,
+    transitions,
+    work_items,
+)
+from fhir_tracker.storage.database import Database, Tx
+from fhir_tracker.storage.patients import PatientSummary
+from fhir_tracker.storage.queue import QueueFilter
+from tests.storage.samples import NOW, VIEWER, item, locked, put, task
+
+KEY = FiringKey(item="Task/a", rule="r", cycle="0", level=1)
+READS: dict[str, Callable[[Tx, Viewer], object]] = {
+    "audit.list": lambda tx, viewer: audit.list(tx, viewer),
+    "changes.read_since": lambda tx, viewer: changes.read_since(tx, viewer, "test", 9),
+    "enrolments.of_patient": lambda tx, viewer: enrolments.of_patient(tx, viewer, "ann"),
+    "enrolments.of_plan": lambda tx, viewer: enrolments.of_plan(tx, viewer, "CarePlan/p"),
+    "events.find": lambda tx, viewer: events.find(tx, viewer, "Encounter/e"),
+    "events.of_patients": lambda tx, viewer: events.of_patients(tx, viewer, ["ann"])["ann"],
+    "figures.aging": lambda tx, viewer: figures.aging(tx, viewer, NOW),
+    "figures.escalations": lambda tx, viewer: figures.escalations(tx, viewer, NOW),
+    "figures.overdue": lambda tx, viewer: figures.overdue(tx, viewer, NOW, "role"),
+    "figures.totals": lambda tx, viewer: figures.totals(tx, viewer, NOW).open,
+    "firings.of_items": lambda tx, viewer: firings.of_items(tx, viewer, ["Task/a"])["Task/a"],
+    "firings.of_task": lambda tx, viewer: firings.of_task(tx, viewer, "Task/x"),
+    "notifications.of_role": lambda tx, viewer: notifications.of_role(tx, viewer, ["rn"]),
+    "notifications.of_subject": lambda tx, viewer: notifications.of_subject(tx, viewer, "Task/a"),
+    "notifications.unread_count": lambda tx, viewer: notifications.unread_count(tx, viewer, ["rn"]),
+    "patients.find": lambda tx, viewer: patients.find(tx, viewer, "ann"),
+    "patients.find_many": lambda tx, viewer: patients.find_many(tx, viewer, ["ann"]),
+    "quarantine.find": lambda tx, viewer: quarantine.find(tx, viewer, quarantine.list(tx, VIEWER)[0].id),
+    "quarantine.list": lambda tx, viewer: quarantine.list(tx, viewer),
+    "queue.counts": lambda tx, viewer: queue.counts(tx, viewer, QueueFilter(), NOW).open,
+    "queue.queue": lambda tx, viewer: queue.queue(tx, viewer, QueueFilter(), NOW).rows,
+    "resources.find": lambda tx, viewer: resources.find(tx, viewer, "Task", "a"),
+    "resources.find_many": lambda tx, viewer: resources.find_many(tx, viewer, ["Task/a"]),
+    "resources.find_version": lambda tx, viewer: resources.find_version(tx, viewer, "Task", "a", 1),
+    "resources.history": lambda tx, viewer: resources.history(tx, viewer, "Task", "a", count=9),
+    "resources.remote_body": lambda tx, viewer: resources.remote_body(tx, viewer, "Task", "a"),
+    "resources.scan": lambda tx, viewer: resources.scan(tx, viewer, []),
+    "search.search": lambda tx, viewer: search.search(tx, viewer, parse_query("Task", [], strict=True)).matches,
+    "transitions.of_items": lambda tx, viewer: transitions.of_items(tx, viewer, ["Task/a"])["Task/a"],
+    "transitions.of_patient": lambda tx, viewer: transitions.of_patient(tx, viewer, "ann"),
+    "work_items.about": lambda tx, viewer: work_items.about(tx, viewer, "Task/z"),
+    "work_items.find": lambda tx, viewer: work_items.find(tx, viewer, "Task/a"),
+    "work_items.find_many": lambda tx, viewer: work_items.find_many(tx, viewer, ["Task/a"]),
+    "work_items.of_patient": lambda tx, viewer: work_items.of_patient(tx, viewer, "ann"),
+    "work_items.of_plan": lambda tx, viewer: work_items.of_plan(tx, viewer, "CarePlan/p"),
+    "work_items.of_plans": lambda tx, viewer: work_items.of_plans(tx, viewer, ["CarePlan/p"])["CarePlan/p"],
+    "work_items.scan": lambda tx, viewer: work_items.scan(tx, viewer),
+    "work_items.open_count": lambda tx, viewer: work_items.open_count(tx, viewer),
+}
+WRITES = {
+    "add", "advance", "attach", "clear_index", "clear_read_models", "drop", "due_now", "fire", "forget_done", "link_task",
+    "mark_read", "note", "note_failure", "note_success", "postpone", "put", "reindex", "remove", "reserve", "resolve",
+    "resolve_all", "save", "set_flags", "set_state", "settle", "start_at_head", "wake",
+    "look_at", "wake_all",
+}  # fmt: skip
+WORKERS_OWN = {
+    "changes.head": "a number",
+    "changes.lag": "a number",
+    "quarantine.open_count": "a number",
+    "resources.ids_of": "ids for reconciliation, no content",
+    "resources.known": "ids and hashes for the sync worker, no content",
+    "work_items.claim_due": "the sweep works on everybody's items and shows them to nobody",
+}
+WITHOUT_PATIENTS = {"connections", "cursors", "heartbeats", "jobs", "programs", "settings"}
+
+
+@pytest.fixture
+def filled(database: Database) -> Database:
+    with database.begin() as tx:
+        put(tx, task("a", "ann"), remote_body="{}")
+        made = item("Task/a", plan="CarePlan/p", focus="Task/z", role="rn", due_at=NOW.replace(year=2025))
+        work_items.save(tx, made)
+        patients.save(tx, PatientSummary(patient="ann", name="Ann"))
+        events.save(tx, Event(ref="Encounter/e", type="Encounter", status="finished", patient="ann", seen_at=NOW))
+        enrolments.reserve(tx, "tcm", "ann", "", NOW)
+        enrolments.attach(tx, "tcm", "ann", "", "CarePlan/p")
+        firings.fire(tx, Firing(key=KEY, fired_at=NOW, kind=firings.ESCALATE, task="Task/x"), "ann")
+        moved = Transition(
+            item="Task/a", what="status", before=None, after="x", recorded_at=NOW, effective_at=NOW, who="me"
+        )
+        transitions.add(tx, moved, "ann")
+        notifications.add(
+            tx, to_role="rn", to_person=None, channel="in-app", subject="Task/a", patient="ann", text="late", at=NOW
+        )
+        audit.add(tx, at=NOW, who="me", action="read", ref="Task/a", patient="ann")
+        quarantine.put(tx, connection="c", type_="Task", remote_id="1", reason="shape", detail="odd", body="{}", at=NOW)
+    return database
+
+
+def modules() -> list[ModuleType]:
+    found = pkgutil.iter_modules(storage.__path__, f"{storage.__name__}.")
+    return [importlib.import_module(one.name) for one in found]
+
+
+def public_functions() -> dict[str, inspect.Signature]:
+    """`module.function` -> signature of all that take a transaction."""
+    found: dict[str, inspect.Signature] = {}
+    for module in modules():
+        for name, function in inspect.getmembers(module, inspect.isfunction):
+            signature = inspect.signature(function)
+            if function.__module__ == module.__name__ and not name.startswith("_") and "tx" in signature.parameters:
+                found[f"{module.__name__.rpartition('.')[2]}.{name}"] = signature
+    return found
+
+
+def test_every_read_of_patient_data_takes_a_viewer_and_is_in_the_table() -> None:
+    internal = {"indexing.write_index"}
+    reads = {
+        name
+        for name in public_functions()
+        if name.partition(".")[2] not in WRITES
+        and name.partition(".")[0] not in WITHOUT_PATIENTS
+        and name not in WORKERS_OWN.keys() | internal
+    }
+    assert reads == set(READS)
+    second = {name: list(public_functions()[name].parameters)[1] for name in READS}
+    assert set(second.values()) == {"viewer"}
+
+
+@pytest.mark.parametrize("patient", ["bob", "", "ann' OR '1'='1", "%"])
+def test_a_viewer_locked_to_another_patient_gets_nothing(filled: Database, patient: str) -> None:
+    with filled.read() as tx:
+        given = {name: read(tx, locked(patient)) for name, read in READS.items()}
+    assert {name: value for name, value in given.items() if value} == {}
+
+
+def test_an_open_viewer_gets_something_from_each_read(filled: Database) -> None:
+    with filled.read() as tx:
+        assert [name for name, read in READS.items() if not read(tx, VIEWER)] == []
+
+
+def test_the_patient_of_the_lock_is_seen(filled: Database) -> None:
+    hidden = {"quarantine.find", "quarantine.list"}
+    with filled.read() as tx:
+        assert {name for name, read in READS.items() if not read(tx, locked("ann"))} == hidden
+
+
+def test_a_notification_of_another_patient_cannot_be_marked(filled: Database) -> None:
+    with filled.begin() as tx:
+        told = notifications.of_role(tx, VIEWER, ["rn"])[0]
+        assert not notifications.mark_read(tx, locked("bob"), told.id, NOW)
+        assert notifications.mark_read(tx, locked("ann"), told.id, NOW)
+        assert not notifications.mark_read(tx, VIEWER, told.id, NOW)
+        assert notifications.unread_count(tx, VIEWER, ["rn"]) == 0
