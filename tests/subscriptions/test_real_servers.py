@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from typing import Any
 
 import httpx
@@ -90,8 +91,10 @@ class Mirror:
 
 
 @pytest.fixture(params=["hapi", "sekmet"])
-def peer(request: pytest.FixtureRequest) -> Peer:
-    return Peer(request.getfixturevalue(request.param).base_url)
+def peer(request: pytest.FixtureRequest) -> Iterator[Peer]:
+    made = Peer(request.getfixturevalue(request.param).base_url)
+    yield made
+    made.http.close()
 
 
 @pytest.fixture
