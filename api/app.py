@@ -13,6 +13,7 @@ from api.edge import Edge
 from api.fhir.endpoint import FhirEndpoint
 from api.health import health_routes
 from api.metrics import RequestNumbers
+from api.staff import nowhere, routes
 
 _LOCKED_PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>Log in first - fhir-tracker</title>
@@ -42,6 +43,9 @@ def create_app(context: AppContext) -> FastAPI:
     app.include_router(health_routes(context, numbers))
     if context.access is Access.LOCKED:
         app.router.routes.append(Route("/{path:path}", _locked))
+    else:
+        app.router.routes += routes(context)
+        app.router.default = nowhere(context)
     return app
 
 

@@ -1,0 +1,55 @@
+"""The staff's pages: queues, tasks, patients and operations, rendered on the server."""
+
+from __future__ import annotations
+
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Mount, Route
+from starlette.staticfiles import StaticFiles
+
+from api.context import AppContext
+from api.staff import info_pages, operations_page, patient_page, queue_page, steps_taken, sync_page, task_page
+from api.staff.endpoint import Handler, Page
+from api.staff.visit import Visit
+from fhir_tracker.errors import NotFound
+
+_GET: dict[str, Handler] = {
+    "/": queue_page.queue_page,
+    "/pulse": queue_page.pulse,
+    "/tasks/{id}": task_page.task_page,
+    "/patients/{id}": patient_page.patient_page,
+    "/operations": operations_page.operations_page,
+    "/programs": info_pages.programs_page,
+    "/sync": sync_page.sync_page,
+    "/help/keys": info_pages.keys_page,
+    "/people": info_pages.people_page,
+}
+_POST: dict[str, Handler] = {
+    "/tasks/{id}/claim": steps_taken.claim,
+    "/tasks/{id}/release": steps_taken.release,
+    "/tasks/{id}/assign": steps_taken.assign,
+    "/tasks/{id}/move": steps_taken.move,
+    "/tasks/{id}/attempt": steps_taken.attempt,
+    "/tasks/{id}/note": steps_taken.note,
+    "/tasks/{id}/acknowledge": steps_taken.acknowledge,
+    "/tasks/{id}/take-over": steps_taken.take_over,
+    "/tasks/{id}/send-back": steps_taken.send_back,
+    "/tasks/{id}/resolve": steps_taken.resolve,
+    "/people": info_pages.choose_person,
+    "/preferences": info_pages.prefer,
+}
+
+
+def routes(context: AppContext) -> list[BaseRoute]:
+    """Every page of the staff, for open and demo mode."""
+    found: list[BaseRoute] = [Mount("/static", StaticFiles(packages=[("api.staff", "static")]), name="static")]
+    found += [Route(path, Page(context, handler), methods=["GET"]) for path, handler in _GET.items()]
+    return found + [Route(path, Page(context, handler), methods=["POST"]) for path, handler in _POST.items()]
+
+
+def nowhere(context: AppContext) -> Page:
+    """What answers where no route fits."""
+    return Page(context, _nowhere)
+
+
+def _nowhere(visit: Visit) -> Response:
+    raise NotFound("There is no page at this address.")

@@ -1,0 +1,139 @@
+"""The way in and out of the pages: reads cookie, query and form, runs the handler, answers errors as a page."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from urllib.parse import parse_qsl
+
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+from starlette.types import Receive, Scope, Send
+
+from api.context import AppContext
+from api.edge import REQUEST_ID
+from api.outcomes import headers_of, status_of
+from api.staff import session as sessions
+from api.staff.frames import frame_of
+from api.staff.rendering import HEADERS, answer
+from api.staff.visit import Visit, check_form, keep_session, viewer_of
+from fhir_tracker import clock
+from fhir_tracker.errors import Gone, Incorrect, NotFound, TooLarge, TrackerError, UnsupportedMediaType
+
+Handler = Callable[[Visit], Response]
+MOST_FORM = 64_000
+MOST_FIELDS = 100
+_HEADINGS = {403: "Not allowed", 404: "Not found", 410: "Deleted", 409: "Changed meanwhile", 412: "Changed meanwhile"}
+_LEAKY = ("csrf", "said")
+
+
+class Page:
+    """One page as an ASGI application; `handler` runs in a thread, for everything behind it is synchronous."""
+
+    def __init__(self, context: AppContext, handler: Handler) -> None:
+        self._context = context
+        self._handler = handler
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        request = Request(scope, receive)
+        body = await _body(request) if request.method == "POST" else b""
+        response = await run_in_threadpool(self._serve, request, body)
+        await response(scope, receive, send)
+
+    def _serve(self, request: Request, body: bytes | None) -> Response:
+        known = sessions.read(request.cookies.get(sessions.COOKIE, ""), self._context.secret_key)
+        session = known or sessions.fresh()
+        visit = self._visit(request, session)
+        try:
+            if request.method == "POST":
+                visit = replace(visit, form=_form(request, body))
+                check_form(visit)
+            response = self._handler(visit)
+        except TrackerError as error:
+            response = problem(visit, error)
+        if known is None and not any(name == b"set-cookie" for name, _ in response.raw_headers):
+            keep_session(visit, response, session)
+        return response
+
+    def _visit(self, request: Request, session: sessions.Session) -> Visit:
+        query = request.url.query[:8000]
+        pairs = [(name, text) for name, text in _pairs(query) if name not in _LEAKY]
+        here = request.url.path + ("?" + "&".join(_raw(query)) if pairs else "")
+        return Visit(
+            context=self._context,
+            viewer=viewer_of(self._context, session),
+            session=session,
+            now=clock.now(),
+            request_id=str(request.scope.get(REQUEST_ID, "")),
+            path=request.url.path,
+            query=dict(_pairs(query)),
+            form={},
+            args={name: str(value) for name, value in request.path_params.items()},
+            headers={name.lower(): text for name, text in request.headers.items()},
+            address=here,
+        )
+
+
+def see_other(path: str, said: str = "") -> Response:
+    """Send the browser on after a POST; `said` names the sentence the next page shows."""
+    if said:
+        path, hash_, fragment = path.partition("#")
+        path += f"{'&' if '?' in path else '?'}said={said}{hash_}{fragment}"
+    return RedirectResponse(path, status_code=303, headers=HEADERS)
+
+
+def problem(visit: Visit, error: TrackerError) -> Response:
+    """An error as a page that says what is wrong and leads back."""
+    status = status_of(error)
+    with visit.context.database.read() as tx:
+        frame = frame_of(tx, visit, "Problem")
+    issues = [one.message for one in error.issues if one.message != error.message]
+    gone = isinstance(error, NotFound | Gone)
+    response = answer(
+        "problem.html",
+        frame,
+        status=status,
+        heading=_HEADINGS.get(status, "That did not work"),
+        text=error.message,
+        issues=issues,
+        back="/" if gone else visit.back,
+    )
+    response.headers.update(headers_of(error) if status == 503 else {})
+    return response
+
+
+async def _body(request: Request) -> bytes | None:
+    """The body, or None when it is larger than any form of ours."""
+    found = b""
+    async for chunk in request.stream():
+        found += chunk
+        if len(found) > MOST_FORM:
+            return None
+    return found
+
+
+def _form(request: Request, body: bytes | None) -> Mapping[str, str]:
+    if body is None:
+        raise TooLarge(f"A form may have {MOST_FORM} bytes.")
+    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/x-www-form-urlencoded":
+        raise UnsupportedMediaType("Forms are sent as application/x-www-form-urlencoded.")
+    try:
+        pairs = parse_qsl(body.decode("utf-8"), keep_blank_values=True, max_num_fields=MOST_FIELDS, errors="strict")
+    except ValueError:
+        raise Incorrect("The form cannot be read.") from None
+    if any("\0" in text for pair in pairs for text in pair):
+        raise Incorrect("The form holds a character that cannot be stored.")
+    return {name: text.replace("\r\n", "\n") for name, text in pairs}
+
+
+def _pairs(query: str) -> list[tuple[str, str]]:
+    try:
+        return [(name, text.replace("\0", "")) for name, text in parse_qsl(query, max_num_fields=MOST_FIELDS)]
+    except ValueError:
+        return []
+
+
+def _raw(query: str) -> list[str]:
+    return [part for part in query.split("&") if part.partition("=")[0] not in _LEAKY]

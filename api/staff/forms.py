@@ -1,0 +1,209 @@
+"""The forms of a task: each asks exactly what its step needs, keeps what was typed, and puts each message at its field."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from api.staff.next_step import move_label, page_of
+from api.staff.shapes import Choice, Field, Form
+from fhir_tracker.errors import Issue
+from fhir_tracker.model.moves import FIELDS
+from fhir_tracker.model.program import Calendar, Move, Program
+from fhir_tracker.model.vocabulary import CHANNELS, OUTCOMES
+from fhir_tracker.model.work import WorkItem
+from fhir_tracker.rules.calendar import zone_of
+from fhir_tracker.rules.moves import PATHS
+
+_LABELS = {
+    "note": "Note",
+    "reason": "Reason",
+    "owner": "Owner",
+    "due": "New due time",
+    "hold.until": "Hold until",
+    "outreach.outcome": "Outcome of the attempt",
+    "outreach.channel": "Channel",
+    "document": "Document",
+    "output": "What came out of it",
+}
+_MOMENTS = ("due", "hold.until")
+_ATTEMPT_PATHS = {
+    "Communication.medium": "outreach.channel",
+    "Communication.statusReason": "outreach.outcome",
+    "Communication.sent": "at",
+}
+_FOUND = {"Task.due": "due", "Task.hold.until": "hold.until"}
+_LOCAL = re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}(:\d{2})?")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Typed:
+    """What came back: the values as typed, and the issues of the refusal."""
+
+    values: Mapping[str, str]
+    issues: tuple[Issue, ...] = ()
+
+
+NOTHING = Typed(values={})
+
+
+def move_form(
+    item: WorkItem,
+    program: Program | None,
+    move: Move,
+    given: frozenset[str],
+    owners: Sequence[Choice],
+    documents: Sequence[Choice],
+    typed: Typed = NOTHING,
+) -> Form:
+    """The form of one move; `given` names fields the task has already, which are then not asked for."""
+    label = move_label(program, move)
+    names = [name for name in move.require if name not in given]
+    fields = [_field(name, owners, documents) for name in names]
+    if "note" not in names:
+        fields.append(Field(name="note", label="Note (optional)", kind="textarea"))
+    own = program.status(move.to) if program else None
+    form = Form(
+        action=f"{page_of(item)}/move",
+        submit=f"Move to {label}",
+        title=f"Move to {label}",
+        hint=own.means if own else "",
+        fields=tuple(_with_channel(fields)),
+        hidden=(("to", move.to),),
+    )
+    return filled(form, typed)
+
+
+def attempt_form(item: WorkItem, channels: Sequence[str], typed: Typed = NOTHING) -> Form:
+    """The form of one outreach attempt; `channels` of the program's policy come first."""
+    order = [code for code in channels if code in CHANNELS] + [code for code in CHANNELS if code not in channels]
+    choices = tuple(Choice(value=code, label=CHANNELS[code]) for code in order)
+    outcomes = (Choice(value="", label="Choose"), *_outcomes())
+    form = Form(
+        action=f"{page_of(item)}/attempt",
+        submit="Log attempt",
+        title="Log an outreach attempt",
+        fields=(
+            Field(name="outreach.channel", label="Channel", kind="select", choices=choices, required=True),
+            Field(name="outreach.outcome", label="Outcome", kind="select", choices=outcomes, required=True),
+            Field(name="note", label="Note (optional)", kind="textarea"),
+        ),
+    )
+    return filled(form, typed)
+
+
+def reassign_form(item: WorkItem, owners: Sequence[Choice], roles: Sequence[Choice], typed: Typed = NOTHING) -> Form:
+    """The form that gives work to a person or to another team's queue."""
+    nobody = Choice(value="", label="Nobody: back to the team's queue")
+    known = {one.value for one in owners}
+    mine = (Choice(value=item.owner, label="As now"),) if item.owner and item.owner not in known else ()
+    teams = roles if item.role else (Choice(value="", label="No team"), *roles)
+    form = Form(
+        action=f"{page_of(item)}/assign",
+        submit="Reassign",
+        title="Reassign",
+        fields=(
+            Field(name="role", label="Team", kind="select", choices=tuple(teams), value=item.role or ""),
+            Field(name="owner", label="Owner", kind="select", choices=(nobody, *mine, *owners), value=item.owner or ""),
+            Field(name="reason", label="Reason (optional)"),
+        ),
+    )
+    return filled(form, typed)
+
+
+def note_form(item: WorkItem, typed: Typed = NOTHING) -> Form:
+    """The form of a note."""
+    field = Field(name="note", label="Note", kind="textarea", required=True)
+    return filled(Form(action=f"{page_of(item)}/note", submit="Add note", title="Add a note", fields=(field,)), typed)
+
+
+def send_back_form(item: WorkItem, typed: Typed = NOTHING) -> Form:
+    """The form that refuses an escalation."""
+    field = Field(name="reason", label="Reason", kind="textarea", required=True)
+    form = Form(
+        action=f"{page_of(item)}/send-back",
+        submit="Send back",
+        title="Send this escalation back",
+        hint="The ladder goes on: the next level fires at its time.",
+        fields=(field,),
+    )
+    return filled(form, typed)
+
+
+def filled(form: Form, typed: Typed) -> Form:
+    """The form with what was typed, each message at its field, and the others above."""
+    names = [field.name for field in form.fields]
+    errors = field_errors(typed.issues, names)
+    at_fields = set(errors.values())
+    rest = [issue.message for issue in typed.issues if issue.message not in at_fields]
+    fields = tuple(
+        replace(field, value=typed.values.get(field.name, field.value), error=errors.get(field.name, ""))
+        for field in form.fields
+    )
+    return replace(form, fields=fields, error=" ".join(dict.fromkeys(rest)))
+
+
+def field_errors(issues: Sequence[Issue], names: Sequence[str]) -> dict[str, str]:
+    """Field name -> the message of the issue that is about it, in the words of the API."""
+    found: dict[str, str] = {}
+    for issue in issues:
+        fits = [name for name in names if _is_about(issue, name)]
+        if fits:
+            found.setdefault(fits[0], issue.message)
+    return found
+
+
+def moves_fields(values: Mapping[str, str], names: Sequence[str], calendar: Calendar) -> dict[str, str]:
+    """What a move's form holds, by the names of FIELDS: local times become FHIR dateTimes, empty ones are left out."""
+    wanted = [*names, "note", *(["outreach.channel"] if values.get("outreach.outcome") else [])]
+    given = {name: values[name].strip() for name in wanted if values.get(name, "").strip()}
+    return {name: zoned(text, calendar) if name in _MOMENTS else text for name, text in given.items()}
+
+
+def zoned(text: str, calendar: Calendar) -> str:
+    """A local time of the site, as browsers send it, with its offset; anything else stays for the rules to refuse."""
+    if not _LOCAL.fullmatch(text):
+        return text
+    try:
+        return datetime.fromisoformat(text).replace(tzinfo=zone_of(calendar.zone)).isoformat()
+    except ValueError:
+        return text
+
+
+def _field(name: str, owners: Sequence[Choice], documents: Sequence[Choice]) -> Field:
+    label = _LABELS.get(name, name)
+    choose = Choice(value="", label="Choose")
+    if name == "outreach.outcome":
+        return Field(name=name, label=label, kind="select", choices=(choose, *_outcomes()), required=True)
+    if name == "owner":
+        return Field(name=name, label=label, kind="select", choices=(choose, *owners), required=True)
+    if name == "document":
+        return Field(name=name, label=label, kind="select", choices=(choose, *documents), required=True)
+    kind = "moment" if name in _MOMENTS else "textarea" if name in ("note", "output") else "text"
+    hint = "The hold ends by itself then." if name == "hold.until" else ""
+    return Field(name=name, label=label, kind=kind, required=True, hint=hint)  # type: ignore[arg-type]
+
+
+def _with_channel(fields: Sequence[Field]) -> list[Field]:
+    """An outcome is asked for together with its channel."""
+    channels = tuple(Choice(value=code, label=label) for code, label in CHANNELS.items())
+    channel = Field(name="outreach.channel", label=_LABELS["outreach.channel"], kind="select", choices=channels)
+    found: list[Field] = []
+    for field in fields:
+        found += [channel, field] if field.name == "outreach.outcome" else [field]
+    return found
+
+
+def _outcomes() -> tuple[Choice, ...]:
+    return tuple(Choice(value=code, label=label) for code, label in OUTCOMES.items())
+
+
+def _is_about(issue: Issue, name: str) -> bool:
+    path = issue.expression or ""
+    if path in _FOUND or path in _ATTEMPT_PATHS:
+        return name in (_FOUND.get(path), _ATTEMPT_PATHS.get(path))
+    if issue.code == "required":
+        return issue.message.startswith(FIELDS.get(name, name))
+    return path != "" and PATHS.get(name) == path

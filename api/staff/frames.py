@@ -1,0 +1,95 @@
+"""What surrounds a page: navigation, who acts, what was just done, and how old the EHR's data is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from importlib.metadata import version
+
+from api.context import Access
+from api.staff import words
+from api.staff.names import role_named, roster
+from api.staff.shapes import Frame, Staff, Tab
+from api.staff.visit import VISITOR, Visit
+from fhir_tracker.storage import connections
+from fhir_tracker.storage.connections import Connection
+from fhir_tracker.storage.database import Tx
+
+SAID = {
+    "claimed": "Claimed: this work is yours now.",
+    "released": "Released: it is back in the team's queue.",
+    "assigned": "Reassigned.",
+    "logged": "Attempt logged.",
+    "moved": "Moved.",
+    "noted": "Note added.",
+    "acknowledged": "Acknowledged: the ladder stops climbing.",
+    "taken-over": "Taken over: this escalation is yours now.",
+    "sent-back": "Sent back with your reason.",
+    "resolved": "Escalation resolved.",
+}
+_NAV = (("Queue", "/"), ("Operations", "/operations"), ("Programs", "/programs"), ("EHR sync", "/sync"))
+_SLACK = timedelta(minutes=1)
+_MODES = {
+    Access.DEMO: "Demo · synthetic patients",
+    Access.OPEN: "Open mode · no login",
+    Access.LOCKED: "",
+}
+
+
+def frame_of(tx: Tx, visit: Visit, title: str, current: str = "") -> Frame:
+    """The frame of one page; `current` the address of its place in the navigation."""
+    known = connections.all(tx)
+    return Frame(
+        title=title,
+        mode=_MODES[visit.context.access],
+        csrf=visit.csrf,
+        here=visit.address,
+        nav=tuple(Tab(label=label, href=href, current=href == current) for label, href in _NAV),
+        who=_who(visit),
+        picker=visit.context.access is Access.DEMO,
+        said=SAID.get(visit.query.get("said", ""), ""),
+        stale=" ".join(stale_sentence(one, visit.now) for one in known if is_stale(one, visit.now)),
+        freshness=_freshness(known, visit.now),
+        density=visit.session.density,
+        keys=visit.session.keys,
+        version=version("fhir-tracker"),
+    )
+
+
+def _who(visit: Visit) -> Staff:
+    viewer = visit.viewer
+    if viewer.who == VISITOR.who:
+        return Staff(initials="?", name="Choose a person", role="now acting for all roles")
+    known = next((role for ref, _, role in roster(visit.context.access) if ref == viewer.who), "")
+    role = known or ("all roles" if len(viewer.roles) > 1 else " ".join(role_named(one) for one in viewer.roles))
+    return Staff(initials=words.initials(viewer.name), name=viewer.name or viewer.who, role=role, me=True)
+
+
+def promised(connection: Connection) -> timedelta:
+    """How old a connection's data may be: three of its polls, and never less than a minute."""
+    return max(_SLACK, timedelta(seconds=3 * connection.poll_seconds))
+
+
+def age_of(connection: Connection, now: datetime) -> timedelta:
+    """How long ago the connection was last followed with success; from its making when never."""
+    return now - (connection.last_success_at or connection.created_at)
+
+
+def is_stale(connection: Connection, now: datetime) -> bool:
+    """Whether the data is older than promised."""
+    return age_of(connection, now) > promised(connection)
+
+
+def stale_sentence(connection: Connection, now: datetime) -> str:
+    """`Data from north is 14 min old (promised 1 min).`"""
+    limit = words.span(promised(connection))
+    if connection.last_success_at is None:
+        return f"Nothing has come from {connection.key} for {words.span(age_of(connection, now))} (promised {limit})."
+    return f"Data from {connection.key} is {words.span(age_of(connection, now))} old (promised {limit})."
+
+
+def _freshness(known: Sequence[Connection], now: datetime) -> str:
+    if not known:
+        return "No EHR connected"
+    oldest = max(age_of(one, now) for one in known)
+    return f"EHR data {words.span(oldest)} old"

@@ -1,0 +1,102 @@
+"""The quiet pages: programs in words, the keys, the demo's person picker, and what a browser prefers."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from starlette.responses import Response
+
+from api.context import Access
+from api.demo.people import people
+from api.staff import words
+from api.staff.endpoint import see_other
+from api.staff.frames import frame_of
+from api.staff.names import names_for, role_named
+from api.staff.rendering import answer
+from api.staff.session import DENSITIES, fresh
+from api.staff.shapes import Chip, ProgramView
+from api.staff.visit import Visit, keep_session
+from fhir_tracker import programs
+from fhir_tracker.errors import Incorrect, NotFound
+from fhir_tracker.programs import Published
+from fhir_tracker.rules.summary import program_summary
+
+_ICONS = {"running": "open", "paused": "hold", "stopped": "done"}
+
+
+def programs_page(visit: Visit) -> Response:
+    """GET `/programs`."""
+    with visit.context.database.read() as tx:
+        found = sorted(programs.all_programs(tx), key=lambda one: one.status != "active")
+        names = names_for(tx, visit.viewer, visit.context.access, [], [one.published_by for one in found])
+        views = [_program(one, names.who(one.published_by), visit) for one in found]
+        frame = frame_of(tx, visit, "Programs", "/programs")
+    return answer("programs.html", frame, programs=views)
+
+
+def keys_page(visit: Visit) -> Response:
+    """GET `/help/keys`."""
+    with visit.context.database.read() as tx:
+        frame = frame_of(tx, visit, "Keys")
+    return answer("keys.html", frame)
+
+
+def people_page(visit: Visit) -> Response:
+    """GET `/people`, in demo mode only."""
+    _require_demo(visit)
+    with visit.context.database.read() as tx:
+        frame = frame_of(tx, visit, "Who are you today?")
+    shown = [
+        {
+            "ref": one.ref,
+            "name": one.name,
+            "role": role_named(one.role),
+            "initials": words.initials(one.name),
+            "current": one.ref == visit.viewer.who,
+        }
+        for one in people()
+    ]
+    return answer("people.html", frame, people=shown, back=visit.back)
+
+
+def choose_person(visit: Visit) -> Response:
+    """POST `/people`: act as one of the demo's people from now on, with a session of its own."""
+    _require_demo(visit)
+    chosen = visit.form.get("person", "")
+    if chosen not in {one.ref for one in people()}:
+        raise Incorrect("There is no such person in the demo.")
+    response = see_other("/")
+    kept = replace(visit.session, id=fresh().id, person=chosen)
+    keep_session(visit, response, kept)
+    return response
+
+
+def prefer(visit: Visit) -> Response:
+    """POST `/preferences`: row density and single keys."""
+    density = visit.form.get("density", visit.session.density)
+    keys = visit.form.get("keys", "on" if visit.session.keys else "off")
+    if density not in DENSITIES or keys not in ("on", "off"):
+        raise Incorrect("There is no such preference.")
+    response = see_other(visit.back)
+    keep_session(visit, response, replace(visit.session, density=density, keys=keys == "on"))
+    return response
+
+
+def _program(published: Published, by: str, visit: Visit) -> ProgramView:
+    program = published.program
+    return ProgramView(
+        code=program.code,
+        title=program.title,
+        version=program.version,
+        status=published.status,
+        published=words.ago(published.published_at, visit.now, program.calendar),
+        by=by,
+        description=program.description,
+        lines=tuple(program_summary(program)[1:]),
+        statuses=tuple(Chip(label=one.title, means=one.means, icon=_ICONS[one.clock]) for one in program.statuses),
+    )
+
+
+def _require_demo(visit: Visit) -> None:
+    if visit.context.access is not Access.DEMO:
+        raise NotFound("The person picker exists only in the demo.")

@@ -1,0 +1,186 @@
+"""The patient page: plans with stage and next step, open work, appointments, outreach, documents and timeline."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+
+from starlette.responses import Response
+
+from api.staff import words
+from api.staff.frames import frame_of
+from api.staff.history import attempt_lines, transition_line
+from api.staff.names import Names, names_for, status_chip
+from api.staff.next_step import page_of
+from api.staff.rendering import answer
+from api.staff.rows import person_of, row_of
+from api.staff.shapes import Chip, DocumentView, Line, PatientView, PlanView, Row
+from api.staff.steps import stages_of
+from api.staff.visit import Visit, note_reading
+from fhir_tracker import gathering
+from fhir_tracker.errors import NotFound
+from fhir_tracker.model.facts import Facts
+from fhir_tracker.model.patient import PatientSummary
+from fhir_tracker.model.program import ExpectedDocument, Program
+from fhir_tracker.model.work import Event, Transition, WorkItem
+from fhir_tracker.rules.document_missing import Expectation, expectations, satisfied
+from fhir_tracker.storage import events, patients, resources, transitions, work_items
+from fhir_tracker.storage.database import Tx
+
+_COMING = frozenset({"proposed", "pending", "booked", "arrived", "checked-in", "waitlist"})
+_MISSED = {"noshow": "no-show", "cancelled": "cancelled"}
+_LOOK_BACK = timedelta(days=90)
+_MOST_LINES = 60
+
+
+def patient_page(visit: Visit) -> Response:
+    """GET `/patients/{id}`."""
+    id_ = visit.args["id"]
+    with visit.context.database.read() as tx:
+        summary = patients.find(tx, visit.viewer, id_)
+        if summary is None:
+            raise NotFound(f"There is no Patient/{id_}.")
+        view = _view(tx, visit, summary)
+        frame = frame_of(tx, visit, view.person.name)
+    note_reading(visit, "read", f"Patient/{id_}", id_)
+    return answer("patient.html", frame, view=view)
+
+
+def _view(tx: Tx, visit: Visit, summary: PatientSummary) -> PatientView:
+    items = work_items.of_patient(tx, visit.viewer, summary.patient)
+    seen = events.of_patients(tx, visit.viewer, [summary.patient])[summary.patient]
+    log = transitions.of_patient(tx, visit.viewer, summary.patient, _MOST_LINES)
+    names = names_for(tx, visit.viewer, visit.context.access, items, _people(log))
+    person = person_of(summary, summary.patient, visit.now)
+    if person is None:
+        raise NotFound(f"There is no Patient/{summary.patient}.")
+    open_plans = [item for item in items if item.kind == "plan" and item.open]
+    facts = gathering.gather(tx, visit.viewer, open_plans)
+    coming, missed = _appointments(seen, visit, names)
+    return PatientView(
+        person=person,
+        plans=tuple(_plan(item, items, names, visit) for item in items if item.kind == "plan"),
+        work=_work(tx, visit, items, names),
+        coming=coming,
+        missed=missed,
+        outreach=attempt_lines(_attempts(seen), names, visit.now),
+        documents=tuple(line for one in facts for line in _documents(one, names, visit)),
+        timeline=_timeline(log, seen, items, names, visit),
+        source=f"From {summary.connection}." if summary.connection else "",
+    )
+
+
+def _people(log: Sequence[Transition]) -> set[str]:
+    owners = {text for row in log if row.what == "owner" for text in (row.before, row.after) if text}
+    return {row.who for row in log} | owners
+
+
+def _work(tx: Tx, visit: Visit, items: Sequence[WorkItem], names: Names) -> tuple[Row, ...]:
+    shown = [item for item in items if item.open and item.kind != "plan"]
+    stored = resources.find_many(tx, visit.viewer, [item.ref for item in shown])
+    ordered = sorted(shown, key=lambda item: (item.due_at is None, item.due_at or item.created_at))
+    return tuple(
+        row_of(item, None, names, visit.viewer, visit.now, stored[item.ref].version if item.ref in stored else None)
+        for item in ordered
+    )
+
+
+def _plan(item: WorkItem, items: Sequence[WorkItem], names: Names, visit: Visit) -> PlanView:
+    program = names.program(item)
+    calendar = names.calendar_of(item)
+    mine = [one for one in items if one.plan == item.ref and one.kind == "task" and one.open]
+    first = min(mine, key=lambda one: (one.due_at is None, one.due_at or one.created_at), default=None)
+    due = words.due(first.due_at, visit.now, calendar) if first and first.due_at else None
+    return PlanView(
+        title=item.title,
+        program=names.program_title(item.program or ""),
+        stage=status_chip(item, program),
+        started=words.ago(item.created_at, visit.now, calendar),
+        next=Line(text=first.title, href=page_of(first), when=due) if first else None,
+        stages=stages_of(item, program),
+        open=item.open,
+    )
+
+
+def _appointments(seen: Sequence[Event], visit: Visit, names: Names) -> tuple[tuple[Line, ...], tuple[Line, ...]]:
+    booked = [one for one in seen if one.type == "Appointment"]
+    since = visit.now - _LOOK_BACK
+    coming = [one for one in booked if one.status in _COMING and one.at >= visit.now]
+    missed = [one for one in booked if one.status in _MISSED and one.at >= since]
+    lines = tuple(_appointment(one, visit, names) for one in sorted(coming, key=lambda one: one.at))
+    return lines, tuple(_appointment(one, visit, names) for one in sorted(missed, key=lambda one: one.at, reverse=True))
+
+
+def _appointment(event: Event, visit: Visit, names: Names) -> Line:
+    missed = event.status in _MISSED
+    return Line(
+        text=event.detail.get("title") or event.detail.get("description") or "Appointment",
+        when=words.ahead(event.start or event.at, visit.now, names.calendar),
+        note=event.detail.get("reason", ""),
+        chip=Chip(
+            label=_MISSED.get(event.status, event.status),
+            tone="late" if missed else "",
+            icon="closed" if missed else "open",
+        ),
+        icon="calendar",
+    )
+
+
+def _attempts(seen: Sequence[Event]) -> list[Event]:
+    return [one for one in seen if one.type == "Communication" and one.status in ("completed", "not-done")]
+
+
+def _documents(facts: Facts, names: Names, visit: Visit) -> list[DocumentView]:
+    program = names.program(facts.item)
+    if program is None:
+        return []
+    return [line for document in program.documents for line in _expected(program, facts, document, visit)]
+
+
+def _expected(program: Program, facts: Facts, document: ExpectedDocument, visit: Visit) -> list[DocumentView]:
+    found = satisfied(program, facts, document)
+    return [
+        _document(program, document, one, found.get(one.ref), visit) for one in expectations(program, facts, document)
+    ]
+
+
+def _document(
+    program: Program, document: ExpectedDocument, expected: Expectation, found: Event | None, visit: Visit
+) -> DocumentView:
+    late = found is None and expected.due < visit.now
+    moment = found.at if found else expected.due
+    return DocumentView(
+        title=document.title,
+        program=program.title,
+        found=found is not None,
+        line="filed" if found else "due",
+        when=(words.due if late else words.ahead)(moment, visit.now, program.calendar),
+        late=late,
+    )
+
+
+def _timeline(
+    log: Sequence[Transition], seen: Sequence[Event], items: Sequence[WorkItem], names: Names, visit: Visit
+) -> tuple[Line, ...]:
+    known = {item.ref: item for item in items}
+    told: list[tuple[float, Line]] = []
+    for row in log:
+        item = known.get(row.item)
+        if row.what in ("status", "stage", "escalation") or (row.what == "owner" and row.before):
+            prefix = f"{item.title}: " if item else ""
+            line = transition_line(row, names.program(item) if item else None, names, visit.now, prefix)
+            told.append((row.effective_at.timestamp(), line))
+    told += [(one.at.timestamp(), _stay(one, names, visit)) for one in seen if _is_stay(one, visit)]
+    newest = sorted(told, key=lambda pair: pair[0], reverse=True)
+    return tuple(line for _, line in newest[:_MOST_LINES])
+
+
+def _is_stay(event: Event, visit: Visit) -> bool:
+    recent = event.at >= visit.now - _LOOK_BACK
+    return event.type == "Encounter" and event.status == "finished" and recent
+
+
+def _stay(event: Event, names: Names, visit: Visit) -> Line:
+    title = event.detail.get("title") or "Encounter"
+    when = words.ago(event.at, visit.now, names.calendar)
+    return Line(text=f"Ended: {title}", when=when, who="EHR", icon="person")

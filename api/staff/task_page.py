@@ -1,0 +1,370 @@
+"""The task page: what to do, what is asked before it can be closed, why it is here, and what happened so far."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from urllib.parse import quote
+
+from starlette.responses import Response
+
+from api.staff import forms, words
+from api.staff.forms import NOTHING, Typed
+from api.staff.frames import frame_of
+from api.staff.history import attempt_lines, changes_since, history_lines, note_lines
+from api.staff.names import Names, names_for, practitioners, role_choices, role_named, status_chip
+from api.staff.next_step import forward, hold_move, move_label, next_step, page_of
+from api.staff.rendering import answer
+from api.staff.rows import moves_for, person_of
+from api.staff.shapes import Action, Choice, Form, Line, Requirement, RuleAnswer, Tab, TaskView
+from api.staff.steps import steps_of
+from api.staff.visit import Visit, note_reading
+from api.staff.words import When
+from fhir_tracker.explain import Explanation, explain
+from fhir_tracker.fhir.codeable import text_of
+from fhir_tracker.fhir.reading import objects_at, references_at, text_at
+from fhir_tracker.model.facts import Finding
+from fhir_tracker.model.moves import FIELDS
+from fhir_tracker.model.program import Move, Program
+from fhir_tracker.model.work import Event, Transition
+from fhir_tracker.rules.events import fits, has_code
+from fhir_tracker.storage import events, patients, resources, transitions
+from fhir_tracker.storage.database import Tx
+from fhir_tracker.transitions import OpenTask, find_task
+
+_STATES = {"open": "waiting for an answer", "acknowledged": "acknowledged", "taken-over": "taken over"}
+_STATES |= {"sent-back": "sent back", "resolved": "resolved"}
+_LOOK_BACK = timedelta(days=60)
+_MOST_LINKED = 8
+_ANSWER_ACTIONS = (("Acknowledge", "acknowledge"), ("Take over", "take-over"), ("Resolve", "resolve"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Subject:
+    """Everything one task page is made from."""
+
+    task: OpenTask
+    explanation: Explanation
+    names: Names
+    moves: Sequence[Move]
+    log: tuple[Transition, ...]
+    events: tuple[Event, ...]
+    now: datetime
+
+    @property
+    def program(self) -> Program | None:
+        """The program of the task itself."""
+        return self.task.program
+
+
+def task_page(visit: Visit) -> Response:
+    """GET `/tasks/{id}`."""
+    return show(visit, visit.query.get("do", ""), visit.query.get("move", ""), NOTHING)
+
+
+def show(visit: Visit, do: str, move: str, typed: Typed, *, status: int = 200, version: int | None = None) -> Response:
+    """The page with the form asked for; `version` is given when somebody else was faster, and says since when."""
+    ref = f"Task/{visit.args['id']}"
+    visit = replace(visit, address=visit.address if visit.path == page_at(ref) else page_at(ref))
+    with visit.context.database.read() as tx:
+        subject = subject_of(tx, visit, ref)
+        form = _form(tx, visit, subject, do, move, typed)
+        changed = _changes(tx, visit, subject, version) if version is not None else ()
+        view = replace(_view(tx, visit, subject, form, changed), refusal=_refusal(form, typed))
+        frame = frame_of(tx, visit, f"{view.heading}" + (f" for {view.person.name}" if view.person else ""))
+    note_reading(visit, "read", ref, subject.task.item.patient)
+    return answer("task.html", frame, status=status, view=view, back=_back(visit))
+
+
+def subject_of(tx: Tx, visit: Visit, ref: str) -> Subject:
+    """Gather a task page; raises NotFound or Gone."""
+    task = find_task(tx, visit.viewer, ref)
+    explanation = explain(tx, visit.viewer, ref, visit.now)
+    log = transitions.of_items(tx, visit.viewer, [ref])[ref]
+    patient = task.item.patient
+    seen = events.of_patients(tx, visit.viewer, [patient])[patient] if patient else ()
+    others = {row.who for row in log} | {row.after for row in log if row.what == "owner" and row.after}
+    others |= {row.before for row in log if row.what == "owner" and row.before}
+    names = names_for(tx, visit.viewer, visit.context.access, [task.item, explanation.item], others)
+    moves = moves_for(task.item, task.program, visit.viewer)
+    return Subject(task=task, explanation=explanation, names=names, moves=moves, log=log, events=seen, now=visit.now)
+
+
+def given_of(subject: Subject) -> frozenset[str]:
+    """The required fields that the task has already."""
+    item = subject.task.item
+    has_output = next(objects_at(subject.task.resource, "output"), None) is not None
+    known = {
+        "owner": item.owner,
+        "due": item.due_at,
+        "outreach.outcome": item.last_attempt_outcome,
+        "output": has_output,
+    }
+    return frozenset(name for name, value in known.items() if value)
+
+
+def _form(tx: Tx, visit: Visit, subject: Subject, do: str, move: str, typed: Typed) -> Form | None:
+    item = subject.task.item
+    if item.kind in ("outside", "plan"):
+        return None
+    form: Form | None = None
+    chosen = next((one for one in subject.moves if one.to == move), None)
+    if chosen:
+        owners = practitioners(tx, visit.viewer, visit.context.access)
+        documents = _documents(subject)
+        form = forms.move_form(item, subject.program, chosen, given_of(subject), owners, documents, typed)
+    elif not item.open:
+        return None
+    elif do == "attempt" and item.patient:
+        form = forms.attempt_form(item, _channels(subject), typed)
+    elif do == "reassign":
+        owners = practitioners(tx, visit.viewer, visit.context.access)
+        form = forms.reassign_form(item, owners, role_choices(), typed)
+    elif do == "note":
+        form = forms.note_form(item, typed)
+    elif do == "send-back" and item.kind == "escalation":
+        form = forms.send_back_form(item, typed)
+    return _bound(form, subject) if form else None
+
+
+def _refusal(form: Form | None, typed: Typed) -> str:
+    return "" if form else " ".join(dict.fromkeys(issue.message for issue in typed.issues))
+
+
+def page_at(ref: str) -> str:
+    """The address of `Task/<id>`."""
+    return f"/tasks/{ref.partition('/')[2]}"
+
+
+def _bound(form: Form, subject: Subject) -> Form:
+    return replace(form, version=subject.task.stored.version, back=page_of(subject.task.item))
+
+
+def _view(tx: Tx, visit: Visit, subject: Subject, form: Form | None, conflict: tuple[Line, ...]) -> TaskView:
+    item, names, program = subject.task.item, subject.names, subject.program
+    calendar = names.calendar_of(subject.explanation.item)
+    summary = patients.find(tx, visit.viewer, item.patient) if item.patient else None
+    template = program.task(item.code) if program else None
+    goal = forward(program, subject.moves)
+    due = subject.explanation.due_at if item.kind != "escalation" else item.due_at
+    live = item.open and item.clock == "running"
+    return TaskView(
+        heading=item.title,
+        program=names.program_title(item.program) if item.program else _origin(subject),
+        program_version=f"version {item.program_version}" if item.program_version else "",
+        chip=status_chip(item, program),
+        clock=_clock(subject),
+        person=person_of(summary, item.patient, visit.now),
+        due=(words.due if live else words.ahead)(due, visit.now, calendar) if due else None,
+        owner=names.person(item.owner) if item.owner else None,
+        team=role_named(item.role) if item.role else "",
+        priority="" if item.priority == "routine" else item.priority,
+        steps=steps_of(subject.log, item, program, goal),
+        what=(template.what if template else "") or text_at(subject.task.resource, "description") or "",
+        actions=_actions(visit, subject),
+        menu=_menu(subject, visit.query.get("move", "")),
+        form=form,
+        requirements=_requirements(subject, goal),
+        requirements_for=move_label(program, goal) if goal else "",
+        why=tuple(_rule(one, subject) for one in _by_weight(subject.explanation.findings)),
+        facts=_facts(subject),
+        linked=_linked(subject),
+        attempts=attempt_lines(_attempts(subject), names, visit.now),
+        history=history_lines(subject.log, program, names, visit.now),
+        notes=note_lines(subject.task.resource, names, visit.now),
+        escalation=_escalation(subject),
+        about=_about(subject),
+        closed="" if item.open else f"Closed: {status_chip(item, program).label}.",
+        outside=item.kind == "outside",
+        conflict=conflict,
+    )
+
+
+def _actions(visit: Visit, subject: Subject) -> tuple[Action, ...]:
+    item, program, page = subject.task.item, subject.program, page_of(subject.task.item)
+    version = subject.task.stored.version
+    if not item.open or item.kind in ("outside", "plan"):
+        return ()
+    first = next_step(item, visit.viewer.who, program, subject.moves, version)
+    actions = [first] if first.primary else []
+    if item.kind == "escalation":
+        actions += [
+            Action(label=label, href=f"{page}/{path}", post=True, version=version, primary=False)
+            for label, path in _ANSWER_ACTIONS
+            if label != first.label and (path, item.fhir_status) not in (("acknowledge", "in-progress"),)
+        ]
+        return (*actions, Action(label="Send back", href=f"{page}?do=send-back#form", primary=False))
+    if item.patient and first.label != "Log attempt":
+        actions.append(Action(label="Log attempt", href=f"{page}?do=attempt#form", primary=False))
+    if hold := hold_move(program, subject.moves):
+        actions.append(Action(label="Hold", href=f"{page}?move={quote(hold.to)}#form", primary=False))
+    if item.owner == visit.viewer.who:
+        actions.append(Action(label="Release", href=f"{page}/release", post=True, version=version, primary=False))
+    actions.append(Action(label="Reassign", href=f"{page}?do=reassign#form", primary=False))
+    return (*actions, Action(label="Note", href=f"{page}?do=note#form", primary=False))
+
+
+def _menu(subject: Subject, current: str) -> tuple[Tab, ...]:
+    page, given = page_of(subject.task.item), given_of(subject)
+    return tuple(
+        Tab(
+            label=move_label(subject.program, move),
+            href=f"{page}?move={quote(move.to)}#form",
+            current=move.to == current,
+            count=_asks([FIELDS.get(name, name) for name in move.require if name not in given]),
+        )
+        for move in subject.moves
+    )
+
+
+def _asks(labels: Sequence[str]) -> str:
+    return f"asks for {', '.join(labels)}" if labels else ""
+
+
+def _requirements(subject: Subject, goal: Move | None) -> tuple[Requirement, ...]:
+    if goal is None or not subject.task.item.open:
+        return ()
+    given = given_of(subject)
+    return tuple(Requirement(label=FIELDS.get(name, name), met=name in given) for name in goal.require)
+
+
+def _clock(subject: Subject) -> str:
+    item = subject.task.item
+    if item.clock == "paused" and item.hold_until:
+        until = words.ahead(item.hold_until, subject.now, subject.names.calendar_of(item))
+        return f"paused until {until.words}"
+    return item.clock
+
+
+def _facts(subject: Subject) -> tuple[tuple[str, str, When | None], ...]:
+    item, now = subject.task.item, subject.now
+    calendar = subject.names.calendar_of(subject.explanation.item)
+    due, look = subject.explanation.due_at, subject.explanation.next_at
+    rows: list[tuple[str, str, When | None]] = [
+        ("Opened", "", words.ago(item.created_at, now, calendar)),
+        ("In this status", "since", words.ago(item.status_since, now, calendar)),
+    ]
+    if reason := text_of(subject.task.resource.get("reasonCode")):
+        rows.append(("Made because", reason, None))
+    if due and item.kind != "escalation":
+        moved = item.due_at is not None and due != item.due_at
+        rows.append(("Due", "after pauses" if moved else "", words.ahead(due, now, calendar)))
+    if item.hold_until:
+        rows.append(("Hold ends", item.hold_event or "", words.ahead(item.hold_until, now, calendar)))
+    if look and item.open:
+        rows.append(("Looked at again", "", words.ahead(look, now, calendar)))
+    return tuple(rows)
+
+
+def _by_weight(findings: Sequence[Finding]) -> list[Finding]:
+    return sorted(findings, key=lambda one: (not one.verdict.holds, not one.fired, one.next_level is None))
+
+
+def _rule(finding: Finding, subject: Subject) -> RuleAnswer:
+    calendar, now = subject.names.calendar_of(subject.explanation.item), subject.now
+    program = subject.explanation.program
+    level = finding.next_level
+    return RuleAnswer(
+        title=finding.title,
+        rule=f"{program.code} version {program.version}, {finding.rule}" if program else finding.rule,
+        holds=finding.verdict.holds,
+        why=finding.verdict.why,
+        facts=tuple(sorted(finding.verdict.facts.items())),
+        fired=tuple(
+            f"Level {one.key.level} went to {role_named(one.to_role or '')} "
+            f"{words.ago(one.fired_at, now, calendar).words}, {_STATES[one.state]}"
+            for one in finding.fired
+            if one.kind == "escalate"
+        ),
+        next=f"Level {level.number} goes to {role_named(level.to.removeprefix('role/'))}" if level else "",
+        next_when=words.ahead(level.at, now, calendar) if level else None,
+        stopped=f"Stopped: {finding.stopped}" if finding.stopped else "",
+    )
+
+
+def _escalation(subject: Subject) -> str:
+    item = subject.task.item
+    if item.kind == "escalation" and item.open:
+        return text_of(subject.task.resource.get("reasonCode")) or "Escalated."
+    return f"Level {item.escalation_level}: {item.escalation_reason}" if item.escalation_reason else ""
+
+
+def _about(subject: Subject) -> Line | None:
+    item, about = subject.task.item, subject.explanation.item
+    if item.kind == "escalation" and about.ref != item.ref:
+        calendar = subject.names.calendar_of(about)
+        due = words.due(about.due_at, subject.now, calendar) if about.due_at else None
+        return Line(text=about.title, href=page_of(about), when=due if about.open else None)
+    event = next((one for one in subject.events if one.ref == item.focus), None)
+    return _event_line(event, subject) if event else None
+
+
+def _linked(subject: Subject) -> tuple[Line, ...]:
+    program, resource = subject.program or subject.explanation.program, subject.task.resource
+    named = {subject.task.item.focus, *references_at(resource, "basedOn")}
+    for part in ("input", "output"):
+        named |= {text for one in objects_at(resource, part) if (text := text_at(one, "valueReference", "reference"))}
+    since = subject.task.item.created_at - _LOOK_BACK
+    found = [
+        event
+        for event in subject.events
+        if event.type in ("Appointment", "DocumentReference", "Encounter")
+        and (event.ref in named or subject.task.item.ref in event.about or _belongs(program, event, since))
+    ]
+    newest = sorted(found, key=lambda event: event.at, reverse=True)[:_MOST_LINKED]
+    return tuple(_event_line(event, subject) for event in newest)
+
+
+def _belongs(program: Program | None, event: Event, since: datetime) -> bool:
+    """Whether an appointment of the program's services, or a document it expects, lies in the time of this work."""
+    if program is None or event.at < since:
+        return False
+    if event.type == "Appointment":
+        return any(has_code(event, codes) for codes in program.services.values())
+    return any(fits(one.satisfied_by, event, calendar=program.calendar) for one in program.documents)
+
+
+def _event_line(event: Event, subject: Subject) -> Line:
+    from_ = event.start or event.at
+    return Line(
+        text=event.detail.get("title") or event.detail.get("description") or event.type,
+        when=words.ahead(from_, subject.now, subject.names.calendar),
+        who=event.status,
+        note=event.detail.get("reason", ""),
+        icon={"Appointment": "calendar", "Encounter": "person"}.get(event.type, "document"),
+    )
+
+
+def _attempts(subject: Subject) -> list[Event]:
+    ref = subject.task.item.ref
+    return [one for one in subject.events if one.type == "Communication" and ref in one.about]
+
+
+def _documents(subject: Subject) -> tuple[Choice, ...]:
+    found = [one for one in subject.events if one.type == "DocumentReference"]
+    return tuple(
+        Choice(value=one.ref, label=f"{one.detail.get('title') or one.ref}, {one.at:%Y-%m-%d}")
+        for one in sorted(found, key=lambda event: event.at, reverse=True)
+    )
+
+
+def _channels(subject: Subject) -> tuple[str, ...]:
+    template = subject.program.task(subject.task.item.code) if subject.program else None
+    return template.outreach.channels if template and template.outreach else ()
+
+
+def _changes(tx: Tx, visit: Visit, subject: Subject, version: int) -> tuple[Line, ...]:
+    stored = subject.task.stored
+    before = resources.find_version(tx, visit.viewer, "Task", stored.id, version)
+    since = before.updated_at if before else stored.updated_at
+    return changes_since(subject.log, since, subject.program, subject.names, visit.now)
+
+
+def _origin(subject: Subject) -> str:
+    kind = subject.task.item.kind
+    return {"outside": "From the EHR", "escalation": "Escalation"}.get(kind, "Outside programs")
+
+
+def _back(visit: Visit) -> str:
+    return visit.back if visit.query.get("back") else "/"

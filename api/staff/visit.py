@@ -1,0 +1,106 @@
+"""One request of a page: who asks, with which session, for what; and the one place that lets them in."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from starlette.responses import Response
+
+from api.context import Access, AppContext
+from api.demo.people import people
+from api.staff import session as sessions
+from api.staff.session import Session
+from fhir_tracker.errors import Forbidden, Incorrect
+from fhir_tracker.model.author import Author
+from fhir_tracker.model.viewer import ALL_SCOPES, ROLES, Viewer, open_viewer
+from fhir_tracker.storage import audit
+from fhir_tracker.storage.database import Tx
+
+VISITOR = Viewer(who="Device/demo-visitor", name="Demo visitor", roles=frozenset(ROLES), scopes=ALL_SCOPES)
+_VERSION = re.compile("[0-9]{1,9}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Visit:
+    """`query` and `form` hold the last value of each name; `back` is where a POST returns to."""
+
+    context: AppContext
+    viewer: Viewer
+    session: Session
+    now: datetime
+    request_id: str
+    path: str
+    query: Mapping[str, str]
+    form: Mapping[str, str]
+    args: Mapping[str, str]
+    headers: Mapping[str, str]
+    address: str
+
+    @property
+    def back(self) -> str:
+        """The page to return to, always one of ours."""
+        return sessions.local_path(self.form.get("back") or self.query.get("back") or "/")
+
+    @property
+    def author(self) -> Author:
+        """The viewer as writer of this request."""
+        return Author(viewer=self.viewer, origin="staff", at=self.now, request_id=self.request_id)
+
+    @property
+    def version(self) -> int | None:
+        """The version that the form was made from; Incorrect when it is not a number."""
+        text = self.form.get("version", "")
+        if text and not _VERSION.fullmatch(text):
+            raise Incorrect("The form's version is not a number.")
+        return int(text) if text else None
+
+    @property
+    def csrf(self) -> str:
+        """The token for this session's forms."""
+        return sessions.token(self.session, self.context.secret_key)
+
+
+def viewer_of(context: AppContext, session: Session) -> Viewer:
+    """Who acts: in the demo the chosen person (or a visitor with every role), in open mode everybody."""
+    if context.access is not Access.DEMO:
+        return open_viewer()
+    return next((one.viewer() for one in people() if one.ref == session.person), VISITOR)
+
+
+def check_form(visit: Visit) -> None:
+    """Raise Forbidden unless the form was sent by a page of ours, in this very browser."""
+    host, origin = visit.headers.get("host", ""), visit.headers.get("origin", "")
+    if not sessions.is_same_origin(host, origin, visit.headers.get("sec-fetch-site", "")):
+        raise Forbidden("This form was sent from another site.")
+    if not sessions.is_token(visit.form.get("csrf", ""), visit.session, visit.context.secret_key):
+        raise Forbidden("This form is from an older visit: open the page again and repeat the step.")
+
+
+def keep_session(visit: Visit, response: Response, session: Session) -> None:
+    """Put the session into the browser's cookie; it lives until the browser closes."""
+    secure = visit.context.public_url.startswith("https://")
+    text = sessions.write(session, visit.context.secret_key)
+    response.set_cookie(sessions.COOKIE, text, path="/", httponly=True, samesite="lax", secure=secure)
+
+
+def note_access(tx: Tx, visit: Visit, action: str, ref: str, patient: str | None = None) -> None:
+    """The audit row of one page or step; never what it showed."""
+    audit.add(
+        tx,
+        at=visit.now,
+        who=visit.viewer.who,
+        action=action,
+        ref=ref,
+        patient=patient,
+        request_id=visit.request_id,
+        detail={"through": "pages"},
+    )
+
+
+def note_reading(visit: Visit, action: str, ref: str, patient: str | None = None) -> None:
+    """As `note_access`, in a small transaction of its own, for pages that only read."""
+    with visit.context.database.begin() as tx:
+        note_access(tx, visit, action, ref, patient)
