@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime
+from typing import Protocol, cast
 
 import pytest
 from starlette.testclient import TestClient
@@ -11,27 +13,46 @@ from starlette.testclient import TestClient
 from api.app import create_app
 from api.context import Access, AppContext
 from fhir_tracker.config import load_settings
-from fhir_tracker.storage.database import Database
+from fhir_tracker.errors import Unavailable
+from fhir_tracker.storage.database import Database, Tx
 
 BASE = "http://testserver"
-Serve = Callable[[Access], TestClient]
+
+
+class Serve(Protocol):
+    """`serve(access)` gives a client of a server in that mode; `reached` False stands for a database that is away."""
+
+    def __call__(self, access: Access, *, worker: bool = False, reached: bool = True) -> TestClient: ...
+
+
+class AwayDatabase:
+    """A database that cannot be reached."""
+
+    dialect = "sqlite"
+
+    def begin(self) -> AbstractContextManager[Tx]:
+        """Never succeeds."""
+        raise Unavailable("The database cannot be reached now.")
+
+    read = begin
 
 
 @pytest.fixture
 def serve(database: Database) -> Iterator[Serve]:
-    """`serve(access)` gives a client of a server in that mode."""
+    """See Serve."""
     opened: list[TestClient] = []
 
-    def start(access: Access) -> TestClient:
+    def start(access: Access, *, worker: bool = False, reached: bool = True) -> TestClient:
         context = AppContext(
-            database=database,
+            database=database if reached else cast(Database, AwayDatabase()),
             settings=load_settings({"HOME": "/nowhere", "FHIR_TRACKER_BODY_LIMIT": "200k"}),
             access=access,
             public_url=BASE,
             secret_key="k" * 40,
             started_at=datetime(2026, 3, 2, 14, 0, tzinfo=UTC),
+            worker=worker,
         )
-        client = TestClient(create_app(context), base_url=BASE, raise_server_exceptions=True)
+        client = TestClient(create_app(context), base_url=BASE)
         opened.append(client)
         return client
 
