@@ -40,7 +40,8 @@ class Verdict:
     """A predicate's three answers: does it hold now, why (with the facts used), when could time alone change the answer.
 
     `since` is when it began to hold; `occurrence` tells one happening from the next (an appointment's reference),
-    empty for rules about the item itself.
+    empty for rules about the item itself. `background` marks an answer that only narrows which work a rule is about:
+    it is left out of `why` where another part says more.
     """
 
     holds: bool
@@ -49,6 +50,7 @@ class Verdict:
     next_change: datetime | None = None
     since: datetime | None = None
     occurrence: str = ""
+    background: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

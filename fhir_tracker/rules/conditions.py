@@ -68,9 +68,10 @@ def _not(answer: tuple[Verdict, ...]) -> Verdict:
 def _joined(parts: Sequence[Verdict], *, holds: bool, change: datetime | None, first: bool = False) -> Verdict:
     """The parts as one; it began with the last of them to begin, or with the first when any of them is enough."""
     since = [one.since for one in parts if one.since is not None]
+    telling = [one for one in parts if not one.background] or parts
     return Verdict(
         holds=holds,
-        why="; ".join(dict.fromkeys(one.why for one in parts)),
+        why="; ".join(dict.fromkeys(one.why for one in telling)),
         facts={name: text for one in parts for name, text in one.facts.items()},
         next_change=change,
         since=(min(since) if first else max(since)) if since and holds else None,

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Final, cast
 
 from fhir_tracker.model.program import Action, Condition, Ladder, Level, Rule
@@ -206,8 +207,16 @@ def _ladder(name: str, node: Node, draft: Draft) -> Ladder | None:
     nodes = items_of(levels_node, draft.problems)
     if isinstance(levels_node, Listing) and not nodes:
         draft.problems.add(levels_node.place, f'the ladder "{name}" has no level')
-    levels = [_level(item, index + 1, draft) for index, item in enumerate(nodes)]
-    return Ladder(code=name, levels=tuple(one for one in levels if one), stop_when=stops)
+    levels = [one for index, item in enumerate(nodes) if (one := _level(item, index + 1, draft))]
+    return Ladder(code=name, levels=_never_calmer(levels), stop_when=stops)
+
+
+def _never_calmer(levels: Sequence[Level]) -> tuple[Level, ...]:
+    """A level that names no priority keeps that of the one before."""
+    kept = list(levels)
+    for index in range(1, len(kept)):
+        kept[index] = replace(kept[index], priority=kept[index].priority or kept[index - 1].priority)
+    return tuple(kept)
 
 
 def _level(node: Node, number: int, draft: Draft) -> Level | None:

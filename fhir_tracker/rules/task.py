@@ -19,7 +19,8 @@ def _judge(case: Case, args: Args) -> tuple[Verdict, ...]:
     item, facts_used = facts.item, {"task": facts.item.code}
     if item.code not in words(args, "codes"):
         return no(f"the work is {item.code or 'of no kind'}, not {listed(words(args, 'codes'), 'or')}", facts_used)
-    return (Verdict(holds=True, why=f"the work is {item.code}", facts=facts_used, since=item.created_at),)
+    why = f"the work is {item.code}"
+    return (Verdict(holds=True, why=why, facts=facts_used, since=item.created_at, background=True),)
 
 
 PREDICATE = Predicate(

@@ -76,6 +76,13 @@ def test_why_names_the_facts_used() -> None:
     assert verdict.since == DUE
 
 
+def test_which_work_a_rule_is_about_is_not_repeated_in_why() -> None:
+    verdict = one("{all: [{task: first-call}, {overdue_by: 0 hours}]}", facts(item(due_at=DUE)), DUE + hours(2))
+    assert verdict.why == "First call is 2 h late: due Mon 9 Mar 2026 17:00, still to call"
+    assert verdict.facts["task"] == "first-call"
+    assert one("{task: first-call}", facts(), MONDAY).why == "the work is first-call"
+
+
 def test_work_without_a_due_time_is_never_late() -> None:
     assert not one("{overdue_by: 0 hours}", facts(), DUE).holds
     assert not one("{due_within: 1 day}", facts(), DUE).holds

@@ -76,6 +76,7 @@ def test_the_sketch_of_the_design_is_a_program() -> None:
     ladder = tcm.ladder("late-call")
     assert ladder is not None
     assert [(one.number, one.to) for one in ladder.levels] == [(1, "rn"), (2, "provider"), (3, "clinic-admin")]
+    assert [one.priority for one in ladder.levels] == [None, "urgent", "urgent"]
     assert [(rule.id, rule.subject) for rule in tcm.rules] == [("first-call-late", "task"), ("no-contact", "plan")]
 
 
