@@ -45,7 +45,10 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 def run(args: argparse.Namespace, settings: Settings) -> int:
     """Run the demo until it is stopped, or with --check until the day is over; 0, or 1 when something was not seen."""
     console = Console(highlight=False, soft_wrap=True)
-    with _stopping() as stop, tempfile.TemporaryDirectory(prefix="fhir-tracker-demo-") as folder:
+    with (
+        _stopping() as stop,
+        tempfile.TemporaryDirectory(prefix="fhir-tracker-demo-", ignore_cleanup_errors=True) as folder,
+    ):
         console.print("[bold yellow]DEMO with synthetic patients. Not for real patient data.[/]")
         console.print("Starting the simulated EHR and the tracker ...")
         with set_up(Path(folder), settings, port=args.port, pace=args.pace, stop=stop) as stage:
@@ -111,7 +114,7 @@ def _play(console: Console, stage: Stage, stop: threading.Event, limit: float | 
         timer.start()
     day.start()
     told: set[str] = set()
-    while day.is_alive():
+    while day.is_alive() and not stop.is_set():
         day.join(0.3)
         _tell(console, stage, told)
     timer.cancel()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import secrets
 import socket
 import threading
@@ -40,6 +41,7 @@ HOST = "127.0.0.1"
 USUAL_PORT = 8765
 POLL_SECONDS = 2
 SECONDS_TO_CLOSE = 5.0
+SECONDS_TO_FINISH = 1.5
 TYPES = (
     "Patient",
     "Practitioner",
@@ -101,7 +103,14 @@ def set_up(
         app.include_router(DemoPage(board=director.board, ehr=director.ehr, since=clock.now()).router())
         undo.callback(_serving(app, listening))
         undo.callback(following.stop)
+        undo.callback(_hush, ehr)
         yield Stage(address=f"{tracker}/demo", tracker=tracker, ehr=ehr, board=director.board, director=director)
+
+
+def _hush(ehr: Ehr) -> None:
+    """Take the EHR away first: a pull under way then ends at once, and what fails from here on is no news."""
+    logging.disable(logging.CRITICAL)
+    ehr.stop()
 
 
 def _listening(port: int | None) -> socket.socket:
@@ -151,17 +160,18 @@ class _Following:
 
     def start(self) -> None:
         """Pull everything once, then follow; nothing once `stop` was called."""
+        if not self._is_over:
+            sync_due(self._database, self._settings, clock.now)
         with self._guard:
             if not self._is_over:
-                sync_due(self._database, self._settings, clock.now)
                 self._worker = start_embedded(self._database, self._settings)
 
     def stop(self) -> None:
-        """End the worker, or keep it from starting."""
+        """End the worker, or keep it from starting. What it has in hand is waited for a moment, not to its end."""
         with self._guard:
             self._is_over = True
             if self._worker is not None:
-                self._worker.stop()
+                self._worker.stop(SECONDS_TO_FINISH)
 
 
 def _director(
