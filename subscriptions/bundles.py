@@ -16,6 +16,7 @@ import msgspec
 from fhir_tracker.errors import Incorrect, RemoteFailure
 from fhir_tracker.fhir.dates import parse_datetime
 from subscriptions.client import JSON_TYPES, Answer
+from subscriptions.slices import items, members
 
 _HINTS = {
     401: "it refused our credentials; check --auth and the secret file",
@@ -69,7 +70,7 @@ def read_page(answer: Answer, kind: str) -> Page:
     )
 
 
-def read_object(answer: Answer) -> dict[str, msgspec.Raw]:
+def read_object(answer: Answer) -> dict[str, bytes]:
     """The members of the JSON object in a 2xx answer, their text untouched; RemoteFailure for every other answer."""
     if answer.status != 200:
         refuse(answer)
@@ -79,8 +80,8 @@ def read_object(answer: Answer) -> dict[str, msgspec.Raw]:
             f"The server answered with {shown} instead of FHIR JSON; is it a login page?", permanent=True
         )
     try:
-        return msgspec.json.decode(answer.body, type=dict[str, msgspec.Raw])
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+        return members(answer.body)
+    except ValueError:
         raise RemoteFailure("The answer is not complete JSON.") from None
 
 
@@ -101,14 +102,12 @@ def is_outcome(entry: Entry) -> bool:
     """Whether the entry is a word from the server about its answer rather than a part of it."""
     if entry.mode == "outcome":
         return True
-    return (
-        b"OperationOutcome" in entry.raw and _object(msgspec.Raw(entry.raw)).get("resourceType") == "OperationOutcome"
-    )
+    return b"OperationOutcome" in entry.raw and _object(entry.raw).get("resourceType") == "OperationOutcome"
 
 
 def outcome_codes(raw: bytes) -> str:
     """The codes of an OperationOutcome, such as `processing HAPI-0417`; its free text may name a patient and is left out."""
-    issues = _object(msgspec.Raw(raw)).get("issue")
+    issues = _object(raw).get("issue")
     codes: list[str] = []
     for issue in issues if isinstance(issues, list) else []:
         if isinstance(issue, dict):
@@ -127,29 +126,29 @@ def _issue_codes(issue: dict[str, Any]) -> list[str]:
 
 
 def _outcome(body: bytes) -> str:
-    if _object(msgspec.Raw(body)).get("resourceType") != "OperationOutcome":
+    if _object(body).get("resourceType") != "OperationOutcome":
         return ""
     codes = outcome_codes(body)
     return f" (OperationOutcome {codes})" if codes else " (OperationOutcome)"
 
 
-def _entry(raw: msgspec.Raw) -> Entry:
+def _entry(raw: bytes) -> Entry:
     try:
-        members = msgspec.json.decode(raw, type=dict[str, msgspec.Raw])
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
-        return Entry(raw=bytes(raw), problem="the entry is not an object")
-    search, request, response = (_object(members.get(name)) for name in ("search", "request", "response"))
+        parts = members(raw)
+    except ValueError:
+        return Entry(raw=raw, problem="the entry is not an object")
+    search, request, response = (_object(parts.get(name)) for name in ("search", "request", "response"))
     return Entry(
-        raw=bytes(members.get("resource", b"")),
+        raw=parts.get("resource", b""),
         mode=_string(search.get("mode")),
         method=_string(request.get("method")).upper(),
-        location=_string(request.get("url")) or _string(_value(members.get("fullUrl"))),
+        location=_string(request.get("url")) or _text(parts.get("fullUrl")),
         etag=_string(response.get("etag")),
         modified=_string(response.get("lastModified")),
     )
 
 
-def _links(bundle: dict[str, msgspec.Raw]) -> dict[str, str]:
+def _links(bundle: dict[str, bytes]) -> dict[str, str]:
     links: dict[str, str] = {}
     for raw in _list(bundle.get("link"), "link"):
         link = _object(raw)
@@ -159,7 +158,7 @@ def _links(bundle: dict[str, msgspec.Raw]) -> dict[str, str]:
     return links
 
 
-def _as_of(bundle: dict[str, msgspec.Raw], answer: Answer) -> datetime | None:
+def _as_of(bundle: dict[str, bytes], answer: Answer) -> datetime | None:
     stamped = _string(_object(bundle.get("meta")).get("lastUpdated"))
     try:
         told = parse_datetime(stamped) if stamped else None
@@ -170,28 +169,28 @@ def _as_of(bundle: dict[str, msgspec.Raw], answer: Answer) -> datetime | None:
     return min(told, answer.served_at)
 
 
-def _list(raw: msgspec.Raw | None, name: str) -> list[msgspec.Raw]:
+def _list(raw: bytes | None, name: str) -> list[bytes]:
     if raw is None:
         return []
     try:
-        return msgspec.json.decode(raw, type=list[msgspec.Raw])
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+        return items(raw)
+    except ValueError:
         raise RemoteFailure(f"Bundle.{name} is not a list.", permanent=True) from None
 
 
-def _value(raw: msgspec.Raw | None) -> Any:
+def _value(raw: bytes | None) -> Any:
     try:
         return None if raw is None else msgspec.json.decode(raw)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
         return None
 
 
-def _object(raw: msgspec.Raw | None) -> dict[str, Any]:
+def _object(raw: bytes | None) -> dict[str, Any]:
     value = _value(raw)
     return value if isinstance(value, dict) else {}
 
 
-def _text(raw: msgspec.Raw | None) -> str:
+def _text(raw: bytes | None) -> str:
     return _string(_value(raw))
 
 

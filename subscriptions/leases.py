@@ -13,7 +13,7 @@ from fhir_tracker.storage import jobs
 from fhir_tracker.storage.database import Database, Tx
 from fhir_tracker.storage.jobs import Lease
 
-LEASE = timedelta(seconds=20)
+LEASE = timedelta(seconds=10)
 """Longer than a page takes to write; a fetch may outlast it, and goes on unless somebody else took over meanwhile."""
 KEEP_DONE = timedelta(hours=1)
 

@@ -89,7 +89,7 @@ class FakeEhr:
         if path == "metadata":
             return self.json(self._metadata())
         if "_getpages" in asked:
-            return self._page(asked["_getpages"], int(asked["_offset"]))
+            return self._page(asked["_getpages"], int(asked["_getpagesoffset"]))
         if path.endswith("/_history"):
             return self._history(path.split("/")[0], asked)
         if "/" in path:
@@ -145,7 +145,7 @@ class FakeEhr:
             return self.json({"resourceType": "OperationOutcome", "issue": [{"code": "not-found"}]}, 410)
         entries = self._snapshots[token]
         end = offset + self.page_size
-        following = f"{BASE}?{urlencode({'_getpages': token, '_offset': end})}" if end < len(entries) else None
+        following = f"{BASE}?{urlencode({'_getpages': token, '_getpagesoffset': end})}" if end < len(entries) else None
         return self.bundle(entries[offset:end], following=following)
 
     def _history(self, type_: str, asked: Mapping[str, str]) -> httpx.Response:
