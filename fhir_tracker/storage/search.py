@@ -71,7 +71,8 @@ def _page(tx: Tx, viewer: Viewer, query: Query, page: PageCursor | None) -> Sele
             raise Incorrect("The page link belongs to another search.")
         chosen = chosen.where(_beyond(query.sort, keys, page, k))
     order = [key.desc() if one.descending else key.asc() for one, key in zip(query.sort, keys, strict=True)]
-    return chosen.order_by(*order, k.desc()).limit(query.count + 1)
+    last = k.asc() if _is_rising(query.sort) else k.desc()
+    return chosen.order_by(*order, last).limit(query.count + 1)
 
 
 def _total(tx: Tx, viewer: Viewer, query: Query) -> int:
@@ -154,7 +155,12 @@ def _beyond(
     for one, key, value in zip(sort, keys, page.values, strict=True):
         ways.append(and_(*same, key < value if one.descending else key > value))
         same.append(key == value)
-    return or_(*ways, and_(*same, k < page.k))
+    return or_(*ways, and_(*same, k > page.k if _is_rising(sort) else k < page.k))
+
+
+def _is_rising(sort: Sequence[SortKey]) -> bool:
+    """Whether resources with equal sort values come oldest first: as the last criterion runs, so that one index gives both."""
+    return bool(sort) and not sort[-1].descending
 
 
 def _included(tx: Tx, viewer: Viewer, query: Query, matches: Sequence[Stored]) -> tuple[Stored, ...]:
