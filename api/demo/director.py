@@ -21,8 +21,8 @@ PATIENCE = 55.0
 SECONDS_TO_LOAD = 90.0
 
 
-def board_of(steps: Sequence[Step], names: Mapping[str, str]) -> Board:
-    """A board with every step planned; `names` are the patients' by their part in the cast."""
+def board_of(steps: Sequence[Step], names: Mapping[str, str], cast: Mapping[str, str]) -> Board:
+    """A board with every step planned; `names` and `cast` give the patients' names and remote ids by their part."""
     return Board(
         tuple(
             Happening(
@@ -31,6 +31,7 @@ def board_of(steps: Sequence[Step], names: Mapping[str, str]) -> Board:
                 why=step.why,
                 planned_for=step.at,
                 patient=names.get(step.who, ""),
+                page=f"/patients/{local_id(CONNECTION, cast[step.who])}" if step.who in cast else "",
                 sights=tuple(Sight(title=title) for title in step.expect),
             )
             for number, step in enumerate(steps)

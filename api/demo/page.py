@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from importlib.resources import files
 
-from fastapi import APIRouter
+from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
+from starlette.routing import BaseRoute, Route
 
 from api.demo.board import Board, Happening
 from api.demo.ehr import FhirApi
@@ -35,14 +36,17 @@ class DemoPage:
     ehr: FhirApi
     since: datetime
 
-    def router(self) -> APIRouter:
+    def routes(self) -> list[BaseRoute]:
         """`/demo`, its two assets and `/demo/state.json`."""
-        router = APIRouter(prefix="/demo", include_in_schema=False)
-        router.add_api_route("", lambda: _asset("demo.html"))
-        router.add_api_route("/demo.css", lambda: _asset("demo.css"))
-        router.add_api_route("/demo.js", lambda: _asset("demo.js"))
-        router.add_api_route("/state.json", lambda: JSONResponse(self.state(), headers=HEADERS))
-        return router
+        return [
+            Route("/demo", lambda _: _asset("demo.html")),
+            Route("/demo/demo.css", lambda _: _asset("demo.css")),
+            Route("/demo/demo.js", lambda _: _asset("demo.js")),
+            Route("/demo/state.json", self._state),
+        ]
+
+    def _state(self, _: Request) -> Response:
+        return JSONResponse(self.state(), headers=HEADERS)
 
     def state(self) -> dict[str, Json]:
         """`phase`, `steps` and `recent` as the page's script reads them."""
@@ -76,6 +80,7 @@ def _step(one: Happening) -> dict[str, Json]:
     return {
         "title": one.title,
         "patient": one.patient,
+        "page": one.page,
         "why": one.detail or one.why,
         "call": one.call,
         "planned_for": one.planned_for,

@@ -100,7 +100,7 @@ def set_up(
             worker=True,
         )
         app = create_app(context)
-        app.include_router(DemoPage(board=director.board, ehr=director.ehr, since=clock.now()).router())
+        app.router.routes[:0] = DemoPage(board=director.board, ehr=director.ehr, since=clock.now()).routes()
         undo.callback(_serving(app, listening))
         undo.callback(following.stop)
         undo.callback(_hush, ehr)
@@ -182,7 +182,7 @@ def _director(
     records = load(now)
     return Director(
         steps=DAY,
-        board=board_of(DAY, records.names()),
+        board=board_of(DAY, records.names(), records.cast),
         ehr=FhirApi(base_url=ehr.base_url, headers={}),
         tracker=FhirApi(base_url=f"{tracker}/fhir", headers={}),
         cast=records.cast,

@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
-from fastapi import FastAPI
+from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
 from api.demo.board import Board
@@ -20,15 +20,13 @@ NOW = datetime(2026, 3, 11, 15, 4, 9, tzinfo=UTC)
 
 @pytest.fixture
 def board() -> Board:
-    return board_of(DAY, {"noshow": "Ada Example"})
+    return board_of(DAY, {"noshow": "Ada Example"}, {"noshow": "a1"})
 
 
 @pytest.fixture
 def client(board: Board) -> TestClient:
     nobody = FhirApi(base_url="http://127.0.0.1:9/fhir", headers={})
-    app = FastAPI()
-    app.include_router(DemoPage(board=board, ehr=nobody, since=NOW).router())
-    return TestClient(app)
+    return TestClient(Starlette(routes=DemoPage(board=board, ehr=nobody, since=NOW).routes()))
 
 
 @pytest.mark.parametrize("path", ["/demo", "/demo/demo.css", "/demo/demo.js"])
@@ -54,6 +52,7 @@ def test_the_state_follows_the_board_even_when_the_ehr_is_gone(client: TestClien
     assert state["phase"] == "running"
     assert state["recent"] == []
     assert state["steps"][0]["patient"] == "Ada Example"
+    assert state["steps"][0]["page"] == "/patients/demo-ehr-a1"
     assert state["steps"][0]["call"] == "PUT /Appointment/a"
     assert state["steps"][0]["at"].startswith("2026-03-11T15:04:09")
     assert state["steps"][0]["sights"][0] == {

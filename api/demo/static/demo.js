@@ -17,7 +17,7 @@ const sight = (one) => made("li", { class: "sight", "data-state": one.state },
   made("span", {}, one.title, one.state === "seen" ? ` (after ${one.after.toFixed(1)} s)` : one.state === "missed" ? " (not seen)" : ""));
 const step = (one) => made("li", { class: "step", "data-state": one.state },
   made("div", { class: "title" }, made("span", {}, one.title), made("time", {}, one.at ? clock(one.at) : `at ${Math.round(one.planned_for)} s`)),
-  made("div", {}, made("strong", {}, one.patient), ` ${one.why}`),
+  made("div", {}, made("a", { href: one.page, target: "tracker" }, one.patient), ` ${one.why}`),
   ...(one.call ? [made("div", { class: "call" }, one.call)] : []),
   made("ul", {}, ...one.sights.map(sight)));
 const recent = (one) => made("li", {}, made("span", {}, one.text), made("time", {}, clock(one.at)));
