@@ -37,14 +37,16 @@ class RulesReport:
 
 
 def run_rules(database: Database, settings: Settings, now: datetime) -> RulesReport:
-    """Enrol from what is new in the change log, then sweep what is due, until neither finds anything to do."""
+    """Enrol from what is new in the change log, then sweep what is due; a failing enrolment does not keep the sweep off."""
     read = enrolled = 0
-    for _ in range(ROUNDS):
-        one = _enrol_once(database, now)
-        read, enrolled = read + one.changes, enrolled + one.enrolled
-        if not one.more:
-            break
-    swept = sweep.settle(database, now, limits(settings))
+    try:
+        for _ in range(ROUNDS):
+            one = _enrol_once(database, now)
+            read, enrolled = read + one.changes, enrolled + one.enrolled
+            if not one.more:
+                break
+    finally:
+        swept = sweep.settle(database, now, limits(settings))
     with database.begin() as tx:
         states.put(tx, HEARTBEAT, now.isoformat())
     return RulesReport(changes=read, enrolled=enrolled, swept=swept)

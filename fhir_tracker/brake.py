@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from fhir_tracker import records, task_resources
-from fhir_tracker.model.author import Author
+from fhir_tracker.model.author import Author, Why
 from fhir_tracker.model.viewer import worker_viewer
-from fhir_tracker.storage import settings, work_items
+from fhir_tracker.storage import resources, settings, work_items
 from fhir_tracker.storage.database import Tx
 
 _KEY = "mass-escalation-brake"
+_TURN = "mass-escalation-turn"
+_RELEASED = "mass-escalation-released-until"
+RELEASED_FOR = timedelta(minutes=30)
 _WORKER = worker_viewer("rule-worker")
 
 
@@ -47,8 +50,11 @@ def check(tx: Tx, planned: int, limit: Limit, now: datetime) -> bool:
     if engaged(tx):
         return False
     open_items = work_items.open_count(tx, _WORKER)
-    if planned <= max(limit.floor, limit.share * open_items):
+    if planned <= max(limit.floor, limit.share * open_items) or now < _released_until(tx, now):
         return True
+    settings.put(tx, _TURN, now.isoformat())
+    if engaged(tx):
+        return False
     reason = (
         f"One sweep would have escalated {planned} of {open_items} open items. A wrong clock or calendar is likelier "
         "than a disaster: check them, then release the brake with `fhir-tracker rules release`."
@@ -62,10 +68,24 @@ def check(tx: Tx, planned: int, limit: Limit, now: datetime) -> bool:
 
 
 def release(tx: Tx, now: datetime) -> Brake | None:
-    """Let escalations go out again, all of those waiting included; None when the brake was not on."""
+    """Let escalations go out again, all of those waiting included; None when the brake was not on.
+
+    For `RELEASED_FOR` nothing puts the brake on again, or what waits would stop itself once more. Its Task is completed.
+    """
     brake = engaged(tx)
     if brake is None:
         return None
     settings.put(tx, _KEY, None)
+    settings.put(tx, _RELEASED, (now + RELEASED_FOR).isoformat())
     work_items.wake_all(tx, now)
+    author = Author(viewer=_WORKER, origin="rules", at=now)
+    stored = resources.find(tx, _WORKER, *brake.task.split("/"))
+    if stored is not None and not stored.deleted:
+        done = task_resources.with_status(records.resource_of(stored), None, "completed", now)
+        records.save(tx, done, author, why=Why(reason="The brake was released."))
     return brake
+
+
+def _released_until(tx: Tx, now: datetime) -> datetime:
+    text = settings.get(tx, _RELEASED)
+    return datetime.fromisoformat(text) if text else now

@@ -28,7 +28,7 @@ from fhir_tracker.model.viewer import worker_viewer
 from fhir_tracker.model.vocabulary import FLAG_SYSTEM
 from fhir_tracker.model.work import Firing
 from fhir_tracker.rules.due import due_at
-from fhir_tracker.storage import firings, notifications, resources
+from fhir_tracker.storage import events, firings, notifications, resources
 from fhir_tracker.storage.database import Tx
 
 RULE_WORKER = worker_viewer("rule-worker")
@@ -95,7 +95,7 @@ def _create_task(tx: Tx, program: Program, facts: Facts, effect: CreateTask, aut
 
 
 def _raise_flag(tx: Tx, program: Program, facts: Facts, effect: RaiseFlag, author: Author, why: Why) -> None:
-    if facts.item.patient is None or _active_flag(facts, effect.code):
+    if facts.item.patient is None or _active_flag(tx, facts, effect.code):
         return
     resource: Resource = {
         "resourceType": "Flag",
@@ -110,7 +110,7 @@ def _raise_flag(tx: Tx, program: Program, facts: Facts, effect: RaiseFlag, autho
 
 
 def _clear_flag(tx: Tx, program: Program, facts: Facts, effect: ClearFlag, author: Author, why: Why) -> None:
-    ref = _active_flag(facts, effect.code)
+    ref = _active_flag(tx, facts, effect.code)
     stored = resources.find(tx, author.viewer, "Flag", ref.split("/")[1]) if ref else None
     if stored is None or stored.deleted or stored.connection:
         return
@@ -120,9 +120,11 @@ def _clear_flag(tx: Tx, program: Program, facts: Facts, effect: ClearFlag, autho
     provenance.record(tx, [cleared], author, why)
 
 
-def _active_flag(facts: Facts, code: str) -> str | None:
-    wanted = f"{FLAG_SYSTEM}|{code}"
-    return next((e.ref for e in facts.events if e.type == "Flag" and e.status == "active" and wanted in e.codes), None)
+def _active_flag(tx: Tx, facts: Facts, code: str) -> str | None:
+    """Asked of the store, not of the facts: another item of the same batch may just have raised or cleared it."""
+    patient, wanted = facts.item.patient or "", f"{FLAG_SYSTEM}|{code}"
+    flags = events.of_patients(tx, RULE_WORKER, [patient], ["Flag"])[patient]
+    return next((one.ref for one in flags if one.status == "active" and wanted in one.codes), None)
 
 
 def _set_status(tx: Tx, program: Program, facts: Facts, effect: SetStatus, author: Author, why: Why) -> None:

@@ -54,6 +54,7 @@ def consume(tx: Tx, program: Program, now: datetime, *, limit: int = 1000) -> Co
 def by_hand(tx: Tx, program: Program, patient: str, author: Author, *, reason: str = "Enrolled by hand") -> Stored:
     """Open a plan for a patient because a person says so; raises RuleBroken when one of this program is open already."""
     _require_patient(tx, author.viewer, patient)
+    before = [one for one in rows.of_patient(tx, author.viewer, patient) if one.program == program.code]
     mine = [one for one in work_items.of_patient(tx, author.viewer, patient) if one.kind == "plan"]
     if any(one.open and one.program == program.code for one in mine):
         raise RuleBroken(f"This patient has an open plan of {program.title} already.", expression="CarePlan.subject")
@@ -61,7 +62,7 @@ def by_hand(tx: Tx, program: Program, patient: str, author: Author, *, reason: s
         program=program.code,
         version=program.version,
         patient=patient,
-        trigger=f"by-hand:{author.at.isoformat()}",
+        trigger=f"by-hand:{len(before) + 1}",
         anchor="enrolment",
         anchor_at=author.at,
         reason=reason,

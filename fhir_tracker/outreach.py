@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from fhir_tracker import records
+from fhir_tracker import provenance, records
 from fhir_tracker.errors import Incorrect
 from fhir_tracker.fhir.codeable import concept
 from fhir_tracker.fhir.dates import instant
@@ -50,7 +50,9 @@ def log_attempt(tx: Tx, item: WorkItem, attempt: Attempt, author: Author) -> Sto
         "sender": _sender(author),
         **({"note": [{"text": attempt.note, "time": instant(author.at)}]} if attempt.note else {}),
     }
-    return records.create(tx, resource, author)
+    stored = records.create(tx, resource, author)
+    provenance.record(tx, [stored], author, activity="CREATE")
+    return stored
 
 
 def _check(attempt: Attempt, now: datetime) -> None:

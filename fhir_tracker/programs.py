@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import lru_cache
 
-from fhir_tracker.errors import NotFound
+from fhir_tracker.errors import Incorrect, NotFound
 from fhir_tracker.fhir.json_types import Resource
 from fhir_tracker.fhir.reading import at
 from fhir_tracker.model.program import Program
@@ -14,6 +15,8 @@ from fhir_tracker.model.vocabulary import program_named
 from fhir_tracker.rules.program_file import read_program
 from fhir_tracker.storage import programs as rows
 from fhir_tracker.storage.database import Tx
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,8 +45,14 @@ def all_programs(tx: Tx) -> list[Published]:
 
 
 def active_programs(tx: Tx) -> list[Program]:
-    """The active version of each program."""
-    return [one.program for one in all_programs(tx) if one.status == "active"]
+    """The active version of each program; one that this release cannot read is logged and left out."""
+    found = []
+    for row in rows.all(tx):
+        try:
+            found.append(parsed(row.source, row.version))
+        except Incorrect:
+            log.exception("program cannot be read", extra={"fields": {"program": row.code, "version": row.version}})
+    return found
 
 
 def load(tx: Tx, code: str, version: int | None = None) -> Program | None:

@@ -36,28 +36,23 @@ def project(tx: Tx, stored: Stored, resource: Resource, author: Author, why: Why
     """Bring every read model in step with this version of the resource, and make dependent work due for a look."""
     if stored.type == "Patient":
         patients.save(tx, summary_of(resource, stored.connection))
-    if stored.type in EVENT_TYPES and (event := event_of(resource, seen_at=stored.updated_at)):
-        events.save(tx, event)
-        _look_again(tx, event, author.at)
+        set_flags(tx, stored.id)
+    if stored.type in EVENT_TYPES:
+        _replace_event(tx, stored, event_of(resource, seen_at=stored.updated_at), author.at)
     item = item_of(tx, stored, resource)
     if item is not None:
         _save_item(tx, item, author, why)
+    elif stored.version > 1:
+        _drop_item(tx, stored.ref, author, why)
 
 
 def withdraw(tx: Tx, stored: Stored, author: Author, why: Why | None = None) -> None:
     """Take a deleted resource out of the read models; its rows of history stay."""
-    ref = f"{stored.type}/{stored.id}"
+    if stored.type == "Patient":
+        patients.drop(tx, stored.id)
     if stored.type in EVENT_TYPES:
-        events.drop(tx, ref)
-        if stored.patient:
-            work_items.due_now(tx, stored.patient, author.at)
-            set_flags(tx, stored.patient)
-    before = work_items.find(tx, _PROJECTOR, ref)
-    if before is not None:
-        after = replace(before, status="deleted", fhir_status="entered-in-error", open=False, clock="stopped")
-        for row in changes_between(before, after, author, why):
-            transitions.add(tx, row, before.patient)
-        work_items.drop(tx, ref)
+        _replace_event(tx, stored, None, author.at)
+    _drop_item(tx, stored.ref, author, why)
 
 
 def item_of(tx: Tx, stored: Stored, resource: Resource) -> WorkItem | None:
@@ -89,35 +84,66 @@ def refresh_ref(tx: Tx, ref: str, *, at: datetime | None) -> None:
 
 
 def _save_item(tx: Tx, item: WorkItem, author: Author, why: Why | None) -> None:
-    before = work_items.find(tx, _PROJECTOR, item.ref)
+    before = work_items.find(tx, _PROJECTOR, item.ref) or _as_deleted(tx, item)
     for row in changes_between(before, item, author, why):
         transitions.add(tx, row, item.patient)
     after = refresh(tx, item, at=author.at)
-    if after.kind == "escalation":
-        firing = firings.of_task(tx, _PROJECTOR, after.ref)
-        if firing:
-            firings.set_state(tx, firing.key, _ANSWERS.get(after.fhir_status, "open"))
-    for ref in (after.plan if after.kind == "task" else None, after.focus if after.kind == "escalation" else None):
-        if ref:
-            refresh_ref(tx, ref, at=author.at)
+    _tell_others(tx, after, _ANSWERS.get(after.fhir_status, "open"), author.at)
 
 
-def _look_again(tx: Tx, event: Event, now: datetime) -> None:
-    work_items.due_now(tx, event.patient, now)
-    if event.type == "Flag":
-        set_flags(tx, event.patient)
-    if event.type != "Communication":
+def _drop_item(tx: Tx, ref: str, author: Author, why: Why | None) -> None:
+    before = work_items.find(tx, _PROJECTOR, ref)
+    if before is None:
         return
-    about = [ref for ref in event.about if ref.startswith("Task/")]
-    for item in work_items.find_many(tx, _PROJECTOR, about).values():
-        refresh(tx, item, at=now)
+    after = _closed(before)
+    for row in changes_between(before, after, author, why):
+        transitions.add(tx, row, before.patient)
+    work_items.drop(tx, ref)
+    _tell_others(tx, after, "resolved", author.at)
+
+
+def _closed(item: WorkItem) -> WorkItem:
+    return replace(item, status="deleted", fhir_status="entered-in-error", open=False, clock="stopped")
+
+
+def _as_deleted(tx: Tx, item: WorkItem) -> WorkItem | None:
+    """How work that was deleted and comes back stood: its rows go on from there, in a cycle of their own."""
+    log = transitions.of_items(tx, _PROJECTOR, [item.ref])[item.ref]
+    return replace(_closed(item), cycle=max(row.cycle for row in log)) if log else None
+
+
+def _tell_others(tx: Tx, item: WorkItem, answer: FiringState, now: datetime) -> None:
+    """Let the plan of a task and the work an escalation is about know that it changed."""
+    if item.kind == "escalation" and (firing := firings.of_task(tx, _PROJECTOR, item.ref)):
+        firings.set_state(tx, firing.key, answer)
+    other = {"task": item.plan, "escalation": item.focus}.get(item.kind)
+    if other:
+        refresh_ref(tx, other, at=now)
+
+
+def _replace_event(tx: Tx, stored: Stored, event: Event | None, now: datetime) -> None:
+    """Write or drop the event, and make the rules look again at whom it is about now and was about before."""
+    before = events.find(tx, _PROJECTOR, stored.ref) if stored.version > 1 else None
+    if event is not None:
+        events.save(tx, event)
+    elif before is not None:
+        events.drop(tx, before.ref)
+    seen = [one for one in (before, event) if one is not None]
+    for patient in sorted({one.patient for one in seen}):
+        work_items.due_now(tx, patient, now)
+        if stored.type == "Flag":
+            set_flags(tx, patient)
+    if stored.type == "Communication":
+        about = {ref for one in seen for ref in one.about if ref.startswith("Task/")}
+        for item in work_items.find_many(tx, _PROJECTOR, about).values():
+            refresh(tx, item, at=now)
 
 
 def set_flags(tx: Tx, patient: str) -> None:
     """Let the patient's summary name the flags that are active now."""
     flags = events.of_patients(tx, _PROJECTOR, [patient], ["Flag"])[patient]
     active = {one.codes[0].partition("|")[2] for one in flags if one.status == "active" and one.codes}
-    patients.set_flags(tx, patient, sorted(active))
+    patients.set_flags(tx, patient, sorted(active - {""}))
 
 
 def _attempts(tx: Tx, item: WorkItem) -> list[Event]:

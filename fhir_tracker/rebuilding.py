@@ -31,6 +31,7 @@ def rebuild_all(database: Database, now: datetime, report: Callable[[str], None]
             if report:
                 report(f"{counts['resources']} resources read")
         _reindex(tx)
+        _set_flags(tx)
         _set_next_looks(tx, now)
     return counts
 
@@ -55,13 +56,19 @@ def _reindex(tx: Tx) -> None:
         after = resources.reindex(tx, after, BATCH)
 
 
+def _set_flags(tx: Tx) -> None:
+    after = 0
+    while flags := resources.scan(tx, _WORKER, ("Flag",), after_k=after, limit=BATCH):
+        after = flags[-1].k
+        for patient in sorted({one.patient for one in flags if one.patient}):
+            projection.set_flags(tx, patient)
+
+
 def _set_next_looks(tx: Tx, now: datetime) -> None:
     """With all rows in place, give each item its history and the time of its next look, as the sweep would."""
     after = 0
     while batch := work_items.scan(tx, _WORKER, after_k=after, limit=BATCH):
         after = batch[-1][0]
-        for patient in {item.patient for _, item in batch if item.patient}:
-            projection.set_flags(tx, patient)
         whole = [projection.refresh(tx, item, at=now) for _, item in batch]
         awake = [item for item in whole if item.next_action_at is not None]
         for facts in gathering.gather(tx, _WORKER, awake):

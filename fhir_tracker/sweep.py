@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from fhir_tracker import brake, effects, gathering, programs
-from fhir_tracker.errors import Busy, Unavailable
+from fhir_tracker.errors import Busy, Incorrect, Unavailable
 from fhir_tracker.model.effects import Effect, Escalate
 from fhir_tracker.model.facts import Evaluation, Facts
 from fhir_tracker.model.program import Program
@@ -105,8 +105,17 @@ def _judge_batch(database: Database, now: datetime, size: int) -> list[_Judged]:
         if not claim.items:
             return []
         facts = gathering.gather(tx, effects.RULE_WORKER, claim.items)
-        found = {one: programs.load(tx, *one) for one in {_program_key(one) for one in facts} if one}
+        found = {one: _program(tx, *one) for one in {_program_key(one) for one in facts} if one}
     return [_judge(claim, one, found.get(_program_key(one) or ("", None)), now) for one in facts]
+
+
+def _program(tx: Tx, code: str, version: int | None) -> Program | None:
+    """The program, or None when this release cannot read it: its items are postponed, the others go on."""
+    try:
+        return programs.load(tx, code, version)
+    except Incorrect:
+        log.exception("program cannot be read", extra={"fields": {"program": code, "version": version}})
+        return None
 
 
 def _program_key(facts: Facts) -> tuple[str, int | None] | None:
@@ -128,7 +137,10 @@ def _escalations(judged: _Judged) -> int:
 
 
 def _apply_batch(database: Database, batch: Sequence[_Judged], now: datetime, go: bool) -> SweepReport:
-    done = _try(database, batch, now, go)
+    try:
+        done = _try(database, batch, now, go)
+    except Busy:
+        done = _try(database, batch, now, go)
     if done is not None:
         return _report(done)
     return _report([_apply_alone(database, one, now, go) for one in batch])
@@ -148,7 +160,7 @@ def _try(database: Database, batch: Sequence[_Judged], now: datetime, go: bool) 
     try:
         with database.begin() as tx:
             done = [_apply(tx, one, now, go) for one in batch]
-            _note(tx, batch, now)
+            _note(tx, batch, done, now)
         return done
     except (Busy, Unavailable):
         raise
@@ -178,15 +190,15 @@ def _postpone(tx: Tx, judged: _Judged, now: datetime) -> None:
         heartbeats.note(tx, Heartbeat(program=judged.facts.item.program, rule="*", last_evaluated=now, failed=1))
 
 
-def _note(tx: Tx, batch: Sequence[_Judged], now: datetime) -> None:
+def _note(tx: Tx, batch: Sequence[_Judged], done: Sequence[Done], now: datetime) -> None:
     matched: Counter[tuple[str, str]] = Counter()
     fired: Counter[tuple[str, str]] = Counter()
-    for one in batch:
+    for one, applied in zip(batch, done, strict=True):
         if one.evaluation is None or one.program is None:
             continue
         for finding in one.evaluation.findings:
             matched[one.program.code, finding.rule] += finding.verdict.holds
-        for effect in one.evaluation.effects:
+        for effect in applied or ():
             fired[one.program.code, effect.key.rule] += 1
     for program, rule in sorted({*matched, *fired}):
         key = (program, rule)

@@ -12,7 +12,7 @@ from datetime import datetime
 from fhir_tracker.fhir.codeable import concept
 from fhir_tracker.fhir.dates import instant
 from fhir_tracker.fhir.json_types import Resource
-from fhir_tracker.fhir.reading import objects_at
+from fhir_tracker.fhir.reading import moment_at, objects_at
 from fhir_tracker.model.author import Author
 from fhir_tracker.model.effects import Escalate
 from fhir_tracker.model.program import CANONICAL, Program, Status, TaskTemplate
@@ -79,20 +79,21 @@ def role_concept(role: str) -> Resource:
 
 def with_due(resource: Resource, due_at: datetime) -> Resource:
     """A copy due at that moment (`Task.restriction.period.end`)."""
-    restriction = resource.get("restriction") or {}
-    period = (restriction.get("period") or {}) | {"end": instant(due_at)}
-    return resource | {"restriction": restriction | {"period": period}}
+    return resource | {"restriction": _until(resource, instant(due_at))}
 
 
 def stamped(resource: Resource, now: datetime) -> Resource:
     """A copy modified now; never before it was authored (inv-1)."""
-    return resource | {"lastModified": instant(now)}
+    authored = moment_at(resource, "authoredOn")
+    return resource | {"lastModified": instant(max(now, authored) if authored else now)}
 
 
 def with_status(resource: Resource, program: Program | None, to: str, now: datetime) -> Resource:
-    """A copy in status `to`, the FHIR status following; leaving a hold drops its end."""
+    """A copy in status `to`, the FHIR status following; the reason for the old one goes, and with a hold its end."""
     own = program.status(to) if program else None
-    changed = stamped(resource, now) | {"status": own.fhir if own else to}
+    old = ("statusReason", "businessStatus") if program else ("statusReason",)
+    changed = {name: value for name, value in stamped(resource, now).items() if name not in old}
+    changed["status"] = own.fhir if own else to
     if program and own:
         changed["businessStatus"] = business_status(program, own)
     if own is None or own.clock != "paused":
@@ -112,7 +113,7 @@ def with_fields(resource: Resource, fields: Mapping[str, str], author: Author) -
     if owner := fields.get("owner"):
         changed["owner"] = {"reference": owner}
     if due := fields.get("due"):
-        changed["restriction"] = (changed.get("restriction") or {}) | {"period": {"end": due}}
+        changed["restriction"] = _until(changed, due)
     if until := fields.get("hold.until"):
         changed = _without_hold(changed)
         held = [{"url": HOLD_UNTIL, "valueDateTime": until}]
@@ -177,6 +178,11 @@ def admin_task(id_: str, code: str, title: str, reason: str, now: datetime) -> R
         "performerType": [role_concept("clinic-admin")],
         "reasonCode": {"text": reason},
     }
+
+
+def _until(resource: Resource, end: str) -> Resource:
+    restriction: Resource = resource.get("restriction") or {}
+    return restriction | {"period": (restriction.get("period") or {}) | {"end": end}}
 
 
 def _input(code: str) -> Resource:

@@ -6,19 +6,23 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from fhir_tracker import outreach, programs, provenance, records, task_resources
-from fhir_tracker.errors import Gone, Incorrect, NotFound, RuleBroken
+from fhir_tracker.errors import Gone, Incorrect, Issue, NotFound, RuleBroken
 from fhir_tracker.fhir.dates import parse_datetime
 from fhir_tracker.fhir.json_types import Resource
 from fhir_tracker.fhir.reading import objects_at
 from fhir_tracker.model.author import Author, Why
-from fhir_tracker.model.moves import MoveRequest
+from fhir_tracker.model.moves import FIELDS, MoveRequest
 from fhir_tracker.model.program import Move, Program
 from fhir_tracker.model.viewer import Viewer, worker_viewer
 from fhir_tracker.model.work import WorkItem
 from fhir_tracker.rules import moves as rules_moves
-from fhir_tracker.storage import firings, resources, work_items
+from fhir_tracker.rules.status_section import NEEDS_REASON
+from fhir_tracker.storage import resources, work_items
 from fhir_tracker.storage.database import Tx
 from fhir_tracker.storage.resources import Stored
+
+ENTERED_IN_ERROR = "entered-in-error"
+_SYSTEM = worker_viewer("escalation")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,16 +64,16 @@ def move(tx: Tx, ref: str, request: MoveRequest, author: Author, *, if_match: in
     """Change the status; raises RuleBroken naming the allowed next states or each missing field."""
     task = find_task(tx, author.viewer, ref)
     _refuse_outside(task.item)
+    check(task.program, task.item, request, author.viewer, given(task, request))
+    check_moments(request.fields, author)
     if request.fields.get("outreach.outcome"):
         attempt = outreach.Attempt(
-            channel=request.fields.get("outreach.channel", "phone"),
+            channel=request.fields.get("outreach.channel") or "phone",
             outcome=request.fields["outreach.outcome"],
             at=author.at,
             note=request.fields.get("note", ""),
         )
         outreach.log_attempt(tx, task.item, attempt, author)
-    check(task.program, task.item, request, author.viewer, given(task, request))
-    _check_moments(request.fields, author)
     changed = task_resources.with_status(task.resource, task.program, request.to, author.at)
     changed = task_resources.with_fields(changed, request.fields, author)
     why = Why(reason=request.fields.get("reason"), note=request.fields.get("note"))
@@ -79,11 +83,24 @@ def move(tx: Tx, ref: str, request: MoveRequest, author: Author, *, if_match: in
 def check(
     program: Program | None, item: WorkItem, request: MoveRequest, viewer: Viewer, given: Mapping[str, str]
 ) -> None:
-    """Raise RuleBroken unless the program (or, outside programs, the default table) allows the move as asked."""
-    if program is None or item.kind == "escalation":
-        rules_moves.check_default_move(item.fhir_status, request.to)
+    """Raise RuleBroken unless the program (or, outside programs, the default table) allows the move as asked.
+
+    Any open work may be entered in error, with a reason, also where its program has no such status.
+    """
+    is_mistake = program is not None and request.to == ENTERED_IN_ERROR and program.status(request.to) is None
+    if program is None or item.kind == "escalation" or is_mistake:
+        if not (is_mistake and item.open):
+            rules_moves.check_default_move(item.fhir_status, request.to)
+        _require_reason(item, request, given)
         return
     rules_moves.check_move(program, item, request, roles=viewer.roles, given=given)
+
+
+def _require_reason(item: WorkItem, request: MoveRequest, given: Mapping[str, str]) -> None:
+    needs = request.to in NEEDS_REASON or (request.to == ENTERED_IN_ERROR and item.program is not None)
+    if needs and request.to != item.fhir_status and not {**given, **request.fields}.get("reason", "").strip():
+        issue = Issue(message=f"{FIELDS['reason']} is missing.", code="required", expression="Task.statusReason")
+        raise RuleBroken(f"To move this to {request.to}: {FIELDS['reason']} must be given.", issues=(issue,))
 
 
 def move_by_rule(tx: Tx, ref: str, to: str, author: Author, why: Why, evidence: tuple[str, ...] = ()) -> Stored | None:
@@ -149,18 +166,19 @@ def store(tx: Tx, resource: Resource, author: Author, why: Why | None, *, if_mat
 
 def settle_escalations(tx: Tx, ref: str, author: Author) -> None:
     """When the work is closed, complete the escalation Tasks that are still open about it."""
-    system = worker_viewer("escalation")
-    item = work_items.find(tx, system, ref)
-    if item is None or item.open or item.kind == "escalation":
-        return
+    item = work_items.find(tx, _SYSTEM, ref)
+    if item is not None and not item.open and item.kind != "escalation":
+        resolve_escalations(tx, ref, f"{item.title} is closed: {item.status}", author)
+
+
+def resolve_escalations(tx: Tx, ref: str, reason: str, author: Author) -> None:
+    """Complete the escalation Tasks that are still open about `ref`, each with its Provenance."""
     acting = replace(author, viewer=replace(author.viewer, patient=None))
-    for firing in firings.of_items(tx, system, [ref]).get(ref, []):
-        if firing.kind == "escalate" and firing.task and firing.state != "resolved":
-            task = find_task(tx, acting.viewer, firing.task)
-            if task.item.open:
-                why = Why(reason=f"{item.title} is closed: {item.status}")
-                changed = task_resources.with_status(task.resource, None, "completed", author.at)
-                records.save(tx, changed, acting, why=why)
+    for item in work_items.about(tx, _SYSTEM, ref):
+        if item.kind == "escalation" and item.open:
+            task, why = find_task(tx, acting.viewer, item.ref), Why(reason=reason)
+            changed = task_resources.with_status(task.resource, None, "completed", author.at)
+            provenance.record(tx, [records.save(tx, changed, acting, why=why)], acting, why)
 
 
 def given(task: OpenTask, request: MoveRequest) -> dict[str, str]:
@@ -175,16 +193,17 @@ def given(task: OpenTask, request: MoveRequest) -> dict[str, str]:
     return present | {name: value for name, value in request.fields.items() if value.strip()}
 
 
-def _check_moments(fields: Mapping[str, str], author: Author) -> None:
+def check_moments(fields: Mapping[str, str], author: Author) -> None:
+    """Raise RuleBroken for a due time or end of a hold that is no moment, and for a hold that would end in the past."""
     for name in ("due", "hold.until"):
         if not fields.get(name):
             continue
         try:
             moment = parse_datetime(fields[name])
         except Incorrect as error:
-            raise RuleBroken(f"{name}: {error.message}", expression=f"Task.{name}") from None
+            raise RuleBroken(f"{name}: {error.message}", expression=rules_moves.PATHS[name]) from None
         if name == "hold.until" and moment <= author.at:
-            raise RuleBroken("A hold must end in the future.", expression="Task.hold.until")
+            raise RuleBroken("A hold must end in the future.", expression=rules_moves.PATHS[name])
 
 
 def _refuse_outside(item: WorkItem) -> None:

@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from datetime import datetime
+
 from fhir_tracker import programs, provenance, records, task_resources, transitions
 from fhir_tracker.errors import Incorrect, MethodNotAllowed, RuleBroken
 from fhir_tracker.fhir.checks import check
 from fhir_tracker.fhir.codeable import first_code
 from fhir_tracker.fhir.dates import instant
 from fhir_tracker.fhir.json_types import Resource
-from fhir_tracker.fhir.reading import extension_value, objects_at, text_at
+from fhir_tracker.fhir.reading import extension_value, objects_at, references_at, text_at
 from fhir_tracker.model.author import Author, Why
 from fhir_tracker.model.moves import MoveRequest
+from fhir_tracker.model.plan import plan_facts
 from fhir_tracker.model.program import CANONICAL, Program
 from fhir_tracker.model.task import notes_of, task_code
 from fhir_tracker.model.vocabulary import HOLD_UNTIL
+from fhir_tracker.program_resources import task_code as task_code_of
 from fhir_tracker.rules.due import due_at
-from fhir_tracker.storage import resources
+from fhir_tracker.storage import resources, work_items
 from fhir_tracker.storage.database import Tx
 from fhir_tracker.storage.resources import Stored
 
 READ_ONLY = frozenset({"Provenance", "AuditEvent"})
+FIXED = ("instantiatesCanonical", "code", "intent", "for", "focus", "basedOn", "requester", "authoredOn", "input")
+"""What a Task of a program and an escalation keep as they were filed."""
 
 
 def create(tx: Tx, resource: Resource, author: Author) -> Stored:
@@ -54,7 +61,10 @@ def delete(tx: Tx, type_: str, id_: str, author: Author, *, if_match: int | None
     _refuse_read_only(type_)
     before = resources.find(tx, author.viewer, type_, id_)
     _refuse_mirrored(before)
-    return records.remove(tx, type_, id_, author, if_match=if_match)
+    removed = records.remove(tx, type_, id_, author, if_match=if_match)
+    if removed is not None and type_ == "Task":
+        transitions.resolve_escalations(tx, removed.ref, "The work was deleted", author)
+    return removed
 
 
 def _check_shape(resource: Resource) -> None:
@@ -75,36 +85,58 @@ def _refuse_mirrored(before: Stored | None) -> None:
 
 def _create_task(tx: Tx, resource: Resource, author: Author, id_: str) -> Stored:
     program = programs.of_resource(tx, resource)
-    if program is None and "instantiatesCanonical" in resource and _ours(resource):
-        named = resource["instantiatesCanonical"]
+    named = text_at(resource, "instantiatesCanonical") or ""
+    if program is None and named.startswith(CANONICAL):
         raise RuleBroken(f"No program is published as {named}.", expression="Task.instantiatesCanonical")
+    if program and "/ActivityDefinition/" in named and program.task(_template_named(named)) is None:
+        known = ", ".join(one.code for one in program.tasks)
+        raise RuleBroken(
+            f"{program.title} has no work {_template_named(named)!r}: it has {known}.",
+            expression="Task.instantiatesCanonical",
+        )
     completed = _completed(tx, resource | {"id": id_}, program, author) if program else resource | {"id": id_}
     stored = records.save(tx, completed, author)
     provenance.record(tx, [stored], author, activity="CREATE")
     return stored
 
 
-def _ours(resource: Resource) -> bool:
-    return str(resource["instantiatesCanonical"]).startswith(CANONICAL)
+def _template_named(canonical: str) -> str:
+    return canonical.partition("|")[0].rpartition("/")[2].partition(".")[2]
 
 
 def _completed(tx: Tx, resource: Resource, program: Program, author: Author) -> Resource:
     template = program.task(task_code(resource, program))
     code = _asked_status(resource, program)
     status = program.status(code)
-    changed = dict(resource)
+    changed = resource | {"instantiatesCanonical": _pinned(resource, program)}
     if status:
         changed |= {"status": status.fhir, "businessStatus": task_resources.business_status(program, status)}
     changed.setdefault("authoredOn", instant(author.at))
     changed.setdefault("lastModified", instant(author.at))
     if template is None:
         return changed
-    if "performerType" not in changed and "owner" not in changed:
-        changed["performerType"] = [task_resources.role_concept(template.role)]
+    changed.setdefault("performerType", [task_resources.role_concept(template.role)])
+    changed.setdefault("priority", template.priority)
+    changed.setdefault("code", task_code_of(program, template))
     if text_at(changed, "restriction", "period", "end") is None:
-        due = due_at(program, template, {"enrolment": author.at}, author.at)
+        due = due_at(program, template, _anchors(tx, resource, author), author.at)
         changed = task_resources.with_due(changed, due) if due else changed
     return changed
+
+
+def _pinned(resource: Resource, program: Program) -> str:
+    """The canonical with the version that is active now: work stays on its version when a new one is published."""
+    return f"{str(resource['instantiatesCanonical']).partition('|')[0]}|{program.version}"
+
+
+def _anchors(tx: Tx, resource: Resource, author: Author) -> Mapping[str, datetime]:
+    """The moments of the plan that the Task says it is part of, else now."""
+    plan = next((ref for ref in references_at(resource, "basedOn") if ref.startswith("CarePlan/")), "")
+    item = work_items.find(tx, author.viewer, plan)
+    stored = resources.find(tx, author.viewer, *item.ref.split("/")) if item else None
+    if item is None or stored is None or stored.deleted:
+        return {"enrolment": author.at}
+    return plan_facts(records.resource_of(stored), item).anchors
 
 
 def _asked_status(resource: Resource, program: Program) -> str:
@@ -131,25 +163,46 @@ def _asked_status(resource: Resource, program: Program) -> str:
 
 def _update_task(tx: Tx, ref: str, resource: Resource, author: Author, if_match: int | None) -> Stored:
     task = transitions.find_task(tx, author.viewer, ref)
+    if task.program or task.item.kind == "escalation":
+        resource = _with_fixed(task, resource)
     if task.program is None:
         _check_plain_move(task, resource, author)
         return transitions.store(tx, resource, author, _why(task, resource), if_match=if_match)
     to = _wanted_status(task, resource, task.program)
     if to != task.item.status:
         request = MoveRequest(to=to, fields=_fields(task, resource))
+        own = task.program.status(to)
+        if own and own.clock == "paused":
+            transitions.check_moments(request.fields, author)
         transitions.check(task.program, task.item, request, author.viewer, transitions.given(task, request))
-    moved = task_resources.with_status(resource, task.program, to, author.at) if to != task.item.status else resource
-    own = task.program.status(to)
-    if own:
-        moved = moved | {"businessStatus": task_resources.business_status(task.program, own), "status": own.fhir}
-    moved = task_resources.stamped(moved, author.at)
-    return transitions.store(tx, moved, author, _why(task, resource), if_match=if_match)
+    return transitions.store(tx, _moved(task, resource, to, author), author, _why(task, resource), if_match=if_match)
+
+
+def _moved(task: transitions.OpenTask, resource: Resource, to: str, author: Author) -> Resource:
+    """The body in status `to`, in program and FHIR words alike; the reason it brought stays."""
+    if to != task.item.status:
+        moved = task_resources.with_status(resource, task.program, to, author.at)
+        return moved | {name: resource[name] for name in ("statusReason",) if name in resource}
+    own = task.program.status(to) if task.program else None
+    if task.program and own:
+        resource = resource | {"businessStatus": task_resources.business_status(task.program, own), "status": own.fhir}
+    return task_resources.stamped(resource, author.at)
+
+
+def _with_fixed(task: transitions.OpenTask, resource: Resource) -> Resource:
+    """The body with what work cannot change about itself; left out it stays, another value is refused."""
+    for name in FIXED:
+        kept = task.resource.get(name)
+        if kept is not None and resource.get(name, kept) != kept:
+            raise RuleBroken(f"{name} of work under way cannot be changed.", expression=f"Task.{name}")
+    return resource | {name: task.resource[name] for name in FIXED if name in task.resource}
 
 
 def _check_plain_move(task: transitions.OpenTask, resource: Resource, author: Author) -> None:
     to = text_at(resource, "status") or "draft"
     if to != task.item.fhir_status:
-        transitions.check(None, task.item, MoveRequest(to=to), author.viewer, {})
+        request = MoveRequest(to=to, fields=_fields(task, resource))
+        transitions.check(None, task.item, request, author.viewer, {})
 
 
 def _wanted_status(task: transitions.OpenTask, resource: Resource, program: Program) -> str:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
+
 from fhir_tracker.fhir.json_types import Resource
 from fhir_tracker.fhir.reading import objects_at, references_at
 
 _PATHS = ("subject", "patient", "for", "beneficiary")
+_RELATIVE = re.compile(r"([A-Za-z]+)/([A-Za-z0-9\-.]{1,64})(?:/_history/[A-Za-z0-9\-.]{1,64})?(?:#\S*)?")
 
 
 def patient_of(resource: Resource) -> str | None:
@@ -23,6 +26,5 @@ def patient_of(resource: Resource) -> str | None:
 
 def id_of(reference: str | None, type_: str) -> str | None:
     """The id of a relative reference to `type_`, version left off; None for anything else."""
-    if not reference or not reference.startswith(f"{type_}/"):
-        return None
-    return reference.split("/")[1] or None
+    match = _RELATIVE.fullmatch(reference or "")
+    return match[2] if match and match[1] == type_ else None

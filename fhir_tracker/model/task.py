@@ -28,6 +28,9 @@ from fhir_tracker.model.vocabulary import (
 from fhir_tracker.model.work import ClockState, Event, Firing, ItemKind, Transition, WorkItem
 
 _CLOCKS: dict[str, ClockState] = {"on-hold": "paused", **dict.fromkeys(CLOSED_TASK, "stopped")}
+LONGEST = 500
+_INDEXED = ("plan", "code", "status", "fhir_status", "role", "owner", "priority", "focus")
+"""Texts that a database indexes: what an EHR sends there may be of any length, and an index has its limits."""
 What = Literal["stage", "status", "owner", "role", "due", "priority", "escalation", "note"]
 
 
@@ -40,10 +43,10 @@ def task_item(resource: Resource, program: Program | None, *, mirrored: bool, cr
     status = task_status(resource, program)
     own = program.status(status) if program else None
     authored = moment_at(resource, "authoredOn") or created_at
-    return WorkItem(
+    item = WorkItem(
         ref=f"Task/{resource['id']}",
         kind=_kind(resource, mirrored),
-        title=text_of(resource.get("code")) or text_at(resource, "description") or "Task",
+        title=_title(resource, program),
         patient=patient_of(resource),
         plan=next((text for text in references_at(resource, "basedOn") if text.startswith("CarePlan/")), None),
         program=program.code if program else None,
@@ -64,6 +67,13 @@ def task_item(resource: Resource, program: Program | None, *, mirrored: bool, cr
         hold_event=text_at({"event": extension_value(resource, HOLD_EVENT, "valueCode")}, "event"),
         focus=text_at(resource, "focus", "reference"),
     )
+    return replace(item, **{name: text[:LONGEST] for name in _INDEXED if (text := getattr(item, name))})
+
+
+def _title(resource: Resource, program: Program | None) -> str:
+    template = program.task(task_code(resource, program)) if program else None
+    named = text_at(resource, "code", "text") or (template.title if template else "")
+    return named or text_of(resource.get("code")) or text_at(resource, "description") or "Task"
 
 
 def _kind(resource: Resource, mirrored: bool) -> ItemKind:

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from fhir_tracker import enrolment, programs, publishing, records, sweep
+from fhir_tracker import enrolment, outreach, programs, publishing, records, sweep
+from fhir_tracker import transitions as moving
 from fhir_tracker.brake import Limit
 from fhir_tracker.model.author import Author
+from fhir_tracker.model.moves import MoveRequest
 from fhir_tracker.model.program import Program
 from fhir_tracker.model.viewer import ROLES, Viewer, worker_viewer
 from fhir_tracker.model.work import Firing, Transition, WorkItem
-from fhir_tracker.storage import firings, resources, transitions, work_items
-from fhir_tracker.storage.database import Database
+from fhir_tracker.storage import firings, notifications, resources, transitions, work_items
+from fhir_tracker.storage.database import Database, Tx
+from fhir_tracker.storage.notifications import Notification
 from fhir_tracker.storage.resources import Stored
 
 MONDAY = datetime(2026, 3, 9, 14, 0, tzinfo=UTC)
@@ -82,6 +87,12 @@ class Clinic:
         with database.begin() as tx:
             self.program: Program = publishing.publish(tx, program, author(at))
 
+    @contextmanager
+    def acting(self, at: datetime, viewer: Viewer = SYSTEM) -> Iterator[tuple[Tx, Author]]:
+        """One transaction of one person or worker."""
+        with self.database.begin() as tx:
+            yield tx, author(at, viewer)
+
     def put(self, resource: dict[str, Any], at: datetime, viewer: Viewer = SYSTEM) -> Stored:
         """Store a resource with its own id."""
         with self.database.begin() as tx:
@@ -97,6 +108,30 @@ class Clinic:
         self.put(encounter(patient, at, id_=id_ or f"stay-{patient}"), at)
         self.enrol(at)
         return f"Encounter/{id_ or f'stay-{patient}'}"
+
+    def remove(self, ref: str, at: datetime, viewer: Viewer = SYSTEM) -> Stored | None:
+        """Delete a resource as the EHR would."""
+        type_, _, id_ = ref.partition("/")
+        with self.acting(at, viewer) as (tx, by):
+            return records.remove(tx, type_, id_, by)
+
+    def move(
+        self, ref: str, to: str, at: datetime, viewer: Viewer = EVERYONE, fields: Mapping[str, str] | None = None
+    ) -> Stored:
+        """Move a task as a page would."""
+        with self.acting(at, viewer) as (tx, by):
+            return moving.move(tx, ref, MoveRequest(to=to, fields=fields or {}), by)
+
+    def attempt(self, ref: str, at: datetime, *, channel: str = "phone", outcome: str = "no-answer") -> Stored:
+        """Write down one try to reach the patient."""
+        with self.acting(at, COORDINATOR) as (tx, by):
+            item = moving.find_task(tx, COORDINATOR, ref).item
+            return outreach.log_attempt(tx, item, outreach.Attempt(channel=channel, outcome=outcome, at=at), by)
+
+    def publish(self, text: str, at: datetime) -> Program:
+        """Publish a program version."""
+        with self.acting(at) as (tx, by):
+            return publishing.publish(tx, text, by)
 
     def enrol(self, at: datetime) -> int:
         """Let the program look at what is new; the number of plans it opened."""
@@ -130,6 +165,28 @@ class Clinic:
         """The transition rows of an item."""
         with self.database.read() as tx:
             return transitions.of_items(tx, SYSTEM, [ref])[ref]
+
+    def item(self, ref: str) -> WorkItem:
+        """The work item as it is now."""
+        with self.database.read() as tx:
+            found = work_items.find(tx, SYSTEM, ref)
+        assert found is not None
+        return found
+
+    def notified(self, ref: str) -> list[Notification]:
+        """What was told about a reference."""
+        with self.database.read() as tx:
+            return notifications.of_subject(tx, SYSTEM, ref)
+
+    def stored(self, *types: str) -> list[dict[str, Any]]:
+        """The present bodies of all resources of these types, in the order they were first written."""
+        with self.database.read() as tx:
+            return [records.resource_of(one) for one in resources.scan(tx, SYSTEM, types, limit=10_000)]
+
+    def provenance(self, ref: str) -> list[dict[str, Any]]:
+        """Every Provenance that has a version of `ref` among its targets."""
+        found = self.stored("Provenance")
+        return [one for one in found if any(t["reference"].startswith(f"{ref}/_history/") for t in one["target"])]
 
     def resource(self, ref: str) -> dict[str, Any]:
         """The present body of a resource."""
