@@ -80,7 +80,7 @@ class _Answer:
             self.status = message["status"]
             present = {name.lower() for name, _ in message["headers"]}
             extra = [(name, value) for name, value in self._headers() if name not in present]
-            message = message | {"headers": [*message["headers"], *extra]}
+            message = {**message, "headers": [*message["headers"], *extra]}
         await self._send(message)
 
     async def plainly(self, scope: Scope, status: int, text: str) -> None:
