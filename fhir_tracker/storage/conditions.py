@@ -11,6 +11,7 @@ from itertools import product
 from sqlalchemy import BigInteger, ColumnElement, Select, Table, and_, not_, or_, select, type_coerce
 
 from fhir_tracker.errors import Incorrect
+from fhir_tracker.fhir.dates import OPEN_END, OPEN_START
 from fhir_tracker.fhir.query import Filter
 from fhir_tracker.fhir.query_values import (
     CompositeValue,
@@ -214,7 +215,7 @@ def _in_strings(value: StringValue, modifier: str | None) -> ColumnElement[bool]
 def _updated(value: DateValue) -> ColumnElement[bool]:
     """`lastUpdated` is served in milliseconds and kept in microseconds: both ends are those of whole milliseconds."""
     moment = type_coerce(resource.c.updated_at, BigInteger)
-    low, high = value.low * 1000, value.high * 1000
+    low, high = max(value.low * 1000, OPEN_START), min(value.high * 1000, OPEN_END)
     inside = and_(moment >= low, moment < high)
     by_prefix = {
         "eq": inside,

@@ -22,6 +22,10 @@ def translated() -> Iterator[None]:
         raise Busy("No database connection was free in time; try again.") from error
     except exc.DBAPIError as error:
         _raise(error)
+    except (OverflowError, UnicodeEncodeError) as error:
+        if isinstance(error, OverflowError) and "SQLite" not in str(error):
+            raise
+        raise Incorrect("A value cannot be held by the database.") from error
 
 
 def _raise(error: exc.DBAPIError) -> Never:

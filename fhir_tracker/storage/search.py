@@ -67,7 +67,9 @@ def _page(tx: Tx, viewer: Viewer, query: Query, page: PageCursor | None) -> Sele
     columns = [key.label(f"sort_{number}") for number, key in enumerate(keys)]
     chosen, k = _matching(tx, viewer, query, select(resource, *columns))
     if page is not None:
-        if len(page.values) != len(keys):
+        kinds = [str if one.type in {"id", "string"} else int | float for one in query.sort]
+        fits = [isinstance(value, kind) for value, kind in zip(page.values, kinds, strict=False)]
+        if len(page.values) != len(kinds) or not all(fits):
             raise Incorrect("The page link belongs to another search.")
         chosen = chosen.where(_beyond(query.sort, keys, page, k))
     order = [key.desc() if one.descending else key.asc() for one, key in zip(query.sort, keys, strict=True)]

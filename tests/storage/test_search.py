@@ -284,3 +284,30 @@ def test_a_changed_page_link_is_refused(filled: Database) -> None:
         other = parse_query("Task", pairs("_count=2&status=requested"), strict=True)
         with pytest.raises(Incorrect):
             search.search(tx, VIEWER, other, page=page)
+
+
+def test_a_forged_page_link_with_impossible_values_is_refused(filled: Database) -> None:
+    query = parse_query("Task", pairs("_count=2&_sort=_lastUpdated"), strict=True)
+    wrong: list[tuple[tuple[int | float | str, ...], int]] = [
+        ((), 1),
+        ((1, 2), 1),
+        (("x",), 1),
+        ((1,), 1 << 70),
+        ((1 << 70,), 1),
+    ]
+    for values, k in wrong:
+        page = PageCursor(query=query.fingerprint, values=values, k=k)
+        with pytest.raises(Incorrect), filled.read() as tx:
+            search.search(tx, VIEWER, query, page=page)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "_lastUpdated=9999", "_lastUpdated=le9999-12-31", "_lastUpdated=gt0001", "authored-on=9999", "authored-on=0001",
+        "due=gt9999-12-31T23:59:59Z", "_id=" + "x" * 500, "identifier='; DROP TABLE resource; --", "code=%27%20OR%201=1",
+    ],
+)  # fmt: skip
+def test_extreme_and_hostile_values_are_answered(filled: Database, text: str) -> None:
+    assert len(found(filled, "Task", text)) <= 7
+    assert len(found(filled, "Task", "")) == 7
