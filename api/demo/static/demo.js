@@ -26,6 +26,14 @@ const fill = (id, elements) => {
   const next = made(target.tagName, {}, ...elements);
   if (target.innerHTML !== next.innerHTML) target.replaceChildren(...next.childNodes);
 };
+const news = (state) => `${state.phase === "loading"} ${state.steps.flatMap((one) => one.sights).filter((one) => one.state === "seen").length}`;
+let known = "";
+const follow = (state) => {
+  const frame = document.querySelector("iframe");
+  const isQueue = frame.contentWindow.location.pathname === "/";
+  if (known && known !== news(state) && isQueue && document.activeElement !== frame) frame.contentWindow.location.reload();
+  known = news(state);
+};
 const refresh = async () => {
   try {
     const answer = await fetch("/demo/state.json", { cache: "no-store" });
@@ -33,6 +41,7 @@ const refresh = async () => {
     document.getElementById("phase").textContent = PHASES[state.phase];
     fill("steps", state.steps.map(step));
     fill("recent", state.recent.map(recent));
+    follow(state);
   } catch {
     document.getElementById("phase").textContent = "The demo has stopped.";
   }
