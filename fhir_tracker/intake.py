@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from fhir_tracker import records
-from fhir_tracker.errors import Busy, Incorrect, TrackerError, Unavailable
+from fhir_tracker.errors import Busy, Incorrect, TrackerError, Unavailable, VersionConflict
 from fhir_tracker.fhir.body import MAX_BYTES, read_resource
 from fhir_tracker.fhir.dates import parse_datetime
 from fhir_tracker.fhir.identity import content_hash, local_id
@@ -99,7 +99,8 @@ def unusable(type_: str, remote_id: str, reason: str, body: str) -> Unusable:
 def take_page(tx: Tx, entries: Sequence[Received | Unusable], connection: str, author: Author) -> Tally:
     """Write what is new of one page, of one type; older and unchanged versions are skipped, bad entries quarantined.
 
-    Raises EntryRefused, after which nothing of the transaction may be kept.
+    Raises EntryRefused, after which nothing of the transaction may be kept, and VersionConflict when somebody else wrote
+    one of these at the same moment.
     """
     if not entries:
         return Tally()
@@ -247,7 +248,7 @@ def _apply(tx: Tx, entry: Received, connection: str, author: Author) -> Known:
     try:
         with translated():
             stored = records.save(tx, entry.resource, author, remote=remote)
-    except (Busy, Unavailable):
+    except (Busy, Unavailable, VersionConflict):
         raise
     except TrackerError as error:
         _log.error("entry of %s %s refused: %s", connection, entry.type, error.message)

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from fhir_tracker import intake
-from fhir_tracker.errors import RemoteFailure
+from fhir_tracker.errors import RemoteFailure, VersionConflict
 from fhir_tracker.fhir.dates import instant
 from fhir_tracker.fhir.json_types import Resource
 from fhir_tracker.intake import EntryRefused, Received, Tally, Unusable
@@ -21,6 +21,7 @@ from subscriptions.bundles import Page, read_page
 from subscriptions.client import Answer, EhrClient
 
 PAGE_SIZE = 100
+CONFLICTS = 5
 READINGS = 3
 """How often one page is asked for when what comes is cut off or garbled."""
 
@@ -65,6 +66,7 @@ class Follow:
     def write(self, entries: Sequence[Received | Unusable], also: Callable[[Tx], None]) -> Tally:
         """Take a page and do `also` in one transaction; an entry that cannot be written is quarantined in its place."""
         pending = list(entries)
+        conflicts = 0
         while True:
             try:
                 with self.database.begin() as tx:
@@ -75,6 +77,10 @@ class Follow:
             except EntryRefused as refusal:
                 at = next(index for index, entry in enumerate(pending) if entry is refusal.entry)
                 pending[at] = intake.refused(refusal.entry, refusal.reason)
+            except VersionConflict:
+                conflicts += 1
+                if conflicts == CONFLICTS:
+                    raise
 
 
 @dataclass(frozen=True, kw_only=True)
