@@ -15,11 +15,21 @@ from api.context import AppContext
 from api.edge import REQUEST_ID
 from api.outcomes import headers_of, status_of
 from api.staff import session as sessions
-from api.staff.frames import frame_of
+from api.staff.frames import bare_frame, frame_of
 from api.staff.rendering import HEADERS, answer
+from api.staff.shapes import Frame
 from api.staff.visit import Visit, check_form, keep_session, viewer_of
 from fhir_tracker import clock
-from fhir_tracker.errors import Gone, Incorrect, NotFound, TooLarge, TrackerError, UnsupportedMediaType
+from fhir_tracker.errors import (
+    Busy,
+    Gone,
+    Incorrect,
+    NotFound,
+    TooLarge,
+    TrackerError,
+    Unavailable,
+    UnsupportedMediaType,
+)
 
 Handler = Callable[[Visit], Response]
 MOST_FORM = 64_000
@@ -87,8 +97,7 @@ def see_other(path: str, said: str = "") -> Response:
 def problem(visit: Visit, error: TrackerError) -> Response:
     """An error as a page that says what is wrong and leads back."""
     status = status_of(error)
-    with visit.context.database.read() as tx:
-        frame = frame_of(tx, visit, "Problem")
+    frame = _frame(visit)
     issues = [one.message for one in error.issues if one.message != error.message]
     gone = isinstance(error, NotFound | Gone)
     response = answer(
@@ -102,6 +111,15 @@ def problem(visit: Visit, error: TrackerError) -> Response:
     )
     response.headers.update(headers_of(error) if status == 503 else {})
     return response
+
+
+def _frame(visit: Visit) -> Frame:
+    """The frame of a problem page; without what the store knows when the store is the problem."""
+    try:
+        with visit.context.database.read() as tx:
+            return frame_of(tx, visit, "Problem")
+    except (Unavailable, Busy):
+        return bare_frame(visit, "Problem")
 
 
 async def _body(request: Request) -> bytes | None:

@@ -51,9 +51,8 @@ class Wanted:
 def read(params: Mapping[str, str], viewer: Viewer) -> Wanted:
     """The queue that an address asks for; unknown words count as not said. Without a team the viewer's own is meant."""
     given = {name: params.get(name, "").strip()[:200] for name in vars(Wanted())}
-    home = "team" if len(viewer.roles) == 1 else "all"
     own = next(iter(viewer.roles)) if len(viewer.roles) == 1 else EVERY
-    tab = given["tab"] if given["tab"] in TABS else home
+    tab = given["tab"] if given["tab"] in TABS else "team"
     named = given["state"] if given["state"] in _STATES else ""
     role = given["role"] or (EVERY if tab == "all" else own)
     return Wanted(**{**given, "tab": tab, "state": named, "role": role})

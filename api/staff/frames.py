@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from importlib.metadata import version
 
@@ -39,6 +40,15 @@ _MODES = {
 def frame_of(tx: Tx, visit: Visit, title: str, current: str = "") -> Frame:
     """The frame of one page; `current` the address of its place in the navigation."""
     known = connections.all(tx)
+    return replace(
+        bare_frame(visit, title, current),
+        stale=" ".join(stale_sentence(one, visit.now) for one in known if is_stale(one, visit.now)),
+        freshness=_freshness(known, visit.now),
+    )
+
+
+def bare_frame(visit: Visit, title: str, current: str = "") -> Frame:
+    """The frame as far as it is known without the store."""
     return Frame(
         title=title,
         mode=_MODES[visit.context.access],
@@ -48,8 +58,6 @@ def frame_of(tx: Tx, visit: Visit, title: str, current: str = "") -> Frame:
         who=_who(visit),
         picker=visit.context.access is Access.DEMO,
         said=SAID.get(visit.query.get("said", ""), ""),
-        stale=" ".join(stale_sentence(one, visit.now) for one in known if is_stale(one, visit.now)),
-        freshness=_freshness(known, visit.now),
         density=visit.session.density,
         keys=visit.session.keys,
         version=version("fhir-tracker"),

@@ -34,7 +34,7 @@ def transition_line(row: Transition, program: Program | None, names: Names, now:
         when=words.ago(row.effective_at, now, program.calendar if program else names.calendar),
         note=said,
         who=names.who(row.who) + (f" by rule {row.rule.rpartition('#')[2]}" if row.rule else ""),
-        icon=_ICONS.get(row.what, "open"),
+        icon=_ICONS.get(row.what, "open") if row.before or row.what == "escalation" else "open",
     )
 
 
@@ -91,7 +91,8 @@ def _what(row: Transition, program: Program | None, names: Names, now: datetime)
     if row.what == "due":
         return f"Due: {_moment(row.before, program, names, now)} → {_moment(row.after, program, names, now)}"
     if row.what == "escalation":
-        return f"Escalated: {row.after or ''}"
+        level, _, role = (row.after or "").partition(" to ")
+        return f"Escalated to {role_named(role)}, {level}"
     if row.what == "note":
         return "Note"
     return f"{row.what.capitalize()}: {row.before or 'none'} → {row.after or 'none'}"

@@ -38,7 +38,7 @@ def next_step(item: WorkItem, who: str, program: Program | None, moves: Sequence
     if item.clock == "running" and is_outreach(item, program):
         return Action(label="Log attempt", href=f"{page}?do=attempt")
     best = forward(program, moves)
-    return Action(label=move_label(program, best), href=f"{page}?move={quote(best.to)}") if best else look
+    return Action(label=f"Move to {move_label(program, best)}", href=f"{page}?move={quote(best.to)}") if best else look
 
 
 def is_outreach(item: WorkItem, program: Program | None) -> bool:

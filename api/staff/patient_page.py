@@ -153,7 +153,7 @@ def _document(
         title=document.title,
         program=program.title,
         found=found is not None,
-        line="filed" if found else "due",
+        line="filed" if found else "" if late else "due",
         when=(words.due if late else words.ahead)(moment, visit.now, program.calendar),
         late=late,
     )
@@ -166,6 +166,8 @@ def _timeline(
     told: list[tuple[float, Line]] = []
     for row in log:
         item = known.get(row.item)
+        if _is_detail(row, item):
+            continue
         if row.what in ("status", "stage", "escalation") or (row.what == "owner" and row.before):
             prefix = f"{item.title}: " if item else ""
             line = transition_line(row, names.program(item) if item else None, names, visit.now, prefix)
@@ -173,6 +175,13 @@ def _timeline(
     told += [(one.at.timestamp(), _stay(one, names, visit)) for one in seen if _is_stay(one, visit)]
     newest = sorted(told, key=lambda pair: pair[0], reverse=True)
     return tuple(line for _, line in newest[:_MOST_LINES])
+
+
+def _is_detail(row: Transition, item: WorkItem | None) -> bool:
+    """What another line tells already: the first tasks of a plan, and the Task of an escalation."""
+    if item is None or row.before is not None:
+        return False
+    return item.kind == "escalation" or (item.kind == "task" and (row.rule or "").endswith("#eligible"))
 
 
 def _is_stay(event: Event, visit: Visit) -> bool:

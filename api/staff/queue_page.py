@@ -13,7 +13,7 @@ from api.staff.filters import EVERY, NONE, Wanted
 from api.staff.frames import frame_of
 from api.staff.names import Names, names_for, practitioners, role_choices, role_named
 from api.staff.rendering import HEADERS, answer
-from api.staff.rows import digest, row_of, short_hash, state_of
+from api.staff.rows import digest, in_short, row_of, short_hash, state_of
 from api.staff.shapes import Choice, Empty, Field, QueueView, Row, Tab
 from api.staff.visit import Visit, note_reading
 from fhir_tracker import programs, records
@@ -95,7 +95,7 @@ def _with_reason(row: Row, item: WorkItem, stored: Stored | None) -> Row:
     if item.kind != "escalation" or stored is None or stored.deleted:
         return row
     reason = text_of(records.resource_of(stored).get("reasonCode"))
-    return replace(row, escalation=reason) if reason else row
+    return replace(row, program=in_short(reason)) if reason else row
 
 
 def _version(stored: Stored | None) -> int | None:

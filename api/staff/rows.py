@@ -46,7 +46,9 @@ def row_of(
         owner=names.person(item.owner) if item.owner else None,
         team=role_named(item.role) if item.role else "",
         priority="" if item.priority == "routine" else item.priority,
-        escalation=f"Level {item.escalation_level}: {item.escalation_reason}" if item.escalation_reason else "",
+        escalation=f"Escalated, level {item.escalation_level}: {in_short(item.escalation_reason)}"
+        if item.escalation_reason
+        else "",
         outreach=outreach(item),
         outreach_when=words.ago(item.last_attempt_at, now, calendar) if item.last_attempt_at else None,
         waiting=words.waiting(item.created_at, now) if item.open else "",
@@ -97,6 +99,11 @@ def person_of(patient: PatientSummary | None, id_: str | None, now: datetime) ->
         flags=tuple(flag.replace("-", " ") for flag in patient.flags),
         deceased=patient.deceased,
     )
+
+
+def in_short(reason: str) -> str:
+    """The rule's title, with which every reason begins."""
+    return reason.partition(":")[0]
 
 
 def outreach(item: WorkItem) -> str:

@@ -1,0 +1,98 @@
+"""A small clinic behind the pages, and a browser without script that keeps cookies and fills in forms."""
+
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import pytest
+from starlette.testclient import TestClient
+
+from api.context import Access
+from fhir_tracker import clock
+from fhir_tracker.storage.database import Database
+from tests.api.conftest import Serve
+from tests.support.clinic import Clinic
+
+
+@dataclass
+class Answer:
+    """One page as it came back."""
+
+    status: int
+    text: str
+    location: str
+    headers: dict[str, str]
+
+    @property
+    def words(self) -> str:
+        """The text people read, on one line."""
+        return " ".join(html.unescape(re.sub(r"<[^>]*>", " ", self.text)).split())
+
+    def hidden(self, name: str) -> str:
+        """The value of the first hidden field called `name`."""
+        match = re.search(rf'name="{re.escape(name)}" value="([^"]*)"', self.text)
+        assert match, f"no field {name}"
+        return html.unescape(match[1])
+
+    def hrefs(self, starting: str) -> list[str]:
+        """The links that begin so, in order."""
+        found = [html.unescape(text) for text in re.findall(r'href="([^"]+)"', self.text)]
+        return [text for text in found if text.startswith(starting)]
+
+
+class Reader:
+    """Somebody without JavaScript."""
+
+    def __init__(self, client: TestClient) -> None:
+        self.client = client
+
+    def get(self, path: str, **headers: str) -> Answer:
+        """Open a page."""
+        given = self.client.get(path, headers={name.replace("_", "-"): text for name, text in headers.items()})
+        return Answer(given.status_code, given.text, given.headers.get("location", ""), dict(given.headers))
+
+    def send(
+        self,
+        path: str,
+        fields: Mapping[str, str] | None = None,
+        *,
+        csrf: str = "",
+        headers: Mapping[str, str] | None = None,
+    ) -> Answer:
+        """Send a form; without a token given, with that of a fresh page."""
+        token = csrf or self.get("/help/keys").hidden("csrf")
+        given = self.client.post(
+            path,
+            data={"csrf": token, **(fields or {})},
+            headers=headers,
+            follow_redirects=False,
+        )
+        return Answer(given.status_code, given.text, given.headers.get("location", ""), dict(given.headers))
+
+
+@pytest.fixture
+def now() -> datetime:
+    """The moment the test began."""
+    return clock.now()
+
+
+@pytest.fixture
+def clinic(database: Database, now: datetime) -> Clinic:
+    """The ring program, published a month ago."""
+    return Clinic(database, at=now - timedelta(days=30))
+
+
+@pytest.fixture
+def reader(serve: Serve, clinic: Clinic) -> Reader:
+    """Somebody at an open server."""
+    return Reader(serve(Access.OPEN))
+
+
+@pytest.fixture
+def demo_reader(serve: Serve, clinic: Clinic) -> Reader:
+    """Somebody at a demo server."""
+    return Reader(serve(Access.DEMO))
