@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -112,12 +113,48 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str
     server.drop(name)
 
 
+@pytest.fixture(scope="session")
+def prepared_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A SQLite file that is set up and empty, to be copied."""
+    path = tmp_path_factory.mktemp("prepared") / "tracker.db"
+    _set_up(f"sqlite:///{path}")
+    return path
+
+
+@pytest.fixture(scope="session")
+def prepared_name(postgres: Postgres) -> str:
+    """A PostgreSQL database that is set up and empty, to be copied."""
+    name = postgres.create()
+    _set_up(postgres.url(name))
+    return name
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def ready_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """The address of a database that is set up and empty, once on each kind: a copy, since setting up takes time."""
+    if request.param == "sqlite":
+        path = tmp_path / "tracker.db"
+        shutil.copyfile(request.getfixturevalue("prepared_file"), path)
+        yield f"sqlite:///{path}"
+        return
+    server: Postgres = request.getfixturevalue("postgres")
+    name = server.create(template=request.getfixturevalue("prepared_name"))
+    yield server.url(name)
+    server.drop(name)
+
+
 @pytest.fixture
-def database(database_url: str) -> Iterator[Database]:
+def database(ready_url: str) -> Iterator[Database]:
     """The store, set up and empty, once on each kind of database."""
+    from fhir_tracker.storage.database import Database
+
+    with closing(Database.open(ready_url)) as opened:
+        yield opened
+
+
+def _set_up(url: str) -> None:
     from fhir_tracker.storage.database import Database
     from fhir_tracker.storage.schema import prepare
 
-    with closing(Database.open(database_url)) as opened:
+    with closing(Database.open(url)) as opened:
         prepare(opened)
-        yield opened

@@ -76,12 +76,12 @@ def serving() -> Iterator[SlowEhr]:
         slow.server.server_close()
 
 
-def started(database_url: str, folder: Path) -> Process:
+def started(ready_url: str, folder: Path) -> Process:
     command: list[str | Path] = [Path(sys.executable).parent / "fhir-tracker", "sync", "clinic", "--once"]
-    return Process([*command, "--database", database_url], log=folder / "sync.log")
+    return Process([*command, "--database", ready_url], log=folder / "sync.log")
 
 
-def test_a_killed_sync_loses_nothing_and_doubles_nothing(database: Database, database_url: str, tmp_path: Path) -> None:
+def test_a_killed_sync_loses_nothing_and_doubles_nothing(database: Database, ready_url: str, tmp_path: Path) -> None:
     with serving() as slow:
         for number in range(PATIENTS):
             slow.ehr.put("Patient", f"p{number:04}", active=True)
@@ -89,12 +89,12 @@ def test_a_killed_sync_loses_nothing_and_doubles_nothing(database: Database, dat
             connections.add(tx, "clinic", slow.base_url, now=clock.now(), types=("Patient",))
         for pages, wait in ((1, 0.0), (2, 0.08), (1, 0.2)):
             slow.watch(pages)
-            process = started(database_url, tmp_path)
+            process = started(ready_url, tmp_path)
             assert slow.sent.wait(40), process.tail()
             time.sleep(wait)
             process.kill()
             check_that_cursor_and_rows_agree(database)
-        done = started(database_url, tmp_path)
+        done = started(ready_url, tmp_path)
         assert done.wait(60) == 0, done.tail()
     with database.read() as tx:
         assert set(resources.ids_of(tx, "clinic", "Patient")) == {f"p{number:04}" for number in range(PATIENTS)}

@@ -59,13 +59,13 @@ def kept(url: str) -> set[str]:
 
 
 @pytest.mark.parametrize("count", [1, 40])
-def test_a_killed_writer_loses_nothing_that_was_acknowledged(database: Database, database_url: str, count: int) -> None:
-    writer = start_writer(database_url)
+def test_a_killed_writer_loses_nothing_that_was_acknowledged(database: Database, ready_url: str, count: int) -> None:
+    writer = start_writer(ready_url)
     acknowledged = read_acknowledged(writer, count)
     os.kill(writer.pid, signal.SIGKILL)
     rest = [line.strip() for line in writer.communicate()[0].splitlines()]
     acknowledged += [line for line in rest if line]
-    present = kept(database_url)
+    present = kept(ready_url)
     assert set(acknowledged) <= present
     assert len(present) - len(acknowledged) <= 1
 
