@@ -53,7 +53,7 @@ class SweepReport:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Judged:
+class Judged:
     """One claimed item with its evaluation, or the error that evaluating it gave."""
 
     claim: Claim
@@ -64,15 +64,15 @@ class _Judged:
 
 def sweep(database: Database, now: datetime, limits: Limits) -> SweepReport:
     """One sweep over what is due at `now`. Raises only what concerns the database as a whole."""
-    batches: list[list[_Judged]] = []
-    while len(batches) < BATCHES and (judged := _judge_batch(database, now, limits.batch)):
+    batches: list[list[Judged]] = []
+    while len(batches) < BATCHES and (judged := judge_batch(database, now, limits.batch)):
         batches.append(judged)
     planned = sum(_escalations(one) for batch in batches for one in batch)
     go = True
     if planned:
         with database.begin() as tx:
             go = brake.check(tx, planned, limits.brake, now)
-    reports = [_apply_batch(database, batch, now, go) for batch in batches]
+    reports = [apply_batch(database, batch, now, go) for batch in batches]
     return SweepReport(
         items=sum(len(batch) for batch in batches),
         applied=sum(one.applied for one in reports),
@@ -99,7 +99,8 @@ def settle(database: Database, now: datetime, limits: Limits, *, rounds: int = 8
     return total
 
 
-def _judge_batch(database: Database, now: datetime, size: int) -> list[_Judged]:
+def judge_batch(database: Database, now: datetime, size: int) -> list[Judged]:
+    """Claim up to `size` due items and ask the rules about each; a fixed number of statements, nothing but the claim written."""
     with database.begin() as tx:
         claim = work_items.claim_due(tx, now, size, LEASE)
         if not claim.items:
@@ -122,21 +123,22 @@ def _program_key(facts: Facts) -> tuple[str, int | None] | None:
     return (facts.item.program, facts.item.program_version) if facts.item.program else None
 
 
-def _judge(claim: Claim, facts: Facts, program: Program | None, now: datetime) -> _Judged:
+def _judge(claim: Claim, facts: Facts, program: Program | None, now: datetime) -> Judged:
     evaluation: Evaluation | None = None
     try:
         evaluation = evaluate(program, facts, now) if program else Evaluation(effects=(), findings=(), next_at=None)
     except Exception:
         log.exception("rules could not be evaluated", extra={"fields": {"item": facts.item.ref}})
-    return _Judged(claim=claim, facts=facts, program=program, evaluation=evaluation)
+    return Judged(claim=claim, facts=facts, program=program, evaluation=evaluation)
 
 
-def _escalations(judged: _Judged) -> int:
+def _escalations(judged: Judged) -> int:
     wanted = judged.evaluation.effects if judged.evaluation else ()
     return sum(isinstance(effect, Escalate) for effect in wanted)
 
 
-def _apply_batch(database: Database, batch: Sequence[_Judged], now: datetime, go: bool) -> SweepReport:
+def apply_batch(database: Database, batch: Sequence[Judged], now: datetime, go: bool) -> SweepReport:
+    """Write what the rules answered, all or item by item; what changed since, or another sweep took over, is left alone."""
     try:
         done = _try(database, batch, now, go)
     except Busy:
@@ -146,7 +148,7 @@ def _apply_batch(database: Database, batch: Sequence[_Judged], now: datetime, go
     return _report([_apply_alone(database, one, now, go) for one in batch])
 
 
-def _apply_alone(database: Database, judged: _Judged, now: datetime, go: bool) -> Done:
+def _apply_alone(database: Database, judged: Judged, now: datetime, go: bool) -> Done:
     done = _try(database, [judged], now, go)
     if done is not None:
         return done[0]
@@ -155,7 +157,7 @@ def _apply_alone(database: Database, judged: _Judged, now: datetime, go: bool) -
     return None
 
 
-def _try(database: Database, batch: Sequence[_Judged], now: datetime, go: bool) -> list[Done] | None:
+def _try(database: Database, batch: Sequence[Judged], now: datetime, go: bool) -> list[Done] | None:
     """Apply in one transaction; None when something in it failed and nothing was written."""
     try:
         with database.begin() as tx:
@@ -169,7 +171,7 @@ def _try(database: Database, batch: Sequence[_Judged], now: datetime, go: bool) 
         return None
 
 
-def _apply(tx: Tx, judged: _Judged, now: datetime, go: bool) -> Done:
+def _apply(tx: Tx, judged: Judged, now: datetime, go: bool) -> Done:
     if judged.evaluation is None or (judged.program is None and judged.facts.item.program):
         _postpone(tx, judged, now)
         return None
@@ -183,14 +185,14 @@ def _apply(tx: Tx, judged: _Judged, now: datetime, go: bool) -> Done:
     return tuple(one for one in wanted if program and effects.apply(tx, program, judged.facts, one, now))
 
 
-def _postpone(tx: Tx, judged: _Judged, now: datetime) -> None:
+def _postpone(tx: Tx, judged: Judged, now: datetime) -> None:
     ref = judged.facts.item.ref
     work_items.postpone(tx, judged.claim, ref, now + POISONED_FOR)
     if judged.facts.item.program:
         heartbeats.note(tx, Heartbeat(program=judged.facts.item.program, rule="*", last_evaluated=now, failed=1))
 
 
-def _note(tx: Tx, batch: Sequence[_Judged], done: Sequence[Done], now: datetime) -> None:
+def _note(tx: Tx, batch: Sequence[Judged], done: Sequence[Done], now: datetime) -> None:
     matched: Counter[tuple[str, str]] = Counter()
     fired: Counter[tuple[str, str]] = Counter()
     for one, applied in zip(batch, done, strict=True):
