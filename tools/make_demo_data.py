@@ -136,16 +136,15 @@ def _active(chart: dict[str, list[dict[str, Any]]]) -> list[dict[str, Any]]:
 def _thin(
     chart: dict[str, list[dict[str, Any]]], number: int, shared: dict[str, dict[str, Any]]
 ) -> list[dict[str, Any]]:
-    """Patient, active plans, conditions and goals, recent encounters, a few labs; the first is the Patient."""
+    """Patient, active plans and conditions, recent encounters, a few labs; the first is the Patient."""
     plans = [p for p in chart["CarePlan"] if p["status"] == "active"][:3]
-    wanted = {ref["reference"] for plan in plans for ref in [*plan.get("addresses", []), *plan.get("goal", [])]}
-    conditions = [c for c in chart["Condition"] if c in _active(chart)[:10] or f"Condition/{c['id']}" in wanted]
-    goals = [g for g in chart["Goal"] if f"Goal/{g['id']}" in wanted]
-    encounters = sorted(chart["Encounter"], key=lambda e: str(e["period"]["start"]))[-5:]
+    wanted = {ref["reference"] for plan in plans for ref in plan.get("addresses", [])}
+    conditions = [c for c in chart["Condition"] if c in _active(chart)[:6] or f"Condition/{c['id']}" in wanted]
+    encounters = sorted(chart["Encounter"], key=lambda e: str(e["period"]["start"]))[-3:]
     stays = [e for e in chart["Encounter"] if e["class"]["code"] == "IMP" and e not in encounters][-1:]
     labs = [max(found, key=lambda o: str(o["effectiveDateTime"])) for code in LABS
             if (found := [o for o in chart["Observation"] if o["code"]["coding"][0]["code"] == code])]  # fmt: skip
-    chosen = [_patient(chart["Patient"][0], number), *conditions, *goals, *plans, *stays, *encounters, *labs]
+    chosen = [_patient(chart["Patient"][0], number), *conditions, *plans, *stays, *encounters, *labs]
     present = {f"{r['resourceType']}/{r['id']}" for r in chosen}
     for kind in ("Practitioner", "Organization"):
         for r in chart[kind]:

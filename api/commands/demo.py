@@ -21,7 +21,7 @@ from api.demo.board import Happening
 from api.demo.stage import Stage, set_up
 from fhir_tracker.config import Settings
 
-CHECK_SECONDS = 150.0
+CHECK_SECONDS = 240.0
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 MARKS = {"seen": "[green]seen[/]", "missed": "[red]MISSED[/]", "waiting": "[red]MISSED[/]"}
 

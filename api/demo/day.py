@@ -127,7 +127,10 @@ DAY = (
         why="The front desk marks the transitional care visit as missed.",
         who="noshow",
         act=missed,
-        expect={"Work appears: book a new visit": sights.new_task("reschedule-visit")},
+        expect={
+            "Work appears: book a new visit": sights.new_task("reschedule-visit"),
+            "The patient's page shows it": sights.on_page("Reschedule the missed visit"),
+        },
     ),
     Step(
         at=14,
@@ -153,6 +156,7 @@ DAY = (
         expect={
             "A transitional care plan opens": sights.new_plan("tcm"),
             "The first call has a due time": sights.new_task_due("first-call"),
+            "The patient's page shows it": sights.on_page("First call after discharge"),
         },
     ),
     Step(

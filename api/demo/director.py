@@ -17,7 +17,7 @@ from fhir_tracker.errors import TrackerError
 from fhir_tracker.fhir.identity import local_id
 
 LOOK_EVERY = 0.5
-PATIENCE = 55.0
+PATIENCE = 75.0
 SECONDS_TO_LOAD = 90.0
 
 

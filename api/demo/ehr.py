@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from selectors import EVENT_READ, DefaultSelector
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import urlencode, urljoin, urlsplit
 
 from fhir_tracker.errors import RemoteFailure, Unavailable, UsageError
 from fhir_tracker.fhir.json_types import Resource
@@ -111,8 +111,16 @@ class FhirApi:
         return self.call("POST", resource["resourceType"], resource)
 
     def call(self, method: str, path: str, body: Resource | None = None) -> Resource:
-        """One request; RemoteFailure for anything but a 2xx answer in JSON."""
-        target = urlsplit(f"{self.base_url}/{path}")
+        """One request; RemoteFailure for anything but a 2xx answer."""
+        answer: Resource = json.loads(self._fetch(method, path, body))
+        return answer
+
+    def page(self, path: str) -> str:
+        """The text of a page of the same server, `path` counted from the FHIR base."""
+        return self._fetch("GET", path, None).decode()
+
+    def _fetch(self, method: str, path: str, body: Resource | None) -> bytes:
+        target = urlsplit(urljoin(f"{self.base_url}/", path))
         connection = http.client.HTTPConnection(target.netloc, timeout=SECONDS_TO_ANSWER)
         headers = {"Accept": "application/fhir+json", "Content-Type": "application/fhir+json", **self.headers}
         place = target.path + (f"?{target.query}" if target.query else "")
@@ -126,5 +134,4 @@ class FhirApi:
             connection.close()
         if not 200 <= response.status < 300:
             raise RemoteFailure(f"{method} {target.path}: {response.status}", permanent=response.status < 500)
-        answer: Resource = json.loads(text)
-        return answer
+        return text

@@ -13,10 +13,11 @@ from fhir_tracker.model.vocabulary import CLOSED_TASK, ESCALATION, program_named
 
 @dataclass(frozen=True, kw_only=True)
 class Work:
-    """One patient's Tasks and CarePlans as the tracker's FHIR API gives them, by reference."""
+    """One patient's Tasks and CarePlans as the tracker's FHIR API gives them, by id, and the patient's page."""
 
     tasks: dict[str, Resource]
     plans: dict[str, Resource]
+    page: str = ""
 
 
 Expectation = Callable[[Work, Work], str | None]
@@ -27,7 +28,8 @@ def work_of(tracker: FhirApi, patient: str) -> Work:
     """The work about the tracker's `Patient/<id>` now."""
     tasks = tracker.search("Task", patient=patient, _count="200")
     plans = tracker.search("CarePlan", patient=patient, _count="200")
-    return Work(tasks={one["id"]: one for one in tasks}, plans={one["id"]: one for one in plans})
+    page = tracker.page(f"../{patient.replace('Patient', 'patients')}")
+    return Work(tasks={one["id"]: one for one in tasks}, plans={one["id"]: one for one in plans}, page=page)
 
 
 def new_task(code: str) -> Expectation:
@@ -51,6 +53,15 @@ def new_task_due(code: str) -> Expectation:
             if task["id"] not in before.tasks and _code(task) == code and isinstance(due, str):
                 return f"{_title(task)}, for {_whose(task)}, due {due[:16].replace('T', ' ')} UTC"
         return None
+
+    return look
+
+
+def on_page(text: str) -> Expectation:
+    """The patient's page says `text` more often than before."""
+
+    def look(before: Work, now: Work) -> str | None:
+        return text if now.page.count(text) > before.page.count(text) else None
 
     return look
 

@@ -18,6 +18,7 @@ from fastapi import FastAPI
 
 from api.app import create_app
 from api.context import Access, AppContext
+from api.demo import morning
 from api.demo.board import Board
 from api.demo.day import DAY
 from api.demo.director import Director, board_of
@@ -46,12 +47,10 @@ TYPES = (
     "Patient",
     "Practitioner",
     "PractitionerRole",
-    "Organization",
     "Encounter",
     "Condition",
     "CareTeam",
     "CarePlan",
-    "Goal",
     "Appointment",
     "DocumentReference",
     "Observation",
@@ -159,9 +158,11 @@ class _Following:
         self._is_over = False
 
     def start(self) -> None:
-        """Pull everything once, then follow; nothing once `stop` was called."""
+        """Pull everything once, let the staff have worked on it, then follow; nothing once `stop` was called."""
         if not self._is_over:
             sync_due(self._database, self._settings, clock.now)
+            morning.enrol_all(self._database, clock.now())
+            morning.work_the_morning(self._database, clock.now())
         with self._guard:
             if not self._is_over:
                 self._worker = start_embedded(self._database, self._settings)

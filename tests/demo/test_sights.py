@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from api.demo import sights
@@ -31,6 +33,7 @@ def plan(canonical: str) -> Resource:
 
 LEVEL_1 = task("e1", "escalation", input=[{"valuePositiveInt": 1}], reasonCode={"text": "late"})
 DUE: dict[str, Json] = {"restriction": {"period": {"end": "2026-03-11T15:00:00Z"}}}
+PAGE = Work(tasks={}, plans={}, page="<p>Call</p>")
 TCM = "https://fhir-tracker.example/PlanDefinition/tcm|1"
 
 
@@ -53,6 +56,8 @@ TCM = "https://fhir-tracker.example/PlanDefinition/tcm|1"
         (sights.escalated(2, "rn"), work(), work(LEVEL_1), None),
         (sights.escalated(1, "provider"), work(), work(LEVEL_1), None),
         (sights.escalated(1, "rn"), work(LEVEL_1), work(LEVEL_1), None),
+        (sights.on_page("Call"), PAGE, PAGE, None),
+        (sights.on_page("Call"), PAGE, replace(PAGE, page="<p>Call</p><p>Call</p>"), "Call"),
     ],
 )
 def test_a_reaction_is_told_apart_from_what_was_there_before(
