@@ -21,7 +21,7 @@ DAY = timedelta(days=1)
 HOUR = timedelta(hours=1)
 BASE = "https://fhir-tracker.example"
 ACTIVITY = f"{BASE}/ActivityDefinition/ring.first-call"
-NOTE = {"note": [{"text": "Will come"}]}
+NOTE: dict[str, Any] = {"note": [{"text": "Will come"}]}
 
 
 @pytest.fixture
@@ -170,7 +170,10 @@ def test_an_illegal_move_and_a_wrong_role_are_refused(clinic: Clinic) -> None:
 def test_a_hold_through_the_api_needs_its_end_in_the_future(clinic: Clinic) -> None:
     stored = create(clinic, task(instantiatesCanonical=ACTIVITY))
     for until, refused in ((MONDAY, True), (MONDAY + DAY, False)):
-        hold = {"extension": [{"url": HOLD_UNTIL, "valueDateTime": instant(until)}], "statusReason": {"text": "Wait"}}
+        hold: dict[str, Any] = {
+            "extension": [{"url": HOLD_UNTIL, "valueDateTime": instant(until)}],
+            "statusReason": {"text": "Wait"},
+        }
         if refused:
             with pytest.raises(RuleBroken, match="future"):
                 change(clinic, stored, status="on-hold", **hold)
@@ -187,7 +190,8 @@ def test_work_under_way_keeps_what_it_is(clinic: Clinic) -> None:
     change(clinic, stored, instantiatesCanonical=None, authoredOn=None, code=None)
     body = clinic.resource(stored.ref)
     assert (body["instantiatesCanonical"], body["authoredOn"]) == (f"{ACTIVITY}|1", instant(MONDAY))
-    for name, value in {"for": {"reference": "Patient/bob"}, "intent": "plan", "code": {"text": "x"}}.items():
+    others: dict[str, Any] = {"for": {"reference": "Patient/bob"}, "intent": "plan", "code": {"text": "x"}}
+    for name, value in others.items():
         with pytest.raises(RuleBroken, match="cannot be changed"):
             change(clinic, stored, **{name: value})
 

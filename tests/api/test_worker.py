@@ -1,0 +1,125 @@
+"""The worker: one round end to end, two loops that start and stop, and two workers on one database."""
+
+from __future__ import annotations
+
+import threading
+import time
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import pytest
+from sqlalchemy import update
+
+from api import worker
+from api.worker import Worker, run_once, run_rules, run_worker
+from fhir_tracker import clock
+from fhir_tracker.config import Settings, load_settings
+from fhir_tracker.storage import settings as states
+from fhir_tracker.storage.database import Database
+from fhir_tracker.storage.running_tables import program
+from tests.support.clinic import MONDAY, RING, Clinic, encounter
+
+DAY = timedelta(days=1)
+LATE = MONDAY + 2 * DAY
+
+
+@pytest.fixture
+def settings(tmp_path: Path, database_url: str) -> Settings:
+    environ = {
+        "XDG_DATA_HOME": str(tmp_path),
+        "FHIR_TRACKER_SECRET_KEY": "a secret of this test and of nothing else",
+        "FHIR_TRACKER_SWEEP_INTERVAL": "100ms",
+        "FHIR_TRACKER_MASS_ESCALATION_LIMIT": "0",
+    }
+    return load_settings(environ, database=database_url)
+
+
+def discharged(clinic: Clinic, number: int, at: datetime) -> list[str]:
+    names = [f"p{n}" for n in range(number)]
+    for name in names:
+        clinic.patient(name)
+        clinic.put(encounter(name, at, id_=f"stay-{name}"), at)
+    return names
+
+
+def test_one_round_enrols_and_escalates_what_is_late(database: Database, settings: Settings) -> None:
+    clinic = Clinic(database)
+    discharged(clinic, 3, MONDAY)
+    report = run_once(database, settings, lambda: LATE)
+    assert (report.enrolled, report.swept.escalated) == (3, 3)
+    assert report.changes > 0
+    again = run_once(database, settings, lambda: LATE)
+    assert (again.enrolled, again.swept.applied) == (0, 0)
+    with database.read() as tx:
+        assert states.get(tx, worker.HEARTBEAT) == LATE.isoformat()
+
+
+def test_the_settings_bound_the_sweep(settings: Settings) -> None:
+    limits = worker.limits(settings)
+    assert (limits.batch, limits.brake.share) == (settings.sweep_batch, 0)
+
+
+def test_a_program_that_cannot_be_read_stops_neither_enrolment_nor_sweep(
+    database: Database, settings: Settings
+) -> None:
+    clinic = Clinic(database)
+    clinic.publish(RING.replace("program: ring", "program: broken"), MONDAY)
+    discharged(clinic, 2, MONDAY)
+    with database.begin() as tx:
+        tx.execute(update(program).where(program.c.code == "broken").values(source="program: [", version=7))
+    report = run_rules(database, settings, LATE)
+    assert (report.enrolled, report.swept.escalated) == (2, 2)
+
+
+def test_the_loops_work_by_themselves_and_stop_when_asked(database: Database, settings: Settings) -> None:
+    now = clock.now()
+    clinic = Clinic(database, at=now)
+    started = Worker(database, settings).start()
+    try:
+        discharged(clinic, 1, now - 2 * DAY)
+        wait_for(lambda: bool(clinic.escalations("p0")))
+    finally:
+        began = time.monotonic()
+        started.stop()
+    assert time.monotonic() - began < 10
+    assert not any(thread.name in ("follow", "rules") and thread.is_alive() for thread in threading.enumerate())
+
+
+def test_two_workers_on_one_database_do_everything_once(database: Database, settings: Settings) -> None:
+    now = clock.now()
+    clinic = Clinic(database, at=now)
+    workers = [Worker(database, settings).start() for _ in range(2)]
+    try:
+        names = discharged(clinic, 6, now - 2 * DAY)
+        wait_for(lambda: all(clinic.escalations(name) for name in names))
+    finally:
+        for one in workers:
+            one.stop()
+    for name in names:
+        assert len([item for item in clinic.items(name) if item.kind == "plan"]) == 1
+        assert len(clinic.escalations(name)) == 1
+
+
+def test_a_worker_process_with_once_does_one_round(database: Database, settings: Settings) -> None:
+    now = clock.now()
+    clinic = Clinic(database, at=now)
+    discharged(clinic, 1, now - 2 * DAY)
+    assert run_worker(database, settings, once=True, stop=threading.Event()) == 0
+    assert len(clinic.escalations("p0")) == 1
+
+
+def test_a_worker_process_runs_until_it_is_told_to_stop(database: Database, settings: Settings) -> None:
+    stop, ended = threading.Event(), list[int]()
+    running = threading.Thread(target=lambda: ended.append(run_worker(database, settings, once=False, stop=stop)))
+    running.start()
+    stop.set()
+    running.join(20)
+    assert ended == [0]
+
+
+def wait_for(holds: object, seconds: float = 30.0) -> None:
+    assert callable(holds)
+    until = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < until, "it did not happen in time"
+        time.sleep(0.1)
