@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -10,12 +11,16 @@ import subprocess
 import sys
 import time
 import urllib.request
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+
+from api.demo.people import people
+from fhir_tracker.fhir.json_types import Resource
 
 SECONDS_TO_ADDRESSES = 30.0
 
@@ -93,8 +98,7 @@ def test_two_run_side_by_side_and_leave_nothing_when_they_are_stopped(how: signa
         assert time.monotonic() - began < SECONDS_TO_ADDRESSES
         assert pages[0] != pages[1]
         for page in pages:
-            with urllib.request.urlopen(page, timeout=10) as answer:  # noqa: S310 - an address of our own
-                assert b"Not for real patient data" in answer.read()
+            assert b"Not for real patient data" in fetched(page)
         ehrs = [each.read_to(r"Simulated EHR: FHIR API +(http://\S+)") for each in (one, other)]
         children = [pid for each in (one, other) for pid in each.children()]
         assert len(children) == 2
@@ -123,3 +127,48 @@ def test_a_port_that_is_taken_is_said_in_one_line(tmp_path: Path) -> None:
     assert one.process.returncode == 1
     assert "Traceback" not in text
     assert text.splitlines()[-1].startswith("fhir-tracker: Cannot listen on 127.0.0.1")
+
+
+def test_the_queues_look_like_a_practice_at_work_when_the_day_begins(tmp_path: Path) -> None:
+    with demo(tmp_path) as one:
+        tracker = one.read_to(r"Tracker: queues and pages +(http://\S+)/")
+        wait_for_the_day(tracker)
+        tasks = every_task(tracker)
+        statuses = Counter(task["status"] for task in tasks)
+        queue = fetched(f"{tracker}/").decode()
+        people_page = fetched(f"{tracker}/people").decode()
+    assert len({task["for"]["reference"] for task in tasks if "for" in task}) >= 40
+    assert statuses["requested"] >= 50
+    assert statuses["in-progress"] >= 10
+    assert statuses["on-hold"] >= 3
+    assert statuses["completed"] >= 5
+    workers = {person.ref for person in people() if person.role in {"rn", "care-coordinator", "front-desk"}}
+    assert workers <= {owner_of(task) for task in tasks}
+    assert "late" in queue
+    assert all(person.name in people_page for person in people())
+
+
+def wait_for_the_day(tracker: str) -> None:
+    end = time.monotonic() + 120
+    while json.loads(fetched(f"{tracker}/demo/state.json"))["phase"] == "loading":
+        assert time.monotonic() < end
+        time.sleep(0.5)
+
+
+def every_task(tracker: str) -> list[Resource]:
+    found: list[Resource] = []
+    address = f"{tracker}/fhir/Task?_count=200"
+    while address:
+        bundle = json.loads(fetched(address))
+        found += [entry["resource"] for entry in bundle.get("entry", [])]
+        address = next((link["url"] for link in bundle["link"] if link["relation"] == "next"), "")
+    return found
+
+
+def owner_of(task: Resource) -> str:
+    return str(task.get("owner", {}).get("reference", ""))
+
+
+def fetched(address: str) -> bytes:
+    with urllib.request.urlopen(address, timeout=30) as answer:  # noqa: S310 - an address of our own
+        return bytes(answer.read())
