@@ -50,6 +50,8 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
         tempfile.TemporaryDirectory(prefix="fhir-tracker-demo-", ignore_cleanup_errors=True) as folder,
     ):
         console.print("[bold yellow]DEMO with synthetic patients. Not for real patient data.[/]")
+        if getattr(args, "database", None):
+            console.print("The demo keeps a database of its own; --database is left alone.")
         console.print("Starting the simulated EHR and the tracker ...")
         with set_up(Path(folder), settings, port=args.port, pace=args.pace, stop=stop) as stage:
             _say_addresses(console, stage)
