@@ -98,16 +98,23 @@ class QueueCounts:
 def queue(
     tx: Tx, viewer: Viewer, wanted: QueueFilter, now: datetime, after: str | None = None, limit: int = 50
 ) -> QueuePage:
-    """A page of a queue: what is late, then by due time, then what has none; raises Incorrect for an unknown `after`."""
+    """A page of a queue: what is late, then by due time, then what has none; what is done by its end, latest first.
+
+    Raises Incorrect for an unknown `after`.
+    """
     conditions = conditions_of(viewer, wanted, now)
     chosen = select(work_item, *_summary_columns()).select_from(_with_patient(viewer)).where(*conditions)
+    by, k, latest_first = work_item.c.due_order, work_item.c.k, wanted.state == "done"
+    if latest_first:
+        by = work_item.c.status_since
     if after is not None:
-        due, k = _place(after)
-        beyond = or_(work_item.c.due_order > due, work_item.c.k > k)
-        chosen = chosen.where(work_item.c.due_order >= due, beyond)
-    rows = tx.rows(chosen.order_by(work_item.c.due_order, work_item.c.k).limit(limit + 1))
+        at, last = _place(after)
+        chosen = chosen.where(
+            *((by <= at, or_(by < at, k < last)) if latest_first else (by >= at, or_(by > at, k > last)))
+        )
+    rows = tx.rows(chosen.order_by(*((by.desc(), k.desc()) if latest_first else (by, k))).limit(limit + 1))
     shown = rows[:limit]
-    following = f"{microseconds(shown[-1]['due_order'])}.{shown[-1]['k']}" if len(rows) > limit and shown else None
+    following = f"{microseconds(shown[-1][by.name])}.{shown[-1]['k']}" if len(rows) > limit and shown else None
     lines = tuple(QueueRow(item=from_row(WorkItem, row), patient=_summary(row)) for row in shown)
     return QueuePage(rows=lines, next=following, total=_total(tx, viewer, conditions))
 
@@ -148,14 +155,16 @@ def state_condition(state: str, now: datetime, zone: str) -> ColumnElement[bool]
     """What makes an item late, on hold and so on at `now`; raises Incorrect for an unknown state."""
     item = work_item.c
     if state == "late":
-        return and_(item.open, item.clock == "running", item.due_order < now)
+        return and_(item.open, item.clock == "running", item.due_at.is_not(None), item.due_order < now)
     if state == "hold":
         return and_(item.open, item.clock == "paused")
     if state == "escalated":
         return and_(item.open, item.escalation_level > 0)
     if state == "due-today":
         start, end = _today(now, zone)
-        return and_(item.open, item.clock == "running", item.due_order >= start, item.due_order < end)
+        return and_(
+            item.open, item.clock == "running", item.due_at.is_not(None), item.due_order >= start, item.due_order < end
+        )
     if state == "open":
         return and_(item.open)
     if state == "done":

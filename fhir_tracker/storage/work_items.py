@@ -161,7 +161,12 @@ def postpone(tx: Tx, claim: Claim, ref: str, until: datetime) -> bool:
 
 
 def due_order(item: WorkItem) -> datetime:
-    """Where the item stands in a queue: by its due time; on hold by the end of the hold; without either at the end."""
+    """Where the item stands in a queue: by its due time; on hold by the end of the hold; without either at the end.
+
+    An escalation is wanted from the moment it was made, so it stands among what is late.
+    """
+    if item.kind == "escalation":
+        return item.due_at or item.created_at
     if item.clock == "paused":
         return item.hold_until or NEVER
     return item.due_at or NEVER

@@ -53,6 +53,13 @@ def test_a_queue_is_late_first_then_by_due_time_then_without(filled: Database) -
     assert listed(filled, QueueFilter()) == ["later", "late", "today", "held", "soon", "none"]
 
 
+def test_an_escalation_stands_among_what_is_late_without_counting_as_late(filled: Database) -> None:
+    with filled.begin() as tx:
+        work_items.save(tx, item("Task/climbed", kind="escalation", created_at=NOW - 2 * HOUR, role="rn"))
+    assert listed(filled, QueueFilter(role="rn")) == ["later", "climbed", "late", "today", "held", "none"]
+    assert listed(filled, QueueFilter(role="rn", state="late")) == ["later", "late"]
+
+
 @pytest.mark.parametrize(
     ("wanted", "expected"),
     [
