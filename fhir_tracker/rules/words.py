@@ -48,8 +48,9 @@ def status_named(program: Program, code: str) -> str:
 
 
 def event_named(event: Event) -> str:
-    """`Appointment/a1 (noshow)`."""
-    return f"{event.ref} ({event.status})" if event.status else event.ref
+    """`Inpatient stay (finished)`, or `Appointment/a1 (noshow)` for what has no title."""
+    name = event.detail.get("title") or event.ref
+    return f"{name} ({event.status})" if event.status else name
 
 
 def _count(number: int, unit: str) -> str:
