@@ -32,7 +32,7 @@ def transition_line(row: Transition, program: Program | None, names: Names, now:
     return Line(
         text=prefix + _what(row, program, names, now),
         when=words.ago(row.effective_at, now, program.calendar if program else names.calendar),
-        note=said,
+        note=words.without_ids(said),
         who=names.who(row.who) + (f" by rule {row.rule.rpartition('#')[2]}" if row.rule else ""),
         icon=_ICONS.get(row.what, "open") if row.before or row.what == "escalation" else "open",
     )

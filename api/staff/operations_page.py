@@ -81,7 +81,7 @@ def _bar(program: str, status: str, group: Sequence[Figure], longest: int, names
     for one in group:
         step = tuple(AGES).index(one.column)
         left = parts[-1].left + parts[-1].width if parts else 0.0
-        width = round(100 * one.count / longest, 2)
+        width = max(round(96 * one.count / longest, 2), 0.8) if one.count else 0.0
         label = _AGE_WORDS[one.column]
         parts.append(
             BarPart(label=label, number=one.count, href=_href(one.opens), left=round(left, 2), width=width, step=step)

@@ -41,7 +41,9 @@ def health_of(tx: Tx, connection: Connection, now: datetime, calendar: Calendar)
         last_success=words.ago(last, now, calendar) if last else None,
         quarantined=quarantine.open_count(tx, connection.key),
         error=connection.last_error or "",
-        types=tuple(_type(one, now, calendar) for one in cursors.of_connection(tx, connection.key)),
+        types=tuple(
+            _type(one, now, calendar) for one in cursors.of_connection(tx, connection.key) if one.type.isalpha()
+        ),
     )
 
 

@@ -246,7 +246,7 @@ def _facts(subject: Subject) -> tuple[tuple[str, str, When | None], ...]:
         ("In this status", "since", words.ago(item.status_since, now, calendar)),
     ]
     if reason := text_of(subject.task.resource.get("reasonCode")):
-        rows.append(("Made because", reason, None))
+        rows.append(("Made because", words.without_ids(reason), None))
     if due and item.kind != "escalation":
         moved = item.due_at is not None and due != item.due_at
         rows.append(("Due", "after pauses" if moved else "", words.ahead(due, now, calendar)))

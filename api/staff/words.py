@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Literal
@@ -10,6 +11,7 @@ from fhir_tracker.model.program import Calendar
 from fhir_tracker.rules.calendar import is_working_day, local
 
 Tone = Literal["", "late", "today", "hold", "done", "escalated"]
+_REFERENCE = re.compile(r"\b([A-Z][A-Za-z]+)/[A-Za-z0-9.\-]{1,64}")
 _MINUTE, _HOUR, _DAY = 60, 3600, 86400
 _NEAR_DAYS = 6
 _FAR_DAYS = 28
@@ -131,6 +133,11 @@ def born(birth_date: str | None) -> str:
 def counted(number: int, noun: str, plural: str = "") -> str:
     """`1 day`, `2 days`, `3 tries`."""
     return f"{number} {noun}" if number == 1 else f"{number} {plural or noun + 's'}"
+
+
+def without_ids(text: str) -> str:
+    """A reason without the ids of resources in it: `Encounter/north-7 (finished)` is `Encounter (finished)`."""
+    return _REFERENCE.sub(r"\1", text)
 
 
 def initials(name: str) -> str:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import re
 from datetime import datetime, timedelta
+from typing import Any
 
 import pytest
 
@@ -85,6 +86,18 @@ def test_a_queue_is_read_page_by_page_without_gaps(reader: Reader, clinic: Clini
     assert sorted(map(int, jobs)) == list(range(56))
     assert "50 of 56" in first.words
     assert "6 of 56" in second.words
+
+
+def test_what_was_closed_last_comes_first_page_by_page(reader: Reader, clinic: Clinic, now: datetime) -> None:
+    for number in range(53):
+        closed: dict[str, Any] = {"resourceType": "Task", "id": f"t{number}", "status": "requested", "intent": "order"}
+        closed |= {"code": {"text": f"Job {number}"}}
+        clinic.put(closed, now - timedelta(days=2))
+        clinic.put(closed | {"status": "completed"}, now - timedelta(minutes=100 - number))
+    first = reader.get("/?tab=done")
+    (following,) = set(first.hrefs("/?tab=done&role=every&after="))
+    jobs = re.findall(r">Job (\d+)<", first.text + reader.get(following).text)
+    assert list(map(int, jobs)) == list(range(52, -1, -1))
 
 
 def test_search_and_filters_narrow_and_can_be_taken_away(reader: Reader, clinic: Clinic, now: datetime) -> None:

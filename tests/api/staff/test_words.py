@@ -107,6 +107,11 @@ def test_initials_leave_titles_out(name: str, letters: str) -> None:
     assert words.initials(name) == letters
 
 
+def test_reasons_name_no_ids() -> None:
+    assert words.without_ids("Eligible: Encounter/north-7.a (finished)") == "Eligible: Encounter (finished)"
+    assert words.without_ids("call and/or text, 24/7") == "call and/or text, 24/7"
+
+
 def test_waiting_is_never_negative() -> None:
     assert words.waiting(NOW + timedelta(hours=1), NOW) == "new today"
     assert words.waiting(NOW - timedelta(days=1), NOW) == "waiting 1 day"
