@@ -3,7 +3,8 @@
 A chain of misses is one case, named by its first appointment; it ends when a later appointment of the service is
 booked, arrived or fulfilled; after a cancellation, later than when it was cancelled. With `grace`, a booked appointment
 without an outcome counts as missed that long after its end. Once the work made for a case is closed, an appointment
-missed after that opens a new case. Appointments before the plan began do not count.
+missed after that opens a new case, also the same one moved to another time. Appointments before the plan began do not
+count.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from fhir_tracker.model.program import Duration
 from fhir_tracker.model.work import Event
 from fhir_tracker.rules.calendar import add
 from fhir_tracker.rules.draft import Draft
-from fhir_tracker.rules.events import APPOINTMENT_STATES, has_code
+from fhir_tracker.rules.events import APPOINTMENT_STATES, WAITING, has_code
 from fhir_tracker.rules.predicate import Args, Case, Predicate, begin, earliest, no, word, words
 from fhir_tracker.rules.source import Node, Text, fields
 from fhir_tracker.rules.words import event_named, moment
@@ -43,7 +44,7 @@ def _judge(case: Case, args: Args) -> tuple[Verdict, ...]:
     ]
     visits.sort(key=_order)
     lapses = {one.ref: _lapse(case, args, one) for one in visits}
-    missed = _open_chain(visits, lapses, case)
+    missed, name = _open_chain(visits, lapses, case)
     next_change = earliest(case.now, lapses.values())
     service = f" for {word(args, 'service')}" if args.get("service") else ""
     if not missed:
@@ -60,7 +61,7 @@ def _judge(case: Case, args: Args) -> tuple[Verdict, ...]:
             facts={"appointment": event_named(last), "first missed": first.ref},
             since=lapses[first.ref] or first.seen_at,
             next_change=next_change,
-            occurrence=first.ref,
+            occurrence=name,
         ),
     )
 
@@ -78,23 +79,34 @@ def _order(visit: Event) -> tuple[datetime, str]:
 def _lapse(case: Case, args: Args, visit: Event) -> datetime | None:
     """When a booked appointment without an outcome starts to count as missed."""
     grace = args.get("grace")
-    if not isinstance(grace, Duration) or visit.status not in ("booked", "pending"):
+    if not isinstance(grace, Duration) or visit.status not in WAITING:
         return None
     return add(case.program.calendar, visit.at, grace)
 
 
-def _open_chain(visits: list[Event], lapses: Mapping[str, datetime | None], case: Case) -> list[Event]:
+def _open_chain(visits: list[Event], lapses: Mapping[str, datetime | None], case: Case) -> tuple[list[Event], str]:
+    """The missed visits in a row that no later one made good, and the name of their case."""
     chain: list[Event] = []
-    closed = _closed_cases(case.facts)
+    name, closed = "", _closed_cases(case.facts)
     for one in visits:
         lapse = lapses[one.ref]
         if one.status in APPOINTMENT_STATES["missed"] or (lapse is not None and lapse <= case.now):
-            if chain and chain[0].ref in closed and one.seen_at > closed[chain[0].ref]:
+            if chain and name in closed and one.seen_at > closed[name]:
                 chain = []
+            name = name if chain else _case_named(one, closed)
             chain.append(one)
         elif one.status in APPOINTMENT_STATES["booked"]:
             chain = []
-    return chain
+    return chain, name
+
+
+def _case_named(first: Event, closed: Mapping[str, datetime]) -> str:
+    """Its first appointment; `#2` when that one was moved and missed again after the work for it was closed."""
+    name, number = first.ref, 1
+    while name in closed and min(first.seen_at, _start(first)) > closed[name]:
+        number += 1
+        name = f"{first.ref}#{number}"
+    return name
 
 
 def _closed_cases(facts: Facts) -> Mapping[str, datetime]:

@@ -1,9 +1,10 @@
 """Working time: adding a duration to a moment and measuring between two, in a site's zone, hours and holidays.
 
 Seconds, minutes and hours are absolute; calendar days, weeks and months keep the wall clock of the zone (a time that
-the clock skips becomes the first one after the gap). Working hours count only inside opening hours, so a start outside
-them waits for the next opening. Business days count whole days after the local date of the start: 2 business days after
-a Friday, at any hour, end at close of business on Tuesday.
+the clock skips becomes the first one after the gap; a start in an hour that comes twice counts, the second time, as the
+end of the first, so that a later start never ends sooner). Working hours count only inside opening hours, so a start
+outside them waits for the next opening. Business days count whole days after the local date of the start: 2 business
+days after a Friday, at any hour, end at close of business on Tuesday.
 """
 
 from __future__ import annotations
@@ -31,9 +32,9 @@ _SECONDS: Final = {"seconds": 1, "minutes": 60, "hours": 3600}
 def add(calendar: Calendar, start: datetime, duration: Duration) -> datetime:
     """`duration` after `start`, in UTC; a working one as `working_after`. Raises Incorrect past the calendar's end."""
     start = check_aware(start)
-    if duration.working:
-        return working_after(calendar, start, duration)
     try:
+        if duration.working:
+            return working_after(calendar, start, duration)
         if duration.unit in _SECONDS:
             return start + timedelta(seconds=duration.amount * _SECONDS[duration.unit])
         return start if duration.amount == 0 else _add_days(calendar, start, duration, 1)
@@ -44,9 +45,9 @@ def add(calendar: Calendar, start: datetime, duration: Duration) -> datetime:
 def before(calendar: Calendar, end: datetime, duration: Duration) -> datetime:
     """From when `end` is within `duration`: for N business days, the opening of the Nth business day before."""
     end = check_aware(end)
-    if duration.working:
-        return _working_before(calendar, end, duration)
     try:
+        if duration.working:
+            return _working_before(calendar, end, duration)
         if duration.unit in _SECONDS:
             return end - timedelta(seconds=duration.amount * _SECONDS[duration.unit])
         return end if duration.amount == 0 else _add_days(calendar, end, duration, -1)
@@ -57,18 +58,27 @@ def before(calendar: Calendar, end: datetime, duration: Duration) -> datetime:
 def working_after(calendar: Calendar, start: datetime, duration: Duration) -> datetime:
     """`duration` of working time after `start`; N business days end at the close of the Nth one after its local date.
 
-    0 business days end at the close of this or the next business day, 0 business hours at `start` or the next opening.
+    0 business days end at the close of this or the next business day, 0 business hours at `start` or the next opening;
+    the very moment of closing still belongs to the day.
     """
     start = check_aware(start)
     if duration.unit == "days":
         return _close_of_business(calendar, start, duration.amount)
-    left = timedelta(seconds=duration.amount * _SECONDS[duration.unit])
+    return working_later(calendar, start, timedelta(seconds=duration.amount * _SECONDS[duration.unit]))
+
+
+def working_later(calendar: Calendar, start: datetime, left: timedelta) -> datetime:
+    """The moment at which `left` of working time has passed since `start`; raises Incorrect beyond 20 years."""
+    start = check_aware(start)
+    wanted = left
+    if not left and _closes_at(calendar, start):
+        return start
     for opening, closing in _spans_from(calendar, start):
         begin = max(opening, start)
         if begin + left <= closing:
             return begin + left
         left -= closing - begin
-    raise _never(duration)
+    raise _never(str(wanted))
 
 
 def working_between(calendar: Calendar, a: datetime, b: datetime) -> timedelta:
@@ -87,8 +97,11 @@ def working_between(calendar: Calendar, a: datetime, b: datetime) -> timedelta:
 
 
 def local(calendar: Calendar, moment: datetime) -> datetime:
-    """`moment` on the site's wall clock."""
-    return moment.astimezone(zone_of(calendar.zone))
+    """`moment` on the site's wall clock; in UTC at either end of the calendar, where a zone's year would not exist."""
+    try:
+        return moment.astimezone(zone_of(calendar.zone))
+    except OverflowError:
+        return moment
 
 
 def day_start(calendar: Calendar, moment: datetime) -> datetime:
@@ -126,6 +139,11 @@ def _spans_from(calendar: Calendar, start: datetime) -> Iterator[Span]:
         day += _DAY
 
 
+def _closes_at(calendar: Calendar, moment: datetime) -> bool:
+    day = local(calendar, moment - timedelta(seconds=1)).date()
+    return any(closing == moment for _, closing in _spans_on(calendar, day))
+
+
 def _close_of_business(calendar: Calendar, start: datetime, amount: int) -> datetime:
     day = local(calendar, start).date() if amount == 0 else local(calendar, start).date() + _DAY
     left = max(amount, 1)
@@ -138,7 +156,7 @@ def _close_of_business(calendar: Calendar, start: datetime, amount: int) -> date
         if day == date.max:
             break
         day += _DAY
-    raise _never(Duration(amount=amount, unit="days", working=True))
+    raise _never(f"{amount} days")
 
 
 def _working_before(calendar: Calendar, end: datetime, duration: Duration) -> datetime:
@@ -159,19 +177,19 @@ def _working_before(calendar: Calendar, end: datetime, duration: Duration) -> da
             if until - opening >= rest:
                 return until - rest
             rest -= max(until - opening, timedelta())
-    raise _never(duration)
+    raise _never(str(duration))
 
 
 def _add_days(calendar: Calendar, start: datetime, duration: Duration, sign: int) -> datetime:
     zone = zone_of(calendar.zone)
-    wall = start.astimezone(zone).replace(tzinfo=None)
+    wall = _wall(zone, start)
     if duration.unit == "months":
         months = wall.year * 12 + wall.month - 1 + sign * duration.amount
         year, month = divmod(months, 12)
         wall = wall.replace(year=year, month=month + 1, day=min(wall.day, monthrange(year, month + 1)[1]))
     else:
         wall += timedelta(days=sign * duration.amount * (7 if duration.unit == "weeks" else 1))
-    return _instant(zone, wall.replace(fold=0))
+    return _instant(zone, wall)
 
 
 def _spans_on(calendar: Calendar, day: date) -> tuple[Span, ...]:
@@ -200,16 +218,30 @@ def _instant(zone: ZoneInfo, wall: datetime) -> datetime:
     moment = wall.replace(tzinfo=zone).astimezone(UTC)
     if moment.astimezone(zone).replace(tzinfo=None) == wall:
         return moment
-    inside, after = wall.replace(tzinfo=zone, fold=1).astimezone(UTC), moment
-    offset = after.astimezone(zone).utcoffset()
-    while after - inside > timedelta(seconds=1):
-        middle = inside + (after - inside) // 2
+    return _changed_at(zone, wall.replace(tzinfo=zone, fold=1).astimezone(UTC), moment)
+
+
+def _wall(zone: ZoneInfo, moment: datetime) -> datetime:
+    """The wall clock at `moment`; in an hour that comes a second time, the end of its first."""
+    here = moment.astimezone(zone)
+    if not here.fold:
+        return here.replace(tzinfo=None)
+    gained = (here.replace(fold=0).utcoffset() or timedelta()) - (here.utcoffset() or timedelta())
+    put_back = _changed_at(zone, moment - gained, moment)
+    return put_back.astimezone(zone).replace(tzinfo=None, fold=0) + gained
+
+
+def _changed_at(zone: ZoneInfo, early: datetime, late: datetime) -> datetime:
+    """The first instant of the offset that holds at `late`, not yet at `early`."""
+    offset = late.astimezone(zone).utcoffset()
+    while late - early > timedelta(seconds=1):
+        middle = early + (late - early) // 2
         if middle.astimezone(zone).utcoffset() == offset:
-            after = middle
+            late = middle
         else:
-            inside = middle
-    return after.replace(microsecond=0)
+            early = middle
+    return late.replace(microsecond=0)
 
 
-def _never(duration: Duration) -> Incorrect:
-    return Incorrect(f"{duration} of working time is not reached within 20 years: the calendar is hardly ever open.")
+def _never(wanted: str) -> Incorrect:
+    return Incorrect(f"{wanted} of working time is not reached within 20 years: the calendar is hardly ever open.")

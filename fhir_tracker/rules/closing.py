@@ -9,7 +9,7 @@ from fhir_tracker.model.effects import SetStatus
 from fhir_tracker.model.facts import Facts, Finding, Verdict
 from fhir_tracker.model.program import DoneBy, Program, TaskTemplate
 from fhir_tracker.model.work import Event, FiringKey, WorkItem
-from fhir_tracker.rules.events import fits, in_order, named_match
+from fhir_tracker.rules.events import WAITING, fits, in_order, named_match
 from fhir_tracker.rules.words import event_named, moment
 
 DONE_BY = "done-by"
@@ -53,9 +53,18 @@ def hold_end(program: Program, facts: Facts, now: datetime) -> tuple[SetStatus, 
 
 
 def _is_evidence(program: Program, done: DoneBy, item: WorkItem, event: Event) -> bool:
-    if event.ref == item.focus or not fits(done.match, event, calendar=program.calendar):
+    if not fits(done.match, event, calendar=program.calendar):
         return False
+    if event.ref == item.focus:
+        return _has_moved_on(item, event)
     return event.type != "Communication" or item.ref in event.about
+
+
+def _has_moved_on(item: WorkItem, event: Event) -> bool:
+    """Whether the appointment that made the work has since been moved to a later time, or taken place after all."""
+    if event.type != "Appointment" or event.seen_at <= item.created_at:
+        return False
+    return event.status not in WAITING or (event.start or event.at) > item.created_at
 
 
 def _begin(facts: Facts, template: TaskTemplate) -> datetime:

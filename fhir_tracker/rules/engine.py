@@ -23,7 +23,7 @@ from fhir_tracker.model.facts import Evaluation, Facts, Finding, Verdict
 from fhir_tracker.model.program import Action, Program, Rule
 from fhir_tracker.model.work import Firing, FiringKey
 from fhir_tracker.rules.cadence import recurrence
-from fhir_tracker.rules.closing import done_by, hold_end
+from fhir_tracker.rules.closing import DONE_BY, HOLD_END, done_by, hold_end
 from fhir_tracker.rules.conditions import judge
 from fhir_tracker.rules.due import due_at
 from fhir_tracker.rules.ladders import Step, next_step
@@ -45,7 +45,8 @@ def evaluate(program: Program, facts: Facts, now: datetime) -> Evaluation:
     """Every effect the item needs at `now` that has not fired yet, every rule's answer, and when to look again.
 
     Pure: the same arguments give the same answer, and the order of rules, events and firings has no meaning. Closed
-    items, escalations, outside work and items of other programs want nothing.
+    items, escalations, outside work and items of other programs want nothing. Work that moves by itself only moves: what
+    its rules want of it then is for the next look.
     """
     item, answer = facts.item, _Answer()
     if not item.open or item.kind not in ("task", "plan") or (item.program and item.program != program.code):
@@ -58,7 +59,9 @@ def evaluate(program: Program, facts: Facts, now: datetime) -> Evaluation:
         if rule.subject == item.kind:
             _rule(program, facts, rule, now, answer)
     fired = {firing.key for firing in facts.fired}
-    effects = sorted((one for one in answer.effects if one.key not in fired), key=_order)
+    wanted = [one for one in answer.effects if one.key not in fired]
+    moving = [one for one in wanted if one.key.rule in (DONE_BY, HOLD_END)]
+    effects = sorted(moving or wanted, key=_order)
     next_at = min((one for one in answer.moments if one > now or effects), default=None)
     return Evaluation(effects=tuple(effects), findings=tuple(answer.findings), next_at=next_at)
 
@@ -170,9 +173,15 @@ def _create_task(wish: _Wish) -> CreateTask:
         key=wish.key,
         template=template.code,
         reason=wish.reason,
-        about=wish.verdict.occurrence.split(" ")[0] or None,
+        about=_about(wish.verdict.occurrence),
         due_at=due_at(wish.program, template, anchors, wish.now),
     )
+
+
+def _about(occurrence: str) -> str | None:
+    """The event a case is named by, as what the work is about; an attempt to reach somebody is no such thing."""
+    ref = occurrence.split(" ")[0].partition("#")[0]
+    return ref if ref and not ref.startswith("Communication/") else None
 
 
 _MAKE: Final[Mapping[str, Callable[[_Wish], Effect]]] = {

@@ -23,6 +23,8 @@ APPOINTMENT_STATES: Final[Mapping[str, tuple[str, ...]]] = {
     "missed": ("noshow", "cancelled"),
 }
 """What a program file calls an appointment's state, and the Appointment.status values that show it was reached."""
+WAITING: Final = ("booked", "pending")
+"""The Appointment.status values of a visit that has no outcome yet."""
 
 _NAMED: Final[Mapping[str, Match]] = {
     "document.arrived": Match(type="DocumentReference"),

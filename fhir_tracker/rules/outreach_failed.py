@@ -3,12 +3,13 @@
 It holds once at least `attempts` tries have failed since the patient was last reached, on at least `channels` different
 channels, and `over` has passed since the first of them: quick calls in a row do not exhaust a policy of two days. Tries
 are Communications (completed or not-done) about the task, or for a plan about the plan or any of its tasks; every
-outcome but `reached` is a failure.
+outcome but `reached` is a failure. Each time the patient is reached a new case begins, so a policy can be exhausted again.
 """
 
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Final
 
 from fhir_tracker.fhir.dates import instant
 from fhir_tracker.model.facts import Facts, Verdict
@@ -20,6 +21,8 @@ from fhir_tracker.rules.events import in_order
 from fhir_tracker.rules.predicate import Args, Case, Predicate, duration, no, number
 from fhir_tracker.rules.source import Node, fields
 from fhir_tracker.rules.words import moment
+
+REACHED: Final = "reached"
 
 
 def attempts(facts: Facts) -> tuple[Event, ...]:
@@ -34,11 +37,16 @@ def attempts(facts: Facts) -> tuple[Event, ...]:
     )
 
 
+def last_reached(facts: Facts) -> Event | None:
+    """The last attempt that reached the patient."""
+    return next((one for one in reversed(attempts(facts)) if one.detail.get("outcome") == REACHED), None)
+
+
 def failed_since_reached(facts: Facts) -> tuple[Event, ...]:
     """The failed attempts after the last one that reached the patient."""
     failed: list[Event] = []
     for one in attempts(facts):
-        if one.detail.get("outcome") == "reached":
+        if one.detail.get("outcome") == REACHED:
             failed = []
         else:
             failed.append(one)
@@ -71,7 +79,8 @@ def _judge(case: Case, args: Args) -> tuple[Verdict, ...]:
         until = moment(case.program.calendar, enough)
         return no(f"{said}; the policy gives {duration(args, 'over')}, until {until}", used, enough)
     why = f"{said}, first on {moment(case.program.calendar, first)}; the policy was {wanted} channels"
-    return (Verdict(holds=True, why=why, facts=used, since=enough),)
+    reached = last_reached(case.facts)
+    return (Verdict(holds=True, why=why, facts=used, since=enough, occurrence=reached.ref if reached else ""),)
 
 
 def _at(event: Event) -> datetime:

@@ -1,8 +1,8 @@
 """When work is really due: its due time moved by the time its clock was paused, computed from the transition log.
 
-A pause that starts before the due time (as moved so far) moves it by the elapsed time of the pause; one that starts
-later changes nothing, for the work was late already. Pauses before the due time was last set do not count. While the
-clock is paused nothing becomes due or overdue.
+A pause that starts before the due time (as moved so far) moves it: work due in working time by the working time of the
+pause, other work by its elapsed time. One that starts later changes nothing, for the work was late already. Pauses
+before the due time was last set do not count. While the clock is paused nothing becomes due or overdue.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from datetime import datetime
 from fhir_tracker.model.facts import Facts
 from fhir_tracker.model.program import Program
 from fhir_tracker.model.work import ClockState, Transition
+from fhir_tracker.rules.calendar import working_between, working_later
 
 
 def clock_of(program: Program, facts: Facts) -> ClockState:
@@ -28,8 +29,18 @@ def sla_due(program: Program, facts: Facts) -> datetime | None:
         return None
     for start, end in _pauses(program, facts):
         if start < due:
-            due += end - start
+            due = _moved(program, due, start, end) if _in_working_time(program, facts) else due + (end - start)
     return due
+
+
+def _in_working_time(program: Program, facts: Facts) -> bool:
+    template = program.task(facts.item.code)
+    return template is not None and template.due is not None and template.due.within.working
+
+
+def _moved(program: Program, due: datetime, start: datetime, end: datetime) -> datetime:
+    lost = working_between(program.calendar, start, end)
+    return working_later(program.calendar, due, lost) if lost else due
 
 
 def _pauses(program: Program, facts: Facts) -> Iterator[tuple[datetime, datetime]]:

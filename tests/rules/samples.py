@@ -7,9 +7,10 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 from zoneinfo import ZoneInfo
 
-from fhir_tracker.model.facts import Facts, PlanFacts
+from fhir_tracker.model.facts import Facts, PlanFacts, Verdict
 from fhir_tracker.model.program import Program
 from fhir_tracker.model.work import Event, Firing, FiringKey, Transition, WorkItem
+from fhir_tracker.rules.conditions import judge
 from fhir_tracker.rules.program_file import read_program
 
 NEW_YORK: Final = ZoneInfo("America/New_York")
@@ -59,6 +60,18 @@ def program(rules: str = "", ladders: str = LADDERS) -> Program:
 def with_rule(when: str, do: str = "{raise_flag: found}", *, subject: str = "task") -> Program:
     """The demo program with one rule `r`."""
     return program(f"  - {{id: r, subject: {subject}, when: {when}, do: {do}}}")
+
+
+def judged(when: str, known: Facts, now: datetime, subject: str = "task") -> tuple[Verdict, ...]:
+    """Every answer of one condition."""
+    demo = with_rule(when, subject=subject)
+    return judge(demo, known, demo.rules[0].when, now)
+
+
+def verdict(when: str, known: Facts, now: datetime, subject: str = "task") -> Verdict:
+    """The one answer of a condition."""
+    (found,) = judged(when, known, now, subject)
+    return found
 
 
 def ny(text: str) -> datetime:

@@ -15,6 +15,7 @@ from fhir_tracker.model.work import Firing
 from fhir_tracker.rules.engine import evaluate
 from tests.rules.samples import (
     MONDAY,
+    attempt,
     event,
     facts,
     fired,
@@ -288,3 +289,23 @@ def test_a_document_case_and_a_second_one_each_make_their_own_work() -> None:
     made = [one for one in found.effects if isinstance(one, CreateTask | RaiseFlag) and one.key.rule == "r"]
     assert sorted({one.key.cycle for one in made}) == ["0:Appointment/a", "0:Appointment/b"]
     assert len(made) == 4
+
+
+def test_work_that_closes_by_itself_is_not_escalated_in_the_same_look() -> None:
+    demo = with_rule("{all: [{task: visit}, {overdue_by: 0 hours}]}", "{escalate: late}")
+    work = item(code="visit", due_at=DUE)
+    late = evaluate(demo, facts(work), DUE)
+    assert [type(one) for one in late.effects] == [Escalate]
+    kept = facts(work, events=(visit("v", "fulfilled", MONDAY),))
+    assert [type(one) for one in evaluate(demo, kept, DUE).effects] == [SetStatus]
+
+
+def test_a_case_named_by_an_attempt_makes_work_that_is_about_nothing() -> None:
+    demo = with_rule("{outreach_failed: {attempts: 1}}", "{create_task: rebook}", subject="plan")
+    tries = (attempt("a", MONDAY, "reached"), attempt("b", MONDAY + hours(1)))
+    (made,) = [
+        one
+        for one in evaluate(demo, facts(plan_item(), events=tries, tasks=(item(),)), MONDAY + hours(2)).effects
+        if isinstance(one, CreateTask) and one.key.rule == "r"
+    ]
+    assert (made.template, made.about) == ("rebook", None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 import pytest
@@ -310,7 +311,7 @@ def test_all_any_and_not_keep_the_three_answers() -> None:
 
 
 def test_every_predicate_says_what_it_takes_and_means() -> None:
-    assert len(PREDICATES) == 11
+    assert len(PREDICATES) == 12
     assert all(one.takes and one.says and one.subjects for one in PREDICATES.values())
 
 
@@ -318,3 +319,33 @@ def test_events_before_the_plan_do_not_concern_it() -> None:
     old = visit("a", "fulfilled", MONDAY - timedelta(days=30))
     known = facts(plan_item(), events=(old,), plan=plan())
     assert not one(NOTE, known, MONDAY + timedelta(days=30), "plan").holds
+
+
+def test_reached_is_what_the_last_try_did_and_each_is_a_case() -> None:
+    when = "{outreach_reached: true}"
+    assert one(when, facts(), MONDAY).why == "nobody has tried to reach the patient"
+    reached = facts(events=(attempt("a", MONDAY), attempt("b", MONDAY + hours(1), "reached")))
+    verdict = one(when, reached, MONDAY + hours(2))
+    assert (verdict.holds, verdict.occurrence) == (True, "Communication/b")
+    later = facts(events=(*reached.events, attempt("c", MONDAY + hours(3))))
+    assert one(when, later, MONDAY + hours(4)).why == "the last try did not reach the patient"
+
+
+def test_a_policy_can_be_exhausted_again_after_the_patient_was_reached() -> None:
+    when = "{outreach_failed: {attempts: 1}}"
+    first = (attempt("a", MONDAY),)
+    assert one(when, facts(events=first), MONDAY).occurrence == ""
+    again = (*first, attempt("b", MONDAY + hours(1), "reached"), attempt("c", MONDAY + hours(2)))
+    assert one(when, facts(events=again), MONDAY + hours(2)).occurrence == "Communication/b"
+
+
+def test_the_same_appointment_missed_again_after_its_case_was_closed_is_a_new_case() -> None:
+    closed = replace(item(ref="Task/w", code="rebook", open=False), status_since=MONDAY + hours(2))
+    case = replace(fired(0, MONDAY, cycle="0:Appointment/v"), task="Task/w", kind="create-task")
+    moved_on = visit("v", "noshow", MONDAY + hours(24), seen_at=MONDAY + hours(25))
+    known = facts(plan_item(), events=(moved_on,), fired=(case,), tasks=(closed,))
+    verdict = one("{appointment_missed: visit}", known, MONDAY + hours(26), "plan")
+    assert (verdict.holds, verdict.occurrence) == (True, "Appointment/v#2")
+    touched = replace(moved_on, start=MONDAY, seen_at=MONDAY + hours(25))
+    known = facts(plan_item(), events=(touched,), fired=(case,), tasks=(closed,))
+    assert one("{appointment_missed: visit}", known, MONDAY + hours(26), "plan").occurrence == "Appointment/v"

@@ -187,4 +187,3 @@ def due(item: WorkItem) -> str:
     """When an item is due, on the practice's wall clock."""
     assert item.due_at is not None
     return clock(item.due_at)
-

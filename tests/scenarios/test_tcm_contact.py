@@ -76,7 +76,14 @@ def test_a_discharge_becomes_a_plan_that_ends_with_nothing_left_to_do(database: 
         ("2026-11-25 12:00", "Mon 2026-11-30 17:00"),
         ("2026-12-31 09:00", "Tue 2027-01-05 17:00"),
     ],
-    ids=["before Independence Day", "late on a Friday", "clocks go forward", "clocks go back", "Thanksgiving", "New Year"],
+    ids=[
+        "before Independence Day",
+        "late on a Friday",
+        "clocks go forward",
+        "clocks go back",
+        "Thanksgiving",
+        "New Year",
+    ],
 )
 def test_two_business_days_are_the_practices_own(database: Database, left: str, call_by: str) -> None:
     practice = discharged(database, left)
