@@ -9,9 +9,12 @@ from fhir_tracker.model.effects import SetStatus
 from fhir_tracker.model.facts import Facts, Finding, Verdict
 from fhir_tracker.model.program import DoneBy, Program, TaskTemplate
 from fhir_tracker.model.work import Event, FiringKey, WorkItem
+from fhir_tracker.rules.calendar import day_start
 from fhir_tracker.rules.events import WAITING, fits, in_order, named_match
 from fhir_tracker.rules.words import event_named, moment
 
+FILED = ("DocumentReference", "Observation", "QuestionnaireResponse")
+"""What bears the day it was written, and often arrives after the work was made because it was missing."""
 DONE_BY = "done-by"
 HOLD_END = "hold-end"
 
@@ -21,12 +24,13 @@ def done_by(program: Program, facts: Facts) -> tuple[SetStatus, Finding] | None:
 
     The evidence must be from the work's time: after the task's creation, or after the moment its due time counts from or
     the event it is about when that is earlier. An appointment counts by its start, an attempt only when it is about the
-    task. After a reopening only what arrived since then counts.
+    task, a document or result of work that does not recur from the day of the plan's first anchor on. After a reopening
+    only what arrived since then counts.
     """
     template = program.task(facts.item.code)
     if template is None or template.done_by is None:
         return None
-    begin, reopened = _begin(facts, template), _reopened_at(program, facts)
+    begin, reopened = _begin(program, facts, template), _reopened_at(program, facts)
     for event in in_order(facts.events):
         if not _is_evidence(program, template.done_by, facts.item, event):
             continue
@@ -67,8 +71,11 @@ def _has_moved_on(item: WorkItem, event: Event) -> bool:
     return event.status not in WAITING or (event.start or event.at) > item.created_at
 
 
-def _begin(facts: Facts, template: TaskTemplate) -> datetime:
+def _begin(program: Program, facts: Facts, template: TaskTemplate) -> datetime:
     moments = [facts.item.created_at]
+    dated = template.done_by is not None and template.done_by.match.type in FILED
+    if facts.plan and dated and template.on != "cadence" and facts.item.focus is None:
+        moments.extend(day_start(program.calendar, one) for one in facts.plan.anchors.values())
     if template.due and facts.plan and template.due.anchor in facts.plan.anchors:
         moments.append(facts.plan.anchors[template.due.anchor])
     about = (one for one in facts.events if one.ref == facts.item.focus)
