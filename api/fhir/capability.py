@@ -17,6 +17,7 @@ from fhir_tracker.fhir.body import write_json
 from fhir_tracker.fhir.definitions.registry import SearchParameter
 from fhir_tracker.fhir.json_types import Resource
 from fhir_tracker.fhir.own_parameters import parameters_of
+from fhir_tracker.fhir.query import MODIFIERS
 from fhir_tracker.fhir.search_values import COLUMNS, indexed_parameters
 
 PUBLISHED = "2026-11-22"
@@ -42,7 +43,8 @@ def interactions(type_: str, access: Access) -> tuple[str, ...]:
 def supported_parameters(type_: str) -> tuple[SearchParameter, ...]:
     """The search parameters of a type that really select, by name."""
     codes = indexed_parameters(type_) | (COLUMNS & parameters_of(type_).keys())
-    return tuple(parameters_of(type_)[code] for code in sorted(codes))
+    found = (parameters_of(type_)[code] for code in sorted(codes))
+    return tuple(one for one in found if one.type in MODIFIERS)
 
 
 @cache

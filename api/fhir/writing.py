@@ -13,6 +13,7 @@ from fhir_tracker import writes
 from fhir_tracker.errors import Incorrect, Issue, MethodNotAllowed, Unsupported
 from fhir_tracker.fhir.body import read_resource
 from fhir_tracker.fhir.json_types import Resource
+from fhir_tracker.fhir.references import ReferenceKind, parse_reference, rewrite_references
 from fhir_tracker.storage.database import Tx
 from fhir_tracker.storage.resources import Stored
 
@@ -59,7 +60,13 @@ def _resource(request: FhirRequest) -> Resource:
     resource = read_resource(request.body, max_bytes=request.context.settings.body_limit)
     if resource["resourceType"] != request.type:
         raise Incorrect(f"The body is not a {request.type}.", expression="resourceType")
-    return resource
+    return rewrite_references(resource, lambda text: _relative(text, f"{request.base}/"))
+
+
+def _relative(text: str, base: str) -> str:
+    """A reference to a resource of this server without our address, so that both ways to write it are one."""
+    rest = text.removeprefix(base)
+    return rest if parse_reference(rest).kind is ReferenceKind.RELATIVE else text
 
 
 def _written(request: FhirRequest, stored: Stored, status: int, action: str) -> FhirResponse:

@@ -51,7 +51,7 @@ class IndexRows(NamedTuple):
 def index_rows(type_: str, values: SearchValues) -> IndexRows:
     """What a resource of `type_` with these values puts into the index."""
     keyed: list[TokenRow | ReferenceRow | UriRow] = [*values.tokens, *values.references, *values.uris]
-    params = {row.param for row in keyed} | {row.param for row in values.composites}
+    params = {row.param.removesuffix(":identifier") for row in keyed} | {row.param for row in values.composites}
     keys = {key for row in keyed for key in part_keys(type_, row.param, row)}
     keys |= {presence_key(type_, param) for param in params}
     dates = {(parameter_key(type_, row.param), row.low, row.high) for row in values.dates}
