@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from fhir_tracker import clock, enrolment, programs, sweep
+from fhir_tracker import clock, connections, enrolment, programs, sweep
 from fhir_tracker.brake import Limit
 from fhir_tracker.config import Settings
 from fhir_tracker.errors import TrackerError
@@ -68,7 +68,7 @@ def run_once(database: Database, settings: Settings, now: Callable[[], datetime]
 
 def _enrol_once(database: Database, now: datetime) -> enrolment.Consumed:
     with database.read() as tx:
-        active = programs.active_programs(tx)
+        active = [] if connections.first_load_under_way(tx, now) else programs.active_programs(tx)
     found = []
     for program in active:
         with database.begin() as tx:
@@ -96,11 +96,12 @@ class Worker:
             thread.start()
         return self
 
-    def stop(self, seconds: float = 30.0) -> None:
-        """Ask both loops to end and wait for them."""
+    def stop(self, seconds: float = 10.0) -> None:
+        """Ask both loops to end and wait for them; a step that takes longer is left, and its transaction rolls back."""
         self._stopping.set()
+        until = clock.monotonic() + seconds
         for thread in self._threads:
-            thread.join(seconds)
+            thread.join(max(0.0, until - clock.monotonic()))
 
     def _loop(self, name: str, interval: timedelta, step: Callable[[], object]) -> threading.Thread:
         return threading.Thread(target=self._run, args=(name, interval.total_seconds(), step), name=name, daemon=True)

@@ -11,10 +11,11 @@ from urllib.parse import urlsplit
 from fhir_tracker.config import duration
 from fhir_tracker.errors import Conflict, NotFound, UsageError
 from fhir_tracker.fhir.definitions.registry import resource_types
-from fhir_tracker.storage import connections
+from fhir_tracker.storage import connections, cursors
 from fhir_tracker.storage.connections import Connection
 from fhir_tracker.storage.database import Tx
 
+STALLED = timedelta(minutes=2)
 LONGEST_PAUSE = timedelta(minutes=15)
 LONGEST_POLL = 7 * 86_400
 AUTH_KINDS = ("none", "basic", "bearer")
@@ -51,6 +52,18 @@ def add(
     )
     connections.add(tx, made)
     return made
+
+
+def first_load_under_way(tx: Tx, now: datetime) -> bool:
+    """Whether some server is being read for the first time and is making progress.
+
+    Half of a record misleads: what looks missing may come with the next page. A first load that stopped or failed is not
+    waited for.
+    """
+    return any(
+        one.state == "new" and any(now - cursor.updated_at < STALLED for cursor in cursors.of_connection(tx, one.key))
+        for one in connections.all(tx)
+    )
 
 
 def get(tx: Tx, key: str) -> Connection:

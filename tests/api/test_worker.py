@@ -12,9 +12,12 @@ from sqlalchemy import update
 
 from api import worker
 from api.worker import Worker, run_once, run_rules, run_worker
-from fhir_tracker import clock
+from fhir_tracker import clock, connections
 from fhir_tracker.config import Settings, load_settings
+from fhir_tracker.storage import connections as rows
+from fhir_tracker.storage import cursors
 from fhir_tracker.storage import settings as states
+from fhir_tracker.storage.cursors import Cursor
 from fhir_tracker.storage.database import Database
 from fhir_tracker.storage.running_tables import program
 from tests.support.clinic import MONDAY, RING, Clinic, encounter
@@ -24,14 +27,14 @@ LATE = MONDAY + 2 * DAY
 
 
 @pytest.fixture
-def settings(tmp_path: Path, database_url: str) -> Settings:
+def settings(tmp_path: Path, ready_url: str) -> Settings:
     environ = {
         "XDG_DATA_HOME": str(tmp_path),
         "FHIR_TRACKER_SECRET_KEY": "a secret of this test and of nothing else",
         "FHIR_TRACKER_SWEEP_INTERVAL": "100ms",
         "FHIR_TRACKER_MASS_ESCALATION_LIMIT": "0",
     }
-    return load_settings(environ, database=database_url)
+    return load_settings(environ, database=ready_url)
 
 
 def discharged(clinic: Clinic, number: int, at: datetime) -> list[str]:
@@ -123,3 +126,24 @@ def wait_for(holds: object, seconds: float = 30.0) -> None:
     while not holds():
         assert time.monotonic() < until, "it did not happen in time"
         time.sleep(0.1)
+
+
+def test_nobody_is_enrolled_from_half_a_first_load(database: Database, settings: Settings) -> None:
+    clinic = Clinic(database)
+    discharged(clinic, 2, MONDAY)
+    with database.begin() as tx:
+        connections.add(tx, "north", "http://127.0.0.1:9/fhir", now=MONDAY)
+        cursors.save(tx, Cursor(connection="north", type="Encounter", updated_at=MONDAY))
+    assert run_rules(database, settings, MONDAY + timedelta(seconds=90)).enrolled == 0
+    with database.begin() as tx:
+        rows.note_success(tx, "north", MONDAY + timedelta(seconds=100))
+    assert run_rules(database, settings, MONDAY + timedelta(seconds=101)).enrolled == 2
+
+
+def test_a_first_load_that_stopped_is_not_waited_for(database: Database, settings: Settings) -> None:
+    clinic = Clinic(database)
+    discharged(clinic, 1, MONDAY)
+    with database.begin() as tx:
+        connections.add(tx, "north", "http://127.0.0.1:9/fhir", now=MONDAY)
+        cursors.save(tx, Cursor(connection="north", type="Encounter", updated_at=MONDAY))
+    assert run_rules(database, settings, MONDAY + timedelta(minutes=3)).enrolled == 1
