@@ -42,9 +42,17 @@ def item(**members: object) -> WorkItem:
 
 
 def row(what: What, before: str | None, after: str | None, at: timedelta, cycle: int = 0) -> Transition:
-    made = MONDAY + at
-    stamps = {"recorded_at": made, "effective_at": made}
-    return Transition(item="Task/t", what=what, before=before, after=after, **stamps, who="x", cycle=cycle)
+    made = Transition(
+        item="Task/t",
+        what=what,
+        before=before,
+        after=after,
+        recorded_at=MONDAY,
+        effective_at=MONDAY,
+        who="x",
+        cycle=cycle,
+    )
+    return replace(made, recorded_at=MONDAY + at, effective_at=MONDAY + at)
 
 
 def fired(level: int, state: FiringState = "open", kind: str = "escalate") -> Firing:
