@@ -23,7 +23,7 @@ from fhir_tracker.model.facts import Facts
 from fhir_tracker.model.patient import PatientSummary
 from fhir_tracker.model.program import ExpectedDocument, Program
 from fhir_tracker.model.work import Event, Transition, WorkItem
-from fhir_tracker.rules.document_missing import Expectation, expectations, satisfied
+from fhir_tracker.rules.documents import Expectation, expectations, satisfied
 from fhir_tracker.storage import events, patients, resources, transitions, work_items
 from fhir_tracker.storage.database import Tx
 

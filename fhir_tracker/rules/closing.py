@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime
 
 from fhir_tracker.fhir.dates import instant
@@ -10,6 +11,7 @@ from fhir_tracker.model.facts import Facts, Finding, Verdict
 from fhir_tracker.model.program import DoneBy, Program, TaskTemplate
 from fhir_tracker.model.work import Event, FiringKey, WorkItem
 from fhir_tracker.rules.calendar import day_start
+from fhir_tracker.rules.documents import expectations, satisfied
 from fhir_tracker.rules.events import WAITING, fits, in_order, named_match
 from fhir_tracker.rules.words import event_named, moment
 
@@ -24,19 +26,39 @@ def done_by(program: Program, facts: Facts) -> tuple[SetStatus, Finding] | None:
 
     The evidence must be from the work's time: after the task's creation, or after the moment its due time counts from or
     the event it is about when that is earlier. An appointment counts by its start, an attempt only when it is about the
-    task, a document or result of work that does not recur from the day of the plan's first anchor on. After a reopening
-    only what arrived since then counts.
+    task, a document or result of work that does not recur from the day of the plan's first anchor on; a document that the
+    program expects closes the work that misses it, and no other. After a reopening only what arrived since then counts.
     """
     template = program.task(facts.item.code)
     if template is None or template.done_by is None:
         return None
-    begin, reopened = _begin(program, facts, template), _reopened_at(program, facts)
+    reopened = _reopened_at(program, facts)
+    document = next((one for one in program.documents if one.satisfied_by == template.done_by.match), None)
+    awaited = {one.ref for one in expectations(program, facts, document)} if document else set()
+    if document and (ref := facts.item.focus or "") in awaited:
+        fresh = tuple(one for one in facts.events if one.type != "DocumentReference" or _is_new(one, reopened))
+        evidence = satisfied(program, replace(facts, events=fresh), document).get(ref)
+    else:
+        evidence = _happened(program, facts, template, template.done_by, reopened)
+    return _closed(facts, template.done_by.status, evidence) if evidence else None
+
+
+def _happened(
+    program: Program, facts: Facts, template: TaskTemplate, done: DoneBy, reopened: datetime | None
+) -> Event | None:
+    begin = _begin(program, facts, template)
     for event in in_order(facts.events):
-        if not _is_evidence(program, template.done_by, facts.item, event):
-            continue
-        if (event.start or event.at) >= begin and (reopened is None or event.seen_at > reopened):
-            return _closed(facts, template.done_by.status, event)
+        if (
+            _is_evidence(program, done, facts.item, event)
+            and (event.start or event.at) >= begin
+            and _is_new(event, reopened)
+        ):
+            return event
     return None
+
+
+def _is_new(event: Event, reopened: datetime | None) -> bool:
+    return reopened is None or event.seen_at > reopened
 
 
 def hold_end(program: Program, facts: Facts, now: datetime) -> tuple[SetStatus, Finding] | None:
