@@ -161,7 +161,7 @@ def _filters(tx: Tx, visit: Visit, wanted: Wanted, names: Names) -> tuple[Field,
     owners = (_ANY, Choice(value=NONE, label="Nobody"), *practitioners(tx, visit.viewer, visit.context.access))
     titles = tuple(Choice(value=one.code, label=one.title) for one in names.active)
     fields = [
-        Field(name="q", label="Search patient, MRN or work", kind="search", value=wanted.q),
+        Field(name="q", label="Patient, MRN or work", kind="search", value=wanted.q),
         _select("role", "Team", teams, wanted.role),
         _select("program", "Program", (_ANY, *titles, Choice(value=NONE, label="No program")), wanted.program),
         _select("owner", "Owner", owners, wanted.owner),
