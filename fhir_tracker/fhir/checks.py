@@ -172,7 +172,8 @@ def _check_coded(slot: _Slot, value: Resource, path: str, issues: list[Issue]) -
     if type(found) is not list:
         return
     pairs = [(coding.get("system"), coding.get("code")) for coding in found if type(coding) is dict]
-    if any(type(code) is str for _, code in pairs) and not any(pair in slot.coded for pair in pairs):
+    texts = [(system, code) for system, code in pairs if type(code) is str and type(system) in (str, type(None))]
+    if texts and slot.coded.isdisjoint(texts):
         _add(
             issues, path, f"has no coding that is {_listed(frozenset(code for _, code in slot.coded))}", "code-invalid"
         )

@@ -147,6 +147,15 @@ def test_a_required_concept_must_have_one_of_the_codes() -> None:
         assert (issue.expression, issue.code) == ("AllergyIntolerance.clinicalStatus", "code-invalid")
 
 
+@pytest.mark.parametrize("wrong", [[], {}, 5, True, None, [{}]], ids=repr)
+def test_a_coding_of_wrong_kinds_is_an_issue_and_no_fault(wrong: Json) -> None:
+    right = {"system": "http://terminology.hl7.org/CodeSystem/condition-clinical", "code": "active"}
+    for name in ("system", "code"):
+        condition = {"resourceType": "Condition", "subject": {"reference": "Patient/1"}}
+        found = check(condition | {"clinicalStatus": {"coding": [right | {name: wrong}]}})
+        assert [issue.expression for issue in found] == [f"Condition.clinicalStatus.coding[0].{name}"]
+
+
 def test_the_number_of_issues_is_limited() -> None:
     flood = TASK | {"identifier": [{"use": "x"}] * 5000}
     assert len(check(flood)) == MOST_ISSUES
