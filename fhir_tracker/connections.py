@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from fhir_tracker.config import duration
 from fhir_tracker.errors import Conflict, NotFound, UsageError
 from fhir_tracker.fhir.definitions.registry import resource_types
-from fhir_tracker.storage import connections, cursors
+from fhir_tracker.storage import connections, cursors, resources
 from fhir_tracker.storage.connections import Connection
 from fhir_tracker.storage.database import Tx
 
@@ -34,14 +34,15 @@ def add(
     subscribe: str = "none",
     options: Mapping[str, Any] | None = None,
 ) -> Connection:
-    """Remember a new connection; UsageError for parts that make no sense, Conflict when the key is taken.
+    """Remember a new connection; UsageError for parts that make no sense, Conflict when the key would make another's ids.
 
     `types` empty means those of the mapping; `options` may hold `auth` (none, basic, bearer) and `secret_file` (a path).
     """
     if connections.find(tx, key) is not None:
         raise Conflict(f"There is a connection {key} already; remove it first, or choose another key.")
+    _check_apart(tx, checked_key(key))
     made = Connection(
-        key=checked_key(key),
+        key=key,
         base_url=checked_base_url(base_url),
         mapping=mapping,
         poll_seconds=poll_seconds,
@@ -97,6 +98,13 @@ def checked_key(key: str) -> str:
     if not _KEY.fullmatch(key):
         raise UsageError(f"A connection key has 1 to 20 of a-z, 0-9 and hyphen; {key!r} has not.")
     return key
+
+
+def _check_apart(tx: Tx, key: str) -> None:
+    """No key may be another one with a hyphen and more: `a` with `b-1` and `a-b` with `1` would both make `a-b-1`."""
+    for other in sorted({*(one.key for one in connections.all(tx)), *resources.mirrored_connections(tx)}):
+        if key.startswith(f"{other}-") or other.startswith(f"{key}-"):
+            raise Conflict(f"The keys {other} and {key} would make the same ids; choose one that begins differently.")
 
 
 def checked_base_url(url: str) -> str:

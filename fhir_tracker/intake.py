@@ -10,7 +10,7 @@ import hashlib
 import logging
 import traceback
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from fhir_tracker import records
@@ -115,6 +115,8 @@ def take_page(tx: Tx, entries: Sequence[Received | Unusable], connection: str, a
         verdict = _verdict(tx, entry, known.get(entry.remote_id), author)
         if verdict.applied:
             known[entry.remote_id] = _apply(tx, entry, connection, author)
+        elif verdict.unchanged:
+            known[entry.remote_id] = _counted_on(tx, entry, known[entry.remote_id], author)
         if waiting and not verdict.stale:
             _resolve(tx, entry, connection, author.at)
         tally += verdict
@@ -142,7 +144,15 @@ def take_deletion(tx: Tx, type_: str, remote_id: str, version: str | None, conne
         return False
     if (order := _order(version, known.remote_version)) is not None and order <= 0:
         return False
-    return records.remove(tx, type_, local_id(connection, remote_id, type_), author) is not None
+    id_ = local_id(connection, remote_id, type_)
+    return records.remove(tx, type_, id_, author, remote_version=version) is not None
+
+
+def forget_waiting(tx: Tx, type_: str, remote_id: str, connection: str, now: datetime) -> None:
+    """Take out of quarantine what the EHR has deleted since; applied later it would come back to life."""
+    quarantine.resolve_all(
+        tx, connection=connection, type_=type_, remote_id=remote_id, resolution="The server deleted it.", at=now
+    )
 
 
 def is_ordered(version: str | None, known: Known) -> bool:
@@ -200,6 +210,14 @@ def _verdict(tx: Tx, entry: Received, known: Known | None, author: Author) -> Ta
     age = _age(tx, entry, known, author)
     stale = age < 0 or (known.deleted and age == 0 and (entry.version is not None or bool(entry.updated)))
     return Tally(stale=1) if stale else Tally(applied=1)
+
+
+def _counted_on(tx: Tx, entry: Received, known: Known, author: Author) -> Known:
+    """What is known after unchanged content came, under a newer version of the EHR's perhaps."""
+    if entry.version is None or entry.version == known.remote_version or _age(tx, entry, known, author) <= 0:
+        return known
+    resources.note_remote(tx, entry.type, known.id, entry.version, entry.body)
+    return replace(known, remote_version=entry.version)
 
 
 def _age(tx: Tx, entry: Received, known: Known, author: Author) -> int:

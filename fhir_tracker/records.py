@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from fhir_tracker import projection
-from fhir_tracker.errors import VersionConflict
+from fhir_tracker.errors import Conflict, VersionConflict
 from fhir_tracker.fhir.body import read_resource, with_meta, write_json
 from fhir_tracker.fhir.identity import new_id
 from fhir_tracker.fhir.json_types import Resource
@@ -52,10 +52,12 @@ def save(
 ) -> Stored:
     """Store `resource` (its `id` given) as the next version; `meta.lastUpdated` always grows.
 
-    Raises VersionConflict when `if_match` is not the present version or another writer was faster.
+    Raises VersionConflict when `if_match` is not the present version or another writer was faster, and Conflict when
+    `remote` would overwrite what came from somewhere else.
     """
     before = resources.find(tx, author.viewer, resource["resourceType"], resource["id"])
     check_match(before, if_match)
+    _check_origin(before, remote)
     version = before.version + 1 if before else 1
     updated_at = _after(before, author.at)
     stamped = with_meta(resource, id=resource["id"], version=str(version), last_updated=updated_at)
@@ -79,9 +81,19 @@ def save(
 
 
 def remove(
-    tx: Tx, type_: str, id_: str, author: Author, *, if_match: int | None = None, why: Why | None = None
+    tx: Tx,
+    type_: str,
+    id_: str,
+    author: Author,
+    *,
+    remote_version: str | None = None,
+    if_match: int | None = None,
+    why: Why | None = None,
 ) -> Stored | None:
-    """Delete: a last version without a body that keeps the history. None when there was nothing (left) to delete."""
+    """Delete: a last version without a body that keeps the history. None when there was nothing (left) to delete.
+
+    `remote_version` is what the EHR counts its deletion as; nothing older than that can then bring the resource back.
+    """
     before = resources.find(tx, author.viewer, type_, id_)
     check_match(before, if_match)
     if before is None or before.deleted:
@@ -96,7 +108,7 @@ def remove(
         op="delete",
         connection=before.connection,
         remote_id=before.remote_id,
-        remote_version=before.remote_version,
+        remote_version=remote_version or before.remote_version,
         content_hash=None,
     )
     stored = resources.save(tx, new, None, author)
@@ -117,6 +129,12 @@ def check_match(before: Stored | None, if_match: int | None) -> None:
     if present != if_match:
         now = f"the present version is {present}" if present else "there is no present version"
         raise VersionConflict(f"If-Match names version {if_match}, but {now}: read it again and reapply your change.")
+
+
+def _check_origin(before: Stored | None, remote: Remote | None) -> None:
+    if before is None or remote is None or (before.connection, before.remote_id) == (remote.connection, remote.id):
+        return
+    raise Conflict("Its id here belongs to a resource from elsewhere; nothing is ever mixed.")
 
 
 def _after(before: Stored | None, now: datetime) -> datetime:

@@ -7,18 +7,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from urllib.parse import urlencode
 
-from fhir_tracker import intake
+from fhir_tracker import intake, quarantine
 from fhir_tracker.errors import Incorrect, RemoteFailure
 from fhir_tracker.fhir.dates import instant, parse_datetime
 from fhir_tracker.intake import Received, Tally, Unusable
 from fhir_tracker.storage import cursors, resources
 from fhir_tracker.storage.cursors import Cursor
 from fhir_tracker.storage.database import Tx
-from subscriptions.bundles import Entry, Page
+from subscriptions.bundles import Entry, Page, read_object
 from subscriptions.client import origin
 from subscriptions.following import PAGE_SIZE, Follow
 from subscriptions.paging import PagingGuard
@@ -34,6 +34,15 @@ class Deletion:
 
     remote_id: str
     version: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Checked:
+    """Deletions that are certain, those of them that a read has shown, and what a read shows to be alive after all."""
+
+    sure: list[Deletion] = field(default_factory=list)
+    gone: list[Deletion] = field(default_factory=list)
+    revived: list[Received | Unusable] = field(default_factory=list)
 
 
 def poll_deletions(follow: Follow, type_: str) -> Tally:
@@ -98,21 +107,21 @@ def _first_cursor(follow: Follow, type_: str, searched: Cursor) -> Cursor:
 
 
 def _take(follow: Follow, type_: str, page: Page, cursor: Cursor) -> Tally:
-    """Apply one page's deletions, with the cursor; those whose order is unknown are first confirmed by a read."""
+    """Apply one page's deletions, with the cursor; those of unknown order or in quarantine are confirmed by a read."""
     told = [deletion for entry in page.entries if (deletion := deletion_of(entry, type_))]
-    sure, revived = _confirmed(follow, type_, told)
+    checked = _confirmed(follow, type_, told)
+    key = follow.connection.key
     gone = 0
 
     def apply(tx: Tx) -> None:
         nonlocal gone
-        gone = sum(
-            intake.take_deletion(tx, type_, one.remote_id, one.version, follow.connection.key, follow.author())
-            for one in sure
-        )
+        author = follow.author()
+        gone = sum(intake.take_deletion(tx, type_, one.remote_id, one.version, key, author) for one in checked.sure)
+        for one in checked.gone:
+            intake.forget_waiting(tx, type_, one.remote_id, key, author.at)
         cursors.save(tx, cursor)
 
-    tally = follow.write(revived, apply)
-    return tally + Tally(deleted=gone)
+    return follow.write(checked.revived, apply) + Tally(deleted=gone)
 
 
 def deletion_of(entry: Entry, type_: str) -> Deletion | None:
@@ -126,26 +135,41 @@ def deletion_of(entry: Entry, type_: str) -> Deletion | None:
     return Deletion(remote_id=match["id"], version=match["version"] or (etag["version"] if etag else None))
 
 
-def _confirmed(
-    follow: Follow, type_: str, told: Sequence[Deletion]
-) -> tuple[list[Deletion], list[Received | Unusable]]:
-    """Deletions that are certain, and resources that a read shows to be alive after all."""
+def _confirmed(follow: Follow, type_: str, told: Sequence[Deletion]) -> _Checked:
+    """Raises RemoteFailure when the server cannot say; the same deletions are then told again."""
     if not told:
-        return [], []
+        return _Checked()
     with follow.database.read() as tx:
-        known = resources.known(tx, follow.connection.key, type_, sorted({one.remote_id for one in told}))
-    sure: list[Deletion] = []
-    revived: list[Received | Unusable] = []
+        known = resources.known(tx, follow.connection.key, type_, {one.remote_id for one in told})
+        aside = quarantine.waiting(tx, follow.author().viewer, follow.connection.key)
+    waiting = {one.remote_id for one in aside if one.type == type_}
+    checked = _Checked()
     for one in told:
         held = known.get(one.remote_id)
-        if held is None or held.deleted:
-            continue
-        if intake.is_ordered(one.version, held):
-            sure.append(one)
-            continue
-        answer = follow.client.get(f"{type_}/{one.remote_id}")
-        if answer.status in (404, 410):
-            sure.append(replace(one, version=None))
-        elif answer.status == 200:
-            revived.append(intake.read_entry(answer.body, type_, follow.translate))
-    return sure, revived
+        is_alive = held is not None and not held.deleted
+        is_ordered = held is not None and intake.is_ordered(one.version, held)
+        if one.remote_id not in waiting:
+            if not is_alive:
+                continue
+            if is_ordered:
+                checked.sure.append(one)
+                continue
+        found = _asked(follow, type_, one.remote_id)
+        if found is None:
+            checked.sure.append(one if is_ordered else replace(one, version=None))
+            checked.gone.append(one)
+        else:
+            checked.revived.append(found)
+    return checked
+
+
+def _asked(follow: Follow, type_: str, remote_id: str) -> Received | Unusable | None:
+    """What the server holds under that id now, None when it is gone."""
+    answer = follow.client.get(f"{type_}/{remote_id}")
+    if answer.status in (404, 410):
+        return None
+    if answer.status == 403:
+        reason = "The server says that it was deleted, and forbids to read it."
+        return Unusable(type=type_, remote_id=remote_id, reason=reason, body="")
+    read_object(answer)
+    return intake.read_entry(answer.body, type_, follow.translate)

@@ -181,6 +181,19 @@ def save(tx: Tx, new: NewVersion, values: SearchValues | None, author: Author) -
     return stored
 
 
+def note_remote(tx: Tx, type_: str, id_: str, version: str, body: str) -> None:
+    """Remember the EHR's newer version and text of unchanged content, which makes no version here."""
+    k = tx.value(select(resource.c.k).where(resource.c.type == type_, resource.c.id == id_))
+    tx.execute(update(resource).where(resource.c.k == k).values(remote_version=version))
+    tx.execute(update(remote_bodies).where(remote_bodies.c.k == k).values(body=body))
+
+
+def mirrored_connections(tx: Tx) -> list[str]:
+    """The key of every connection that anything here came from, followed still or not."""
+    chosen = select(resource.c.connection).where(resource.c.connection.is_not(None)).distinct()
+    return sorted(row["connection"] for row in tx.rows(chosen))
+
+
 def clear_index(tx: Tx) -> None:
     """Empty the search index; `reindex` fills it again."""
     for table in (ix, ixd, ixs, ixn):
