@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fastapi import FastAPI
+from starlette.convertors import Convertor, register_url_convertor
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
@@ -28,6 +29,23 @@ your own, run <code>fhir-tracker serve --open --port 8080</code>, which answers 
 """
 
 
+class _Anything(Convertor[str]):
+    """The rest of an address, line breaks included: the usual `path` stops at one, and the answer would be no FHIR."""
+
+    regex = "(?s:.*)"
+
+    def convert(self, value: str) -> str:
+        """As it stands."""
+        return value
+
+    def to_string(self, value: str) -> str:
+        """As it stands."""
+        return value
+
+
+register_url_convertor("anything", _Anything())
+
+
 def create_app(context: AppContext) -> FastAPI:
     """The whole application for one context; the caller owns the database and the worker."""
     numbers = RequestNumbers(context.database)
@@ -39,10 +57,10 @@ def create_app(context: AppContext) -> FastAPI:
         middleware=[Middleware(Edge, context=context, numbers=numbers)],
     )
     fhir = FhirEndpoint(context)
-    app.router.routes += [Route("/fhir", fhir), Route("/fhir/{path:path}", fhir)]
+    app.router.routes += [Route("/fhir", fhir), Route("/fhir/{path:anything}", fhir)]
     app.include_router(health_routes(context, numbers))
     if context.access is Access.LOCKED:
-        app.router.routes.append(Route("/{path:path}", _locked))
+        app.router.routes.append(Route("/{path:anything}", _locked))
     else:
         app.router.routes += routes(context)
         app.router.default = nowhere(context)
