@@ -42,13 +42,13 @@ _POST: dict[str, Handler] = {
 def routes(context: AppContext) -> list[BaseRoute]:
     """Every page of the staff, for open and demo mode."""
     found: list[BaseRoute] = [Mount("/static", StaticFiles(packages=[("api.staff", "static")]), name="static")]
-    found += [Route(path, Page(context, handler), methods=["GET"]) for path, handler in _GET.items()]
-    return found + [Route(path, Page(context, handler), methods=["POST"]) for path, handler in _POST.items()]
+    found += [Route(path, Page(context, handler, path), methods=["GET"]) for path, handler in _GET.items()]
+    return found + [Route(path, Page(context, handler, path), methods=["POST"]) for path, handler in _POST.items()]
 
 
 def nowhere(context: AppContext) -> Page:
     """What answers where no route fits."""
-    return Page(context, _nowhere)
+    return Page(context, _nowhere, "other")
 
 
 def _nowhere(visit: Visit) -> Response:

@@ -12,7 +12,7 @@ from starlette.responses import RedirectResponse, Response
 from starlette.types import Receive, Scope, Send
 
 from api.context import AppContext
-from api.edge import REQUEST_ID
+from api.edge import REQUEST_ID, ROUTE
 from api.outcomes import headers_of, status_of
 from api.staff import session as sessions
 from api.staff.frames import bare_frame, frame_of
@@ -39,14 +39,19 @@ _LEAKY = ("csrf", "said")
 
 
 class Page:
-    """One page as an ASGI application; `handler` runs in a thread, for everything behind it is synchronous."""
+    """One page as an ASGI application; `handler` runs in a thread, for everything behind it is synchronous.
 
-    def __init__(self, context: AppContext, handler: Handler) -> None:
+    `route` is the address without ids, for logs and numbers.
+    """
+
+    def __init__(self, context: AppContext, handler: Handler, route: str) -> None:
         self._context = context
         self._handler = handler
+        self._route = route
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
+        scope[ROUTE] = self._route
         request = Request(scope, receive)
         body = await _body(request) if request.method == "POST" else b""
         response = await run_in_threadpool(self._serve, request, body)

@@ -25,7 +25,14 @@ from fhir_tracker.storage.database import Tx
 from fhir_tracker.storage.queue import AGES, MOST_COUNTED, QueueFilter, QueuePage, counts, queue
 from fhir_tracker.storage.resources import Stored
 
-_STATE_WORDS = {"late": "Late", "due-today": "Due today", "hold": "On hold", "escalated": "Escalated", "done": "Closed"}
+_STATE_WORDS = {
+    "late": "Late",
+    "due-today": "Due today",
+    "due-week": "Due in 7 days",
+    "hold": "On hold",
+    "escalated": "Escalated",
+    "done": "Closed",
+}
 _STATE_WORDS |= {"any": "Open or closed"}
 _ANY = Choice(value="", label="Any")
 
@@ -182,7 +189,11 @@ def _select(name: str, label: str, choices: Iterable[Choice], value: str) -> Fie
 
 
 def _due_choices(wanted: Wanted) -> tuple[Choice, ...]:
-    shown = _STATE_WORDS if wanted.tab == "all" else {name: _STATE_WORDS[name] for name in ("late", "due-today")}
+    shown = (
+        _STATE_WORDS
+        if wanted.tab == "all"
+        else {name: _STATE_WORDS[name] for name in ("late", "due-today", "due-week")}
+    )
     return (_ANY, *(Choice(value=value, label=label) for value, label in shown.items()))
 
 

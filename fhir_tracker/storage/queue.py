@@ -24,8 +24,8 @@ from fhir_tracker.storage.scope import row_scope
 from fhir_tracker.storage.types import microseconds, moment
 from fhir_tracker.storage.work_tables import firing, patient_summary, work_item
 
-State = Literal["open", "late", "hold", "escalated", "due-today", "done", "any"]
-STATES: tuple[State, ...] = ("open", "late", "hold", "escalated", "due-today", "done", "any")
+State = Literal["open", "late", "hold", "escalated", "due-today", "due-week", "done", "any"]
+STATES: tuple[State, ...] = ("open", "late", "hold", "escalated", "due-today", "due-week", "done", "any")
 AGES: Mapping[str, tuple[timedelta, timedelta | None]] = {
     "<1d": (timedelta(days=-1), timedelta(days=1)),
     "1-3d": (timedelta(days=1), timedelta(days=3)),
@@ -42,7 +42,8 @@ class QueueFilter:
 
     `unassigned` True: no owner, False: some owner; `no_role`, `no_program`: without one, as None means any.
     `age` (of AGES) is the time in the present status; `escalated_by` a rule one of whose levels fired in
-    the last `escalated_days`; `text` is looked for in patient name, MRN and title; `zone` says what `due-today` means.
+    the last `escalated_days`; `text` is looked for in patient name, MRN and title; `zone` says when
+    `due-today` begins; `due-week` is it and the six days after.
     """
 
     role: str | None = None
@@ -160,8 +161,8 @@ def state_condition(state: str, now: datetime, zone: str) -> ColumnElement[bool]
         return and_(item.open, item.clock == "paused")
     if state == "escalated":
         return and_(item.open, item.escalation_level > 0)
-    if state == "due-today":
-        start, end = _today(now, zone)
+    if state in ("due-today", "due-week"):
+        start, end = _days(now, zone, 1 if state == "due-today" else 7)
         return and_(
             item.open, item.clock == "running", item.due_at.is_not(None), item.due_order >= start, item.due_order < end
         )
@@ -230,6 +231,6 @@ def _place(after: str) -> tuple[datetime, int]:
         raise Incorrect("The place to go on from is not one this queue gave.") from None
 
 
-def _today(now: datetime, zone: str) -> tuple[datetime, datetime]:
+def _days(now: datetime, zone: str, number: int) -> tuple[datetime, datetime]:
     start = now.astimezone(ZoneInfo(zone)).replace(hour=0, minute=0, second=0, microsecond=0, fold=0)
-    return start, start + timedelta(days=1)
+    return start, start + timedelta(days=number)

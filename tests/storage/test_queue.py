@@ -73,6 +73,7 @@ def test_an_escalation_stands_among_what_is_late_without_counting_as_late(filled
         (QueueFilter(state="escalated"), ["late"]),
         (QueueFilter(state="due-today"), ["late", "today"]),
         (QueueFilter(state="due-today", zone="Pacific/Auckland"), ["late", "today"]),
+        (QueueFilter(state="due-week"), ["late", "today", "soon"]),
         (QueueFilter(state="done"), ["done"]),
         (QueueFilter(state="any", role="rn", patient="ann"), ["later", "done", "late", "today", "held"]),
         (QueueFilter(program="tcm"), ["late", "today"]),

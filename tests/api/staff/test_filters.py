@@ -60,7 +60,7 @@ NAMES = st.one_of(
         QueueFilter,
         role=NAMES,
         owner=NAMES,
-        state=st.sampled_from(["open", "late", "hold", "escalated", "due-today", "done", "any"]),
+        state=st.sampled_from(["open", "late", "hold", "escalated", "due-today", "due-week", "done", "any"]),
         program=NAMES,
         status=NAMES,
         flag=NAMES,

@@ -274,3 +274,10 @@ def test_preferences_last_as_long_as_the_browser(reader: Reader) -> None:
     reader.send("/preferences", {"keys": "off"})
     assert 'data-density="compact" data-keys="off"' in reader.get("/").text
     assert reader.send("/preferences", {"density": "huge"}).status == 400
+
+
+def test_numbers_of_requests_name_pages_without_ids(reader: Reader, clinic: Clinic, now: datetime) -> None:
+    reader.get(at(late(clinic, now)))
+    numbers = reader.client.get("/metrics").text
+    assert 'route="/tasks/{id}"' in numbers
+    assert "rosa" not in numbers
