@@ -8,12 +8,16 @@ before the due time was last set do not count. While the clock is paused nothing
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
+from typing import Final
 
 from fhir_tracker.model.facts import Facts
 from fhir_tracker.model.program import Program
 from fhir_tracker.model.work import ClockState, Transition
-from fhir_tracker.rules.calendar import working_between, working_later
+from fhir_tracker.rules.calendar import MAX_DAYS, working_between, working_later
+
+_MEASURABLE: Final = timedelta(days=MAX_DAYS - 3)
+_END: Final = datetime.max.replace(tzinfo=UTC)
 
 
 def clock_of(program: Program, facts: Facts) -> ClockState:
@@ -29,18 +33,21 @@ def sla_due(program: Program, facts: Facts) -> datetime | None:
         return None
     for start, end in _pauses(program, facts):
         if start < due:
-            due = _moved(program, due, start, end) if _in_working_time(program, facts) else due + (end - start)
+            due = _moved(program, facts, due, start, end)
     return due
+
+
+def _moved(program: Program, facts: Facts, due: datetime, start: datetime, end: datetime) -> datetime:
+    """`due` later by one pause; at the end of the calendar it stays, for nobody will see it."""
+    if _in_working_time(program, facts) and end - start < _MEASURABLE < _END - due:
+        lost = working_between(program.calendar, start, end)
+        return working_later(program.calendar, due, lost) if lost else due
+    return due + (end - start) if end - start < _END - due else due
 
 
 def _in_working_time(program: Program, facts: Facts) -> bool:
     template = program.task(facts.item.code)
     return template is not None and template.due is not None and template.due.within.working
-
-
-def _moved(program: Program, due: datetime, start: datetime, end: datetime) -> datetime:
-    lost = working_between(program.calendar, start, end)
-    return working_later(program.calendar, due, lost) if lost else due
 
 
 def _pauses(program: Program, facts: Facts) -> Iterator[tuple[datetime, datetime]]:

@@ -1,0 +1,62 @@
+"""Working time the slow way: one minute of the wall clock after the other."""
+
+from __future__ import annotations
+
+from datetime import datetime, time, timedelta
+from zoneinfo import ZoneInfo
+
+from fhir_tracker.model.program import Calendar
+from fhir_tracker.rules.calendar import holidays_of
+
+MINUTE = timedelta(minutes=1)
+
+
+def is_open(calendar: Calendar, moment: datetime) -> bool:
+    """Whether the site is open at one instant."""
+    here = moment.astimezone(ZoneInfo(calendar.zone))
+    if here.date() in calendar.closed:
+        return False
+    if calendar.holidays and here.date() in holidays_of(calendar.holidays, here.year):
+        return False
+    spans = calendar.hours.get(here.weekday(), ())
+    return any(start <= here.time() and (here.time() < end or end == time(0)) for start, end in spans)
+
+
+def slow_between(calendar: Calendar, a: datetime, b: datetime) -> int:
+    """Working minutes in [a, b)."""
+    count, moment = 0, a
+    while moment < b:
+        count += is_open(calendar, moment)
+        moment += MINUTE
+    return count
+
+
+def slow_after(calendar: Calendar, start: datetime, minutes: int) -> datetime:
+    """When `minutes` of working time have passed since `start`; none at all wait for the next opening."""
+    moment, left = start, minutes
+    if not left and is_open(calendar, start - MINUTE):
+        return start
+    while left or not is_open(calendar, moment):
+        if not left and minutes:
+            break
+        left -= is_open(calendar, moment) and left > 0
+        moment += MINUTE
+    return moment
+
+
+def slow_business_days(calendar: Calendar, start: datetime, days: int) -> datetime:
+    """The last open minute's end of the `days`th day after the local date of `start` on which the site opens."""
+    zone = ZoneInfo(calendar.zone)
+    day, left = start.astimezone(zone).date(), days
+    moment, close = start, start
+    while left:
+        moment += MINUTE
+        here = moment.astimezone(zone)
+        if here.date() == day or not is_open(calendar, moment):
+            continue
+        day, left = here.date(), left - 1
+        while moment.astimezone(zone).date() == day:
+            close = moment + MINUTE if is_open(calendar, moment) else close
+            moment += MINUTE
+        moment -= MINUTE
+    return close
