@@ -9,6 +9,7 @@ import json
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from urllib.parse import urlencode
+from uuid import NAMESPACE_URL, uuid5
 
 from api.fhir.exchange import Pairs
 from fhir_tracker.errors import Issue
@@ -39,8 +40,10 @@ def match_entry(base: str, stored: Stored, mode: str = "match") -> str:
 
 
 def outcome_entry(issues: Sequence[Issue]) -> str:
-    """An entry that tells the caller about the search itself."""
-    return f'{{"resource":{write_json(operation_outcome(issues))},"search":{{"mode":"outcome"}}}}'
+    """An entry that tells the caller about the search itself; its address stands for what it says."""
+    told = write_json(operation_outcome(issues))
+    full_url = _json(uuid5(NAMESPACE_URL, told).urn)
+    return f'{{"fullUrl":{full_url},"resource":{told},"search":{{"mode":"outcome"}}}}'
 
 
 def version_entry(base: str, type_: str, id_: str, version: StoredVersion) -> str:
