@@ -161,7 +161,7 @@ def _view(tx: Tx, visit: Visit, subject: Subject, form: Form | None, conflict: t
         team=role_named(item.role) if item.role else "",
         priority="" if item.priority == "routine" else item.priority,
         steps=steps_of(subject.log, item, program, goal),
-        what=(template.what if template else "") or text_at(subject.task.resource, "description") or "",
+        what=(template.what if template else "") or _said(subject),
         actions=_actions(visit, subject),
         menu=_menu(subject, visit.query.get("move", "")),
         form=form,
@@ -179,6 +179,12 @@ def _view(tx: Tx, visit: Visit, subject: Subject, form: Form | None, conflict: t
         outside=item.kind == "outside",
         conflict=conflict,
     )
+
+
+def _said(subject: Subject) -> str:
+    if subject.task.item.kind == "escalation":
+        return "Look at the late work, then acknowledge it, take it over, or send it back with a reason."
+    return text_at(subject.task.resource, "description") or ""
 
 
 def _actions(visit: Visit, subject: Subject) -> tuple[Action, ...]:
