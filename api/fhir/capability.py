@@ -85,7 +85,7 @@ def _resource(type_: str, access: Access) -> Resource:
         "versioning": "versioned-update" if is_open else "versioned",
         "readHistory": True,
         "updateCreate": is_open,
-        "conditionalCreate": False,
+        "conditionalCreate": is_open,
         "conditionalRead": "full-support",
         "conditionalUpdate": False,
         "conditionalDelete": "not-supported",

@@ -5,12 +5,13 @@ https://hl7.org/fhir/R4/http.html#create
 
 from __future__ import annotations
 
+from api.fhir.conditional import matches
 from api.fhir.exchange import AuditNote, FhirRequest, FhirResponse
 from api.fhir.negotiation import check_content_type, etag_of, http_date, if_match, preference
 from api.fhir.policy import is_writable, why_read_only
-from api.outcomes import outcome
+from api.outcomes import outcome, outcome_of_status
 from fhir_tracker import writes
-from fhir_tracker.errors import Incorrect, Issue, MethodNotAllowed, Unsupported
+from fhir_tracker.errors import Incorrect, Issue, MethodNotAllowed
 from fhir_tracker.fhir.body import read_resource
 from fhir_tracker.fhir.json_types import Resource
 from fhir_tracker.fhir.references import ReferenceKind, parse_reference, rewrite_references
@@ -19,11 +20,18 @@ from fhir_tracker.storage.resources import Stored
 
 
 def create(request: FhirRequest, tx: Tx) -> FhirResponse:
-    """201 under a new id, with Location, ETag and Last-Modified; the caller's id and version do not count."""
+    """201 under a new id, with Location, ETag and Last-Modified; the caller's id and version do not count.
+
+    With If-None-Exist: 200 and the one resource that is there already, 412 when there are several.
+    """
     _check_writable(request)
-    if request.header("if-none-exist"):
-        raise Unsupported("Conditional create (If-None-Exist) is not supported yet.")
     resource = _resource(request)
+    if condition := request.header("if-none-exist"):
+        found = matches(request, tx, condition)
+        if len(found) > 1:
+            return FhirResponse(status=412, body=outcome_of_status(412, "More than one resource meets If-None-Exist."))
+        if found:
+            return _written(request, found[0], 200, "read")
     stored = writes.create(tx, resource, request.author())
     return _written(request, stored, 201, "create")
 

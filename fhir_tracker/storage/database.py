@@ -6,9 +6,10 @@ import os
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
+from hashlib import blake2b
 from typing import Any, Literal, Self, cast
 
-from sqlalchemy import Connection, CursorResult, Engine, Executable, Table, create_engine, event, make_url
+from sqlalchemy import Connection, CursorResult, Engine, Executable, Table, create_engine, event, make_url, text
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import URL, RowMapping
 from sqlalchemy.exc import ArgumentError
@@ -64,6 +65,12 @@ class Tx:
     def insert(self, table: Table) -> postgresql.Insert | sqlite.Insert:
         """An INSERT that can say what to do on a conflict."""
         return postgresql.insert(table) if self.dialect == "postgresql" else sqlite.insert(table)
+
+    def wait_for_others(self, name: str) -> None:
+        """Go on when no other open transaction has asked for `name`; writers of SQLite take turns anyway."""
+        if self.dialect == "postgresql":
+            key = int.from_bytes(blake2b(name.encode(), digest_size=8).digest(), "big", signed=True)
+            self.connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": key})
 
 
 class Database:

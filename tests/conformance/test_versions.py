@@ -189,6 +189,25 @@ def test_a_version_that_never_was_is_404(corner: Corner, version: str) -> None:
     issue_of(corner.client.get(f"/Patient/{corner.id('p')}/_history/{version}"), 404)
 
 
+@pytest.mark.requirement(43)
+def test_a_conditional_create_makes_what_is_not_there_and_finds_what_is(corner: Corner) -> None:
+    def create(condition: str) -> httpx.Response:
+        body = {"resourceType": "Patient", "identifier": [{"system": "http://example.org/mrn", "value": corner.name}]}
+        return corner.client.post("/Patient", content=json.dumps(body), headers=JSON | {"If-None-Exist": condition})
+
+    condition = f"identifier=http://example.org/mrn|{corner.name}"
+    with ThreadPoolExecutor(6) as pool:
+        answers = list(pool.map(create, [condition] * 6))
+    assert sorted(answer.status_code for answer in answers) == [200] * 5 + [201]
+    assert len({answer.content for answer in answers}) == 1
+    assert {answer.headers["etag"] for answer in answers} == {'W/"1"'}
+    assert {answer.headers["location"] for answer in answers} == {answers[0].headers["location"]}
+    assert create(f"identifier={corner.name}-other").status_code == 201
+    issue_of(create(condition), 412)
+    for wrong in ("colour=red", "_count=1", "identifier=", "birthdate=x", "?", "identifier=%FF"):
+        issue_of(create(wrong), 400)
+
+
 @pytest.mark.requirement(132)
 def test_of_two_owners_who_claim_a_task_one_gets_it(corner: Corner) -> None:
     task(corner, "t")
