@@ -9,7 +9,7 @@ from fhir_tracker.model.facts import Facts, PlanFacts
 from fhir_tracker.model.plan import plan_facts
 from fhir_tracker.model.viewer import Viewer
 from fhir_tracker.model.work import WorkItem
-from fhir_tracker.storage import events, firings, resources, transitions, work_items
+from fhir_tracker.storage import events, firings, patients, resources, transitions, work_items
 from fhir_tracker.storage.database import Tx
 
 
@@ -22,6 +22,7 @@ def gather(tx: Tx, viewer: Viewer, items: Sequence[WorkItem]) -> list[Facts]:
     fired = firings.of_items(tx, viewer, refs)
     seen = events.of_patients(tx, viewer, people)
     tasks = work_items.of_plans(tx, viewer, sorted({item.plan for item in items if item.plan}))
+    known = patients.find_many(tx, viewer, people)
     return [
         Facts(
             item=item,
@@ -30,6 +31,7 @@ def gather(tx: Tx, viewer: Viewer, items: Sequence[WorkItem]) -> list[Facts]:
             events=tuple(seen.get(item.patient or "", ())),
             fired=fired[item.ref],
             tasks=tuple(one for one in tasks.get(item.plan or "", ()) if one.ref != item.ref),
+            deceased=item.patient in known and known[item.patient].deceased,
         )
         for item in items
     ]

@@ -24,7 +24,7 @@ class PlanFacts:
 @dataclass(frozen=True, kw_only=True)
 class Facts:
     """Everything known of one work item at one moment: `log` and `fired` are its own, oldest first; `events` are the
-    patient's; `tasks` the plan's other items.
+    patient's; `tasks` the plan's other items; `deceased` says that the patient is.
     """
 
     item: WorkItem
@@ -33,6 +33,7 @@ class Facts:
     events: tuple[Event, ...] = ()
     fired: tuple[Firing, ...] = ()
     tasks: tuple[WorkItem, ...] = ()
+    deceased: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -41,12 +41,14 @@ def plan_item(resource: Resource, program: Program, *, created_at: datetime) -> 
 
 
 def stage_of(resource: Resource, program: Program) -> str:
-    """The plan's stage: its own extension, else the first stage that maps to its status."""
+    """The plan's stage: its own extension, unless the plan has since got a status that belongs to another stage."""
     named = extension_value(resource, PLAN_STAGE, "valueCode")
-    if isinstance(named, str):
-        return named
     status = text_at(resource, "status")
-    return next((stage.code for stage in program.stages if stage.fhir == status), status or "")
+    fitting = next((stage.code for stage in program.stages if stage.fhir == status), None)
+    is_left = any(stage.code == named and stage.fhir != status for stage in program.stages)
+    if isinstance(named, str) and not (is_left and fitting):
+        return named
+    return fitting or status or ""
 
 
 def plan_facts(resource: Resource, item: WorkItem) -> PlanFacts:

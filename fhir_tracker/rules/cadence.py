@@ -1,4 +1,7 @@
-"""Recurring work: one open occurrence at a time, counted from the plan's start on the site's wall clock, never a backlog."""
+"""Recurring work: one open occurrence at a time, counted from the plan's start on the site's wall clock, never a backlog.
+
+For a patient who has died the engine makes none.
+"""
 
 from __future__ import annotations
 

@@ -86,7 +86,7 @@ def _recurring(program: Program, facts: Facts, now: datetime, answer: _Answer) -
         if template.on == "cadence":
             found = recurrence(program, facts, template, now)
             answer.look_again(found.next_at)
-            if found.effect is not None:
+            if found.effect is not None and not facts.deceased:
                 answer.effects.append(found.effect)
 
 

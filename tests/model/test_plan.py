@@ -26,7 +26,9 @@ def plan(**members: object) -> dict[str, Any]:
 def test_a_plan_is_work_in_its_stage() -> None:
     extension = [{"url": PLAN_STAGE, "valueCode": "withdrawn"}]
     item = plan_item(
-        plan(extension=extension, author={"reference": "Practitioner/n"}), PROGRAM, created_at=MONDAY + DAY
+        plan(status="revoked", extension=extension, author={"reference": "Practitioner/n"}),
+        PROGRAM,
+        created_at=MONDAY + DAY,
     )
     assert (item.ref, item.kind, item.plan, item.patient) == ("CarePlan/p", "plan", "CarePlan/p", "ann")
     assert (item.program, item.program_version, item.status, item.owner) == ("ring", 3, "withdrawn", "Practitioner/n")
@@ -46,6 +48,15 @@ def test_a_plan_is_work_in_its_stage() -> None:
 def test_without_a_stage_of_its_own_the_status_tells_it(status: str, stage: str, clock: str, is_open: bool) -> None:
     item = plan_item(plan(status=status), PROGRAM, created_at=MONDAY)
     assert (item.status, item.clock, item.open) == (stage, clock, is_open)
+
+
+@pytest.mark.parametrize(
+    ("status", "stage"),
+    [("active", "enrolled"), ("revoked", "withdrawn"), ("completed", "completed"), ("on-hold", "enrolled")],
+)
+def test_a_status_of_another_stage_outweighs_the_stage_a_plan_had(status: str, stage: str) -> None:
+    had = [{"url": PLAN_STAGE, "valueCode": "enrolled"}]
+    assert plan_item(plan(status=status, extension=had), PROGRAM, created_at=MONDAY).status == stage
 
 
 def test_anchors_are_read_as_they_were_written() -> None:

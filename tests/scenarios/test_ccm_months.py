@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
+from fhir_tracker import writes
 from fhir_tracker.storage.database import Database
 from tests.scenarios import invariants
 from tests.scenarios.ehr import (
@@ -149,6 +150,36 @@ def test_the_yearly_review_closes_by_its_visit_and_its_note_is_expected(practice
     practice.until(local("2027-01-31 14:30"))
     assert [one.open for one in practice.work_of("eve", "care-plan-review")] == [False, True]
     assert due(practice.work_of("eve", "care-plan-review")[1]) == "Mon 2028-01-31 14:30"
+    invariants.hold(practice)
+
+
+def test_nobody_is_asked_to_call_a_patient_who_has_died(practice: Practice) -> None:
+    practice.ehr(local("2026-02-10 09:00"), patient("eve", deceased=local("2026-02-09 22:00")))
+    assert set(practice.todo("eve")) == {"consent", "care-plan", "touchpoint", "care-plan-review", "labs"}
+    for one in practice.todo("eve").values():
+        practice.do(one.ref, "not-needed", local("2026-02-10 10:00"), NURSE, reason="Deceased")
+    practice.until(local("2026-08-15 09:00"))
+    assert practice.todo("eve") == {}
+    practice.ehr(local("2026-08-15 09:00"), patient("eve"))
+    practice.until(local("2026-08-31 14:30"))
+    assert set(practice.todo("eve")) == {"touchpoint", "labs"}
+    invariants.hold(practice)
+
+
+@pytest.mark.parametrize(("status", "stage"), [("revoked", "withdrawn"), ("completed", "completed")])
+def test_a_plan_closed_through_the_api_makes_no_new_work_and_its_open_work_stays_with_people(
+    practice: Practice, status: str, stage: str
+) -> None:
+    plan = practice.plans("eve")[0].ref
+    with practice.acting(local("2026-02-02 09:00"), NURSE) as (tx, by):
+        writes.update(tx, "CarePlan", plan.split("/")[1], practice.resource(plan) | {"status": status}, by)
+    practice.work(local("2026-02-02 09:01"))
+    closed = practice.item(plan)
+    assert (closed.open, closed.status, closed.fhir_status) == (False, stage, status)
+    practice.until(local("2026-04-02 09:00"))
+    assert len(practice.work_of("eve", "touchpoint")) == 1
+    assert practice.climbed(practice.one("eve", "touchpoint").ref) != []
+    assert practice.by_hand("ccm", "eve", local("2026-04-02 09:10")) != plan
     invariants.hold(practice)
 
 
