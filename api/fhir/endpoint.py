@@ -40,6 +40,7 @@ from fhir_tracker.model.viewer import Viewer
 BODY_SECONDS = 30
 MAX_PARAMETERS = 200
 _FORM = "application/x-www-form-urlencoded"
+_METADATA = ("metadata",)
 _NOBODY = Viewer(who="nobody")
 _ATTEMPTS = 6
 
@@ -65,6 +66,9 @@ class FhirEndpoint:
     def _serve(self, scope: Scope, body: bytes) -> FhirResponse:
         try:
             request = _request(self._context, scope, body)
+            if request.path != _METADATA:
+                _check_known(request)
+            request = replace(request, pairs=_parameters(request, scope["query_string"]))
             check_accepts(request.header("accept"), request.values("_format"))
             return _answer(request, scope)
         except TrackerError as error:
@@ -73,10 +77,9 @@ class FhirEndpoint:
 
 def _answer(request: FhirRequest, scope: Scope) -> FhirResponse:
     method = "GET" if request.method == "HEAD" else request.method
-    if request.path == ("metadata",):
+    if request.path == _METADATA:
         scope[ROUTE] = "/fhir/metadata"
         return capability.metadata(request) if method == "GET" else _not_allowed(request, "GET, HEAD")
-    _check_known(request)
     if not request.path:
         return _not_allowed(request, "")
     route, parts = find_route(request.path)
@@ -148,22 +151,24 @@ def _refusal(error: TrackerError) -> FhirResponse:
 def _request(context: AppContext, scope: Scope, body: bytes) -> FhirRequest:
     headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
     path = scope["path"].removeprefix("/fhir").removeprefix("/").removesuffix("/")
-    pairs = _pairs(scope["query_string"])
-    if path.endswith("/_search") and scope["method"] == "POST" and body:
-        if headers.get("content-type", "").split(";")[0].strip().lower() != _FORM:
-            raise UnsupportedMediaType(f"Send the parameters of a search with Content-Type: {_FORM}.")
-        pairs += _pairs(body)
     return FhirRequest(
         context=context,
         method=scope["method"],
         path=tuple(path.split("/")) if path else (),
-        pairs=pairs,
         headers=headers,
         body=body,
         viewer=context.viewer() or _NOBODY,
         request_id=scope[REQUEST_ID],
         now=clock.now(),
     )
+
+
+def _parameters(request: FhirRequest, query: bytes) -> Pairs:
+    if request.path[-1:] != ("_search",) or request.method != "POST" or not request.body:
+        return _pairs(query)
+    if request.header("content-type").split(";")[0].strip().lower() != _FORM:
+        raise UnsupportedMediaType(f"Send the parameters of a search with Content-Type: {_FORM}.")
+    return _pairs(query) + _pairs(request.body)
 
 
 def _pairs(text: bytes) -> Pairs:
