@@ -171,5 +171,7 @@ def _asked(follow: Follow, type_: str, remote_id: str) -> Received | Unusable | 
     if answer.status == 403:
         reason = "The server says that it was deleted, and forbids to read it."
         return Unusable(type=type_, remote_id=remote_id, reason=reason, body="")
-    read_object(answer)
-    return intake.read_entry(answer.body, type_, follow.translate)
+    if read_object(answer).get("resourceType") != f'"{type_}"'.encode():
+        raise RemoteFailure(f"The server answered with something else than the {type_} that was asked for.")
+    found = intake.read_entry(answer.body, type_, follow.translate)
+    return found if isinstance(found, Received) else replace(found, remote_id=remote_id)

@@ -26,6 +26,7 @@ class FakeEhr:
 
     def __init__(self, *, page_size: int = 100, sorts: bool = True, filters: bool = True) -> None:
         self.now = START
+        self.skew = timedelta()
         self.page_size = page_size
         self.sorts = sorts
         self.filters = filters
@@ -41,11 +42,15 @@ class FakeEhr:
     def pass_time(self, seconds: float) -> None:
         self.now += timedelta(seconds=seconds)
 
+    def stamp(self) -> str:
+        """The clock that stamps rows, which may differ from the one that dates answers."""
+        return instant(self.now + self.skew)
+
     def put(self, type_: str, id_: str, *, stamp: str | None = None, **members: Any) -> str:
         """Create or update; returns the exact text it will serve."""
         key = (type_, id_)
         self.versions[key] = self.versions.get(key, 0) + 1
-        updated = stamp or instant(self.now)
+        updated = stamp or self.stamp()
         meta = {"versionId": str(self.versions[key]), "lastUpdated": updated}
         return self.put_text(
             type_, id_, json.dumps({"resourceType": type_, "id": id_, "meta": meta, **members}), updated
@@ -54,8 +59,8 @@ class FakeEhr:
     def put_text(self, type_: str, id_: str, text: str, stamp: str | None = None) -> str:
         """Serve exactly this text."""
         self.texts[type_, id_] = text
-        self.stamps[type_, id_] = stamp or instant(self.now)
-        self.history.append((self.now, {"request": {"method": "PUT", "url": f"{type_}/{id_}"}}))
+        self.stamps[type_, id_] = stamp or self.stamp()
+        self.history.append((self.now + self.skew, {"request": {"method": "PUT", "url": f"{type_}/{id_}"}}))
         return text
 
     def delete(self, type_: str, id_: str) -> None:
@@ -65,9 +70,9 @@ class FakeEhr:
         told = {
             "fullUrl": f"{BASE}/{type_}/{id_}",
             "request": {"method": "DELETE", "url": f"{type_}/{id_}"},
-            "response": {"status": "204", "etag": f'W/"{self.versions[key]}"', "lastModified": instant(self.now)},
+            "response": {"status": "204", "etag": f'W/"{self.versions[key]}"', "lastModified": self.stamp()},
         }
-        self.history.append((self.now, told))
+        self.history.append((self.now + self.skew, told))
 
     def serve(self, router: respx.MockRouter) -> None:
         """Answer everything under its base."""
