@@ -171,8 +171,8 @@ def _check_coded(slot: _Slot, value: Resource, path: str, issues: list[Issue]) -
     found = value.get("coding") if slot.type == "CodeableConcept" else [value]
     if type(found) is not list:
         return
-    pairs = [(coding.get("system"), coding.get("code")) for coding in found if type(coding) is dict]
-    texts = [(system, code) for system, code in pairs if type(code) is str and type(system) in (str, type(None))]
+    pairs = [(coding.get("system", ""), coding.get("code")) for coding in found if type(coding) is dict]
+    texts = [(system, code) for system, code in pairs if type(code) is type(system) is str]
     if texts and slot.coded.isdisjoint(texts):
         _add(
             issues, path, f"has no coding that is {_listed(frozenset(code for _, code in slot.coded))}", "code-invalid"

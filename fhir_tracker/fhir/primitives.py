@@ -23,6 +23,7 @@ _YEAR = r"(?!0000)[0-9]{4}"
 _DAY = r"(?:0[1-9]|1[0-2])-(?:0[1-9]|[12][0-9]|3[01])"
 _TIME = r"(?:[01][0-9]|2[0-3]):[0-5][0-9]:(?:[0-5][0-9]|60)(?:\.[0-9]+)?"
 _ZONE = r"(?:Z|[+-](?:(?:0[0-9]|1[0-3]):[0-5][0-9]|14:00))"
+_VISIBLE = r"[^\s\x00-\x1f]"
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f]")
 _BASE64 = re.compile(r"[0-9A-Za-z+/]*={0,2}")
 _ACTIVE_MARKUP = re.compile(
@@ -116,7 +117,7 @@ def _number_kind(value: Json) -> str:
     return "a fraction" if isinstance(value, (float, Decimal)) else kind(value)
 
 
-_URI = _matching(r"\S+", "a uri: one or more characters without white space")
+_URI = _matching(rf"{_VISIBLE}+", "a uri: one or more characters without white space")
 
 PRIMITIVES: dict[str, Fault] = {
     "boolean": _boolean,
@@ -127,7 +128,7 @@ PRIMITIVES: dict[str, Fault] = {
     "string": _text,
     "markdown": _text,
     "xhtml": _xhtml,
-    "code": _matching(r"\S+(?:\s\S+)*", "a code: no white space at the ends, single spaces inside"),
+    "code": _matching(rf"{_VISIBLE}+(?:\s{_VISIBLE}+)*", "a code: no white space at the ends, single spaces inside"),
     "id": _matching(r"[A-Za-z0-9\-.]{1,64}", "an id: 1 to 64 of letters, digits, - and ."),
     "uri": _URI,
     "url": _URI,
