@@ -131,4 +131,4 @@ def test_a_program_is_told_in_plain_words() -> None:
     assert "  first-call-late: when the task is first-call and it is overdue: escalate late-call" in lines
     assert any(line.startswith("Comes in: Encounter finished with code IMP") for line in lines)
     assert TCM.eligible is not None
-    assert describe(TCM.eligible.condition).endswith("within 30 days")
+    assert describe(TCM.eligible.condition).endswith("OBSENC within 30 days)")

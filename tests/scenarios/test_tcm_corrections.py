@@ -109,6 +109,25 @@ def test_an_emergency_visit_that_ended_is_followed_up_and_an_office_visit_is_not
     invariants.hold(practice)
 
 
+def test_an_emergency_visit_that_ends_in_an_admission_is_followed_when_the_stay_ends(practice: Practice) -> None:
+    admitted = stay("adm", "fay", None) | {"period": {"start": local("2026-03-12 06:50").isoformat()}}
+    practice.ehr(
+        local("2026-03-12 07:30"), patient("fay"), stay("er", "fay", local("2026-03-12 07:00"), class_="EMER"), admitted
+    )
+    assert practice.plans("fay") == []
+    practice.ehr(local("2026-03-16 12:00"), stay("adm", "fay", local("2026-03-16 11:00")))
+    assert len(practice.plans("fay")) == 1
+    assert due(practice.one("fay", "first-call")) == "Wed 2026-03-18 17:00"
+    invariants.hold(practice)
+
+
+def test_a_stay_nobody_closed_in_the_ehr_does_not_keep_a_patient_out_for_ever(practice: Practice) -> None:
+    practice.ehr(local("2026-03-12 07:30"), patient("gus"), stay("open", "gus", None))
+    practice.ehr(local("2026-03-12 08:00"), stay("new", "gus", local("2026-03-12 07:45")))
+    assert len(practice.plans("gus")) == 1
+    invariants.hold(practice)
+
+
 def test_a_discharge_that_comes_before_its_patient_is_kept_and_followed(database: Database) -> None:
     practice = Practice(database, local("2026-03-02 08:00"))
     practice.ehr(local("2026-03-09 11:10"), stay("stay", "dee", local("2026-03-09 11:00")))

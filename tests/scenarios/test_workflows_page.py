@@ -1,0 +1,26 @@
+"""The page of the workflows says what the starter programs do."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from fhir_tracker.rules.program_file import read_program
+from fhir_tracker.rules.starters import starter_programs
+from tests.scenarios.workflow_tables import tables
+
+PAGE = (Path(__file__).parents[2] / "docs" / "workflows.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("code", sorted(starter_programs()))
+def test_the_tables_of_a_starter_program_are_the_programs_own(code: str) -> None:
+    wanted = tables(read_program(starter_programs()[code]))
+    shown = PAGE.split(f"<!-- {code} -->\n", 1)[1].split(f"<!-- /{code} -->", 1)[0]
+    assert shown.strip() == wanted
+
+
+def test_every_story_the_page_names_is_told() -> None:
+    folder = Path(__file__).parent
+    named = {word.strip("`.,;()") for word in PAGE.split() if word.strip("`.,;()").startswith("test_")}
+    assert named == {one.name for one in folder.glob("test_*.py")} - {Path(__file__).name}
