@@ -66,8 +66,7 @@ def read_resource(raw: bytes, *, max_bytes: int = MAX_BYTES, max_depth: int = MA
     if type(name) is not str:
         raise Incorrect("The body has no `resourceType` string.", expression="resourceType")
     if name not in resource_types():
-        shown = f" `{name}`" if _PLAIN_NAME.fullmatch(name) else ""
-        raise Incorrect(f"The resource type{shown} is not one of FHIR R4.", expression="resourceType")
+        raise Incorrect("The `resourceType` is not one of FHIR R4.", expression="resourceType")
     return cast(Resource, value)
 
 

@@ -13,7 +13,14 @@ from tests.conformance.talk import Corner
 from tests.peers.postgres.server import Postgres
 
 COVERED = pytest.StashKey[dict[str, set[str]]]()
-GROUPS = (("A REST", 1, 15), ("B Search", 16, 32), ("C Bundles", 33, 39), ("D Versions", 40, 46), ("M Tasks", 124, 134))
+GROUPS = (
+    ("A REST", 1, 15),
+    ("B Search", 16, 32),
+    ("C Bundles", 33, 39),
+    ("D Versions", 40, 46),
+    ("L US Core", 119, 123),
+    ("M Tasks", 124, 134),
+)
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -38,6 +45,9 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
             f"{number}:{len(covered[str(number)])}" for number in range(first, last + 1) if str(number) in covered
         ]
         terminalreporter.line(f"{name:11} {' '.join(counted) or '-'}")
+    grouped = {str(number) for _, first, last in GROUPS for number in range(first, last + 1)}
+    others = sorted((one for one in covered if one.isdigit() and one not in grouped), key=int)
+    terminalreporter.line(f"{'Others':11} {' '.join(f'{one}:{len(covered[one])}' for one in others) or '-'}")
     threats = sorted((one for one in covered if not one.isdigit()), key=lambda one: (one[0], len(one), one))
     terminalreporter.line(f"{'Security':11} {' '.join(f'{one}:{len(covered[one])}' for one in threats) or '-'}")
 

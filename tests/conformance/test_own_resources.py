@@ -153,7 +153,7 @@ def test_the_validator_finds_no_error_in_anything_the_tracker_writes(
     assert wrong == []
 
 
-@pytest.mark.requirement(117, 118)
+@pytest.mark.requirement(119, 121)
 def test_a_care_plan_has_what_us_core_wants(api: httpx.Client) -> None:
     plans = matches_of(api.get("/CarePlan?patient=p1&category=" + "|".join(US_CORE_CATEGORY)).json())
     assert plans
@@ -166,6 +166,9 @@ def test_a_care_plan_has_what_us_core_wants(api: httpx.Client) -> None:
         assert plan["intent"] == "plan"
         assert plan["subject"]["reference"] == "Patient/p1"
         assert all("|" in one for one in plan["instantiatesCanonical"])
+        for activity in plan.get("activity", []):
+            assert ("reference" in activity) != ("detail" in activity)
+            assert api.get(f"/{activity['reference']['reference']}").status_code == 200
 
 
 @pytest.mark.requirement(128, 129, 133)
@@ -183,12 +186,14 @@ def test_a_task_of_a_program_says_what_it_is_who_it_is_for_and_when_it_is_due(ap
         assert task["basedOn"][0]["reference"].startswith("CarePlan/")
 
 
-@pytest.mark.requirement(142)
+@pytest.mark.requirement(123, 142)
 def test_each_thing_the_tracker_wrote_has_a_provenance_that_says_who_and_by_which_rule(api: httpx.Client) -> None:
     resources = written(api)
     targets = [target["reference"] for one in resources["Provenance"] for target in one["target"]]
     for type_ in ("CarePlan", "Task", "Flag"):
         for one in resources[type_]:
+            reached = api.get(f"/{type_}?_id={one['id']}&_revinclude=Provenance:target").json()["entry"]
+            assert "Provenance" in {entry["resource"]["resourceType"] for entry in reached}, (type_, one["id"])
             assert any(target.startswith(f"{type_}/{one['id']}/_history/") for target in targets), (type_, one["id"])
     assert all(one["agent"][0]["who"] for one in resources["Provenance"])
 

@@ -13,10 +13,17 @@ import pytest
 import yaml
 
 from tests.conformance.server import Tracker
+from tests.conformance.talk import Corner
 from tests.peers.process import free_port
 
 pytestmark = pytest.mark.peer
-SCENARIOS = ("conformance_smoke", "appointment_book_cancel")
+SCENARIOS = (
+    "conformance_smoke",
+    "appointment_book_cancel",
+    "adt_admit_transfer_discharge",
+    "clinical_documentation",
+    "lab_order_to_result",
+)
 NOT_CLAIMED = {
     "Transaction with urn:uuid references",
     "Search Observation by patient with _include",
@@ -59,7 +66,11 @@ def run(tracker: Tracker, folder: Path, name: str) -> dict[str, Any]:
 
 @pytest.mark.requirement(1, 3, 5, 6, 7, 8, 17, 26, 29, 40, 44)
 @pytest.mark.parametrize("name", SCENARIOS)
-def test_the_scenario_passes(tracker: Tracker, tmp_path: Path, peer_versions: dict[str, str], name: str) -> None:
+def test_the_scenario_passes(
+    tracker: Tracker, corner: Corner, tmp_path: Path, peer_versions: dict[str, str], name: str
+) -> None:
+    for short in ("a", "b"):
+        corner.put("Patient", short, name=[{"family": "Synthetic"}])
     peer_versions["sekmet-fhir scenarios"] = version("sekmet-fhir")
     report = run(tracker, tmp_path, name)
     steps = {f"{one['index']} {one['name']}": one for one in report["steps"]}
