@@ -1,0 +1,467 @@
+"""Every kind of parameter with every modifier and prefix: read to a known form, or refused saying what is supported.
+
+https://hl7.org/fhir/R4/search.html#modifiers
+"""
+
+from __future__ import annotations
+
+import random
+import re
+from collections.abc import Sequence
+from itertools import product
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fhir_tracker.errors import Incorrect
+from fhir_tracker.fhir.dates import date_range
+from fhir_tracker.fhir.definitions.registry import resource_types
+from fhir_tracker.fhir.own_parameters import parameters_of
+from fhir_tracker.fhir.quantities import decimal_range
+from fhir_tracker.fhir.query import (
+    DEFAULT_COUNT,
+    LONGEST_VALUE,
+    MODIFIERS,
+    MOST_ALTERNATIVES,
+    MOST_COUNT,
+    MOST_PARAMETERS,
+    SORTED_BY,
+    Filter,
+    Include,
+    Query,
+    SortKey,
+    parse_query,
+)
+from fhir_tracker.fhir.query_values import (
+    PREFIXES,
+    CompositeValue,
+    DateValue,
+    NumberValue,
+    QuantityValue,
+    ReferenceValue,
+    StringValue,
+    TokenValue,
+    UriValue,
+    split,
+    unescape,
+)
+from fhir_tracker.fhir.search_values import unindexed_reason
+
+BASE = "http://here/fhir"
+# search type -> a resource type, its parameter, a value, and what that value is read as
+KINDS: dict[str, tuple[str, str, str, object]] = {
+    "token": ("Task", "code", "s|c", TokenValue(system="s", code="c")),
+    "reference": ("Task", "subject", "Patient/1", ReferenceValue(targets=("Patient/1",))),
+    "string": ("Patient", "family", "Ash", StringValue(folded="ash", text="Ash")),
+    "date": ("Task", "due", "2026-03", DateValue(prefix="eq", low=1772323200000, high=1775001600000)),
+    "number": ("RiskAssessment", "probability", "0.5", NumberValue(prefix="eq", value=0.5, low=0.45, high=0.55)),
+    "quantity": (
+        "Observation",
+        "value-quantity",
+        "5|http://u|mg",
+        QuantityValue(number=NumberValue(prefix="eq", value=5, low=4.5, high=5.5), system="http://u", unit="mg"),
+    ),
+    "uri": ("PlanDefinition", "url", "http://x", UriValue(uri="http://x")),
+    "composite": (
+        "Observation",
+        "code-value-quantity",
+        "c$5",
+        CompositeValue(
+            parts=(
+                TokenValue(system=None, code="c"),
+                QuantityValue(number=NumberValue(prefix="eq", value=5, low=4.5, high=5.5), system=None, unit=None),
+            )
+        ),
+    ),
+}
+EVERY_MODIFIER = (
+    *(
+        "missing",
+        "exact",
+        "contains",
+        "text",
+        "not",
+        "above",
+        "below",
+        "in",
+        "not-in",
+        "of-type",
+        "identifier",
+        "iterate",
+    ),
+    *("Patient", "Group", "Nobody", "MISSING", "x:y", " "),
+)
+
+
+def parsed(type_: str, *pairs: tuple[str, str], strict: bool = True) -> Query:
+    return parse_query(type_, pairs, strict=strict, own_base=BASE)
+
+
+def refusal(type_: str, *pairs: tuple[str, str]) -> str:
+    with pytest.raises(Incorrect) as caught:
+        parsed(type_, *pairs)
+    with pytest.raises(Incorrect):
+        parsed(type_, *pairs, strict=False)
+    return caught.value.message
+
+
+def test_the_table_has_every_kind_of_parameter() -> None:
+    assert KINDS.keys() == MODIFIERS.keys()
+    assert all(parameters_of(type_)[code].type == kind for kind, (type_, code, _, _) in KINDS.items())
+
+
+@pytest.mark.requirement(19, 24)
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_plain_value_is_read_as_its_kind(kind: str) -> None:
+    type_, code, text, value = KINDS[kind]
+    query = parsed(type_, (code, text))
+    assert query.filters == (Filter(param=code, type=kind, values=(value,)),)  # type: ignore[arg-type]
+    assert query.applied == ((code, text),)
+    twice = parsed(type_, (code, f"{text},{text}"), (code, text))
+    assert [len(one.values) for one in twice.filters] == [2, 1]
+
+
+@pytest.mark.requirement(19, 22)
+@pytest.mark.parametrize(("kind", "modifier"), list(product(KINDS, EVERY_MODIFIER)))
+def test_each_modifier_is_taken_or_refused_naming_those_there_are(kind: str, modifier: str) -> None:
+    type_, code, text, value = KINDS[kind]
+    name = f"{code}:{modifier}"
+    if modifier == "missing":
+        for said in ("true", "false"):
+            expected = Filter(param=code, type=kind, modifier="missing", missing=said == "true")
+            assert parsed(type_, (name, said)).filters == (expected,)
+        assert "true or false" in refusal(type_, (name, "1"))
+    elif modifier in MODIFIERS[kind]:
+        read = TokenValue(system="s", code="c") if modifier == "identifier" else value
+        given_ = "s|c" if modifier == "identifier" else text
+        expected = Filter(param=code, type=kind, values=(read,), modifier=modifier)  # type: ignore[arg-type]
+        assert parsed(type_, (name, given_)).filters == (expected,)
+    elif kind == "reference" and modifier in resource_types():
+        (found,) = parsed(type_, (name, "7")).filters
+        assert (found.values, found.modifier) == ((ReferenceValue(targets=(f"{modifier}/7",)),), modifier)
+    else:
+        message = refusal(type_, (name, text))
+        assert all(f":{known}" in message for known in MODIFIERS[kind]), message
+        assert ("a resource type" in message) == (kind == "reference")
+
+
+@pytest.mark.requirement(19, 24)
+@pytest.mark.parametrize("prefix", PREFIXES)
+def test_dates_numbers_and_quantities_take_every_prefix(prefix: str) -> None:
+    low, high = date_range("2026-03")
+    assert parsed("Task", ("due", f"{prefix}2026-03")).filters[0].values == (
+        DateValue(prefix=prefix, low=low, high=high),
+    )
+    (number,) = parsed("RiskAssessment", ("probability", f"{prefix}0.5")).filters[0].values
+    assert number == NumberValue(prefix=prefix, value=0.5, low=0.45, high=0.55)
+    (quantity,) = parsed("Observation", ("value-quantity", f"{prefix}5||mg")).filters[0].values
+    assert isinstance(quantity, QuantityValue)
+    assert (quantity.number.prefix, quantity.system, quantity.unit) == (prefix, None, "mg")
+    (moment,) = parsed("Task", ("_lastUpdated", f"{prefix}2026-03")).filters[0].values
+    assert moment == DateValue(prefix=prefix, low=low, high=high)
+
+
+@pytest.mark.parametrize("prefix", ["xx", "EQ", "Ge", "e", "=", ">", ">=", "lte", "gege", " ge"])
+@pytest.mark.parametrize(("kind", "value"), [("date", "2026-03"), ("number", "0.5"), ("quantity", "5||mg")])
+def test_what_is_no_prefix_is_refused(kind: str, value: str, prefix: str) -> None:
+    type_, code, _, _ = KINDS[kind]
+    assert code in refusal(type_, (code, f"{prefix}{value}"))
+
+
+@pytest.mark.parametrize("prefix", PREFIXES)
+def test_the_other_kinds_have_no_prefixes(prefix: str) -> None:
+    assert parsed("Task", ("code", f"{prefix}x")).filters[0].values == (TokenValue(system=None, code=f"{prefix}x"),)
+    text = f"{prefix}x"
+    assert parsed("Patient", ("family", text)).filters[0].values == (StringValue(folded=text, text=text),)
+    assert parsed("PlanDefinition", ("url", text)).filters[0].values == (UriValue(uri=text),)
+
+
+@pytest.mark.requirement(20)
+@pytest.mark.parametrize(
+    ("text", "system", "code"),
+    [
+        ("c", None, "c"),
+        ("s|c", "s", "c"),
+        ("|c", "", "c"),
+        ("s|", "s", None),
+        (r"a\|b", None, "a|b"),
+        (r"s\|t|c", "s|t", "c"),
+        (r"a\\|b", "a\\", "b"),
+        (r"a\\\|b", None, "a\\|b"),
+        (r"a\$b", None, "a$b"),
+        (r"a\,b", None, "a,b"),
+        (r"a\xb", None, "a\\xb"),
+        (" c ", None, " c "),
+        ("true", None, "true"),
+    ],
+)
+def test_the_forms_of_a_token(text: str, system: str | None, code: str | None) -> None:
+    assert parsed("Task", ("code", text)).filters[0].values == (TokenValue(system=system, code=code),)
+
+
+PLAIN = st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1, max_size=10)
+
+
+def escaped(text: str) -> str:
+    return re.sub(r"([\\,$|])", r"\\\1", text)
+
+
+@pytest.mark.requirement(20)
+@given(st.lists(st.tuples(st.none() | PLAIN, PLAIN), min_size=1, max_size=5))
+def test_any_tokens_can_be_asked_for_by_escaping_them(tokens: list[tuple[str | None, str]]) -> None:
+    text = ",".join(
+        escaped(code) if system is None else f"{escaped(system)}|{escaped(code)}" for system, code in tokens
+    )
+    read = parsed("Task", ("code", text)).filters[0].values
+    assert read == tuple(TokenValue(system=system, code=code) for system, code in tokens)
+
+
+@given(PLAIN, PLAIN)
+def test_any_uri_string_and_combination_can_be_asked_for_by_escaping_it(text: str, other: str) -> None:
+    assert parsed("PlanDefinition", ("url", escaped(text))).filters[0].values == (UriValue(uri=text),)
+    (value,) = parsed("Observation", ("code-value-concept", f"{escaped(text)}${escaped(other)}")).filters[0].values
+    assert isinstance(value, CompositeValue)
+    assert value.parts == (TokenValue(system=None, code=text), TokenValue(system=None, code=other))
+
+
+@given(st.text(max_size=30), st.sampled_from([",", "$", "|"]))
+def test_splitting_loses_nothing(text: str, separator: str) -> None:
+    assert separator.join(split(text, separator)) == text
+    assert unescape(escaped(text)) == text
+
+
+@pytest.mark.requirement(21)
+@pytest.mark.parametrize(
+    ("name", "text", "targets"),
+    [
+        ("subject", "Patient/7", ("Patient/7",)),
+        ("subject", "Patient/7/_history/3", ("Patient/7",)),
+        ("subject", f"{BASE}/Patient/7", ("Patient/7",)),
+        ("subject", "https://other/fhir/Patient/7", ("https://other/fhir/Patient/7",)),
+        (
+            "subject",
+            "urn:uuid:00000000-0000-4000-8000-000000000000",
+            ("urn:uuid:00000000-0000-4000-8000-000000000000",),
+        ),
+        ("subject:Group", "Group/7", ("Group/7",)),
+        ("subject:Group", f"{BASE}/Group/7", ("Group/7",)),
+        ("patient", "7", ("Patient/7",)),
+        ("owner", "Practitioner/a.b-C", ("Practitioner/a.b-C",)),
+        ("subject", "#p1", ("#p1",)),
+    ],
+)
+def test_the_forms_of_a_reference(name: str, text: str, targets: tuple[str, ...]) -> None:
+    assert parsed("Task", (name, text)).filters[0].values == (ReferenceValue(targets=targets),)
+
+
+def test_an_id_alone_may_be_of_every_type_the_parameter_points_to() -> None:
+    (value,) = parsed("Task", ("owner", "7")).filters[0].values
+    assert isinstance(value, ReferenceValue)
+    assert set(value.targets) == {f"{type_}/7" for type_ in parameters_of("Task")["owner"].targets}
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [("subject:Group", "Patient/7"), ("subject:Group", "https://x/y z"), ("subject:Group", "urn:uuid:1")],
+)
+def test_a_reference_of_another_type_than_named_is_refused(name: str, text: str) -> None:
+    assert "subject" in refusal("Task", (name, text))
+
+
+@pytest.mark.requirement(25)
+@pytest.mark.parametrize(
+    ("text", "number", "system", "unit"),
+    [
+        ("5", "5", None, None),
+        ("5.40", "5.40", None, None),
+        ("-1e2|http://u|mg", "-1e2", "http://u", "mg"),
+        ("5||mg", "5", None, "mg"),
+        ("5|http://u|", "5", "http://u", None),
+        (r"5||a\|b", "5", None, "a|b"),
+    ],
+)
+def test_the_forms_of_a_quantity(text: str, number: str, system: str | None, unit: str | None) -> None:
+    (value,) = parsed("Observation", ("value-quantity", text)).filters[0].values
+    low, high = decimal_range(number)
+    expected = NumberValue(prefix="eq", value=float(number), low=low, high=high)
+    assert value == QuantityValue(number=expected, system=system, unit=unit)
+
+
+@pytest.mark.parametrize("text", ["mg", "5|mg", "5|a|b|c", "|http://u|mg", "1,5x", "inf", "1e400", "0x10", "١"])
+def test_what_is_no_quantity_is_refused(text: str) -> None:
+    assert "value-quantity" in refusal("Observation", ("value-quantity", text))
+
+
+@pytest.mark.parametrize("text", ["c", "c$5$6", "$", "c$mg", r"c\$5"])
+def test_a_combination_needs_each_of_its_parts(text: str) -> None:
+    assert "code-value-quantity" in refusal("Observation", ("code-value-quantity", text))
+
+
+@pytest.mark.requirement(29)
+@pytest.mark.parametrize(
+    ("text", "count", "only"),
+    [("1", 1, False), ("50", 50, False), ("1000", 1000, False), ("999999999", MOST_COUNT, False), ("0", 0, True), ("007", 7, False)],
+)  # fmt: skip
+def test_a_count_is_capped_and_zero_asks_for_the_total(text: str, count: int, only: bool) -> None:
+    query = parsed("Task", ("_count", text))
+    assert (query.count, query.only_count) == (count, only)
+    assert parsed("Task").count == DEFAULT_COUNT
+
+
+@pytest.mark.parametrize("text", ["-1", "1.5", "x", "1e3", "+1", " 1", "9" * 10, "²", "1,2"])
+def test_what_is_no_count_is_refused(text: str) -> None:
+    assert "_count" in refusal("Task", ("_count", text))
+
+
+@pytest.mark.requirement(30)
+@pytest.mark.parametrize("kind", sorted(KINDS))
+def test_sorting_is_by_parameters_with_an_order(kind: str) -> None:
+    type_, code, _, _ = KINDS[kind]
+    if kind in SORTED_BY:
+        assert parsed(type_, ("_sort", f"-{code},{code}")).sort == (
+            SortKey(param=code, type=kind, descending=True),
+            SortKey(param=code, type=kind),
+        )
+    else:
+        message = refusal(type_, ("_sort", code))
+        assert all(one in message for one in ("_id", "_lastUpdated", *SORTED_BY))
+
+
+@pytest.mark.parametrize("text", ["--due", "due:missing", "Task.due", "_text", "_score", "due desc", "x" * 200])
+def test_what_is_no_sort_key_is_refused(text: str) -> None:
+    assert "_sort" in refusal("Task", ("_sort", text))
+
+
+@pytest.mark.requirement(27)
+@pytest.mark.parametrize(
+    ("name", "text", "expected"),
+    [
+        ("_include", "Task:patient", Include(source="Task", param="patient")),
+        ("_include", "Task:owner:Practitioner", Include(source="Task", param="owner", target="Practitioner")),
+        ("_revinclude", "Flag:subject", Include(source="Flag", param="subject", reverse=True)),
+        ("_revinclude", "Task:part-of:Task", Include(source="Task", param="part-of", target="Task", reverse=True)),
+    ],
+)
+def test_the_forms_of_an_include(name: str, text: str, expected: Include) -> None:
+    assert parsed("Task", (name, text)).includes == (expected,)
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        *(
+            ("_include", text)
+            for text in ("*", "Task", "Task:", ":patient", "Task:status", "Task:patient:Nope", "Task:*")
+        ),
+        *(("_include", text) for text in ("Patient:link", "task:patient", "Task:patient:Patient:x", "Nope:patient")),
+        *(("_revinclude", text) for text in ("*", "Flag", "Flag:status", "Nope:subject", "Flag:subject:Nope")),
+    ],
+)
+def test_what_is_no_include_is_refused_with_its_form(name: str, text: str) -> None:
+    assert name in refusal("Task", (name, text))
+
+
+@pytest.mark.parametrize("type_", sorted(random.Random(3).sample(sorted(resource_types()), 25)))
+def test_every_reference_parameter_of_a_type_can_be_included_and_no_other(type_: str) -> None:
+    for code, parameter in parameters_of(type_).items():
+        if parameter.type == "reference":
+            assert parsed(type_, ("_include", f"{type_}:{code}")).includes
+            assert parsed("Patient", ("_revinclude", f"{type_}:{code}")).includes
+        else:
+            assert refusal(type_, ("_include", f"{type_}:{code}"))
+
+
+@pytest.mark.requirement(18, 23)
+@pytest.mark.parametrize("type_", sorted(resource_types()))
+def test_every_parameter_of_every_type_is_read_passed_over_or_refused(type_: str) -> None:
+    values = {kind: text for kind, (_, _, text, _) in KINDS.items()} | {
+        "reference": "x1",
+        "composite": "",
+        "special": "x",
+    }
+    for code, parameter in parameters_of(type_).items():
+        text = values[parameter.type] or "$".join("1" for _ in parameter.components)
+        if code == "_lastUpdated":
+            text = "2026"
+        query = parsed(type_, (code, text), strict=False) if parameter.type != "composite" else None
+        if query is None:
+            assert parsed(type_, (f"{code}:missing", "true")).filters
+        elif code in ("_id", "_lastUpdated"):
+            assert query.filters
+        elif unindexed_reason(type_, code) is None and parameter.type in MODIFIERS:
+            assert [one.param for one in query.filters] == [code]
+        else:
+            assert (query.filters, query.ignored) == ((), (code,))
+
+
+@pytest.mark.parametrize(
+    ("pairs", "message"),
+    [
+        ([("code", "x")] * (MOST_PARAMETERS + 1), str(MOST_PARAMETERS)),
+        ([("code", ",".join("x" * (MOST_ALTERNATIVES + 1)))], str(MOST_ALTERNATIVES)),
+        ([("code", "x" * (LONGEST_VALUE + 1))], str(LONGEST_VALUE)),
+        ([("c" * 201, "x")], str(LONGEST_VALUE)),
+        ([("code", ",,,")], "1 to"),
+        ([("_id", ",")], "_id"),
+        ([("_id:exact", "1")], "none"),
+        ([("_lastUpdated:missing", "true")], "none"),
+        ([("_total", "yes")], "none, estimate or accurate"),
+        ([("owner.name", "x")], "chained"),
+        ([("_has:Task:x:y", "x")], "chained"),
+        ([("_has", "x")], "chained"),
+    ],
+)
+def test_limits_and_what_is_not_supported_are_said(pairs: Sequence[tuple[str, str]], message: str) -> None:
+    assert message in refusal("Task", *pairs)
+
+
+def test_the_largest_search_that_is_allowed_is_read() -> None:
+    wide = parsed("Task", ("code", ",".join(f"c{number}" for number in range(MOST_ALTERNATIVES))))
+    assert len(wide.filters[0].values) == MOST_ALTERNATIVES
+    assert len(parsed("Task", *[("code", "x")] * MOST_PARAMETERS).filters) == MOST_PARAMETERS
+    assert parsed("Patient", ("name", "x" * LONGEST_VALUE)).filters
+
+
+# which pairs belong to one walk: those that differ in _count, _total, _format and in what was passed over
+SAME = [
+    [("status", "x")],
+    [("status", "x"), ("_count", "3")],
+    [("_total", "none"), ("status", "x"), ("_count", "9")],
+    [("status", "x"), ("_format", "json"), ("_pretty", "true")],
+    [("status", "x"), ("colour", "red"), ("due", "")],
+]
+OTHER = [
+    [("status", "y")],
+    [("status", "x"), ("_sort", "due")],
+    [("status", "x"), ("status", "x")],
+    [("status:not", "x")],
+    [("status", "x"), ("_include", "Task:patient")],
+    [("status", "x"), ("_summary", "count")],
+    [("code", "x")],
+    [],
+]
+
+
+@pytest.mark.requirement(29)
+def test_a_fingerprint_is_stable_and_tells_walks_apart() -> None:
+    same = {parsed("Task", *pairs, strict=False).fingerprint for pairs in SAME}
+    other = [parsed("Task", *pairs, strict=False).fingerprint for pairs in OTHER]
+    assert same == {parsed("Task", ("status", "x")).fingerprint}
+    assert len({*same, *other}) == len(OTHER) + 1
+    assert parsed("CarePlan", ("status", "x")).fingerprint not in same
+
+
+def test_a_fingerprint_does_not_change_from_one_release_to_the_next() -> None:
+    assert parsed("Task", ("status", "requested"), ("_sort", "-due")).fingerprint == "316ada978ccb098074"
+
+
+@pytest.mark.requirement(18)
+@pytest.mark.parametrize(
+    "name", ["colour", "_text", "_content", "_query", "_filter", "_elements", "_summary", "_contained", "_score"]
+)
+def test_what_is_not_supported_is_passed_over_or_refused_by_name(name: str) -> None:
+    query = parsed("Task", (name, "text"), ("status", "x"), strict=False)
+    assert (query.ignored, query.applied) == ((name,), (("status", "x"),))
+    with pytest.raises(Incorrect, match=name):
+        parsed("Task", (name, "text"))
