@@ -1,4 +1,4 @@
-"""Working time against a table, against a slow second implementation, and by its laws."""
+"""Working time against tables: zones, holidays as observed, split days, closed days, short months and the clock changes."""
 
 from __future__ import annotations
 
@@ -6,8 +6,6 @@ from datetime import UTC, date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import assume, given, settings
-from hypothesis import strategies as st
 
 from fhir_tracker.errors import Incorrect
 from fhir_tracker.model.program import Calendar, Duration
@@ -27,7 +25,9 @@ OFFICE = Calendar(hours=parse_hours("Mon-Fri 08:00-17:00"))
 LUNCH = Calendar(zone="America/Chicago", hours=parse_hours("Mon-Fri 08:00-12:00 13:00-17:00, Sat 09:00-12:00"))
 ALWAYS = Calendar(zone="Europe/Berlin", hours=parse_hours("Mon-Sun 00:00-24:00"), holidays=None)
 NIGHT = Calendar(zone="Australia/Lord_Howe", hours=parse_hours("Mon-Sun 00:00-03:30 21:15-24:00"), holidays=None)
-CALENDARS = (OFFICE, LUNCH, ALWAYS, NIGHT)
+DESERT = Calendar(zone="America/Phoenix", hours=OFFICE.hours, holidays=None)
+ISLAND = Calendar(zone="Pacific/Honolulu", hours=OFFICE.hours, holidays=None)
+CHATHAM = Calendar(zone="Pacific/Chatham", hours=OFFICE.hours, holidays=None)
 
 
 @pytest.mark.parametrize(
@@ -126,96 +126,230 @@ def test_the_day_starts_on_the_local_clock() -> None:
     assert day_start(OFFICE, ny("2026-03-09 23:30")) == ny("2026-03-09 00:00")
 
 
-minutes = st.integers(0, 400 * 24 * 60).map(lambda m: datetime(2025, 11, 15, tzinfo=UTC) + timedelta(minutes=m))
-calendars = st.sampled_from(CALENDARS)
-working = st.builds(
-    Duration,
-    amount=st.integers(0, 40),
-    unit=st.sampled_from(("minutes", "hours", "days")),
-    working=st.just(True),
+def at(calendar: Calendar, text: str, fold: int = 0) -> datetime:
+    """A wall-clock time of the calendar's zone, in UTC."""
+    return datetime.fromisoformat(text).replace(tzinfo=ZoneInfo(calendar.zone), fold=fold).astimezone(UTC)
+
+
+@pytest.mark.parametrize(
+    ("calendar", "start", "duration", "expected"),
+    [
+        (DESERT, "2026-03-07 12:00", "1 day", "2026-03-08 12:00"),
+        (DESERT, "2026-03-07 12:00", "24 hours", "2026-03-08 12:00"),
+        (DESERT, "2026-03-07 02:30", "1 day", "2026-03-08 02:30"),
+        (DESERT, "2026-03-06 16:00", "2 business hours", "2026-03-09 09:00"),
+        (ISLAND, "2026-10-31 12:00", "24 hours", "2026-11-01 12:00"),
+        (ISLAND, "2026-11-27 16:30", "1 business hour", "2026-11-30 08:30"),
+        (ALWAYS, "2026-03-28 12:00", "24 hours", "2026-03-29 13:00"),
+        (ALWAYS, "2026-03-28 02:30", "1 day", "2026-03-29 03:00"),
+        (ALWAYS, "2026-03-28 12:00", "24 business hours", "2026-03-29 13:00"),
+        (ALWAYS, "2026-03-28 12:00", "1 business day", "2026-03-30 00:00"),
+        (ALWAYS, "2026-12-24 20:00", "5 business hours", "2026-12-25 01:00"),
+        (NIGHT, "2026-04-04 21:15", "6 business hours", "2026-04-05 02:45"),
+        (NIGHT, "2026-04-04 12:00", "1 day", "2026-04-05 12:00"),
+        (NIGHT, "2026-04-04 12:00", "24 hours", "2026-04-05 11:30"),
+        (NIGHT, "2026-10-03 02:15", "1 day", "2026-10-04 02:30"),
+        (NIGHT, "2026-10-03 12:00", "24 hours", "2026-10-04 12:30"),
+        (NIGHT, "2026-03-10 12:00", "2 business hours", "2026-03-10 23:15"),
+        (NIGHT, "2026-03-10 12:00", "3 business hours", "2026-03-11 00:15"),
+        (NIGHT, "2026-03-10 23:00", "1 business day", "2026-03-12 00:00"),
+        (CHATHAM, "2026-04-04 12:00", "24 hours", "2026-04-05 11:00"),
+        (CHATHAM, "2026-03-06 16:45", "30 business minutes", "2026-03-09 08:15"),
+        (LUNCH, "2026-03-09 11:30", "1 business hour", "2026-03-09 13:30"),
+        (LUNCH, "2026-03-09 11:00", "1 business hour", "2026-03-09 12:00"),
+        (LUNCH, "2026-03-09 12:15", "0 business hours", "2026-03-09 13:00"),
+        (LUNCH, "2026-03-09 12:00", "0 business hours", "2026-03-09 12:00"),
+        (LUNCH, "2026-03-09 12:00", "1 business minute", "2026-03-09 13:01"),
+        (LUNCH, "2026-03-06 16:00", "2 business hours", "2026-03-07 10:00"),
+        (LUNCH, "2026-03-06 12:00", "1 business day", "2026-03-07 12:00"),
+        (LUNCH, "2026-03-07 12:30", "0 business days", "2026-03-09 17:00"),
+        (LUNCH, "2026-03-07 11:30", "0 business days", "2026-03-07 12:00"),
+        (LUNCH, "2026-03-06 16:00", "11 business hours", "2026-03-09 16:00"),
+        (OFFICE, "2026-12-31 23:00", "1 month", "2027-01-31 23:00"),
+        (OFFICE, "2027-12-31 09:00", "2 months", "2028-02-29 09:00"),
+        (OFFICE, "2028-02-29 09:00", "12 months", "2029-02-28 09:00"),
+        (OFFICE, "2026-08-31 09:00", "1 month", "2026-09-30 09:00"),
+        (OFFICE, "2026-08-31 09:00", "120 months", "2036-08-31 09:00"),
+        (OFFICE, "2026-02-08 02:30", "1 month", "2026-03-08 03:00"),
+        (OFFICE, "2026-02-28 09:00", "1 month", "2026-03-28 09:00"),
+        (OFFICE, "2026-03-01 02:30", "1 week", "2026-03-08 03:00"),
+        (OFFICE, "2026-03-09 08:00:30", "10 business seconds", "2026-03-09 08:00:40"),
+    ],
 )
-plain = st.builds(
-    Duration,
-    amount=st.integers(0, 40),
-    unit=st.sampled_from(("seconds", "minutes", "hours", "days", "weeks", "months")),
-    working=st.just(False),
+def test_every_zone_keeps_its_own_wall_clock(calendar: Calendar, start: str, duration: str, expected: str) -> None:
+    assert add(calendar, at(calendar, start), parse_duration(duration)) == at(calendar, expected)
+
+
+@pytest.mark.parametrize(
+    ("calendar", "day", "first", "second"),
+    [
+        (OFFICE, "2026-11-01", "01:30", "02:00"),
+        (ALWAYS, "2026-10-25", "02:30", "03:00"),
+        (NIGHT, "2026-04-05", "01:45", "02:00"),
+    ],
 )
-
-
-def is_open(calendar: Calendar, moment: datetime) -> bool:
-    """The slow way: look at the wall clock of one instant."""
-    here = moment.astimezone(ZoneInfo(calendar.zone))
-    if calendar.holidays and here.date() in holidays_of(calendar.holidays, here.year):
-        return False
-    spans = calendar.hours.get(here.weekday(), ())
-    return any(start <= here.time() and (here.time() < end or end == time(0)) for start, end in spans)
-
-
-def slow_between(calendar: Calendar, a: datetime, b: datetime) -> int:
-    """Working minutes in [a, b), one minute at a time."""
-    count, moment = 0, a
-    while moment < b:
-        count += is_open(calendar, moment)
-        moment += timedelta(minutes=1)
-    return count
-
-
-@given(calendar=calendars, start=minutes, length=st.integers(0, 6 * 24 * 60))
-@settings(max_examples=60, deadline=None)
-def test_working_between_counts_what_a_minute_by_minute_walk_counts(
-    calendar: Calendar, start: datetime, length: int
+def test_an_hour_that_comes_twice_counts_the_second_time_as_the_end_of_the_first(
+    calendar: Calendar, day: str, first: str, second: str
 ) -> None:
-    end = start + timedelta(minutes=length)
-    assert working_between(calendar, start, end) == timedelta(minutes=slow_between(calendar, start, end))
+    next_day = (date.fromisoformat(day) + timedelta(days=1)).isoformat()
+    one_day = parse_duration("1 day")
+    assert add(calendar, at(calendar, f"{day} {first}"), one_day) == at(calendar, f"{next_day} {first}")
+    again = at(calendar, f"{day} {first}", fold=1)
+    assert again > at(calendar, f"{day} {first}")
+    assert add(calendar, again, one_day) == at(calendar, f"{next_day} {second}")
 
 
-@given(calendar=calendars, start=minutes, amount=st.integers(0, 900))
-@settings(max_examples=60, deadline=None)
-def test_working_minutes_end_where_a_minute_by_minute_walk_ends(
-    calendar: Calendar, start: datetime, amount: int
-) -> None:
-    moment, left = start, amount
-    while left or not is_open(calendar, moment):
-        if not left and amount:
-            break
-        left -= is_open(calendar, moment) and left > 0
-        moment += timedelta(minutes=1)
-    assert working_after(calendar, start, Duration(amount=amount, unit="minutes", working=True)) == moment
+@pytest.mark.parametrize(
+    ("country", "day", "off"),
+    [
+        ("US", "2026-01-01", True), ("US", "2026-01-19", True), ("US", "2026-05-25", True), ("US", "2026-06-19", True),
+        ("US", "2026-07-03", True), ("US", "2026-07-04", True), ("US", "2026-09-07", True), ("US", "2026-11-26", True),
+        ("US", "2026-11-27", False), ("US", "2026-12-24", False), ("US", "2026-12-25", True),
+        ("US", "2021-12-31", True), ("US", "2022-01-01", True), ("US", "2027-07-05", True), ("US", "2027-12-24", True),
+        ("US-MA", "2026-04-20", True), ("US", "2026-04-20", False), ("US-HI", "2026-03-26", True),
+        ("US", "2026-03-26", False), ("US-TX", "2026-03-02", True), ("DE", "2026-10-03", True), ("US", "2026-10-03", False),
+    ],
+)  # fmt: skip
+def test_holidays_are_those_of_the_country_and_region_as_observed(country: str, day: str, off: bool) -> None:
+    that = date.fromisoformat(day)
+    assert (that in holidays_of(country, that.year)) is off
 
 
-@given(calendar=calendars, start=minutes, amount=st.integers(0, 3000))
-@settings(max_examples=100, deadline=None)
-def test_between_undoes_after(calendar: Calendar, start: datetime, amount: int) -> None:
-    end = working_after(calendar, start, Duration(amount=amount, unit="minutes", working=True))
-    assert working_between(calendar, start, end) == timedelta(minutes=amount)
+def test_a_holiday_inside_a_span_of_working_time_is_passed_over() -> None:
+    thursday = ny("2026-07-02 12:00")
+    assert add(OFFICE, thursday, parse_duration("5 business hours")) == ny("2026-07-02 17:00")
+    assert add(OFFICE, thursday, parse_duration("6 business hours")) == ny("2026-07-06 09:00")
+    assert add(Calendar(hours=OFFICE.hours, holidays=None), thursday, parse_duration("6 business hours")) == ny(
+        "2026-07-03 09:00"
+    )
+    assert working_between(OFFICE, thursday, ny("2026-07-06 09:00")) == timedelta(hours=6)
+    assert before(OFFICE, ny("2026-07-06 09:00"), parse_duration("6 business hours")) == thursday
 
 
-@given(calendar=calendars, a=minutes, b=minutes, duration=st.one_of(working, plain))
-@settings(max_examples=200, deadline=None)
-def test_a_later_start_never_ends_earlier(calendar: Calendar, a: datetime, b: datetime, duration: Duration) -> None:
-    zone = ZoneInfo(calendar.zone)
-    assume(a.astimezone(zone).fold == 0 == b.astimezone(zone).fold)
-    early, late = sorted((a, b))
-    assert add(calendar, early, duration) <= add(calendar, late, duration)
-    assert add(calendar, early, duration) >= early
+def test_closed_dates_and_holidays_together_leave_the_days_between() -> None:
+    week = Calendar(hours=OFFICE.hours, closed=(date(2026, 12, 24), date(2026, 12, 28), date(2026, 12, 29)))
+    assert add(week, ny("2026-12-23 16:00"), parse_duration("2 business hours")) == ny("2026-12-30 09:00")
+    assert add(week, ny("2026-12-23 16:00"), parse_duration("2 business days")) == ny("2026-12-31 17:00")
+    assert [is_working_day(week, date(2026, 12, day)) for day in range(23, 32)] == [
+        True, False, False, False, False, False, False, True, True,
+    ]  # fmt: skip
 
 
-@given(calendar=calendars, start=minutes, duration=working, more=st.integers(0, 10))
-@settings(max_examples=100, deadline=None)
-def test_more_never_ends_earlier(calendar: Calendar, start: datetime, duration: Duration, more: int) -> None:
-    longer = Duration(amount=duration.amount + more, unit=duration.unit, working=True)
-    assert working_after(calendar, start, duration) <= working_after(calendar, start, longer)
+@pytest.mark.parametrize(
+    ("a", "b", "expected"),
+    [
+        ("2026-03-09 08:00", "2026-03-09 17:00", 9.0),
+        ("2026-03-09 07:00", "2026-03-09 18:00", 9.0),
+        ("2026-03-09 16:59:59", "2026-03-09 23:00", 1 / 3600),
+        ("2026-03-06 12:00", "2026-03-09 12:00", 9.0),
+        ("2026-03-07 00:00", "2026-03-08 23:59", 0.0),
+        ("2026-03-09 12:00", "2026-03-09 12:00", 0.0),
+        ("2026-03-10 12:00", "2026-03-09 12:00", 0.0),
+        ("2026-01-01 00:00", "2027-01-01 00:00", 9.0 * 250),
+    ],
+)
+def test_working_time_between_two_moments(a: str, b: str, expected: float) -> None:
+    assert working_between(OFFICE, ny(a), ny(b)) == timedelta(hours=expected)
 
 
-@given(calendar=calendars, a=minutes, b=minutes, c=minutes)
-@settings(max_examples=100, deadline=None)
-def test_working_time_adds_up(calendar: Calendar, a: datetime, b: datetime, c: datetime) -> None:
-    a, b, c = sorted((a, b, c))
-    assert working_between(calendar, a, b) + working_between(calendar, b, c) == working_between(calendar, a, c)
+@pytest.mark.parametrize(
+    ("first", "last", "fails"),
+    [("2000-01-01 00:00", "2019-12-01 00:00", False), ("2000-01-01 00:00", "2021-01-01 00:00", True)],
+)
+def test_working_time_is_measured_over_twenty_years(first: str, last: str, fails: bool) -> None:
+    if fails:
+        with pytest.raises(Incorrect, match="20 years"):
+            working_between(OFFICE, ny(first), ny(last))
+    else:
+        assert working_between(OFFICE, ny(first), ny(last)) > timedelta(days=1800)
 
 
-@given(calendar=calendars, end=minutes, amount=st.integers(1, 900))
-@settings(max_examples=100, deadline=None)
-def test_before_leaves_exactly_that_working_time(calendar: Calendar, end: datetime, amount: int) -> None:
-    start = before(calendar, end, Duration(amount=amount, unit="minutes", working=True))
-    assert working_between(calendar, start, end) == timedelta(minutes=amount)
+@pytest.mark.parametrize("unit", ["hours", "days"])
+@pytest.mark.parametrize("year", [1, 9999])
+def test_working_time_at_either_end_of_the_calendar_is_an_answer_or_an_error(unit: str, year: int) -> None:
+    edge = datetime(1, 1, 1, tzinfo=UTC) if year == 1 else datetime(9999, 12, 31, 23, 59, tzinfo=UTC)
+    outward = before if year == 1 else add
+    with pytest.raises(Incorrect):
+        outward(OFFICE, edge, parse_duration(f"700 business {unit}"))
+    with pytest.raises(Incorrect):
+        outward(OFFICE, edge, parse_duration("120 months"))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "", "2", "days", "2  ", "two days", "2 dayz", "-1 days", "+1 days", "1.5 days", "1e3 hours", "2days", "2 business",
+        "2 business weeks", "1 business month", "2 working years", "3 days 4 hours", "2 business business days",
+        "99999999 seconds", "521 weeks", "121 months", "3661 days", "733 business days", "20001 hours", "٢ days", "2\u00a0days",
+    ],
+)  # fmt: skip
+def test_what_is_not_a_duration_says_what_would_be_right(text: str) -> None:
+    with pytest.raises(ValueError, match=r"not a duration|not a unit|means nothing|too long"):
+        parse_duration(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "duration"),
+    [
+        ("2 business days", Duration(amount=2, unit="days", working=True)),
+        ("2 working days", Duration(amount=2, unit="days", working=True)),
+        ("1 Business Day", Duration(amount=1, unit="days", working=True)),
+        (" 48 hours ", Duration(amount=48, unit="hours")),
+        ("1 hour", Duration(amount=1, unit="hours")),
+        ("0 seconds", Duration(amount=0, unit="seconds")),
+        ("007 weeks", Duration(amount=7, unit="weeks")),
+        ("3   business   minutes", Duration(amount=3, unit="minutes", working=True)),
+        ("120 months", Duration(amount=120, unit="months")),
+        ("732 business days", Duration(amount=732, unit="days", working=True)),
+    ],
+)
+def test_a_duration_is_read_and_said_in_the_same_words(text: str, duration: Duration) -> None:
+    assert parse_duration(text) == duration
+    assert parse_duration(str(duration)) == duration
+
+
+@pytest.mark.parametrize(
+    ("text", "days"),
+    [
+        ("Mon-Fri 08:00-17:00", [0, 1, 2, 3, 4]),
+        ("Sat-Mon 10:00-12:00", [0, 5, 6]),
+        ("mon 08:00-12:00, WED 08:00-12:00", [0, 2]),
+        ("Sun-Sat 00:00-24:00", [0, 1, 2, 3, 4, 5, 6]),
+        ("Mon-Mon 08:00-09:00", [0]),
+    ],
+)
+def test_hours_name_days_and_ranges_of_days(text: str, days: list[int]) -> None:
+    assert sorted(parse_hours(text)) == days
+
+
+def test_hours_are_kept_in_order_and_may_touch() -> None:
+    hours = parse_hours("Mon 13:00-17:00 08:00-12:00, Mon 12:00-13:00")
+    assert hours[0] == ((time(8), time(12)), (time(12), time(13)), (time(13), time(17)))
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("", "is not working hours"),
+        ("Mon", "is not working hours"),
+        ("08:00-17:00", "is not working hours"),
+        ("Mon-Fri 08:00-17:00,", "is not working hours"),
+        ("Moo 08:00-17:00", "is not a day"),
+        ("Mon-Tue-Wed 08:00-17:00", "is not a day"),
+        ("Montag 08:00-17:00", "is not a day"),
+        ("Mon 8:00-17:00", "is not a span"),
+        ("Mon 08:00", "is not a span"),
+        ("Mon 08:60-17:00", "is not a span"),
+        ("Mon 25:00-26:00", "not a time of day"),
+        ("Mon 08:00-29:00", "not a time of day"),
+        ("Mon 17:00-08:00", "ends before it starts"),
+        ("Mon 08:00-08:00", "ends before it starts"),
+        ("Mon 24:00-24:00", "ends before it starts"),
+        ("Mon 08:00-12:00 11:59-13:00", "the hours of Mon overlap"),
+        ("Mon-Fri 08:00-12:00, Wed 11:00-15:00", "the hours of Wed overlap"),
+        ("Mon 08:00-24:00 09:00-10:00", "the hours of Mon overlap"),
+    ],
+)
+def test_wrong_hours_say_what_is_wrong(text: str, says: str) -> None:
+    with pytest.raises(ValueError, match=says):
+        parse_hours(text)
