@@ -17,6 +17,7 @@ from fhir_tracker.model.author import Author
 from fhir_tracker.model.program import CANONICAL
 from fhir_tracker.model.vocabulary import CHANNEL_SYSTEM, CHANNELS, OUTCOME_SYSTEM, OUTCOMES, WORK_SYSTEM
 from fhir_tracker.model.work import WorkItem
+from fhir_tracker.storage import resources
 from fhir_tracker.storage.database import Tx
 from fhir_tracker.storage.resources import Stored
 
@@ -33,9 +34,12 @@ class Attempt:
     note: str = ""
 
 
-def log_attempt(tx: Tx, item: WorkItem, attempt: Attempt, author: Author) -> Stored:
-    """Write the attempt; raises Incorrect for an unknown channel or outcome or a moment still to come."""
+def log_attempt(tx: Tx, item: WorkItem, attempt: Attempt, author: Author, *, if_match: int | None = None) -> Stored:
+    """Write the attempt; raises Incorrect for an unknown channel or outcome or a moment still to come, and
+    VersionConflict when `if_match` is not the Task's present version, which an attempt leaves as it is.
+    """
     _check(attempt, author.at)
+    records.check_match(resources.find(tx, author.viewer, "Task", item.ref.partition("/")[2]), if_match)
     resource: Resource = {
         "resourceType": "Communication",
         "meta": {"source": CANONICAL},

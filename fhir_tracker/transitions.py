@@ -138,22 +138,24 @@ def claim(tx: Tx, ref: str, author: Author, *, if_match: int | None = None) -> S
     return assign(tx, ref, author.viewer.who, author, if_match=if_match)
 
 
-def give_role(tx: Tx, ref: str, role: str, author: Author, *, reason: str | None = None) -> Stored:
+def give_role(
+    tx: Tx, ref: str, role: str, author: Author, *, reason: str | None = None, if_match: int | None = None
+) -> Stored:
     """Move the task to another role's queue, owned by nobody."""
     task = find_task(tx, author.viewer, ref)
     _refuse_outside(task.item)
     _refuse_closed(task.item)
     changed = {name: value for name, value in task.resource.items() if name != "owner"}
     changed |= {"performerType": [task_resources.role_concept(role)]}
-    return store(tx, task_resources.stamped(changed, author.at), author, Why(reason=reason))
+    return store(tx, task_resources.stamped(changed, author.at), author, Why(reason=reason), if_match=if_match)
 
 
-def note(tx: Tx, ref: str, text: str, author: Author) -> Stored:
+def note(tx: Tx, ref: str, text: str, author: Author, *, if_match: int | None = None) -> Stored:
     """Add a note without moving anything."""
     task = find_task(tx, author.viewer, ref)
     _refuse_outside(task.item)
     changed = task_resources.with_note(task_resources.stamped(task.resource, author.at), text, author)
-    return store(tx, changed, author, Why(note=text))
+    return store(tx, changed, author, Why(note=text), if_match=if_match)
 
 
 def store(tx: Tx, resource: Resource, author: Author, why: Why | None, *, if_match: int | None = None) -> Stored:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from importlib.resources import files
+
+from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
@@ -42,6 +45,7 @@ _POST: dict[str, Handler] = {
 def routes(context: AppContext) -> list[BaseRoute]:
     """Every page of the staff, for open and demo mode."""
     found: list[BaseRoute] = [Mount("/static", StaticFiles(packages=[("api.staff", "static")]), name="static")]
+    found.append(Route("/favicon.ico", _icon, methods=["GET"]))
     found += [Route(path, Page(context, handler, path), methods=["GET"]) for path, handler in _GET.items()]
     return found + [Route(path, Page(context, handler, path), methods=["POST"]) for path, handler in _POST.items()]
 
@@ -49,6 +53,12 @@ def routes(context: AppContext) -> list[BaseRoute]:
 def nowhere(context: AppContext) -> Page:
     """What answers where no route fits."""
     return Page(context, _nowhere, "other")
+
+
+def _icon(_: Request) -> Response:
+    """The address that browsers try by themselves; the icon is among the static files."""
+    icon = files("api.staff").joinpath("static", "icon.svg").read_bytes()
+    return Response(icon, media_type="image/svg+xml", headers={"Cache-Control": "max-age=86400"})
 
 
 def _nowhere(visit: Visit) -> Response:

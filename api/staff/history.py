@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 
 from api.staff import words
-from api.staff.names import Names, role_named, status_title
+from api.staff.names import Names, role_named, state_title
 from api.staff.shapes import Line
 from fhir_tracker.errors import Incorrect
 from fhir_tracker.fhir.dates import parse_datetime
@@ -14,27 +14,45 @@ from fhir_tracker.fhir.json_types import Resource
 from fhir_tracker.fhir.reading import moment_at, objects_at, text_at
 from fhir_tracker.model.program import Program
 from fhir_tracker.model.vocabulary import CHANNELS, OUTCOMES
-from fhir_tracker.model.work import Event, Transition
+from fhir_tracker.model.work import Event, ItemKind, Transition, WorkItem
 
 _ICONS = {"status": "progress", "stage": "progress", "owner": "person", "role": "person", "due": "today"}
 _ICONS |= {"priority": "flag", "escalation": "escalated", "note": "note"}
 
 
-def history_lines(log: Sequence[Transition], program: Program | None, names: Names, now: datetime) -> tuple[Line, ...]:
+def history_lines(
+    log: Sequence[Transition], kind: ItemKind, program: Program | None, names: Names, now: datetime
+) -> tuple[Line, ...]:
     """Transitions in words, newest first; what a new item began with is one line."""
     rows = [row for row in log if row.what in ("status", "stage") or not _is_first(row, log)]
-    return tuple(transition_line(row, program, names, now) for row in reversed(rows))
+    return tuple(transition_line(row, kind, program, names, now) for row in reversed(rows))
 
 
-def transition_line(row: Transition, program: Program | None, names: Names, now: datetime, prefix: str = "") -> Line:
-    """One transition."""
-    said = f"{row.reason}\n{row.note}" if row.reason and row.note else row.reason or row.note or ""
+def transition_line(
+    row: Transition, kind: ItemKind, program: Program | None, names: Names, now: datetime, prefix: str = ""
+) -> Line:
+    """One transition of an item of that kind, in the words of its chip."""
     return Line(
-        text=prefix + _what(row, program, names, now),
+        text=prefix + _what(row, kind, program, names, now),
         when=words.ago(row.effective_at, now, program.calendar if program else names.calendar),
-        note=words.without_ids(said),
-        who=names.who(row.who) + (f" by rule {row.rule.rpartition('#')[2]}" if row.rule else ""),
+        note=_said(row),
+        who=_by(row, names),
         icon=_ICONS.get(row.what, "open") if row.before or row.what == "escalation" else "open",
+    )
+
+
+def closing_line(
+    log: Sequence[Transition], item: WorkItem, program: Program | None, names: Names, now: datetime
+) -> Line | None:
+    """Who closed the item, when and why, and how the last attempt to reach the patient ended; None when no row tells."""
+    row = next((row for row in reversed(log) if row.what in ("status", "stage") and row.after == item.status), None)
+    if row is None:
+        return None
+    tried = f"Last attempt: {_named(OUTCOMES, item.last_attempt_outcome)}." if item.last_attempt_outcome else ""
+    return Line(
+        text=f"By {_by(row, names)}",
+        when=words.ago(row.effective_at, now, program.calendar if program else names.calendar),
+        note="\n".join(part for part in (_said(row), tried) if part),
     )
 
 
@@ -68,11 +86,11 @@ def note_lines(resource: Resource, names: Names, now: datetime) -> tuple[Line, .
 
 
 def changes_since(
-    log: Sequence[Transition], since: datetime, program: Program | None, names: Names, now: datetime
+    log: Sequence[Transition], kind: ItemKind, since: datetime, program: Program | None, names: Names, now: datetime
 ) -> tuple[Line, ...]:
     """What changed after a form was opened; one general line when no transition tells."""
     newer = [row for row in log if row.recorded_at > since]
-    lines = tuple(transition_line(row, program, names, now) for row in reversed(newer))
+    lines = tuple(transition_line(row, kind, program, names, now) for row in reversed(newer))
     return lines or (Line(text="A note or another detail was added.", icon="note"),)
 
 
@@ -80,10 +98,19 @@ def _is_first(row: Transition, log: Sequence[Transition]) -> bool:
     return row.before is None and row.what != "escalation" and row.recorded_at == log[0].recorded_at
 
 
-def _what(row: Transition, program: Program | None, names: Names, now: datetime) -> str:
+def _said(row: Transition) -> str:
+    said = f"{row.reason}\n{row.note}" if row.reason and row.note else row.reason or row.note or ""
+    return words.without_ids(said)
+
+
+def _by(row: Transition, names: Names) -> str:
+    return names.who(row.who) + (f" by rule {row.rule.rpartition('#')[2]}" if row.rule else "")
+
+
+def _what(row: Transition, kind: ItemKind, program: Program | None, names: Names, now: datetime) -> str:
     if row.what in ("status", "stage"):
-        after = status_title(program, row.after)
-        return f"{status_title(program, row.before)} → {after}" if row.before else f"Opened: {after}"
+        after = state_title(kind, program, row.after)
+        return f"{state_title(kind, program, row.before)} → {after}" if row.before else f"Opened: {after}"
     if row.what == "owner":
         return f"Owner: {_who(names, row.before)} → {_who(names, row.after)}"
     if row.what == "role":

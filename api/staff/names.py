@@ -14,7 +14,7 @@ from fhir_tracker import programs, records
 from fhir_tracker.model.patient import name_of
 from fhir_tracker.model.program import Calendar, Program
 from fhir_tracker.model.viewer import ROLES, Viewer
-from fhir_tracker.model.work import WorkItem
+from fhir_tracker.model.work import ItemKind, WorkItem
 from fhir_tracker.storage import resources
 from fhir_tracker.storage.database import Tx
 
@@ -31,6 +31,7 @@ _ICONS: Mapping[str, tuple[str, Tone]] = {
 }
 _ANSWERS: Mapping[str, tuple[str, str]] = {
     "requested": ("New", "Nobody has answered this escalation"),
+    "received": ("New", "Nobody has answered this escalation"),
     "accepted": ("Acknowledged", "Somebody has seen it; the ladder stops climbing"),
     "in-progress": ("Taken over", "Somebody made it their own work"),
     "rejected": ("Sent back", "It was refused with a reason"),
@@ -141,13 +142,21 @@ def status_chip(item: WorkItem, program: Program | None) -> Chip:
     """The chip of an item's status: the program's own name and definition."""
     icon, tone = _ICONS.get(item.fhir_status, ("open", ""))
     if item.kind == "escalation":
-        label, means = _ANSWERS.get(item.fhir_status, (item.fhir_status, ""))
+        label = state_title(item.kind, None, item.fhir_status)
+        means = _ANSWERS.get(item.fhir_status, ("", ""))[1]
         return Chip(label=label, means=means, icon=icon, tone=tone or ("escalated" if item.open else ""))
     own = program.status(item.status) if program else None
     stage = next((one for one in program.stages if one.code == item.status), None) if program else None
     named = own or (stage if item.kind == "plan" else None)
     label = named.title if named else item.status.replace("-", " ").capitalize()
     return Chip(label=label, means=named.means if named else "", icon=icon, tone=tone)
+
+
+def state_title(kind: ItemKind, program: Program | None, code: str | None) -> str:
+    """As `status_title`; the states of an escalation have names of their own."""
+    if kind == "escalation" and code is not None and code in _ANSWERS:
+        return _ANSWERS[code][0]
+    return status_title(program, code)
 
 
 def status_title(program: Program | None, code: str | None) -> str:

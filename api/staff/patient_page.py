@@ -79,8 +79,17 @@ def _work(tx: Tx, visit: Visit, items: Sequence[WorkItem], names: Names) -> tupl
     shown = [item for item in items if item.open and item.kind != "plan"]
     stored = resources.find_many(tx, visit.viewer, [item.ref for item in shown])
     ordered = sorted(shown, key=lambda item: (item.due_at is None, item.due_at or item.created_at))
+    about = {item.ref: item for item in items}
     return tuple(
-        row_of(item, None, names, visit.viewer, visit.now, stored[item.ref].version if item.ref in stored else None)
+        row_of(
+            item,
+            None,
+            names,
+            visit.viewer,
+            visit.now,
+            stored[item.ref].version if item.ref in stored else None,
+            about.get(item.focus or "") if item.kind == "escalation" else None,
+        )
         for item in ordered
     )
 
@@ -170,7 +179,8 @@ def _timeline(
             continue
         if row.what in ("status", "stage", "escalation") or (row.what == "owner" and row.before):
             prefix = f"{item.title}: " if item else ""
-            line = transition_line(row, names.program(item) if item else None, names, visit.now, prefix)
+            kind, program = (item.kind, names.program(item)) if item else ("task", None)
+            line = transition_line(row, kind, program, names, visit.now, prefix)
             told.append((row.effective_at.timestamp(), line))
     told += [(one.at.timestamp(), _stay(one, names, visit)) for one in seen if _is_stay(one, visit)]
     newest = sorted(told, key=lambda pair: pair[0], reverse=True)

@@ -20,7 +20,7 @@ from fhir_tracker import programs, records
 from fhir_tracker.fhir.codeable import text_of
 from fhir_tracker.model.program import Program
 from fhir_tracker.model.work import WorkItem
-from fhir_tracker.storage import resources
+from fhir_tracker.storage import resources, work_items
 from fhir_tracker.storage.database import Tx
 from fhir_tracker.storage.queue import AGES, MOST_COUNTED, QueueFilter, QueuePage, counts, queue
 from fhir_tracker.storage.resources import Stored
@@ -86,15 +86,31 @@ def pulse(visit: Visit) -> Response:
 
 def rows_of(tx: Tx, visit: Visit, page: QueuePage, names: Names) -> tuple[Row, ...]:
     """The rows of a page, each with the version its step is checked against."""
-    stored = resources.find_many(tx, visit.viewer, [row.item.ref for row in page.rows])
+    items = [row.item for row in page.rows]
+    stored = resources.find_many(tx, visit.viewer, [item.ref for item in items])
+    about = late_work(tx, visit, items)
     return tuple(
         _with_reason(
-            row_of(row.item, row.patient, names, visit.viewer, visit.now, _version(stored.get(row.item.ref))),
+            row_of(
+                row.item,
+                row.patient,
+                names,
+                visit.viewer,
+                visit.now,
+                _version(stored.get(row.item.ref)),
+                about.get(row.item.focus or ""),
+            ),
             row.item,
             stored.get(row.item.ref),
         )
         for row in page.rows
     )
+
+
+def late_work(tx: Tx, visit: Visit, items: Sequence[WorkItem]) -> dict[str, WorkItem]:
+    """Reference -> the work that the escalations among `items` are about."""
+    wanted = [item.focus for item in items if item.kind == "escalation" and item.focus]
+    return work_items.find_many(tx, visit.viewer, wanted) if wanted else {}
 
 
 def _with_reason(row: Row, item: WorkItem, stored: Stored | None) -> Row:

@@ -8,6 +8,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from starlette.responses import HTMLResponse
 
 from api.staff.shapes import Frame
+from api.staff.trail import carried
 
 POLICY = (
     "default-src 'self'; object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'self'; "
@@ -24,13 +25,15 @@ HEADERS = {
 @lru_cache(maxsize=1)
 def templates() -> Environment:
     """The templates: everything is escaped, and a name that does not exist is a mistake."""
-    return Environment(
+    environment = Environment(
         loader=PackageLoader("api.staff", "templates"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters["carried"] = carried
+    return environment
 
 
 def render(template: str, frame: Frame, **values: object) -> str:

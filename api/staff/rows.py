@@ -24,9 +24,17 @@ _SEXES = {"female": "F", "male": "M", "other": "other", "unknown": "unknown"}
 
 
 def row_of(
-    item: WorkItem, patient: PatientSummary | None, names: Names, viewer: Viewer, now: datetime, version: int | None
+    item: WorkItem,
+    patient: PatientSummary | None,
+    names: Names,
+    viewer: Viewer,
+    now: datetime,
+    version: int | None,
+    about: WorkItem | None = None,
 ) -> Row:
-    """The row of one item; `version` is what its one-press step will be checked against."""
+    """The row of one item; `version` is what its one-press step will be checked against, `about` the work that an
+    escalation is about, whose due time it shows.
+    """
     calendar = names.calendar_of(item)
     program = names.program(item)
     tone, state = state_of(item, now, names)
@@ -56,6 +64,8 @@ def row_of(
     )
     if row.due and not (item.open and item.clock == "running"):
         row = replace(row, due=replace(row.due, words=words.ahead(_due(item), now, calendar).words, tone=""))
+    if about and about.due_at and item.open and not item.due_at:
+        row = replace(row, about=about.title, due=words.due(about.due_at, now, names.calendar_of(about)))
     return replace(row, digest=digest(item, tone))
 
 

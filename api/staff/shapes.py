@@ -176,6 +176,7 @@ class Row:
     outreach_when: When | None = None
     waiting: str = ""
     hold: str = ""
+    about: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -260,6 +261,7 @@ class TaskView:
     escalation: str = ""
     about: Line | None = None
     closed: str = ""
+    closing: Line | None = None
     outside: bool = False
     refusal: str = ""
     conflict: tuple[Line, ...] = ()

@@ -41,7 +41,7 @@ def assign(visit: Visit) -> Response:
 
     def step(tx: Tx, ref: str, task: OpenTask) -> None:
         if role and role != task.item.role:
-            transitions.give_role(tx, ref, role, visit.author, reason=reason)
+            transitions.give_role(tx, ref, role, visit.author, reason=reason, if_match=visit.version)
         if owner or role == (task.item.role or ""):
             transitions.assign(tx, ref, owner or None, visit.author, reason=reason)
 
@@ -71,9 +71,9 @@ def attempt(visit: Visit) -> Response:
             at=visit.now,
             note=visit.form.get("note", "").strip(),
         )
-        outreach.log_attempt(tx, task.item, made, visit.author)
+        outreach.log_attempt(tx, task.item, made, visit.author, if_match=visit.version)
 
-    return _take(visit, "logged", step, do="attempt", checked=False)
+    return _take(visit, "logged", step, do="attempt")
 
 
 def note(visit: Visit) -> Response:
@@ -83,9 +83,9 @@ def note(visit: Visit) -> Response:
     def step(tx: Tx, ref: str, task: OpenTask) -> None:
         if not text:
             raise RuleBroken("a note is missing.", issues=(Issue(message="a note is missing.", code="required"),))
-        transitions.note(tx, ref, text, visit.author)
+        transitions.note(tx, ref, text, visit.author, if_match=visit.version)
 
-    return _take(visit, "noted", step, do="note", checked=False)
+    return _take(visit, "noted", step, do="note")
 
 
 def acknowledge(visit: Visit) -> Response:
@@ -122,10 +122,10 @@ def resolve(visit: Visit) -> Response:
     )
 
 
-def _take(visit: Visit, said: str, step: Step, *, do: str = "", move_to: str = "", checked: bool = True) -> Response:
+def _take(visit: Visit, said: str, step: Step, *, do: str = "", move_to: str = "") -> Response:
     """Do one step in one transaction; a refusal shows the page again with what was typed and why."""
     ref = f"Task/{visit.args['id']}"
-    version = visit.version if checked else None
+    version = visit.version
     try:
         with visit.context.database.begin() as tx:
             task = transitions.find_task(tx, visit.viewer, ref)

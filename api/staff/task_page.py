@@ -9,10 +9,10 @@ from urllib.parse import quote
 
 from starlette.responses import Response
 
-from api.staff import forms, words
+from api.staff import forms, trail, words
 from api.staff.forms import NOTHING, Typed
 from api.staff.frames import frame_of
-from api.staff.history import attempt_lines, changes_since, history_lines, note_lines
+from api.staff.history import attempt_lines, changes_since, closing_line, history_lines, note_lines
 from api.staff.names import Names, names_for, practitioners, role_choices, role_named, status_chip
 from api.staff.next_step import forward, hold_move, move_label, next_step, page_of
 from api.staff.rendering import answer
@@ -66,15 +66,16 @@ def task_page(visit: Visit) -> Response:
 def show(visit: Visit, do: str, move: str, typed: Typed, *, status: int = 200, version: int | None = None) -> Response:
     """The page with the form asked for; `version` is given when somebody else was faster, and says since when."""
     ref = f"Task/{visit.args['id']}"
-    visit = replace(visit, address=visit.address if visit.path == page_at(ref) else page_at(ref))
+    back = trail.behind(visit)
+    visit = replace(visit, address=visit.address if visit.path == page_at(ref) else trail.carried(page_at(ref), back))
     with visit.context.database.read() as tx:
         subject = subject_of(tx, visit, ref)
-        form = _form(tx, visit, subject, do, move, typed)
+        form = _form(tx, visit, subject, do, move, typed, back)
         changed = _changes(tx, visit, subject, version) if version is not None else ()
-        view = replace(_view(tx, visit, subject, form, changed), refusal=_refusal(form, typed))
+        view = _carrying(replace(_view(tx, visit, subject, form, changed), refusal=_refusal(form, typed)), back)
         frame = frame_of(tx, visit, f"{view.heading}" + (f" for {view.person.name}" if view.person else ""))
     note_reading(visit, "read", ref, subject.task.item.patient)
-    return answer("task.html", frame, status=status, view=view, back=_back(visit))
+    return answer("task.html", frame, status=status, view=view, back=trail.crumb(back))
 
 
 def subject_of(tx: Tx, visit: Visit, ref: str) -> Subject:
@@ -104,7 +105,19 @@ def given_of(subject: Subject) -> frozenset[str]:
     return frozenset(name for name, value in known.items() if value)
 
 
-def _form(tx: Tx, visit: Visit, subject: Subject, do: str, move: str, typed: Typed) -> Form | None:
+def _carrying(view: TaskView, back: str) -> TaskView:
+    """The view with every link and step of it leading back to the same list."""
+    return replace(
+        view,
+        actions=tuple(one if one.post else replace(one, href=trail.carried(one.href, back)) for one in view.actions),
+        menu=tuple(replace(one, href=trail.carried(one.href, back)) for one in view.menu),
+        about=replace(view.about, href=trail.carried(view.about.href, back))
+        if view.about and view.about.href
+        else view.about,
+    )
+
+
+def _form(tx: Tx, visit: Visit, subject: Subject, do: str, move: str, typed: Typed, back: str) -> Form | None:
     item = subject.task.item
     if item.kind in ("outside", "plan"):
         return None
@@ -125,7 +138,7 @@ def _form(tx: Tx, visit: Visit, subject: Subject, do: str, move: str, typed: Typ
         form = forms.note_form(item, typed)
     elif do == "send-back" and item.kind == "escalation":
         form = forms.send_back_form(item, typed)
-    return _bound(form, subject) if form else None
+    return _bound(form, subject, back) if form else None
 
 
 def _refusal(form: Form | None, typed: Typed) -> str:
@@ -137,8 +150,8 @@ def page_at(ref: str) -> str:
     return f"/tasks/{ref.partition('/')[2]}"
 
 
-def _bound(form: Form, subject: Subject) -> Form:
-    return replace(form, version=subject.task.stored.version, back=page_of(subject.task.item))
+def _bound(form: Form, subject: Subject, back: str) -> Form:
+    return replace(form, version=subject.task.stored.version, back=trail.carried(page_of(subject.task.item), back))
 
 
 def _view(tx: Tx, visit: Visit, subject: Subject, form: Form | None, conflict: tuple[Line, ...]) -> TaskView:
@@ -147,8 +160,7 @@ def _view(tx: Tx, visit: Visit, subject: Subject, form: Form | None, conflict: t
     summary = patients.find(tx, visit.viewer, item.patient) if item.patient else None
     template = program.task(item.code) if program else None
     goal = forward(program, subject.moves)
-    due = subject.explanation.due_at if item.kind != "escalation" else item.due_at
-    live = item.open and item.clock == "running"
+    due, live = subject.explanation.due_at, item.open and subject.explanation.item.clock == "running"
     return TaskView(
         heading=item.title,
         program=names.program_title(item.program) if item.program else _origin(subject),
@@ -171,11 +183,12 @@ def _view(tx: Tx, visit: Visit, subject: Subject, form: Form | None, conflict: t
         facts=_facts(subject),
         linked=_linked(subject),
         attempts=attempt_lines(_attempts(subject), names, visit.now),
-        history=history_lines(subject.log, program, names, visit.now),
+        history=history_lines(subject.log, item.kind, program, names, visit.now),
         notes=note_lines(subject.task.resource, names, visit.now),
         escalation=_escalation(subject),
         about=_about(subject),
         closed="" if item.open else f"Closed: {status_chip(item, program).label}.",
+        closing=None if item.open else closing_line(subject.log, item, program, names, visit.now),
         outside=item.kind == "outside",
         conflict=conflict,
     )
@@ -364,13 +377,9 @@ def _changes(tx: Tx, visit: Visit, subject: Subject, version: int) -> tuple[Line
     stored = subject.task.stored
     before = resources.find_version(tx, visit.viewer, "Task", stored.id, version)
     since = before.updated_at if before else stored.updated_at
-    return changes_since(subject.log, since, subject.program, subject.names, visit.now)
+    return changes_since(subject.log, subject.task.item.kind, since, subject.program, subject.names, visit.now)
 
 
 def _origin(subject: Subject) -> str:
     kind = subject.task.item.kind
     return {"outside": "From the EHR", "escalation": "Escalation"}.get(kind, "Outside programs")
-
-
-def _back(visit: Visit) -> str:
-    return visit.back if visit.query.get("back") else "/"
