@@ -562,7 +562,8 @@ def test_a_mirrored_care_plan_is_a_record_and_never_a_plan_of_ours(database: Dat
 
 
 def test_a_mirrored_flag_enrols_where_the_program_asks_for_one(database: Database) -> None:
-    text = RING.replace("{Encounter: {status: finished, class: IMP, within: 30 days}}", "{Flag: {status: active}}")
+    asked = RING.replace("{Encounter: {status: finished, class: IMP, within: 30 days}}", "{Flag: {status: active}}")
+    text = asked.replace("after: discharge", "after: enrolment")
     clinic, desk = Clinic(database, text), Desk(database=database)
     flag = {"resourceType": "Flag", "id": "f", "code": {"text": "synthetic"}, "subject": {"reference": "Patient/ann"}}
     desk.take(flag | {"status": "inactive"}, type_="Flag", at=MONDAY)

@@ -33,7 +33,11 @@ class Tracker:
         self.now += timedelta(seconds=1)
         limits = Limits(max_bytes=2_000_000, tries=2)
         with EhrClient(BASE, limits=limits, pause=self.waits.append, jitter=lambda: 0.5) as client:
-            return sync_connection(self.database, self.connection, client=client, now=lambda: self.now)
+            return self.sync_with(client)
+
+    def sync_with(self, client: EhrClient) -> SyncReport:
+        """One sync by a client of the test's own."""
+        return sync_connection(self.database, self.connection, client=client, now=lambda: self.now)
 
     def patients(self) -> TypeReport:
         """One sync, and what it says of Patient."""
