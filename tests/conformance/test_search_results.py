@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 from urllib.parse import parse_qsl, urlsplit
 
 import httpx
 import pytest
 
+from tests.conformance.server import running_tracker
 from tests.conformance.stock import task
-from tests.conformance.talk import FORM, TAGS, Corner, issue_of, link_of, matches_of
+from tests.conformance.talk import FORM, JSON, TAGS, Corner, issue_of, link_of, matches_of
 
 STRICT = {"Prefer": "handling=strict"}
 
@@ -252,3 +254,25 @@ def walk(client: httpx.Client, page: dict[str, object]) -> Iterator[dict[str, ob
         assert answer.status_code == 200, answer.text[:300]
         page = answer.json()
     raise AssertionError("the pages do not end")
+
+
+@pytest.mark.requirement(3, 17, 29)
+def test_every_address_given_out_begins_with_the_public_one(tmp_path: Path) -> None:
+    public = "https://tracker.example:8443/care"
+    with (
+        running_tracker(f"sqlite:///{tmp_path / 'a.db'}", tmp_path, "--open", "--public-url", public) as tracker,
+        httpx.Client(base_url=tracker.fhir, timeout=30, trust_env=False) as client,
+    ):
+        location = client.post("/Patient", content=b'{"resourceType":"Patient"}', headers=JSON).headers["location"]
+        client.post("/Patient", content=b'{"resourceType":"Patient"}', headers=JSON)
+        text = client.get("/Patient?_count=1&_sort=_id").text
+        page = client.get("/Patient?_count=1&_sort=_id").json()
+        statement = client.get("/metadata").json()
+        own = client.get("/Task", params={"patient": f"{public}/fhir/Patient/x"}, headers=STRICT)
+    assert location.startswith(f"{public}/fhir/Patient/")
+    assert {one["relation"] for one in page["link"]} >= {"self", "next"}
+    assert all(one["url"].startswith(f"{public}/fhir/Patient?") for one in page["link"])
+    assert page["entry"][0]["fullUrl"].startswith(f"{public}/fhir/Patient/")
+    assert statement["implementation"]["url"] == f"{public}/fhir"
+    assert own.status_code == 200
+    assert "127.0.0.1" not in text
