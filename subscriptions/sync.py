@@ -133,8 +133,9 @@ def _note_unusable(database: Database, connection: Connection, error: UsageError
 
 
 def due_connections(tx: Tx, now: datetime) -> list[Connection]:
-    """The connections whose poll interval, or pause after failures, has passed."""
-    return [one for one in connections.all(tx) if next_due(tx, one) <= now]
+    """The connections whose poll interval, or pause after failures, has passed; the one that waits longest comes first."""
+    due = sorted(((next_due(tx, one), one) for one in connections.all(tx)), key=lambda pair: pair[0])
+    return [one for moment, one in due if moment <= now]
 
 
 def next_due(tx: Tx, connection: Connection) -> datetime:

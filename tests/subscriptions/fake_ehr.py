@@ -74,9 +74,15 @@ class FakeEhr:
         }
         self.history.append((self.now + self.skew, told))
 
-    def serve(self, router: respx.MockRouter) -> None:
-        """Answer everything under its base."""
-        router.route(url__startswith=BASE).mock(side_effect=self._answer)
+    def serve(self, router: respx.MockRouter, base: str = BASE) -> None:
+        """Answer everything under a base address, as though that had always been its own."""
+
+        def answer(request: httpx.Request) -> httpx.Response:
+            found = self._answer(httpx.Request("GET", str(request.url).replace(base, BASE), headers=request.headers))
+            told = {name: value for name, value in found.headers.items() if name != "content-length"}
+            return httpx.Response(found.status_code, headers=told, text=found.text.replace(BASE, base))
+
+        router.route(url__startswith=base).mock(side_effect=self._answer if base == BASE else answer)
 
     def _answer(self, request: httpx.Request) -> httpx.Response:
         self.requests.append(str(request.url))
