@@ -135,7 +135,7 @@ def role_choices() -> tuple[Choice, ...]:
 def worker_named(reference: str) -> str:
     """A reference without a name: `Device/rule-worker` is `Rule worker`, an unknown Practitioner its id."""
     type_, _, id_ = reference.rpartition("/")
-    return id_.replace("-", " ").capitalize() if type_ == "Device" else reference or "unknown"
+    return id_.replace("-", " ").capitalize() if type_ == "Device" else id_ or "unknown"
 
 
 def status_chip(item: WorkItem, program: Program | None) -> Chip:
