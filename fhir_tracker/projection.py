@@ -8,6 +8,7 @@ from datetime import datetime
 
 from fhir_tracker import programs
 from fhir_tracker.fhir.json_types import Resource
+from fhir_tracker.fhir.reading import moment_at
 from fhir_tracker.model.author import Author, Why
 from fhir_tracker.model.event import EVENT_TYPES, event_of
 from fhir_tracker.model.patient import summary_of
@@ -15,7 +16,7 @@ from fhir_tracker.model.plan import plan_item
 from fhir_tracker.model.task import changes_between, task_item, with_history
 from fhir_tracker.model.viewer import worker_viewer
 from fhir_tracker.model.work import Event, FiringState, WorkItem
-from fhir_tracker.storage import events, firings, patients, transitions, work_items
+from fhir_tracker.storage import events, firings, patients, resources, transitions, work_items
 from fhir_tracker.storage.database import Tx
 from fhir_tracker.storage.resources import Stored
 
@@ -59,11 +60,20 @@ def item_of(tx: Tx, stored: Stored, resource: Resource) -> WorkItem | None:
     """The work item a Task or enrolled CarePlan gives by itself, without its history; None for everything else."""
     if stored.type == "Task":
         program = None if stored.connection else programs.of_resource(tx, resource)
-        return task_item(resource, program, mirrored=stored.connection is not None, created_at=stored.updated_at)
+        born = _born(tx, stored, resource, "authoredOn")
+        return task_item(resource, program, mirrored=stored.connection is not None, created_at=born)
     if stored.type == "CarePlan" and stored.connection is None:
         program = programs.of_resource(tx, resource)
-        return plan_item(resource, program, created_at=stored.updated_at) if program else None
+        return plan_item(resource, program, created_at=_born(tx, stored, resource, "created")) if program else None
     return None
+
+
+def _born(tx: Tx, stored: Stored, resource: Resource, told_in: str) -> datetime:
+    """When the first version was written: what counts for a resource that does not tell its age itself."""
+    if stored.version == 1 or moment_at(resource, told_in):
+        return stored.updated_at
+    first = resources.find_version(tx, _PROJECTOR, stored.type, stored.id, 1)
+    return first.updated_at if first else stored.updated_at
 
 
 def refresh(tx: Tx, item: WorkItem, *, at: datetime | None) -> WorkItem:

@@ -27,6 +27,10 @@ from fhir_tracker.storage.resources import Stored
 READ_ONLY = frozenset({"Provenance", "AuditEvent"})
 FIXED = ("instantiatesCanonical", "code", "intent", "for", "focus", "basedOn", "requester", "authoredOn", "input")
 """What a Task of a program and an escalation keep as they were filed."""
+PROVEN = frozenset(
+    {"CarePlan", "CareTeam", "Communication", "EpisodeOfCare", "Flag", "Goal", "QuestionnaireResponse", "Task"}
+)
+"""The types that are the tracker's own: each of their writes has a Provenance."""
 
 
 def create(tx: Tx, resource: Resource, author: Author) -> Stored:
@@ -35,7 +39,7 @@ def create(tx: Tx, resource: Resource, author: Author) -> Stored:
     _refuse_read_only(resource["resourceType"])
     if resource["resourceType"] == "Task":
         return _create_task(tx, resource, author, records.fresh_id(author.at))
-    return records.create(tx, resource, author)
+    return _proven(tx, records.create(tx, resource, author), author, "CREATE")
 
 
 def update(
@@ -50,10 +54,10 @@ def update(
     if before is None or before.deleted:
         if type_ == "Task":
             return _create_task(tx, resource, author, id_), True
-        return records.save(tx, resource | {"id": id_}, author, if_match=if_match), True
+        return _proven(tx, records.save(tx, resource | {"id": id_}, author, if_match=if_match), author, "CREATE"), True
     if type_ == "Task":
         return _update_task(tx, f"Task/{id_}", resource | {"id": id_}, author, if_match), False
-    return records.save(tx, resource | {"id": id_}, author, if_match=if_match), False
+    return _proven(tx, records.save(tx, resource | {"id": id_}, author, if_match=if_match), author, "UPDATE"), False
 
 
 def delete(tx: Tx, type_: str, id_: str, author: Author, *, if_match: int | None = None) -> Stored | None:
@@ -62,9 +66,17 @@ def delete(tx: Tx, type_: str, id_: str, author: Author, *, if_match: int | None
     before = resources.find(tx, author.viewer, type_, id_)
     _refuse_mirrored(before)
     removed = records.remove(tx, type_, id_, author, if_match=if_match)
-    if removed is not None and type_ == "Task":
+    if removed is None:
+        return None
+    if type_ == "Task":
         transitions.resolve_escalations(tx, removed.ref, "The work was deleted", author)
-    return removed
+    return _proven(tx, removed, author, "DELETE")
+
+
+def _proven(tx: Tx, stored: Stored, author: Author, activity: str) -> Stored:
+    if stored.type in PROVEN:
+        provenance.record(tx, [stored], author, activity=activity)
+    return stored
 
 
 def _check_shape(resource: Resource) -> None:
