@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 
-from fhir_tracker import provenance, records, task_resources
+from fhir_tracker import failed_enrolments, provenance, records, task_resources
 from fhir_tracker.errors import NotFound, RuleBroken
 from fhir_tracker.fhir.codeable import concept
 from fhir_tracker.fhir.dates import instant
 from fhir_tracker.fhir.json_types import Resource
 from fhir_tracker.fhir.narrative import narrative
+from fhir_tracker.guard import Failure, guarded
 from fhir_tracker.model.author import Author, Why
 from fhir_tracker.model.effects import Enrol
 from fhir_tracker.model.event import EVENT_TYPES
@@ -19,6 +21,7 @@ from fhir_tracker.model.plan import anchor_extension
 from fhir_tracker.model.program import CANONICAL, Program, TaskTemplate
 from fhir_tracker.model.viewer import Viewer, worker_viewer
 from fhir_tracker.model.vocabulary import PLAN_STAGE, PLAN_TRIGGER
+from fhir_tracker.model.work import Event
 from fhir_tracker.rules.due import due_at
 from fhir_tracker.rules.eligibility import enrolments
 from fhir_tracker.storage import changes, events, patients, work_items
@@ -39,14 +42,26 @@ class Consumed:
     more: bool = False
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Opening:
+    """A plan about to be opened: its CarePlan and the Tasks it begins with."""
+
+    wanted: Enrol
+    plan: Resource
+    tasks: Sequence[Resource]
+
+
 def consume(tx: Tx, program: Program, now: datetime, *, limit: int = 1000) -> Consumed:
-    """Look at the patients behind the next changes and enrol whom the program wants; the cursor moves in the same transaction."""
+    """Look at the patients behind the next changes and enrol whom the program wants; the cursor moves in the same transaction.
+
+    A patient who cannot be judged is passed over, and a Task for the clinic admin says so.
+    """
     consumer = f"enrolment:{program.code}|{program.version}"
     found = changes.read_since(tx, _WORKER, consumer, limit)
     if not found:
         return Consumed()
     touched = {one.patient for one in found if one.patient and one.type in EVENT_TYPES and one.op != "delete"}
-    enrolled = sum(_enrol_eligible(tx, program, sorted(touched), now)) if program.eligible else 0
+    enrolled = _enrol_eligible(tx, program, sorted(touched), now) if program.eligible else 0
     changes.advance(tx, consumer, found[-1])
     return Consumed(changes=len(found), enrolled=enrolled, more=len(found) == limit)
 
@@ -75,30 +90,49 @@ def by_hand(tx: Tx, program: Program, patient: str, author: Author, *, reason: s
 
 def enrol(tx: Tx, program: Program, wanted: Enrol, author: Author) -> Stored | None:
     """Write the plan's CarePlan and its first tasks; None when this trigger has opened a plan before."""
-    if not rows.reserve(tx, wanted.program, wanted.patient, wanted.trigger, author.at):
-        return None
+    return _open(tx, _opening(program, wanted, author), author)
+
+
+def _enrol_eligible(tx: Tx, program: Program, touched: Sequence[str], now: datetime) -> int:
+    author = Author(viewer=_WORKER, origin="rules", at=now)
+    known = patients.find_many(tx, _WORKER, touched)
+    seen = events.of_patients(tx, _WORKER, touched, sorted(EVENT_TYPES))
+    opened, failed = 0, dict[str, str]()
+    for patient in touched:
+        if patient in known and known[patient].deceased:
+            continue
+        ask = partial(_openings, program, patient, seen.get(patient, []), author)
+        found = guarded(ask, "judging who is eligible", program=program.code)
+        if isinstance(found, Failure):
+            failed[patient] = found.reason
+        else:
+            opened += sum(_open(tx, one, author) is not None for one in found)
+    failed_enrolments.settle(tx, program, touched, failed, author)
+    return opened
+
+
+def _openings(program: Program, patient: str, seen: Sequence[Event], author: Author) -> list[_Opening]:
+    return [_opening(program, wanted, author) for wanted in enrolments(program, patient, seen, author.at)]
+
+
+def _opening(program: Program, wanted: Enrol, author: Author) -> _Opening:
     plan_id = records.fresh_id(author.at)
     anchors = {"enrolment": author.at, wanted.anchor: wanted.anchor_at}
     templates = [template for template in program.tasks if template.on == "enrolment"]
     tasks = [_first_task(program, template, plan_id, wanted, anchors, author) for template in templates]
-    why = Why(reason=wanted.reason, rule=f"{program.code}|{program.version}#eligible")
-    plan = records.save(tx, _care_plan(program, plan_id, wanted, tasks, author), author, why=why)
-    stored = [records.save(tx, task, author, why=why) for task in tasks]
-    provenance.record(tx, [plan, *stored], author, why, activity="CREATE")
-    rows.attach(tx, wanted.program, wanted.patient, wanted.trigger, f"CarePlan/{plan_id}")
+    return _Opening(wanted=wanted, plan=_care_plan(program, plan_id, wanted, tasks, author), tasks=tasks)
+
+
+def _open(tx: Tx, opening: _Opening, author: Author) -> Stored | None:
+    wanted = opening.wanted
+    if not rows.reserve(tx, wanted.program, wanted.patient, wanted.trigger, author.at):
+        return None
+    why = Why(reason=wanted.reason, rule=f"{wanted.program}|{wanted.version}#eligible")
+    plan = records.save(tx, opening.plan, author, why=why)
+    tasks = [records.save(tx, task, author, why=why) for task in opening.tasks]
+    provenance.record(tx, [plan, *tasks], author, why, activity="CREATE")
+    rows.attach(tx, wanted.program, wanted.patient, wanted.trigger, plan.ref)
     return plan
-
-
-def _enrol_eligible(tx: Tx, program: Program, wanted: Sequence[str], now: datetime) -> list[bool]:
-    author = Author(viewer=_WORKER, origin="rules", at=now)
-    known = patients.find_many(tx, _WORKER, wanted)
-    seen = events.of_patients(tx, _WORKER, wanted, sorted(EVENT_TYPES))
-    return [
-        enrol(tx, program, one, author) is not None
-        for patient in wanted
-        if not (patient in known and known[patient].deceased)
-        for one in enrolments(program, patient, seen.get(patient, []), now)
-    ]
 
 
 def _require_patient(tx: Tx, viewer: Viewer, patient: str) -> None:

@@ -21,9 +21,16 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True)
 class Published:
-    """One stored version; `status` is `active` or `retired`, `source` the YAML text as published."""
+    """One stored version; `status` is `active` or `retired`, `source` the YAML text as published.
 
-    program: Program
+    `program` is None when this release cannot read the text; `problem` then says why.
+    """
+
+    code: str
+    version: int
+    title: str
+    program: Program | None
+    problem: str = ""
     status: str
     source: str
     published_at: datetime
@@ -31,17 +38,27 @@ class Published:
 
 
 def all_programs(tx: Tx) -> list[Published]:
-    """Every stored version, by code, newest first."""
-    return [
-        Published(
-            program=parsed(row.source, row.version),
-            status=row.status,
-            source=row.source,
-            published_at=row.published_at,
-            published_by=row.published_by,
-        )
-        for row in (version for active in rows.all(tx) for version in rows.versions(tx, active.code))
-    ]
+    """Every stored version, by code, newest first; one that this release cannot read is among them."""
+    return [_published(row) for active in rows.all(tx) for row in rows.versions(tx, active.code)]
+
+
+def _published(row: rows.ProgramVersion) -> Published:
+    program, problem = None, ""
+    try:
+        program = parsed(row.source, row.version)
+    except Incorrect as error:
+        problem = error.message
+    return Published(
+        code=row.code,
+        version=row.version,
+        title=row.title,
+        program=program,
+        problem=problem,
+        status=row.status,
+        source=row.source,
+        published_at=row.published_at,
+        published_by=row.published_by,
+    )
 
 
 def active_programs(tx: Tx) -> list[Program]:

@@ -15,6 +15,7 @@ from datetime import datetime, timedelta
 
 from fhir_tracker import brake, effects, gathering, programs
 from fhir_tracker.errors import Busy, Incorrect, Unavailable
+from fhir_tracker.guard import Failure, guarded
 from fhir_tracker.model.effects import Effect, Escalate
 from fhir_tracker.model.facts import Evaluation, Facts
 from fhir_tracker.model.program import Program
@@ -124,11 +125,11 @@ def _program_key(facts: Facts) -> tuple[str, int | None] | None:
 
 
 def _judge(claim: Claim, facts: Facts, program: Program | None, now: datetime) -> Judged:
-    evaluation: Evaluation | None = None
-    try:
-        evaluation = evaluate(program, facts, now) if program else Evaluation(effects=(), findings=(), next_at=None)
-    except Exception:
-        log.exception("rules could not be evaluated", extra={"fields": {"item": facts.item.ref}})
+    if program is None:
+        nothing = Evaluation(effects=(), findings=(), next_at=None)
+        return Judged(claim=claim, facts=facts, program=None, evaluation=nothing)
+    found = guarded(lambda: evaluate(program, facts, now), "evaluating the rules", item=facts.item.ref)
+    evaluation = None if isinstance(found, Failure) else found
     return Judged(claim=claim, facts=facts, program=program, evaluation=evaluation)
 
 

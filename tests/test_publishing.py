@@ -95,7 +95,7 @@ def test_versions_can_be_had_by_number_and_the_active_one_without(clinic: Clinic
     with clinic.database.read() as tx:
         assert programs.required(tx, "ring").version == 2
         assert programs.required(tx, "ring", 1).title == "Ring after discharge"
-        assert [(one.program.version, one.status) for one in programs.all_programs(tx)] == [
+        assert [(one.version, one.status) for one in programs.all_programs(tx)] == [
             (2, "active"),
             (1, "retired"),
         ]

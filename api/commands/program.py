@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 
 from api.console import print_json, print_table
@@ -13,6 +14,7 @@ from fhir_tracker.errors import Incorrect, NotFound, UsageError
 from fhir_tracker.model.author import Author
 from fhir_tracker.model.program import Program
 from fhir_tracker.model.viewer import worker_viewer
+from fhir_tracker.programs import Published
 from fhir_tracker.rules.program_file import read_program
 
 
@@ -43,8 +45,10 @@ def validate(args: argparse.Namespace, settings: Settings) -> int:
         print_json({"valid": False, "issues": [{"at": one.expression, "message": one.message} for one in error.issues]})
         return 1
     if args.json:
-        print_json({"valid": True, "program": program.code, "title": program.title})
+        told = {"valid": True, "program": program.code, "title": program.title, "warnings": program.warnings}
+        print_json(told)
     else:
+        _warn(program)
         print(f"{args.file} is valid: {program.title}, {_sizes(program)}.")
     return 0
 
@@ -52,13 +56,14 @@ def validate(args: argparse.Namespace, settings: Settings) -> int:
 def publish(args: argparse.Namespace, settings: Settings) -> int:
     """Publish a file; 0."""
     text = _text(args.file)
-    read_program(text, name=args.file)
+    checked = read_program(text, name=args.file)
     with open_store(settings) as database, database.begin() as tx:
         author = Author(viewer=worker_viewer("command-line"), origin="cli", at=clock.now())
         program = publishing.publish(tx, text, author)
     if args.json:
-        print_json({"program": program.code, "version": program.version})
+        print_json({"program": program.code, "version": program.version, "warnings": checked.warnings})
     else:
+        _warn(checked)
         print(f"{program.title} ({program.code}) is active as version {program.version}.")
     return 0
 
@@ -66,38 +71,42 @@ def publish(args: argparse.Namespace, settings: Settings) -> int:
 def list_all(args: argparse.Namespace, settings: Settings) -> int:
     """Every published version; 0."""
     with open_store(settings) as database, database.read() as tx:
+        found = programs.all_programs(tx)
         rows = [
             {
-                "code": one.program.code,
-                "version": one.program.version,
+                "code": one.code,
+                "version": one.version,
                 "status": one.status,
-                "title": one.program.title,
+                "title": one.title,
                 "published": one.published_at.isoformat(timespec="seconds"),
                 "by": one.published_by,
             }
-            for one in programs.all_programs(tx)
+            for one in found
         ]
     if args.json:
         print_json(rows)
     else:
         print_table(("code", "version", "status", "title", "published", "by"), [tuple(row.values()) for row in rows])
+    for one in found:
+        if one.program is None:
+            print(f"warning: {_unreadable(one)}", file=sys.stderr)
     return 0
 
 
 def show(args: argparse.Namespace, settings: Settings) -> int:
     """The YAML of the active version; 0, or 1 when there is none."""
     with open_store(settings) as database, database.read() as tx:
-        found = [one for one in programs.all_programs(tx) if one.program.code == args.code and one.status == "active"]
+        found = [one for one in programs.all_programs(tx) if one.code == args.code and one.status == "active"]
     if not found:
         raise NotFound(f"There is no program {args.code}; see fhir-tracker program list.")
     one = found[0]
     if args.json:
-        print_json(
-            {"code": args.code, "version": one.program.version, "title": one.program.title, "source": one.source}
-        )
+        print_json({"code": one.code, "version": one.version, "title": one.title, "source": one.source})
     else:
-        print(f"# {one.program.title}, version {one.program.version}, {_sizes(one.program)}")
+        print(f"# {one.title}, version {one.version}, {_sizes(one.program) if one.program else 'unreadable'}")
         print(one.source, end="")
+    if one.program is None:
+        print(f"warning: {_unreadable(one)}", file=sys.stderr)
     return 0
 
 
@@ -108,6 +117,15 @@ def _text(file: str) -> str:
         raise UsageError(f"{file} cannot be read: {error.strerror}.") from None
     except UnicodeDecodeError:
         raise UsageError(f"{file} is not UTF-8 text.") from None
+
+
+def _warn(program: Program) -> None:
+    for warning in program.warnings:
+        print(f"warning: {warning}", file=sys.stderr)
+
+
+def _unreadable(one: Published) -> str:
+    return f"{one.code} version {one.version} cannot be read by this release: {one.problem}"
 
 
 def _sizes(program: Program) -> str:

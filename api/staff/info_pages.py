@@ -18,6 +18,7 @@ from api.staff.shapes import Chip, ProgramView
 from api.staff.visit import Visit, keep_session
 from fhir_tracker import programs
 from fhir_tracker.errors import Incorrect, NotFound
+from fhir_tracker.model.program import Calendar
 from fhir_tracker.programs import Published
 from fhir_tracker.rules.summary import program_summary
 
@@ -84,16 +85,17 @@ def prefer(visit: Visit) -> Response:
 
 def _program(published: Published, by: str, visit: Visit) -> ProgramView:
     program = published.program
+    statuses = program.statuses if program else ()
     return ProgramView(
-        code=program.code,
-        title=program.title,
-        version=program.version,
+        code=published.code,
+        title=published.title,
+        version=published.version,
         status=published.status,
-        published=words.ago(published.published_at, visit.now, program.calendar),
+        published=words.ago(published.published_at, visit.now, program.calendar if program else Calendar()),
         by=by,
-        description=program.description,
-        lines=tuple(program_summary(program)[1:]),
-        statuses=tuple(Chip(label=one.title, means=one.means, icon=_ICONS[one.clock]) for one in program.statuses),
+        description=program.description if program else f"This release cannot read it: {published.problem}",
+        lines=tuple(program_summary(program)[1:]) if program else (),
+        statuses=tuple(Chip(label=one.title, means=one.means, icon=_ICONS[one.clock]) for one in statuses),
     )
 
 

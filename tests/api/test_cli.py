@@ -8,6 +8,7 @@ import re
 import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -164,6 +165,31 @@ def test_a_program_file_is_checked_by_line_and_column(tmp_path: Path) -> None:
     assert run("program", "publish", str(file)).returncode == 1
 
 
+def test_a_version_that_this_release_cannot_read_is_listed_and_shown(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    url = f"sqlite:///{tmp_path / 'tracker.db'}"
+    assert main(["program", "list", "--database", url]) == 0
+    with closing(sqlite3.connect(tmp_path / "tracker.db")) as file, file:
+        file.execute("UPDATE program SET source = 'program: [broken' || char(10) WHERE code = 'ccm'")
+    capsys.readouterr()
+    assert main(["program", "list", "--database", url, "--json"]) == 0
+    told = capsys.readouterr()
+    assert [(one["code"], one["status"]) for one in json.loads(told.out)] == [("ccm", "active"), ("tcm", "active")]
+    assert told.err.startswith("warning: ccm version 1 cannot be read by this release: ")
+    assert main(["program", "list", "--database", url]) == 0
+    assert "Chronic care" in capsys.readouterr().out
+    assert main(["program", "show", "ccm", "--database", url]) == 0
+    told = capsys.readouterr()
+    assert told.out.splitlines()[0].endswith("version 1, unreadable")
+    assert told.out.splitlines()[1] == "program: [broken"
+    assert "cannot be read" in told.err
+    assert main(["program", "show", "tcm", "--database", url, "--json"]) == 0
+    told = capsys.readouterr()
+    assert json.loads(told.out)["version"] == 1
+    assert told.err == ""
+
+
 def test_a_published_program_can_be_shown_and_published_again(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
@@ -174,7 +200,7 @@ def test_a_published_program_can_be_shown_and_published_again(
     assert main(["program", "validate", str(file)]) == 0
     assert main(["program", "publish", str(file), "--json"]) == 0
     said = capsys.readouterr().out
-    assert json.loads(said[said.index("{") :]) == {"program": "tcm", "version": 1}
+    assert json.loads(said[said.index("{") :]) == {"program": "tcm", "version": 1, "warnings": []}
     file.write_text(source + "\n# changed\n", encoding="utf-8")
     assert main(["program", "publish", str(file), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["version"] == 2
