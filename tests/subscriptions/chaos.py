@@ -78,7 +78,7 @@ class ChaosEhr(FakeEhr):
         self.events = 0
         self.trouble = 0.0
         self.busy = False
-        self.stale: dict[str, tuple[int, httpx.Response]] = {}
+        self.stale: dict[str, list[tuple[int, str]]] = {}
         self.served_stale: dict[str, int] = {}
         self.twists = [self._twist]
 
@@ -206,17 +206,15 @@ class ChaosEhr(FakeEhr):
         if self.chance.random() >= self.trouble:
             return self._remembered(request)
         paging = "_getpages" in request.url.params
-        return self._wrong(request, self.chance.choice(["expire", *WRONG] if paging else [*WRONG, "stale"]))
+        return self._wrong(request, self.chance.choice(["expire", *WRONG] if paging else [*WRONG, *["stale"] * 6]))
 
     def _remembered(self, request: httpx.Request) -> httpx.Response | None:
         type_ = request.url.path.rsplit("/", 1)[-1]
         if type_ in TYPES and "_offset" not in request.url.params and self.kind.versions == "numbers":
             found = self.answer(request)
             made = json.loads(found.text) | {"meta": {"lastUpdated": instant(self.now)}}
-            kept = httpx.Response(
-                200, headers=JSON, text=found.text.replace("{", f'{{"meta": {json.dumps(made["meta"])}, ', 1)
-            )
-            self.stale[type_] = (self.events, kept)
+            kept = found.text.replace("{", f'{{"meta": {json.dumps(made["meta"])}, ', 1)
+            self.stale[type_] = [*self.stale.get(type_, []), (self.events, kept)][-6:]
             return found
         return None
 
@@ -228,8 +226,9 @@ class ChaosEhr(FakeEhr):
         if what == "stale":
             if type_ not in self.stale:
                 return None
-            self.served_stale[type_], kept = self.stale[type_]
-            return self.text(kept.text)
+            since, kept = self.chance.choice(self.stale[type_])
+            self.served_stale[type_] = min(since, self.served_stale.get(type_, since))
+            return self.text(kept)
         if what in ("refused", "broken", "silent"):
             raise {"refused": httpx.ConnectError, "broken": httpx.ReadError, "silent": httpx.ReadTimeout}[what]("x")
         if what == "cut off":
