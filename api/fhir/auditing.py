@@ -8,7 +8,7 @@ from fhir_tracker.storage.database import Tx
 
 
 def record(tx: Tx, request: FhirRequest, note: AuditNote, outcome: str) -> None:
-    """Add the row of one answer; `outcome` is `success` or `denied`."""
+    """Add the row of one answer; `outcome` is `success`, `denied` (not there, or not for this caller) or `error`."""
     audit.add(
         tx,
         at=request.now,

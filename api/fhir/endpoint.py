@@ -43,6 +43,9 @@ _FORM = "application/x-www-form-urlencoded"
 _METADATA = ("metadata",)
 _NOBODY = Viewer(who="nobody")
 _ATTEMPTS = 6
+_DENIALS = frozenset({Category.FORBIDDEN, Category.NOT_FOUND})
+_NOT_RECORDED = frozenset({Category.BUSY, Category.UNAVAILABLE})
+"""These say that the store did not answer in time: the trail, which is in it, could not be written either."""
 
 
 class FhirEndpoint:
@@ -103,10 +106,11 @@ def _act(request: FhirRequest, action: Action) -> FhirResponse:
     try:
         return _write(request, action) if action.writes else _read(request, action)
     except TrackerError as error:
-        if error.category in (Category.FORBIDDEN, Category.NOT_FOUND):
-            _record(
-                request, AuditNote(action=action.interaction, ref=f"{request.type}/{request.id}".rstrip("/")), "denied"
-            )
+        if error.category not in _NOT_RECORDED:
+            outcome = "denied" if error.category in _DENIALS else "error"
+            detail = {"status": status_of(error)}
+            ref = f"{request.type}/{request.id}".rstrip("/")
+            _record(request, AuditNote(action=action.interaction, ref=ref, detail=detail), outcome)
         raise
 
 

@@ -175,11 +175,6 @@ def test_a_broken_business_rule_is_422_and_names_the_element(client: TestClient)
     assert outcome(answer, 422)["expression"] == ["Task.instantiatesCanonical"]
 
 
-def test_conditional_create_is_refused_rather_than_ignored(client: TestClient) -> None:
-    assert outcome(post(client, "Basic", TEXT, If_None_Exist="identifier=x"), 501)
-    assert client.get("/fhir/Basic").json()["total"] == 0
-
-
 def test_each_answer_leaves_one_audit_row(client: TestClient, database: Database) -> None:
     headers = {"X-Request-Id": "audited-1"}
     client.put("/fhir/Patient/p1", content='{"resourceType":"Patient","id":"p1"}', headers=JSON | headers)
