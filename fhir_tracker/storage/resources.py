@@ -26,6 +26,8 @@ from fhir_tracker.storage.tables import remote_body as remote_bodies
 
 Op = Literal["create", "update", "delete"]
 BATCH = 500
+MOST_VERSIONS = (1 << 31) - 1
+"""What the column holds."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,6 +118,8 @@ def find_many(tx: Tx, viewer: Viewer, refs: Iterable[str]) -> dict[str, Stored]:
 
 def find_version(tx: Tx, viewer: Viewer, type_: str, id_: str, version: int) -> StoredVersion | None:
     """One version of a resource, or None."""
+    if not 0 < version <= MOST_VERSIONS:
+        return None
     row = tx.first(_versions(viewer, type_, id_).where(resource_version.c.version == version))
     return from_row(StoredVersion, row) if row else None
 
