@@ -99,7 +99,7 @@ def test_each_kind_of_line_has_its_icon(what: Any, before: str | None, icon: str
 
 
 def test_the_newest_line_comes_first_and_the_beginning_is_one_line() -> None:
-    begun = {"recorded_at": NOW - timedelta(days=1), "effective_at": NOW - timedelta(days=1)}
+    begun: dict[str, Any] = {"recorded_at": NOW - timedelta(days=1), "effective_at": NOW - timedelta(days=1)}
     log = (
         row("status", None, "to-call", **begun),
         row("role", None, "rn", **begun),
