@@ -10,6 +10,7 @@ BIN := $(VENV)/bin
 PYTHON ?= $(shell scripts/find-python)
 ARGS ?=
 TESTS ?= tests
+WORKERS ?= 2
 CODE := fhir_tracker mappings subscriptions api
 
 .PHONY: help demo test check bench clean constraints servers
@@ -23,7 +24,7 @@ demo: $(VENV)/.demo ## Start a simulated EHR and the tracker, and open a live de
 test: $(VENV)/.dev servers ## Run every test against real databases, servers and a browser (TESTS=tests/rules runs a part, ARGS goes to pytest)
 	@folder=$$(scripts/quick-temp)
 	trap 'rm -rf "$$folder"' EXIT
-	TMPDIR=$$folder $(BIN)/python -m pytest $(TESTS) -q --durations=10 $(ARGS)
+	TMPDIR=$$folder $(BIN)/python -m pytest $(TESTS) -q -n $(WORKERS) --dist loadfile --durations=10 $(ARGS)
 
 check: $(VENV)/.dev ## Lint, formatting, types, import contracts, Compose file, size budgets
 	@$(BIN)/ruff check .
