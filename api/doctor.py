@@ -11,7 +11,7 @@ from api.metrics import WORKER_HEARTBEAT
 from api.stores import key_file, open_store, secret_key
 from fhir_tracker import brake, clock
 from fhir_tracker.config import Settings
-from fhir_tracker.errors import TrackerError
+from fhir_tracker.errors import RemoteFailure, TrackerError
 from fhir_tracker.storage import connections, jobs, programs, quarantine
 from fhir_tracker.storage import settings as states
 from fhir_tracker.storage.connections import Connection
@@ -151,11 +151,14 @@ def _waiting(database: Database) -> Iterator[Finding]:
 
 
 def _connection(connection: Connection) -> Finding:
+    """A server that is away now is a warning: nothing here is broken, and following goes on by itself when it is back."""
     what = f"connection {connection.key}"
     fix = f"fhir-tracker connection test {connection.key}"
     try:
         with client_of(connection, Limits(total_seconds=SECONDS_A_SERVER, tries=1)) as client:
             found = read_capabilities(client)
+    except RemoteFailure as error:
+        return Finding(status="FAIL" if error.permanent else "WARN", what=what, detail=error.message, fix=fix)
     except TrackerError as error:
         return Finding(status="FAIL", what=what, detail=error.message, fix=fix)
     if not found.is_r4:

@@ -11,10 +11,13 @@ from prometheus_client.registry import Collector
 
 from fhir_tracker import clock
 from fhir_tracker.errors import TrackerError
-from fhir_tracker.storage import connections, cursors, heartbeats, jobs, quarantine, settings
+from fhir_tracker.fhir.definitions.registry import resource_types
+from fhir_tracker.model.viewer import worker_viewer
+from fhir_tracker.storage import connections, cursors, firings, heartbeats, jobs, quarantine, settings
 from fhir_tracker.storage.database import Database, Tx
 
 WORKER_HEARTBEAT = "worker-heartbeat"
+_VIEWER = worker_viewer("metrics")
 _BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
 
@@ -75,7 +78,8 @@ def _following(tx: Tx, now: datetime) -> Iterator[Metric]:
     lag = GaugeMetricFamily("sync_lag_seconds", "Age of the newest datum seen.", labels=["connection", "type"])
     age = GaugeMetricFamily("cursor_age_seconds", "Since the cursor last moved.", labels=["connection", "type"])
     for connection in connections.all(tx):
-        for cursor in cursors.of_connection(tx, connection.key):
+        kept = cursors.of_connection(tx, connection.key)
+        for cursor in (one for one in kept if one.type in resource_types()):
             labels = [connection.key, cursor.type]
             age.add_metric(labels, _age(now, cursor.updated_at))
             if cursor.watermark:
@@ -84,7 +88,10 @@ def _following(tx: Tx, now: datetime) -> Iterator[Metric]:
 
 
 def _rules(tx: Tx) -> Iterator[Metric]:
-    fired = CounterMetricFamily("escalations", "What rules fired.", labels=["program", "rule"])
+    levels = CounterMetricFamily("escalations", "Ladder levels that fired.", labels=["program", "rule", "level"])
+    for one in firings.levels(tx, _VIEWER):
+        levels.add_metric([one.program, one.rule, str(one.level)], one.count)
+    fired = CounterMetricFamily("rule_effects", "Effects applied, escalations among them.", labels=["program", "rule"])
     failed = CounterMetricFamily("rule_failures", "Evaluations that failed.", labels=["program", "rule"])
     matched = CounterMetricFamily("rule_matches", "Evaluations that held.", labels=["program", "rule"])
     for beat in heartbeats.all(tx):
@@ -92,7 +99,7 @@ def _rules(tx: Tx) -> Iterator[Metric]:
         fired.add_metric(labels, beat.fired)
         failed.add_metric(labels, beat.failed)
         matched.add_metric(labels, beat.matched)
-    yield from (fired, failed, matched)
+    yield from (levels, fired, failed, matched)
 
 
 def _age(now: datetime, moment: datetime | None) -> float:

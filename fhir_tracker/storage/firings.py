@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
-from sqlalchemy import ColumnElement, select, update
+from sqlalchemy import ColumnElement, func, select, update
 from sqlalchemy.engine import RowMapping
 
 from fhir_tracker.model.viewer import Viewer
@@ -16,6 +17,16 @@ from fhir_tracker.storage.work_tables import firing
 
 ESCALATE = "escalate"
 """The kind of a firing that is a level of an escalation ladder."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LevelCount:
+    """How often one level of a rule's ladder fired, over all items."""
+
+    program: str
+    rule: str
+    level: int
+    count: int
 
 
 def fire(tx: Tx, fired: Firing, patient: str | None) -> bool:
@@ -43,6 +54,14 @@ def of_task(tx: Tx, viewer: Viewer, task: str) -> Firing | None:
     """The firing that made `Task/<id>`, or None."""
     row = tx.first(select(firing).where(firing.c.task == task, row_scope(viewer, firing)))
     return _firing(row) if row else None
+
+
+def levels(tx: Tx, viewer: Viewer) -> list[LevelCount]:
+    """How often each level of a ladder fired, by program and rule."""
+    named = (firing.c.program, firing.c.rule, firing.c.level)
+    fired = firing.c.kind == ESCALATE, firing.c.program.is_not(None), row_scope(viewer, firing)
+    chosen = select(*named, func.count().label("count")).where(*fired)
+    return [LevelCount(**row) for row in tx.rows(chosen.group_by(*named).order_by(*named))]
 
 
 def set_state(tx: Tx, key: FiringKey, state: str) -> bool:
