@@ -16,6 +16,7 @@ from api.health import health_routes
 from api.metrics import RequestNumbers
 from api.staff import nowhere, routes
 
+_METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 _LOCKED_PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>Log in first - fhir-tracker</title>
 <meta name="viewport" content="width=device-width, initial-scale=1">
@@ -60,7 +61,7 @@ def create_app(context: AppContext) -> FastAPI:
     app.router.routes += [Route("/fhir", fhir), Route("/fhir/{path:anything}", fhir)]
     app.include_router(health_routes(context, numbers))
     if context.access is Access.LOCKED:
-        app.router.routes.append(Route("/{path:anything}", _locked))
+        app.router.routes.append(Route("/{path:anything}", _locked, methods=_METHODS))
     else:
         app.router.routes += routes(context)
         app.router.default = nowhere(context)

@@ -7,9 +7,10 @@ An escalation Task's status is its state: `accepted` acknowledged, `in-progress`
 from __future__ import annotations
 
 from fhir_tracker import projection, provenance, records, task_resources, transitions
-from fhir_tracker.errors import RuleBroken
+from fhir_tracker.errors import Issue, RuleBroken
 from fhir_tracker.model.author import Author, Why
 from fhir_tracker.model.effects import Escalate
+from fhir_tracker.model.moves import FIELDS
 from fhir_tracker.model.work import Transition, WorkItem
 from fhir_tracker.storage import firings, notifications
 from fhir_tracker.storage import transitions as transition_rows
@@ -68,7 +69,8 @@ def take_over(tx: Tx, ref: str, author: Author, *, if_match: int | None = None) 
 def send_back(tx: Tx, ref: str, reason: str, author: Author, *, if_match: int | None = None) -> Stored:
     """Refuse it with a reason; the ladder goes on."""
     if not reason.strip():
-        raise RuleBroken("Sending back needs a reason.", expression="Task.statusReason")
+        issue = Issue(message=f"{FIELDS['reason']} is missing.", code="required", expression="Task.statusReason")
+        raise RuleBroken("Sending back needs a reason.", issues=(issue,))
     return _answer(tx, ref, "rejected", author, reason=reason, if_match=if_match)
 
 

@@ -63,7 +63,7 @@ def options(tx: Tx, viewer: Viewer, ref: str) -> tuple[Move, ...]:
 def move(tx: Tx, ref: str, request: MoveRequest, author: Author, *, if_match: int | None = None) -> Stored:
     """Change the status; raises RuleBroken naming the allowed next states or each missing field."""
     task = find_task(tx, author.viewer, ref)
-    _refuse_outside(task.item)
+    refuse_outside(task.item)
     check(task.program, task.item, request, author.viewer, given(task, request))
     check_moments(request.fields, author)
     if request.fields.get("outreach.outcome"):
@@ -120,7 +120,7 @@ def assign(
 ) -> Stored:
     """Give the task to `owner` (`Practitioner/<id>`), or with None back to its role's queue."""
     task = find_task(tx, author.viewer, ref)
-    _refuse_outside(task.item)
+    refuse_outside(task.item)
     _refuse_closed(task.item)
     if owner is None:
         changed = {name: value for name, value in task.resource.items() if name != "owner"}
@@ -143,7 +143,7 @@ def give_role(
 ) -> Stored:
     """Move the task to another role's queue, owned by nobody."""
     task = find_task(tx, author.viewer, ref)
-    _refuse_outside(task.item)
+    refuse_outside(task.item)
     _refuse_closed(task.item)
     changed = {name: value for name, value in task.resource.items() if name != "owner"}
     changed |= {"performerType": [task_resources.role_concept(role)]}
@@ -153,7 +153,7 @@ def give_role(
 def note(tx: Tx, ref: str, text: str, author: Author, *, if_match: int | None = None) -> Stored:
     """Add a note without moving anything."""
     task = find_task(tx, author.viewer, ref)
-    _refuse_outside(task.item)
+    refuse_outside(task.item)
     changed = task_resources.with_note(task_resources.stamped(task.resource, author.at), text, author)
     return store(tx, changed, author, Why(note=text), if_match=if_match)
 
@@ -208,7 +208,8 @@ def check_moments(fields: Mapping[str, str], author: Author) -> None:
             raise RuleBroken("A hold must end in the future.", expression=rules_moves.PATHS[name])
 
 
-def _refuse_outside(item: WorkItem) -> None:
+def refuse_outside(item: WorkItem) -> None:
+    """Raise RuleBroken for a Task of the EHR."""
     if item.kind == "outside":
         raise RuleBroken("This Task belongs to the EHR: change it there.", expression="Task")
 

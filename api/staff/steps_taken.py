@@ -65,6 +65,7 @@ def attempt(visit: Visit) -> Response:
     """POST `/tasks/{id}/attempt`: one try to reach the patient."""
 
     def step(tx: Tx, ref: str, task: OpenTask) -> None:
+        transitions.refuse_outside(task.item)
         made = Attempt(
             channel=visit.form.get("outreach.channel", ""),
             outcome=visit.form.get("outreach.outcome", ""),

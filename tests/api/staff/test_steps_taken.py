@@ -128,7 +128,8 @@ def test_an_escalation_is_acknowledged_taken_over_or_sent_back(reader: Reader, c
         assert said in page.words, said
     refused = reader.send(at(escalation) + "/send-back", {"reason": " "})
     assert refused.status == 422
-    assert "Sending back needs a reason." in refused.words
+    assert "a reason is missing." in refused.words
+    assert 'aria-invalid="true"' in refused.text
     assert reader.send(at(escalation) + "/acknowledge", {"version": page.hidden("version")}).status == 303
     assert clinic.item(escalation).fhir_status == "accepted"
     assert reader.send(at(escalation) + "/take-over").status == 303
