@@ -31,8 +31,7 @@ def prepare(database: Database) -> None:
         _refuse_newer(current)
         if current is not None:
             raise UsageError("The database is of an older version. Make a copy of it, then run: fhir-tracker migrate")
-        if inspect(tx.connection).get_table_names():
-            raise UsageError("The database is not empty and was not made by fhir-tracker; name an empty one.")
+        _refuse_foreign(tx)
         _upgrade(tx)
 
 
@@ -42,6 +41,8 @@ def migrate(database: Database) -> list[str]:
         _one_at_a_time(tx)
         current = _current(tx)
         _refuse_newer(current)
+        if current is None:
+            _refuse_foreign(tx)
         steps = list(_scripts().walk_revisions("base", "head"))
         known = [one.revision for one in reversed(steps)]
         taken = known[known.index(current) + 1 :] if current else known
@@ -62,6 +63,11 @@ def _current(tx: Tx) -> str | None:
 def _refuse_newer(current: str | None) -> None:
     if current is not None and current not in {one.revision for one in _scripts().walk_revisions()}:
         raise UsageError("The database is of a newer version than this program; install the newer fhir-tracker.")
+
+
+def _refuse_foreign(tx: Tx) -> None:
+    if inspect(tx.connection).get_table_names():
+        raise UsageError("The database is not empty and was not made by fhir-tracker; name an empty one.")
 
 
 def _config() -> Config:
