@@ -47,6 +47,7 @@ READS: dict[str, Callable[[Tx, Viewer], object]] = {
     "figures.escalations": lambda tx, viewer: figures.escalations(tx, viewer, NOW),
     "figures.overdue": lambda tx, viewer: figures.overdue(tx, viewer, NOW, "role"),
     "figures.totals": lambda tx, viewer: figures.totals(tx, viewer, NOW).open,
+    "firings.levels": lambda tx, viewer: firings.levels(tx, viewer),
     "firings.of_items": lambda tx, viewer: firings.of_items(tx, viewer, ["Task/a"])["Task/a"],
     "firings.of_task": lambda tx, viewer: firings.of_task(tx, viewer, "Task/x"),
     "notifications.of_role": lambda tx, viewer: notifications.of_role(tx, viewer, ["rn"]),
@@ -78,7 +79,7 @@ READS: dict[str, Callable[[Tx, Viewer], object]] = {
 }
 WRITES = {
     "add", "advance", "attach", "clear_index", "clear_read_models", "drop", "due_now", "fire", "forget_done", "link_task",
-    "mark_read", "note", "note_failure", "note_success", "postpone", "put", "reindex", "remove", "reserve", "resolve",
+    "mark_read", "note", "note_remote", "note_failure", "note_success", "postpone", "put", "reindex", "remove", "reserve", "resolve",
     "resolve_all", "save", "set_flags", "set_state", "settle", "start_at_head", "wake",
     "look_at", "wake_all",
 }  # fmt: skip
@@ -87,6 +88,7 @@ WORKERS_OWN = {
     "changes.lag": "a number",
     "quarantine.open_count": "a number",
     "resources.ids_of": "ids for reconciliation, no content",
+    "resources.mirrored_connections": "keys of connections",
     "resources.known": "ids and hashes for the sync worker, no content",
     "work_items.claim_due": "the sweep works on everybody's items and shows them to nobody",
 }
@@ -103,7 +105,7 @@ def filled(database: Database) -> Database:
         events.save(tx, Event(ref="Encounter/e", type="Encounter", status="finished", patient="ann", seen_at=NOW))
         enrolments.reserve(tx, "tcm", "ann", "", NOW)
         enrolments.attach(tx, "tcm", "ann", "", "CarePlan/p")
-        firings.fire(tx, Firing(key=KEY, fired_at=NOW, kind=firings.ESCALATE, task="Task/x"), "ann")
+        firings.fire(tx, Firing(key=KEY, fired_at=NOW, kind=firings.ESCALATE, task="Task/x", program="tcm"), "ann")
         moved = Transition(
             item="Task/a", what="status", before=None, after="x", recorded_at=NOW, effective_at=NOW, who="me"
         )
