@@ -69,7 +69,7 @@ class ChaosEhr(FakeEhr):
     """`step` does something to the record; `trouble` is the share of requests that go wrong."""
 
     def __init__(self, chance: random.Random, kind: Kind) -> None:
-        super().__init__(page_size=chance.choice([3, 4, 7, 50] if kind.paging == "stored" else [7, 50]))
+        super().__init__(page_size=chance.choice([3, 4, 7, 50] if kind.paging == "stored" else [2, 3]))
         self.chance = chance
         self.kind = kind
         self.skew = timedelta(seconds=kind.skew)
@@ -94,7 +94,9 @@ class ChaosEhr(FakeEhr):
         row = self.rows[key]
         if any(waiting == key for _, waiting, _, _ in self.pending):
             return
-        act = self.chance.choices(["write", "touch", "late", "delete", "spoil"], [10, 2, 2, 3, 1])[0]
+        act = self.chance.choices(
+            ["write", "touch", "late", "delete", "spoil"], [10, 2, 2, 3, self.kind.paging == "stored"]
+        )[0]
         if act == "delete":
             self._delete(key, row)
         elif act == "touch" and row.text is not None and row.good:
@@ -210,7 +212,12 @@ class ChaosEhr(FakeEhr):
 
     def _remembered(self, request: httpx.Request) -> httpx.Response | None:
         type_ = request.url.path.rsplit("/", 1)[-1]
-        if type_ in TYPES and "_offset" not in request.url.params and self.kind.versions == "numbers":
+        if (
+            type_ in TYPES
+            and "_offset" not in request.url.params
+            and self.kind.versions == "numbers"
+            and self.kind.paging == "stored"
+        ):
             found = self.answer(request)
             made = json.loads(found.text) | {"meta": {"lastUpdated": instant(self.now)}}
             kept = found.text.replace("{", f'{{"meta": {json.dumps(made["meta"])}, ', 1)
