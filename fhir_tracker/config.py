@@ -311,5 +311,6 @@ def _read(setting: Setting, text: str, source: str) -> object:
         return setting.read(text)
     except ValueError as error:
         shown = "its value" if setting.secret else repr(text[:60])
+        article = "an" if setting.kind == "address" else "a"
         reason = str(error) if not str(error).startswith("could not convert") else "use a number"
-        raise UsageError(f"{source}: {shown} is not a {setting.kind}: {reason}.") from None
+        raise UsageError(f"{source}: {shown} is not {article} {setting.kind}: {reason}.") from None
