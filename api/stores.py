@@ -71,7 +71,7 @@ def _kept(file: Path) -> str:
 def _made(file: Path) -> str:
     file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     key = secrets.token_urlsafe(48)
-    own = file.with_name(f".{file.name}.{os.getpid()}")
+    own = file.with_name(f".{file.name}.{secrets.token_hex(8)}")
     descriptor = os.open(own, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "w", encoding="ascii") as stream:
         stream.write(f"{key}\n")

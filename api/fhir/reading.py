@@ -17,7 +17,8 @@ from fhir_tracker.storage.database import Tx
 
 HISTORY_PAGE = 50
 LARGEST_HISTORY_PAGE = 1000
-_NUMBER = re.compile(r"[1-9][0-9]{0,17}")
+_NUMBER = re.compile(r"[1-9][0-9]{0,8}")
+"""Of a version: the store counts them in 32 bits, and a larger number names none."""
 
 
 def read(request: FhirRequest, tx: Tx) -> FhirResponse:
