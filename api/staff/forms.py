@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from api.staff.next_step import move_label, page_of
+from api.staff.next_step import move_label, move_means, page_of
 from api.staff.shapes import Choice, Field, Form
 from fhir_tracker.errors import Issue
 from fhir_tracker.model.moves import FIELDS
@@ -64,12 +64,11 @@ def move_form(
     fields = [_field(name, owners, documents) for name in names]
     if "note" not in names:
         fields.append(Field(name="note", label="Note (optional)", kind="textarea"))
-    own = program.status(move.to) if program else None
     form = Form(
         action=f"{page_of(item)}/move",
         submit=f"Move to {label}",
         title=f"Move to {label}",
-        hint=own.means if own else "",
+        hint=move_means(program, move),
         fields=tuple(_with_channel(fields)),
         hidden=(("to", move.to),),
     )

@@ -70,3 +70,9 @@ def move_label(program: Program | None, move: Move) -> str:
     """`Done`, `To do`: the name of where a move leads."""
     own = program.status(move.to) if program else None
     return own.title if own else move.to.replace("-", " ").capitalize()
+
+
+def move_means(program: Program | None, move: Move) -> str:
+    """The definition of where a move leads."""
+    own = program.status(move.to) if program else None
+    return own.means if own else ""

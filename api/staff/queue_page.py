@@ -214,8 +214,9 @@ def _due_choices(wanted: Wanted) -> tuple[Choice, ...]:
 
 
 def _statuses(active: Sequence[Program], chosen: str) -> list[Choice]:
-    found = {one.code: one.title for program in active for one in program.statuses if chosen in ("", program.code)}
-    return [Choice(value=code, label=title) for code, title in sorted(found.items(), key=lambda pair: pair[1])]
+    known = [one for program in active for one in program.statuses if chosen in ("", program.code)]
+    found = {one.code: Choice(value=one.code, label=one.title, means=one.means) for one in known}
+    return sorted(found.values(), key=lambda one: one.label)
 
 
 def _flags(active: Sequence[Program]) -> list[Choice]:

@@ -32,21 +32,23 @@ class Staff:
 
 @dataclass(frozen=True, kw_only=True)
 class Tab:
-    """One tab or link: `count` is what its list holds, as text."""
+    """One tab or link: `count` is what its list holds, as text, `means` what choosing it means."""
 
     label: str
     href: str
     current: bool = False
     count: str = ""
     tone: Tone = ""
+    means: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Choice:
-    """One option of a select."""
+    """One option of a select; `means` is its definition, shown on hover."""
 
     value: str
     label: str
+    means: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,7 +14,7 @@ from api.staff.forms import NOTHING, Typed
 from api.staff.frames import frame_of
 from api.staff.history import attempt_lines, changes_since, closing_line, history_lines, note_lines
 from api.staff.names import Names, names_for, practitioners, role_choices, role_named, status_chip
-from api.staff.next_step import forward, hold_move, move_label, next_step, page_of
+from api.staff.next_step import forward, hold_move, move_label, move_means, next_step, page_of
 from api.staff.rendering import answer
 from api.staff.rows import moves_for, person_of
 from api.staff.shapes import Action, Choice, Form, Line, Requirement, RuleAnswer, Tab, TaskView
@@ -232,6 +232,7 @@ def _menu(subject: Subject, current: str) -> tuple[Tab, ...]:
             href=f"{page}?move={quote(move.to)}#form",
             current=move.to == current,
             count=_asks([FIELDS.get(name, name) for name in move.require if name not in given]),
+            means=move_means(subject.program, move),
         )
         for move in subject.moves
     )

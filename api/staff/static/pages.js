@@ -56,9 +56,10 @@
   addEventListener("pageshow", () => document.querySelectorAll("form[data-sent]").forEach((form) => delete form.dataset.sent));
   const mark = sessionStorage.getItem(MARK);
   if (mark !== null) { sessionStorage.removeItem(MARK); go(Number(mark)); }
-  const wrong = document.querySelector("[aria-invalid=true]");
-  if (wrong) wrong.focus();
-  else document.querySelector("#form input:not([type=hidden]), #form select, #form textarea")?.focus();
+  const first = document.querySelector("[aria-invalid=true]") || document.querySelector("#form input:not([type=hidden]), #form select, #form textarea");
+  const begin = () => { if (document.activeElement === document.body) first?.focus(); };
+  first?.focus();
+  addEventListener("load", () => setTimeout(begin, 0)); // going to #form takes the focus away again
 
   const list = document.getElementById("rows");
   const news = document.getElementById("news");

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import html
 import re
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from pathlib import Path
 
 import pytest
 from starlette.testclient import TestClient
@@ -72,6 +74,14 @@ class Reader:
             follow_redirects=False,
         )
         return Answer(given.status_code, given.text, given.headers.get("location", ""), dict(given.headers))
+
+
+@pytest.fixture
+def one_file(prepared_file: Path, tmp_path: Path) -> str:
+    """A database on SQLite only: modules whose subject is the page take it as their `ready_url`."""
+    path = tmp_path / "tracker.db"
+    shutil.copyfile(prepared_file, path)
+    return f"sqlite:///{path}"
 
 
 @pytest.fixture

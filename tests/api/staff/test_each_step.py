@@ -34,6 +34,12 @@ WORK = tuple(name for name in FORMS if name not in ANSWERS)
 ODD = "\u05e9\u05dc\u05d5\u05dd \u202e\u2764\ufe0f \U0001f9d1\u200d\u2695\ufe0f \u0130\u0131 \"'&<>\\ %s {{7*7}} ${x}"
 
 
+@pytest.fixture
+def ready_url(one_file: str) -> str:
+    """On SQLite: what steps write is tested on both kinds of database where transitions are."""
+    return one_file
+
+
 def target(clinic: Clinic, now: datetime, step: str) -> str:
     """The work that a step is meant for."""
     call = late(clinic, now)

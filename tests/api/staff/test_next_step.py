@@ -10,6 +10,7 @@ from api.staff.next_step import (
     hold_move,
     is_outreach,
     move_label,
+    move_means,
     next_step,
     page_of,
 )
@@ -136,6 +137,9 @@ def test_a_move_is_named_by_where_it_leads(to: str, label: str, fhir: str) -> No
     assert move_label(PROGRAM, Move(sources=(), to=to)) == label
     assert fhir_status(PROGRAM, to) == fhir
     assert fhir_status(None, to) == to
+    own = PROGRAM.status(to)
+    assert move_means(PROGRAM, Move(sources=(), to=to)) == (own.means if own else "")
+    assert move_means(None, Move(sources=(), to=to)) == ""
 
 
 def test_a_code_with_odd_letters_stays_one_value_of_the_address() -> None:

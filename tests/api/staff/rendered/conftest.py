@@ -81,11 +81,9 @@ def visitor(world: World) -> Reader:
 
 
 @pytest.fixture
-def ready_url(prepared_file: Path, tmp_path: Path) -> str:
+def ready_url(one_file: str) -> str:
     """For tests of drawing that write: a database of their own, on SQLite only."""
-    path = tmp_path / "tracker.db"
-    shutil.copyfile(prepared_file, path)
-    return f"sqlite:///{path}"
+    return one_file
 
 
 def page_at(ref: str) -> str:

@@ -24,7 +24,7 @@ QUEUES = {
     "a team": "/?role=front-desk",
     "no team": "/?role=none",
     "of an odd owner": "/?owner=Practitioner/nobody%22%3E",
-    "empty": "/?q=nobody",
+    "empty": "/?q=zebra",
     "with hebrew": f"/?q={HEBREW}",
     "confirmed": "/?said=claimed",
 }
