@@ -12,7 +12,7 @@ import respx
 from fhir_tracker.storage.database import Database
 from tests.subscriptions.chaos import Chaos
 
-SEEDS = range(36)
+SEEDS = range(24)
 STEPS = 12
 
 
