@@ -129,6 +129,8 @@ B_LATER = visit("b", "noshow", MONDAY + hours(48), seen_at=MONDAY + hours(49))
     [
         ((A, B_LATER), (closed(MONDAY + hours(20)),), (case_of("Appointment/a"),), "Appointment/b"),
         ((A, B_LATER), (closed(MONDAY + hours(50)),), (case_of("Appointment/a"),), "Appointment/a"),
+        ((A, B_LATER), (closed(MONDAY + hours(60), "Task/second"), closed(MONDAY + hours(20))),
+         (case_of("Appointment/a", "Task/second"), case_of("Appointment/a")), "Appointment/b"),
         ((A, B_LATER), (closed(MONDAY + hours(20), open_=True),), (case_of("Appointment/a"),), "Appointment/a"),
         ((A, B_LATER), (), (case_of("Appointment/a"),), "Appointment/a"),
         ((A, B_LATER), (), (case_of("Appointment/a", task=None, state="resolved"),), "Appointment/b"),
@@ -142,7 +144,8 @@ B_LATER = visit("b", "noshow", MONDAY + hours(48), seen_at=MONDAY + hours(49))
         ((visit("a", "noshow", MONDAY, seen_at=MONDAY + hours(61)),),
          (closed(MONDAY + hours(20)),), (case_of("Appointment/a"),), "Appointment/a"),
     ],
-    ids=["missed after it was closed", "missed before it was closed", "still open", "its work is gone", "resolved",
+    ids=["missed after it was closed", "missed before it was closed", "closed by the first of two", "still open",
+         "its work is gone", "resolved",
          "only acknowledged", "the same miss", "moved and missed again", "and a third time", "news of the old miss"],
 )  # fmt: skip
 def test_a_visit_missed_after_the_work_was_done_is_a_new_case(

@@ -61,6 +61,18 @@ def test_a_document_is_missing_from_the_second_its_time_is_over() -> None:
     )
 
 
+def stay(name: str, at: datetime, hours_long: float = 1, *booked: str) -> Event:
+    """An Encounter, with the appointments it was for."""
+    refs = tuple(f"Appointment/{one}" for one in booked)
+    return event(f"Encounter/{name}", "finished", at, end=at + hours(hours_long), about=refs)
+
+
+def of_stay(name: str, at: datetime, encounter: str = "e") -> Event:
+    """A note that says which Encounter it is of."""
+    changes = {"codes": ("urn:l|note",), "about": (f"Encounter/{encounter}",)}
+    return event(f"DocumentReference/{name}", "current", at, **changes)
+
+
 FILED: list[tuple[str, tuple[Event, ...], list[str]]] = [
     ("nothing happened", (), []),
     ("nothing filed", (A, B), ["a", "b"]),
@@ -77,6 +89,11 @@ FILED: list[tuple[str, tuple[Event, ...], list[str]]] = [
     ("filed that day, date only", (A, note("d", ny("2026-03-09 00:00"))), []),
     ("filed the evening before", (A, note("d", ny("2026-03-08 23:59"))), ["a"]),
     ("named though filed before", (A, note("d", MONDAY - 9 * DAY, "a")), []),
+    ("of the encounter of that day", (A, B, stay("e", MONDAY + 7 * DAY), of_stay("d", END)), ["a"]),
+    ("of an encounter over that day", (A, B, stay("e", MONDAY - DAY, 48), of_stay("d", END)), ["b"]),
+    ("of an encounter of another day", (A, B, stay("e", MONDAY + 3 * DAY), of_stay("d", END)), ["a", "b"]),
+    ("of the encounter booked as it", (A, B, stay("e", MONDAY + 3 * DAY, 1, "b"), of_stay("d", END)), ["a"]),
+    ("of an encounter nobody knows", (A, B, of_stay("d", MONDAY + DAY)), ["b"]),
     ("names something else", (A, note("d", MONDAY + DAY, "zzz")), []),
     ("another type of document", (A, note("d", MONDAY + DAY, "a", code="urn:l|letter")), ["a"]),
     ("entered in error", (A, note("d", MONDAY + DAY, "a", status="entered-in-error")), ["a"]),
