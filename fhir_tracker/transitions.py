@@ -63,6 +63,7 @@ def options(tx: Tx, viewer: Viewer, ref: str) -> tuple[Move, ...]:
 def move(tx: Tx, ref: str, request: MoveRequest, author: Author, *, if_match: int | None = None) -> Stored:
     """Change the status; raises RuleBroken naming the allowed next states or each missing field."""
     task = find_task(tx, author.viewer, ref)
+    request = _meant(task.program, request)
     refuse_outside(task.item)
     check(task.program, task.item, request, author.viewer, given(task, request))
     check_moments(request.fields, author)
@@ -78,6 +79,15 @@ def move(tx: Tx, ref: str, request: MoveRequest, author: Author, *, if_match: in
     changed = task_resources.with_fields(changed, request.fields, author)
     why = Why(reason=request.fields.get("reason"), note=request.fields.get("note"))
     return store(tx, changed, author, why, if_match=if_match)
+
+
+def _meant(program: Program | None, request: MoveRequest) -> MoveRequest:
+    """The request without blank fields, and without the end of a hold where no hold begins."""
+    own = program.status(request.to) if program else None
+    holds = own.clock == "paused" if own else request.to == "on-hold"
+    left_out = () if holds else ("hold.until", "hold.event")
+    given = {name: text for name, text in request.fields.items() if text.strip() and name not in left_out}
+    return replace(request, fields=given)
 
 
 def check(
