@@ -7,7 +7,7 @@ import re
 from fhir_tracker.fhir.json_types import Resource
 from fhir_tracker.fhir.reading import objects_at, references_at
 
-_PATHS = ("subject", "patient", "for", "beneficiary")
+_PATHS = ("subject", "patient", "for", "beneficiary", "candidate", "individual", "actor", "deliverTo")
 _RELATIVE = re.compile(r"([A-Za-z]+)/([A-Za-z0-9\-.]{1,64})(?:/_history/[A-Za-z0-9\-.]{1,64})?(?:#\S*)?")
 
 

@@ -111,7 +111,7 @@ def changes_between(
 ) -> tuple[Transition, ...]:
     """The rows that tell the way from one item to the next; a new due time or a reopening starts a new cycle."""
     pairs: tuple[tuple[What, str | None, str | None], ...] = (
-        ("stage" if after.kind == "plan" else "status", before.status if before else None, after.status),
+        _status_change(before, after),
         ("owner", before.owner if before else None, after.owner),
         ("role", before.role if before else None, after.role),
         ("due", _instant(before.due_at if before else None), _instant(after.due_at)),
@@ -135,6 +135,13 @@ def changes_between(
         for what, old, new in pairs
         if old != new
     )
+
+
+def _status_change(before: WorkItem | None, after: WorkItem) -> tuple[What, str | None, str | None]:
+    """The change of its own status, or of the FHIR one alone: plain work may be closed under the same businessStatus."""
+    if before is not None and before.status == after.status:
+        return "status", before.fhir_status, after.fhir_status
+    return "stage" if after.kind == "plan" else "status", before.status if before else None, after.status
 
 
 def next_cycle(before: WorkItem | None, after: WorkItem) -> int:
