@@ -13,7 +13,7 @@ from fhir_tracker.storage.database import Database
 from tests.subscriptions.chaos import Chaos
 
 SEEDS = range(24)
-STEPS = 12
+STEPS = 9
 
 
 def run(database: Database, seed: int) -> Chaos:
