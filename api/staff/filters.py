@@ -82,10 +82,17 @@ def to_filter(wanted: Wanted, viewer: Viewer, zone: str) -> QueueFilter:
 
 
 def state_of(wanted: Wanted) -> State:
-    """The state that the tab fixes, else the one asked for, else what is open."""
-    fixed = _OF_TAB.get(wanted.tab)
+    """The state that the tab fixes, else the one asked for, else what is open; a team also sees what waits for its answer."""
+    fixed: State | None = _OF_TAB.get(wanted.tab)
+    if fixed == "escalated" and of_one_team(wanted):
+        fixed = "answers"
     asked = next((state for state in _STATES if state == wanted.state), None)
     return fixed or asked or "open"
+
+
+def of_one_team(wanted: Wanted) -> bool:
+    """Whether the address names one team."""
+    return wanted.role not in ("", EVERY, NONE)
 
 
 def of_filter(chosen: QueueFilter) -> Wanted:

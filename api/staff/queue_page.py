@@ -161,7 +161,7 @@ def _tabs(tx: Tx, visit: Visit, wanted: Wanted, zone: str) -> tuple[Tab, ...]:
         "team": (_team(wanted), team.open),
         "unassigned": ("Unassigned", team.unassigned),
         "hold": ("On hold", team.hold),
-        "escalated": ("Escalated", team.escalated),
+        "escalated": ("Escalated", team.answers if filters.of_one_team(wanted) else team.escalated),
         "done": ("Done", None),
     }
     tabs = [

@@ -11,7 +11,7 @@ from sqlalchemy import ColumnElement, and_, case, func, select
 from fhir_tracker.model.viewer import Viewer
 from fhir_tracker.storage.database import Tx
 from fhir_tracker.storage.firings import ESCALATE
-from fhir_tracker.storage.queue import AGES, QueueCounts, QueueFilter, conditions_of, counts
+from fhir_tracker.storage.queue import AGES, QueueCounts, QueueFilter, State, conditions_of, counts
 from fhir_tracker.storage.scope import row_scope
 from fhir_tracker.storage.work_tables import firing, work_item
 
@@ -34,11 +34,12 @@ def totals(tx: Tx, viewer: Viewer, now: datetime, zone: str = "UTC") -> QueueCou
 def total_filters(zone: str = "UTC") -> dict[str, QueueFilter]:
     """The name of each total -> the filter that lists it."""
     every = QueueFilter(zone=zone)
-    states: dict[str, Literal["open", "late", "due-today", "escalated", "hold"]] = {
+    states: dict[str, State] = {
         "open": "open",
         "late": "late",
         "due_today": "due-today",
         "escalated": "escalated",
+        "answers": "answers",
         "hold": "hold",
     }
     named = {name: replace(every, state=state) for name, state in states.items()}

@@ -24,8 +24,8 @@ from fhir_tracker.storage.scope import row_scope
 from fhir_tracker.storage.types import microseconds, moment
 from fhir_tracker.storage.work_tables import firing, patient_summary, work_item
 
-State = Literal["open", "late", "hold", "escalated", "due-today", "due-week", "done", "any"]
-STATES: tuple[State, ...] = ("open", "late", "hold", "escalated", "due-today", "due-week", "done", "any")
+State = Literal["open", "late", "hold", "escalated", "answers", "due-today", "due-week", "done", "any"]
+STATES: tuple[State, ...] = ("open", "late", "hold", "escalated", "answers", "due-today", "due-week", "done", "any")
 AGES: Mapping[str, tuple[timedelta, timedelta | None]] = {
     "<1d": (timedelta(days=-1), timedelta(days=1)),
     "1-3d": (timedelta(days=1), timedelta(days=3)),
@@ -33,6 +33,7 @@ AGES: Mapping[str, tuple[timedelta, timedelta | None]] = {
     "7-14d": (timedelta(days=7), timedelta(days=14)),
     ">14d": (timedelta(days=14), None),
 }
+_COUNTED: tuple[State, ...] = ("late", "due-today", "escalated", "answers", "hold")
 MOST_COUNTED = 1000
 
 
@@ -86,12 +87,16 @@ class QueuePage:
 
 @dataclass(frozen=True, kw_only=True)
 class QueueCounts:
-    """Counts for badges, over the items the filter lets through but for its `state`."""
+    """Counts for badges, over the items the filter lets through but for its `state`.
+
+    `escalated` is late work that climbed; `answers` also counts the escalations themselves, which wait for an answer.
+    """
 
     open: int
     late: int
     due_today: int
     escalated: int
+    answers: int
     hold: int
     unassigned: int
 
@@ -121,9 +126,9 @@ def queue(
 
 
 def counts(tx: Tx, viewer: Viewer, wanted: QueueFilter, now: datetime) -> QueueCounts:
-    """How many open items are late, due today, escalated, on hold and without an owner, in one query."""
+    """How many open items are late, due today, escalated, to be answered, on hold and without an owner, in one query."""
     base = conditions_of(viewer, QueueFilter(**{**vars(wanted), "state": "open"}), now)
-    parts = {name: state_condition(name, now, wanted.zone) for name in ("late", "due-today", "escalated", "hold")}
+    parts = {name: state_condition(name, now, wanted.zone) for name in _COUNTED}
     columns = [func.count().label("open"), func.count(case((work_item.c.owner.is_(None), 1))).label("unassigned")]
     columns += [func.count(case((part, 1))).label(name.replace("-", "_")) for name, part in parts.items()]
     row = tx.first(select(*columns).select_from(_with_patient(viewer)).where(*base))
@@ -161,6 +166,8 @@ def state_condition(state: str, now: datetime, zone: str) -> ColumnElement[bool]
         return and_(item.open, item.clock == "paused")
     if state == "escalated":
         return and_(item.open, item.escalation_level > 0)
+    if state == "answers":
+        return and_(item.open, or_(item.escalation_level > 0, item.kind == "escalation"))
     if state in ("due-today", "due-week"):
         start, end = _days(now, zone, 1 if state == "due-today" else 7)
         return and_(

@@ -58,6 +58,8 @@ def test_an_escalation_stands_among_what_is_late_without_counting_as_late(filled
         work_items.save(tx, item("Task/climbed", kind="escalation", created_at=NOW - 2 * HOUR, role="rn"))
     assert listed(filled, QueueFilter(role="rn")) == ["later", "climbed", "late", "today", "held", "none"]
     assert listed(filled, QueueFilter(role="rn", state="late")) == ["later", "late"]
+    assert listed(filled, QueueFilter(role="rn", state="escalated")) == ["late"]
+    assert listed(filled, QueueFilter(role="rn", state="answers")) == ["climbed", "late"]
 
 
 @pytest.mark.parametrize(
@@ -134,7 +136,8 @@ def test_a_viewer_locked_to_a_patient_sees_and_counts_their_items_only(filled: D
 def test_counts_for_badges_agree_with_the_lists(filled: Database) -> None:
     with filled.read() as tx:
         counted = queue.counts(tx, VIEWER, QueueFilter(role="rn"), NOW)
-    assert vars(counted) == {"open": 5, "late": 2, "due_today": 2, "escalated": 1, "hold": 1, "unassigned": 4}
+    states = {"open": 5, "late": 2, "due_today": 2, "escalated": 1, "answers": 1, "hold": 1}
+    assert vars(counted) == states | {"unassigned": 4}
 
 
 def test_the_total_stops_at_a_thousand_and_one(database: Database) -> None:

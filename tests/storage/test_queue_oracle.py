@@ -66,6 +66,7 @@ def in_state(one: WorkItem, state: str, zone: str) -> bool:
         "late": running and place(one) < NOW,
         "hold": one.open and one.clock == "paused",
         "escalated": one.open and one.escalation_level > 0,
+        "answers": one.open and (one.escalation_level > 0 or one.kind == "escalation"),
         "due-today": running and days == 0,
         "due-week": running and 0 <= days < 7,
         "done": not one.open,
@@ -178,7 +179,7 @@ def test_random_queues_show_count_and_order_what_a_naive_look_does(database: Dat
             counted = vars(queue.counts(tx, viewer, wanted, NOW))
         expected = {
             name: sum(in_state(one, name.replace("_", "-"), wanted.zone) for one in open_ones)
-            for name in ("open", "late", "due_today", "escalated", "hold")
+            for name in ("open", "late", "due_today", "escalated", "answers", "hold")
         }
         assert counted == expected | {"unassigned": sum(one.owner is None for one in open_ones)}, wanted
 
