@@ -23,7 +23,15 @@ JSON = {"Content-Type": "application/fhir+json"}
 
 def serving(folder: Path, *words: str, database: str | None = None) -> tuple[Process, str]:
     port = free_port()
-    command: list[str | Path] = [PROGRAM, "serve", "--port", str(port), "--database", database or f"sqlite:///{folder}/t.db", *words]
+    command: list[str | Path] = [
+        PROGRAM,
+        "serve",
+        "--port",
+        str(port),
+        "--database",
+        database or f"sqlite:///{folder}/t.db",
+        *words,
+    ]
     return Process(command, log=folder / "serve.log", cwd=folder), f"http://127.0.0.1:{port}"
 
 
