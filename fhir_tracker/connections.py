@@ -12,9 +12,11 @@ from fhir_tracker.config import duration
 from fhir_tracker.errors import Conflict, NotFound, UsageError
 from fhir_tracker.fhir.definitions.registry import resource_types
 from fhir_tracker.storage import connections, cursors, resources
+from fhir_tracker.storage import settings as states
 from fhir_tracker.storage.connections import Connection
 from fhir_tracker.storage.database import Tx
 
+_ADDRESS_OF = "connection-address:"
 STALLED = timedelta(minutes=2)
 LONGEST_PAUSE = timedelta(minutes=15)
 LONGEST_POLL = 7 * 86_400
@@ -33,10 +35,12 @@ def add(
     types: Sequence[str] = (),
     subscribe: str = "none",
     options: Mapping[str, Any] | None = None,
+    moved: bool = False,
 ) -> Connection:
     """Remember a new connection; UsageError for parts that make no sense, Conflict when the key would make another's ids.
 
     `types` empty means those of the mapping; `options` may hold `auth` (none, basic, bearer) and `secret_file` (a path).
+    `moved` says that a key used before belongs to the same server under a new address.
     """
     if connections.find(tx, key) is not None:
         raise Conflict(f"There is a connection {key} already; remove it first, or choose another key.")
@@ -51,8 +55,21 @@ def add(
         options=checked_options(options or {}),
         created_at=now,
     )
+    if not moved:
+        _check_same_server(tx, made)
     connections.add(tx, made)
     return made
+
+
+def _check_same_server(tx: Tx, made: Connection) -> None:
+    """One id can be two patients on two servers: what an old server brought never meets the data of another."""
+    before = states.get(tx, _ADDRESS_OF + made.key)
+    if before in (None, made.base_url) or made.key not in resources.mirrored_connections(tx):
+        return
+    raise Conflict(
+        f"What {made.key} brought from {before} is still here, and the ids of another server would mix with it: choose "
+        "another key, or add --moved when it is the same server under a new address."
+    )
 
 
 def first_load_under_way(tx: Tx, now: datetime) -> bool:
@@ -80,6 +97,7 @@ def remove(tx: Tx, key: str) -> Connection:
     """Forget a connection, its cursors and its back-off. What it mirrored stays readable, with its history."""
     found = get(tx, key)
     connections.remove(tx, key)
+    states.put(tx, _ADDRESS_OF + key, found.base_url)
     return found
 
 

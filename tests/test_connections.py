@@ -258,6 +258,22 @@ def test_a_removed_connection_forgets_how_far_it_came_and_keeps_what_it_brought(
         assert again.state == "new"
 
 
+def test_a_key_with_data_of_one_server_is_not_given_to_another(database: Database) -> None:
+    other = "http://127.0.0.1:2/fhir"
+    with database.begin() as tx:
+        for key in ("clinic", "empty"):
+            connections.add(tx, key, URL, now=NOW)
+        mirror(tx, "clinic")
+        for key in ("clinic", "empty"):
+            connections.remove(tx, key)
+        with pytest.raises(Conflict, match="--moved"):
+            connections.add(tx, "clinic", other, now=NOW)
+        assert connections.add(tx, "empty", other, now=NOW).base_url == other
+        assert connections.add(tx, "clinic", other, now=NOW, moved=True).base_url == other
+        connections.remove(tx, "clinic")
+        assert connections.add(tx, "clinic", other, now=NOW).state == "new"
+
+
 @pytest.mark.parametrize(
     ("state", "age", "under_way"),
     [("new", 0, True), ("new", 119, True), ("new", 120, False), ("ok", 0, False), ("failing", 0, False)],

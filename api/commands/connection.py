@@ -60,6 +60,7 @@ def _register_add(group: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     add.add_argument("--subscribe", default="none", metavar="HOW", help="none: polling only")
     add.add_argument("--auth", default="none", metavar="KIND", help=f"one of {', '.join(connections.AUTH_KINDS)}")
     add.add_argument("--secret-file", metavar="FILE", help="holds user:password (basic) or a token (bearer)")
+    add.add_argument("--moved", action="store_true", help="a key used before: the same server under a new address")
     add.set_defaults(func=_add)
 
 
@@ -79,6 +80,7 @@ def _add(args: argparse.Namespace, settings: Settings) -> int:
             types=[name.strip() for name in args.types.split(",") if name.strip()],
             subscribe=args.subscribe,
             options=options,
+            moved=args.moved,
         )
     if args.json:
         print_json(_summary(added))
