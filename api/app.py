@@ -5,7 +5,6 @@ from __future__ import annotations
 from fastapi import FastAPI
 from starlette.convertors import Convertor, register_url_convertor
 from starlette.middleware import Middleware
-from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
 
@@ -16,7 +15,6 @@ from api.health import health_routes
 from api.metrics import RequestNumbers
 from api.staff import nowhere, routes
 
-_METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 _LOCKED_PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>Log in first - fhir-tracker</title>
 <meta name="viewport" content="width=device-width, initial-scale=1">
@@ -61,12 +59,12 @@ def create_app(context: AppContext) -> FastAPI:
     app.router.routes += [Route("/fhir", fhir), Route("/fhir/{path:anything}", fhir)]
     app.include_router(health_routes(context, numbers))
     if context.access is Access.LOCKED:
-        app.router.routes.append(Route("/{path:anything}", _locked, methods=_METHODS))
+        app.router.default = _locked_page()
     else:
         app.router.routes += routes(context)
         app.router.default = nowhere(context)
     return app
 
 
-def _locked(_: Request) -> Response:
+def _locked_page() -> Response:
     return HTMLResponse(_LOCKED_PAGE, status_code=401, headers={"WWW-Authenticate": 'Bearer realm="fhir-tracker"'})

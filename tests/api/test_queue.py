@@ -38,10 +38,10 @@ def heartbeat(database: Database) -> str:
 
 
 def test_hints_of_the_beat_let_a_worker_run_the_rules_and_go_on_after_the_broker_was_killed(
-    database: Database, database_url: str, own_redis: RedisServer, tmp_path: Path
+    database: Database, ready_url: str, own_redis: RedisServer, tmp_path: Path
 ) -> None:
     environment = {
-        "FHIR_TRACKER_DATABASE": database_url,
+        "FHIR_TRACKER_DATABASE": ready_url,
         "FHIR_TRACKER_REDIS_URL": own_redis.url,
         "FHIR_TRACKER_SWEEP_INTERVAL": "500ms",
     }
