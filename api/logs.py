@@ -27,6 +27,19 @@ class LineFormatter(logging.Formatter):
         return " ".join(parts)
 
 
+class StandardError(logging.Handler):
+    """Writes to whatever standard error is at that moment; a line that can go nowhere stops no work."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write one line and send it off."""
+        line = self.format(record)
+        try:
+            sys.stderr.write(f"{line}\n")
+            sys.stderr.flush()
+        except (OSError, ValueError):
+            return
+
+
 def shown(text: str) -> str:
     """`text` as it may stand in a line: quoted and escaped unless it is one plain word."""
     return text if _PLAIN.fullmatch(text) else json.dumps(text)
@@ -34,7 +47,7 @@ def shown(text: str) -> str:
 
 def set_up_logs(level: str) -> None:
     """Send our logs and those of the libraries to standard error, one line each; libraries never below WARNING."""
-    handler = logging.StreamHandler(sys.stderr)
+    handler = StandardError()
     handler.setFormatter(LineFormatter())
     logging.basicConfig(level=level, handlers=[handler], force=True)
     for name in _TOO_TALKATIVE:

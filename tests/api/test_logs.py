@@ -5,6 +5,7 @@ Also the small readers of the edge: request ids, host names and routes.
 
 from __future__ import annotations
 
+import io
 import json
 import logging
 import re
@@ -150,3 +151,21 @@ def test_the_address_of_a_listening_socket_is_one_to_call(host: str, shown_as: s
 def test_a_host_that_is_no_address_is_a_mistake_of_usage(host: str) -> None:
     with pytest.raises(UsageError, match="--host"):
         listen(host, 0)
+
+
+def test_a_log_line_goes_to_the_standard_error_of_the_moment_and_never_fails(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    before = logging.getLogger().handlers[:]
+    first, second = io.StringIO(), io.StringIO()
+    try:
+        monkeypatch.setattr(sys, "stderr", first)
+        set_up_logs("INFO")
+        first.close()
+        logging.getLogger("api.test").info("nowhere")
+        monkeypatch.setattr(sys, "stderr", second)
+        logging.getLogger("api.test").info("heard")
+    finally:
+        logging.getLogger().handlers[:] = before
+    assert second.getvalue().count("\n") == 1
+    assert "heard" in second.getvalue()
