@@ -8,11 +8,12 @@ from pathlib import Path
 
 from api.console import print_json, print_table
 from api.stores import open_store
-from fhir_tracker import clock, programs, publishing
+from fhir_tracker import clock, enrolment, programs, publishing
 from fhir_tracker.config import Settings
 from fhir_tracker.errors import Incorrect, NotFound, UsageError
 from fhir_tracker.model.author import Author
 from fhir_tracker.model.program import Program
+from fhir_tracker.model.subject import id_of
 from fhir_tracker.model.viewer import worker_viewer
 from fhir_tracker.programs import Published
 from fhir_tracker.rules.program_file import read_program
@@ -32,6 +33,11 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     one = actions.add_parser("show", help="the active version of a program, as it was published")
     one.add_argument("code", metavar="CODE")
     one.set_defaults(func=show)
+    hand = actions.add_parser("enrol", help="open a plan of a program for a patient by hand")
+    hand.add_argument("code", metavar="CODE")
+    hand.add_argument("patient", metavar="Patient/ID", help="the patient as the tracker's FHIR API names them")
+    hand.add_argument("--reason", default="Enrolled by hand", metavar="TEXT", help="why; kept in the plan's history")
+    hand.set_defaults(func=enrol)
 
 
 def validate(args: argparse.Namespace, settings: Settings) -> int:
@@ -107,6 +113,22 @@ def show(args: argparse.Namespace, settings: Settings) -> int:
         print(one.source, end="")
     if one.program is None:
         print(f"warning: {_unreadable(one)}", file=sys.stderr)
+    return 0
+
+
+def enrol(args: argparse.Namespace, settings: Settings) -> int:
+    """Open a plan; 0, or 1 when there is no such program or patient or an open plan already."""
+    patient = id_of(args.patient, "Patient")
+    if patient is None:
+        raise UsageError(f"{args.patient!r} is not Patient/ID.")
+    with open_store(settings) as database, database.begin() as tx:
+        author = Author(viewer=worker_viewer("command-line"), origin="cli", at=clock.now())
+        program = programs.required(tx, args.code)
+        plan = enrolment.by_hand(tx, program, patient, author, reason=args.reason)
+    if args.json:
+        print_json({"program": program.code, "version": program.version, "plan": plan.ref})
+    else:
+        print(f"{plan.ref} is a plan of {program.title}, version {program.version}.")
     return 0
 
 

@@ -338,3 +338,31 @@ def test_a_worker_with_once_leaves_a_heartbeat(run: Run, database: Database) -> 
 
 def test_the_version_is_that_of_the_database_shape(run: Run) -> None:
     assert json.loads(run("version", "--json")[1])["schema"] == head()
+
+
+def test_a_patient_is_enrolled_by_hand_once(run: Run, database: Database) -> None:
+    clinic = Clinic(database)
+    clinic.patient("bea")
+    code, out, _ = run("program", "enrol", "ring", "Patient/bea", "--reason", "Asked by the family", "--json")
+    plan = json.loads(out)["plan"]
+    assert (code, clinic.item(plan).kind, clinic.task("bea", "first-call").plan) == (0, "plan", plan)
+    assert clinic.log(plan)[0].reason == "Asked by the family"
+    assert run("program", "enrol", "ring", "Patient/bea")[0] == 1
+    assert len([item for item in clinic.items("bea") if item.kind == "plan"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (("ring", "Patient/nobody"), 1, "There is no Patient/nobody"),
+        (("nothing", "Patient/bea"), 1, "There is no program nothing"),
+        (("ring", "bea"), 2, "is not Patient/ID"),
+    ],
+)
+def test_enrolling_by_hand_says_what_is_missing(
+    run: Run, database: Database, words: tuple[str, ...], code: int, said: str
+) -> None:
+    Clinic(database).patient("bea")
+    answered = run("program", "enrol", *words)
+    assert answered[0] == code
+    assert said in answered[2]
