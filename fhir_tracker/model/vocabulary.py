@@ -13,7 +13,6 @@ FLAG_SYSTEM: Final = f"{CANONICAL}/CodeSystem/flag"
 OUTCOME_SYSTEM: Final = f"{CANONICAL}/CodeSystem/outreach-outcome"
 CHANNEL_SYSTEM: Final = f"{CANONICAL}/CodeSystem/outreach-channel"
 INPUT_SYSTEM: Final = f"{CANONICAL}/CodeSystem/task-input"
-TAG_SYSTEM: Final = f"{CANONICAL}/CodeSystem/tag"
 
 HOLD_UNTIL: Final = f"{CANONICAL}/StructureDefinition/hold-until"
 HOLD_EVENT: Final = f"{CANONICAL}/StructureDefinition/hold-event"

@@ -12,7 +12,6 @@ from fhir_tracker.errors import UsageError
 from fhir_tracker.storage.database import Database, Tx
 
 _SET_UP_LOCK = 7_302_110_457
-_VERSION_TABLE = "alembic_version"
 
 
 def schema_state(database: Database) -> tuple[str | None, str]:
