@@ -83,8 +83,6 @@ def _answer(request: FhirRequest, scope: Scope) -> FhirResponse:
     if request.path == _METADATA:
         scope[ROUTE] = "/fhir/metadata"
         return capability.metadata(request) if method == "GET" else _not_allowed(request, "GET, HEAD")
-    if not request.path:
-        return _not_allowed(request, "")
     route, parts = find_route(request.path)
     scope[ROUTE] = route.name
     if method not in route.actions:
@@ -92,7 +90,7 @@ def _answer(request: FhirRequest, scope: Scope) -> FhirResponse:
     if "id" in parts and not is_legal_id(parts["id"]):
         wrong = Incorrect if method == "PUT" else NotFound
         raise wrong("The id in the address is not a FHIR id: 1 to 64 letters, digits, - and dots.")
-    given = replace(request, type=parts["type"], id=parts.get("id", ""), version=parts.get("version", ""))
+    given = replace(request, type=parts.get("type", ""), id=parts.get("id", ""), version=parts.get("version", ""))
     return _act(given, route.actions[method])
 
 

@@ -1,4 +1,4 @@
-"""The table of routes: address templates and methods to handlers; every resource type has the same ones.
+"""The table of routes: address templates and methods to handlers; a template without `{type}` is one of the whole system.
 
 https://hl7.org/fhir/R4/http.html#summary
 """
@@ -46,6 +46,7 @@ class Route:
 
 _SEARCH = Action(handle=searching.search, interaction="search-type")
 ROUTES: tuple[Route, ...] = (
+    Route(template=(), actions={}),
     Route(template=("{type}", "_search"), actions={"POST": _SEARCH}),
     Route(
         template=("{type}",),
@@ -75,9 +76,11 @@ def find_route(path: tuple[str, ...]) -> tuple[Route, dict[str, str]]:
     for route in ROUTES:
         parts = _match(route.template, path)
         if parts is not None:
-            if parts["type"] not in resource_types():
+            if "type" in parts and parts["type"] not in resource_types():
                 raise UnknownType("This is not a resource type of FHIR R4.")
             return route, parts
+    if path and path[-1].startswith("$"):
+        raise NotFound("There is no such operation here; see metadata for what there is.")
     if path and path[0] in resource_types():
         raise NotFound("There is nothing at this address; a resource is at Type/id.")
     raise NotFound("There is nothing at this address; see metadata for what there is.")
@@ -86,7 +89,10 @@ def find_route(path: tuple[str, ...]) -> tuple[Route, dict[str, str]]:
 def _match(template: tuple[str, ...], path: tuple[str, ...]) -> dict[str, str] | None:
     if len(template) != len(path):
         return None
-    pairs = list(zip(template, path, strict=True))
-    if any(part != given for part, given in pairs if not part.startswith("{")):
-        return None
-    return {part.strip("{}"): given for part, given in pairs if part.startswith("{")}
+    parts = {}
+    for part, given in zip(template, path, strict=True):
+        if part.startswith("{") and not given.startswith("$"):
+            parts[part.strip("{}")] = given
+        elif part != given:
+            return None
+    return parts
