@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from api.context import AppContext
+from fhir_tracker.fhir.json_types import Resource
 from fhir_tracker.model.author import Author
 from fhir_tracker.model.viewer import Viewer
 
@@ -18,7 +19,10 @@ Pairs = tuple[tuple[str, str], ...]
 
 @dataclass(frozen=True, kw_only=True)
 class FhirRequest:
-    """What was asked: `path` without the base, `pairs` of query and form in order, header names in lower case."""
+    """What was asked: `path` without the base, `pairs` of query and form in order, header names in lower case.
+
+    `resource` stands for `body` where it was read already: an entry of a Bundle.
+    """
 
     context: AppContext
     method: str
@@ -26,6 +30,7 @@ class FhirRequest:
     pairs: Pairs = ()
     headers: Mapping[str, str] = field(default_factory=dict)
     body: bytes = b""
+    resource: Resource | None = None
     viewer: Viewer
     request_id: str
     now: datetime

@@ -64,8 +64,10 @@ def _check_writable(request: FhirRequest) -> None:
 
 
 def _resource(request: FhirRequest) -> Resource:
-    check_content_type(request.header("content-type"))
-    resource = read_resource(request.body, max_bytes=request.context.settings.body_limit)
+    resource = request.resource
+    if resource is None:
+        check_content_type(request.header("content-type"))
+        resource = read_resource(request.body, max_bytes=request.context.settings.body_limit)
     if resource["resourceType"] != request.type:
         raise Incorrect(f"The body is not a {request.type}.", expression="resourceType")
     return rewrite_references(resource, lambda text: _relative(text, f"{request.base}/"))
