@@ -19,11 +19,15 @@ Handler = Callable[[FhirRequest, Tx], FhirResponse]
 
 @dataclass(frozen=True, kw_only=True)
 class Action:
-    """One handler; `interaction` is its FHIR code, `writes` whether it needs a write transaction."""
+    """One handler; `interaction` is its FHIR code, `writes` whether it needs a write transaction.
+
+    `operation` is the canonical URL of an operation's definition; its name is the `$name` that ends the template.
+    """
 
     handle: Handler
     interaction: str
     writes: bool = False
+    operation: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
