@@ -22,7 +22,7 @@ MOST_CODES = 400
 
 
 def main(folder: Path) -> None:
-    """Read the definitions in `folder` and write the three tables."""
+    """Read the definitions in `folder` and write the tables."""
     structures = {
         r["id"]: r
         for r in [
@@ -50,6 +50,7 @@ def main(folder: Path) -> None:
     _write("elements.json", types)
     _write("codes.json", codes)
     _write("search_parameters.json", [_parameter(r) for r in _parameters(folder)])
+    _write("compartments.json", _compartments(folder))
 
 
 def _entries(path: Path, resource_type: str) -> Iterator[dict[str, Any]]:
@@ -169,6 +170,15 @@ def _parameter(resource: dict[str, Any]) -> dict[str, Any]:
         if name in resource:
             row[name] = resource[name]
     return row
+
+
+def _compartments(folder: Path) -> dict[str, dict[str, list[str]]]:
+    """Compartment -> type -> the parameters that put a resource there; `{def}` is the focal resource itself."""
+    definitions = _entries(folder / "profiles-resources.json", "CompartmentDefinition")
+    return {
+        definition["code"]: {row["code"]: row["param"] for row in definition["resource"] if row.get("param")}
+        for definition in sorted(definitions, key=lambda one: str(one["code"]))
+    }
 
 
 def _write(name: str, table: object) -> None:

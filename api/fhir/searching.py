@@ -26,7 +26,8 @@ def search(request: FhirRequest, tx: Tx) -> FhirResponse:
     strict = preference(request.header("prefer")).strict
     query = parse_query(request.type, pairs, strict=strict, own_base=request.base)
     given = next(iter(request.values(PAGE)), None)
-    page = index.search(tx, request.viewer, query, page=PageCursor.decode(given) if given else None)
+    key = request.context.secret_key.encode()
+    page = index.search(tx, request.viewer, query, page=PageCursor.decode(given, key) if given else None)
     links = _links(request, query, page, given)
     body = bundle("searchset", _entries(request, query, page), links, request.now, page.total)
     names = sorted({name for name, _ in query.applied})
@@ -49,4 +50,4 @@ def _links(request: FhirRequest, query: Query, page: SearchPage, given: str | No
         return relation, address(request.base, request.type, pairs)
 
     links = [link("self", given), link("first", None)]
-    return [*links, link("next", page.next.encode())] if page.next else links
+    return [*links, link("next", page.next.encode(request.context.secret_key.encode()))] if page.next else links

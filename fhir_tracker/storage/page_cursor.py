@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import binascii
+import hmac
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -11,7 +12,9 @@ import msgspec
 
 from fhir_tracker.errors import Incorrect
 
-_CHECK_BYTES = 8
+_CHECK_BYTES = 16
+_PURPOSE = b"search-page"
+_REFUSED = "The page link was changed or is not one of this server."
 SortValue = int | float | str
 
 
@@ -23,24 +26,26 @@ class PageCursor:
     values: tuple[SortValue, ...]
     k: int
 
-    def encode(self) -> str:
-        """Text safe in a URL; a change to it is noticed, what it holds is not secret."""
+    def encode(self, key: bytes) -> str:
+        """Text safe in a URL, signed with the server's secret `key`; what it holds is not secret."""
         content = msgspec.json.encode([self.query, list(self.values), self.k])
-        return urlsafe_b64encode(_check(content) + content).decode().rstrip("=")
+        return urlsafe_b64encode(_signature(content, key) + content).decode().rstrip("=")
 
     @classmethod
-    def decode(cls, text: str) -> PageCursor:
-        """The cursor that `encode` made into `text`; raises Incorrect for any other text."""
+    def decode(cls, text: str, key: bytes) -> PageCursor:
+        """The cursor that `encode` with the same `key` made into `text`; raises Incorrect for any other text."""
         try:
             raw = urlsafe_b64decode(text.encode("ascii") + b"=" * (-len(text) % 4))
             content = raw[_CHECK_BYTES:]
-            if raw[:_CHECK_BYTES] != _check(content):
-                raise Incorrect("The page link was changed or is not one of this server.")
+            if not hmac.compare_digest(raw[:_CHECK_BYTES], _signature(content, key)):
+                raise Incorrect(_REFUSED)
             query, values, k = msgspec.json.decode(content, type=tuple[str, list[SortValue], int])
         except (UnicodeEncodeError, binascii.Error, msgspec.MsgspecError):
-            raise Incorrect("The page link was changed or is not one of this server.") from None
+            raise Incorrect(_REFUSED) from None
         return cls(query=query, values=tuple(values), k=k)
 
 
-def _check(content: bytes) -> bytes:
-    return blake2b(content, digest_size=_CHECK_BYTES, person=b"search-page").digest()
+def _signature(content: bytes, key: bytes) -> bytes:
+    """BLAKE2's own keyed mode, which takes up to 64 bytes: a longer key is digested first."""
+    short = key if len(key) <= 64 else blake2b(key).digest()
+    return blake2b(content, digest_size=_CHECK_BYTES, key=short, person=_PURPOSE).digest()

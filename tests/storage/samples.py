@@ -21,6 +21,7 @@ from fhir_tracker.storage.resources import NewVersion, Stored
 
 NOW = datetime(2026, 3, 9, 15, 30, tzinfo=UTC)
 VIEWER = open_viewer()
+KEY = b"made-up-key"
 AUTHOR = Author(viewer=VIEWER, origin="api", at=NOW)
 
 
@@ -88,7 +89,7 @@ def walk(database: Database, type_: str, text: str, viewer: Viewer = VIEWER) -> 
         matches.extend(answer.matches)
         if answer.next is None:
             return matches
-        page = PageCursor.decode(answer.next.encode())
+        page = PageCursor.decode(answer.next.encode(KEY), KEY)
 
 
 def pairs(text: str) -> list[tuple[str, str]]:

@@ -13,7 +13,7 @@ from fhir_tracker.storage import search
 from fhir_tracker.storage.database import Database
 from fhir_tracker.storage.page_cursor import PageCursor
 from fhir_tracker.storage.search import FEW
-from tests.storage.samples import NOW, VIEWER, found, locked, pairs, put, put_all, task, walk
+from tests.storage.samples import KEY, NOW, VIEWER, found, locked, pairs, put, put_all, task, walk
 
 LOINC = "http://loinc.org"
 UCUM = "http://unitsofmeasure.org"
@@ -277,10 +277,10 @@ def test_a_changed_page_link_is_refused(filled: Database) -> None:
     with filled.read() as tx:
         page = search.search(tx, VIEWER, query).next
         assert page is not None
-        text = page.encode()
+        text = page.encode(KEY)
         for wrong in (text[:-1], text[:5] + ("A" if text[5] != "A" else "B") + text[6:], "", "é", "x" * 50):
             with pytest.raises(Incorrect):
-                PageCursor.decode(wrong)
+                PageCursor.decode(wrong, KEY)
         other = parse_query("Task", pairs("_count=2&status=requested"), strict=True)
         with pytest.raises(Incorrect):
             search.search(tx, VIEWER, other, page=page)
