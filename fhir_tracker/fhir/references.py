@@ -90,7 +90,7 @@ def rewrite_references(resource: Resource, rewrite: Callable[[str], str]) -> Res
 
 def _walk(value: Json, path: str, name: str = "") -> Iterator[tuple[str, Resource]]:
     if type(value) is dict:
-        if type(value.get("reference")) is str and _is_reference(value, name):
+        if type(value.get("reference")) is str and is_reference(value, name):
             yield path, value
         for member_name, member in value.items():
             if type(member) in (dict, list):
@@ -100,7 +100,7 @@ def _walk(value: Json, path: str, name: str = "") -> Iterator[tuple[str, Resourc
             yield from _walk(item, f"{path}[{index}]", name)
 
 
-def _is_reference(value: Resource, name: str) -> bool:
+def is_reference(value: Resource, name: str) -> bool:
     """Whether it is a Reference: DetectedIssue, Expression and Immunization.education have a `reference` uri too."""
     return "resourceType" not in value and "language" not in value and name != "education"
 
@@ -117,7 +117,7 @@ def _rewritten_object(value: Resource, rewrite: Callable[[str], str], name: str)
     for member_name, member in value.items():
         if type(member) in (dict, list):
             new = _rewritten(member, rewrite, member_name)
-        elif member_name == "reference" and type(member) is str and _is_reference(value, name):
+        elif member_name == "reference" and type(member) is str and is_reference(value, name):
             new = rewrite(member)
         else:
             continue
