@@ -58,6 +58,7 @@ resource_version = Table(
     Column("who", Text, nullable=False),
     Column("patient", Text),
     Column("body", Text),
+    Index(None, "updated_at", "k", "version"),
     sqlite_with_rowid=False,
 )
 

@@ -10,27 +10,35 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from alembic import command
+from alembic.config import Config
 from sqlalchemy import inspect, text
 
 from fhir_tracker.errors import UsageError
-from fhir_tracker.storage import schema
+from fhir_tracker.storage import history, resources, running_tables, schema, work_tables
 from fhir_tracker.storage.database import Database
 from fhir_tracker.storage.tables import metadata
 from tests.storage.samples import VIEWER, found, put_all, task
 
 ROOT = Path(__file__).parents[2]
-SECOND = '''
+NAMED = {table.name for table in (work_tables.work_item, running_tables.job)}
+LAST = '''
 """A later change."""
 
 from alembic import op
 import sqlalchemy as sa
 
-revision, down_revision, branch_labels, depends_on = "0002", "0001", None, None
+revision, down_revision, branch_labels, depends_on = "9999", "{head}", None, None
 
 
 def upgrade() -> None:
     op.add_column("setting", sa.Column("later", sa.Text()))
 '''
+FIRST_DATA = (
+    "INSERT INTO resource (k, type, id, version, updated_at, deleted, body) VALUES (1, 'Basic', 'b', 2, 2000, false, '{2}')",
+    "INSERT INTO resource_version VALUES (1, 1, 1000, 'create', 'api', 'someone', NULL, '{1}')",
+    "INSERT INTO resource_version VALUES (1, 2, 2000, 'update', 'api', 'someone', NULL, NULL)",
+)
 LATER = """
 import sys
 from fhir_tracker.errors import UsageError
@@ -51,7 +59,7 @@ def later(tmp_path: Path) -> Path:
         ROOT / "fhir_tracker", tmp_path / "later" / "fhir_tracker", ignore=shutil.ignore_patterns("__pycache__")
     )
     versions = tmp_path / "later" / "fhir_tracker" / "storage" / "migrations" / "versions"
-    (versions / "0002_later.py").write_text(SECOND, encoding="utf-8")
+    (versions / "9999_later.py").write_text(LAST.format(head=schema.head()), encoding="utf-8")
     return tmp_path / "later"
 
 
@@ -73,10 +81,10 @@ def test_an_older_database_is_refused_migrated_and_then_too_new_for_the_older_pr
     refused = by_later(later, "prepare", ready_url)
     assert refused.startswith("refused: The database is of an older version.")
     assert refused.endswith("then run: fhir-tracker migrate")
-    assert by_later(later, "migrate", ready_url) == "['0002 A later change.']"
+    assert by_later(later, "migrate", ready_url) == "['9999 A later change.']"
     assert by_later(later, "migrate", ready_url) == "[]"
     assert by_later(later, "prepare", ready_url) == "None"
-    assert by_later(later, "schema_state", ready_url) == "('0002', '0002')"
+    assert by_later(later, "schema_state", ready_url) == "('9999', '9999')"
     for step in (schema.prepare, schema.migrate):
         with pytest.raises(UsageError, match="newer version than this program"):
             step(database)
@@ -85,14 +93,38 @@ def test_an_older_database_is_refused_migrated_and_then_too_new_for_the_older_pr
 
 def test_a_refused_database_is_left_as_it_was(database: Database, ready_url: str, later: Path) -> None:
     by_later(later, "prepare", ready_url)
-    assert schema.schema_state(database) == ("0001", "0001")
+    assert schema.schema_state(database) == (schema.head(), schema.head())
     with database.begin() as tx:
         assert "later" not in {one["name"] for one in inspect(tx.connection).get_columns("setting")}
 
 
 def test_an_empty_database_is_set_up_through_every_step(database_url: str, later: Path) -> None:
     assert by_later(later, "prepare", database_url) == "None"
-    assert by_later(later, "schema_state", database_url) == "('0002', '0002')"
+    assert by_later(later, "schema_state", database_url) == "('9999', '9999')"
+
+
+def test_the_first_release_s_data_is_there_after_each_step_to_this_one(database_url: str) -> None:
+    config = Config()
+    config.set_main_option("script_location", "fhir_tracker.storage:migrations")
+    config.set_main_option("path_separator", "os")
+    with closing(Database.open(database_url)) as opened:
+        with opened.begin() as tx:
+            config.attributes["connection"] = tx.connection
+            command.upgrade(config, "0001")
+            for statement in FIRST_DATA:
+                tx.connection.execute(text(statement))
+        taken = schema.migrate(opened)
+        assert taken[0] == "0002 Histories of a type and of everything, newest first."
+        assert schema.schema_state(opened) == (schema.head(), schema.head())
+        with opened.read() as tx:
+            page = history.page(tx, VIEWER, history.Span(type="Basic"), count=9)
+            stored = resources.find(tx, VIEWER, "Basic", "b")
+        assert [(one.version, one.op, one.body) for one in page.versions] == [
+            (2, "update", "{2}"),
+            (1, "create", "{1}"),
+        ]
+        assert stored is not None
+        assert stored.body == "{2}"
 
 
 def test_building_from_zero_makes_each_table_column_and_index_that_the_code_names(database: Database) -> None:
@@ -100,6 +132,7 @@ def test_building_from_zero_makes_each_table_column_and_index_that_the_code_name
         there = inspect(tx.connection)
         names = set(there.get_table_names()) - {"alembic_version", "sqlite_sequence", "sqlite_stat1"}
         assert names == set(metadata.tables) - ({"key_block"} - names)
+        assert names > NAMED
         for name in names:
             table = metadata.tables[name]
             columns = {one["name"]: one["nullable"] for one in there.get_columns(name)}

@@ -1,0 +1,141 @@
+"""Versions of one resource, of a type or of everything, newest first, page by page.
+
+The order is by time, then by `k` and version: what a later write adds comes before the first page, so that each version
+that was there when a walk began comes exactly once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ColumnElement, Select, and_, case, exists, func, or_, select
+
+from fhir_tracker.model.viewer import Viewer
+from fhir_tracker.storage.database import Tx
+from fhir_tracker.storage.records import from_row
+from fhir_tracker.storage.resources import Op
+from fhir_tracker.storage.scope import row_scope
+from fhir_tracker.storage.tables import resource, resource_version
+
+MOST_COUNTED = 10_000
+"""A history with more versions than this is served without its total."""
+FEW = 2000
+"""Up to so many resources of a type, their versions are fetched and sorted; a walk along time is cheaper beyond."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PastVersion:
+    """One version, past or present; `body` is None for a deletion."""
+
+    k: int
+    type: str
+    id: str
+    version: int
+    updated_at: datetime
+    op: Op
+    body: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Span:
+    """What a history is of: all without `type`, one resource with `id`.
+
+    `since`: written then or later. `low` and `high`: current at some time in [low, high); each may be open.
+    """
+
+    type: str | None = None
+    id: str | None = None
+    since: datetime | None = None
+    low: datetime | None = None
+    high: datetime | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """Where a page ended."""
+
+    updated_at: datetime
+    k: int
+    version: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class HistoryPage:
+    """`total` None when there are too many to count; `next` None on the last page."""
+
+    versions: tuple[PastVersion, ...]
+    total: int | None
+    next: Place | None = None
+
+
+def page(tx: Tx, viewer: Viewer, span: Span, *, count: int, after: Place | None = None) -> HistoryPage:
+    """Up to `count` versions, newest first, going on `after` the end of an earlier page."""
+    scope = _scope(tx, viewer, span)
+    total = _total(tx, scope)
+    if count == 0:
+        return HistoryPage(versions=(), total=total)
+    when, k, version = (resource_version.c[name] for name in ("updated_at", "k", "version"))
+    chosen = _columns().where(*scope).order_by(when.desc(), k.desc(), version.desc()).limit(count + 1)
+    if after is not None:
+        chosen = chosen.where(_older(after))
+    versions = tuple(from_row(PastVersion, row) for row in tx.rows(chosen))
+    if len(versions) <= count:
+        return HistoryPage(versions=versions, total=total)
+    last = versions[count - 1]
+    place = Place(updated_at=last.updated_at, k=last.k, version=last.version)
+    return HistoryPage(versions=versions[:count], total=total, next=place)
+
+
+def _columns() -> Select[Any]:
+    is_current = (resource.c.version == resource_version.c.version) & ~resource.c.deleted
+    body = case((is_current, resource.c.body), else_=resource_version.c.body).label("body")
+    own = [resource_version.c[name] for name in ("k", "version", "updated_at", "op")]
+    return select(*own, resource.c.type, resource.c.id, body).select_from(
+        resource_version.join(resource, resource.c.k == resource_version.c.k)
+    )
+
+
+def _total(tx: Tx, scope: Sequence[ColumnElement[bool]]) -> int | None:
+    rows = _columns().with_only_columns(resource_version.c.k).where(*scope).limit(MOST_COUNTED + 1).subquery()
+    total = int(tx.value(select(func.count()).select_from(rows)))
+    return total if total <= MOST_COUNTED else None
+
+
+def _scope(tx: Tx, viewer: Viewer, span: Span) -> list[ColumnElement[bool]]:
+    """Both the resource and the version must be for this viewer: a resource can have changed its patient."""
+    scope = [row_scope(viewer, resource), row_scope(viewer, resource_version)]
+    if span.type is not None and span.id is not None:
+        scope += [resource.c.type == span.type, resource.c.id == span.id]
+    elif span.type is not None:
+        few = _few(tx, span.type)
+        scope.append(resource.c.type == span.type if few is None else resource_version.c.k.in_(few))
+    if span.since is not None:
+        scope.append(resource_version.c.updated_at >= span.since)
+    if span.high is not None:
+        scope.append(resource_version.c.updated_at < span.high)
+    if span.low is not None:
+        scope.append(_lasted_beyond(span.low))
+    return scope
+
+
+def _few(tx: Tx, type_: str) -> list[int] | None:
+    found = tx.rows(select(resource.c.k).where(resource.c.type == type_).limit(FEW + 1))
+    return [row["k"] for row in found] if len(found) <= FEW else None
+
+
+def _lasted_beyond(moment: datetime) -> ColumnElement[bool]:
+    following = resource_version.alias("following")
+    return ~exists().where(
+        following.c.k == resource_version.c.k,
+        following.c.version == resource_version.c.version + 1,
+        following.c.updated_at <= moment,
+    )
+
+
+def _older(place: Place) -> ColumnElement[bool]:
+    when, k, version = (resource_version.c[name] for name in ("updated_at", "k", "version"))
+    same = or_(k < place.k, and_(k == place.k, version < place.version))
+    return and_(when <= place.updated_at, or_(when < place.updated_at, same))
