@@ -16,10 +16,11 @@ from starlette.types import Receive, Scope, Send
 from api.context import AppContext
 from api.edge import REQUEST_ID, ROUTE, header
 from api.fhir import capability
+from api.fhir.actions import Action
 from api.fhir.auditing import record
 from api.fhir.exchange import AuditNote, FhirRequest, FhirResponse, Pairs
 from api.fhir.negotiation import check_accepts
-from api.fhir.routes import Action, find_route
+from api.fhir.routes import find_route
 from api.outcomes import FHIR_JSON, headers_of, outcome_of, outcome_of_status, status_of
 from fhir_tracker import clock
 from fhir_tracker.errors import (
@@ -102,6 +103,8 @@ def _check_known(request: FhirRequest) -> None:
 
 def _act(request: FhirRequest, action: Action) -> FhirResponse:
     try:
+        if action.own_transactions:
+            return action.own_transactions(request)
         return _write(request, action) if action.writes else _read(request, action)
     except TrackerError as error:
         if error.category not in _NOT_RECORDED:

@@ -5,48 +5,10 @@ https://hl7.org/fhir/R4/http.html#summary
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-
 from api.fhir import reading, searching, writing
-from api.fhir.exchange import FhirRequest, FhirResponse
+from api.fhir.actions import Action, Route
 from fhir_tracker.errors import NotFound, UnknownType
 from fhir_tracker.fhir.definitions.registry import resource_types
-from fhir_tracker.storage.database import Tx
-
-Handler = Callable[[FhirRequest, Tx], FhirResponse]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Action:
-    """One handler; `interaction` is its FHIR code, `writes` whether it needs a write transaction.
-
-    `operation` is the canonical URL of an operation's definition; its name is the `$name` that ends the template.
-    """
-
-    handle: Handler
-    interaction: str
-    writes: bool = False
-    operation: str = ""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Route:
-    """One address template, relative to the base, and what its methods do."""
-
-    template: tuple[str, ...]
-    actions: Mapping[str, Action]
-
-    @property
-    def name(self) -> str:
-        """The template as logs and metrics show it."""
-        return "/fhir/" + "/".join(self.template)
-
-    @property
-    def allowed(self) -> str:
-        """The value of an Allow header."""
-        return ", ".join([*self.actions, *(["HEAD"] if "GET" in self.actions else [])])
-
 
 _SEARCH = Action(handle=searching.search, interaction="search-type")
 ROUTES: tuple[Route, ...] = (
