@@ -31,9 +31,9 @@ class Remote:
     content_hash: str
 
 
-def create(tx: Tx, resource: Resource, author: Author, *, why: Why | None = None) -> Stored:
-    """Store a new resource under a new UUIDv7, whatever id it brought."""
-    return save(tx, resource | {"id": fresh_id(author.at)}, author, why=why)
+def create(tx: Tx, resource: Resource, author: Author, *, why: Why | None = None, id_: str | None = None) -> Stored:
+    """Store a new resource under a new UUIDv7, `id_` when that was made already, whatever id it brought."""
+    return save(tx, resource | {"id": id_ or fresh_id(author.at)}, author, why=why)
 
 
 def fresh_id(now: datetime, random: Callable[[int], bytes] = os.urandom) -> str:

@@ -33,13 +33,16 @@ PROVEN = frozenset(
 """The types that are the tracker's own: each of their writes has a Provenance."""
 
 
-def create(tx: Tx, resource: Resource, author: Author) -> Stored:
-    """Store a new resource; a Task of a program gets what its template says and it left out."""
+def create(tx: Tx, resource: Resource, author: Author, *, id_: str | None = None) -> Stored:
+    """Store a new resource; a Task of a program gets what its template says and it left out.
+
+    `id_` is a fresh id that is promised to it already; without one it is given one here.
+    """
     _check_shape(resource)
     _refuse_read_only(resource["resourceType"])
     if resource["resourceType"] == "Task":
-        return _create_task(tx, resource, author, records.fresh_id(author.at))
-    return _proven(tx, records.create(tx, resource, author), author, "CREATE")
+        return _create_task(tx, resource, author, id_ or records.fresh_id(author.at))
+    return _proven(tx, records.create(tx, resource, author, id_=id_), author, "CREATE")
 
 
 def update(

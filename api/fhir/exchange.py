@@ -21,7 +21,8 @@ Pairs = tuple[tuple[str, str], ...]
 class FhirRequest:
     """What was asked: `path` without the base, `pairs` of query and form in order, header names in lower case.
 
-    `resource` stands for `body` where it was read already: an entry of a Bundle.
+    `resource` stands for `body` where it was read already, its references to us made relative: an entry of a Bundle.
+    The `id` of a create is one chosen for it by us.
     """
 
     context: AppContext

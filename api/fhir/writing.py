@@ -32,7 +32,7 @@ def create(request: FhirRequest, tx: Tx) -> FhirResponse:
             return FhirResponse(status=412, body=outcome_of_status(412, "More than one resource meets If-None-Exist."))
         if found:
             return _written(request, found[0], 200, "read")
-    stored = writes.create(tx, resource, request.author())
+    stored = writes.create(tx, resource, request.author(), id_=request.id or None)
     return _written(request, stored, 201, "create")
 
 
@@ -68,9 +68,10 @@ def _resource(request: FhirRequest) -> Resource:
     if resource is None:
         check_content_type(request.header("content-type"))
         resource = read_resource(request.body, max_bytes=request.context.settings.body_limit)
+        resource = rewrite_references(resource, lambda text: _relative(text, f"{request.base}/"))
     if resource["resourceType"] != request.type:
         raise Incorrect(f"The body is not a {request.type}.", expression="resourceType")
-    return rewrite_references(resource, lambda text: _relative(text, f"{request.base}/"))
+    return resource
 
 
 def _relative(text: str, base: str) -> str:
