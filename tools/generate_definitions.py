@@ -51,6 +51,7 @@ def main(folder: Path) -> None:
     _write("codes.json", codes)
     _write("search_parameters.json", [_parameter(r) for r in _parameters(folder)])
     _write("compartments.json", _compartments(folder))
+    _write("summaries.json", _summaries(kept))
 
 
 def _entries(path: Path, resource_type: str) -> Iterator[dict[str, Any]]:
@@ -179,6 +180,17 @@ def _compartments(folder: Path) -> dict[str, dict[str, list[str]]]:
         definition["code"]: {row["code"]: row["param"] for row in definition["resource"] if row.get("param")}
         for definition in sorted(definitions, key=lambda one: str(one["code"]))
     }
+
+
+def _summaries(structures: dict[str, Any]) -> dict[str, list[str]]:
+    """Type or part of one -> the names of its elements that a summary keeps, inherited ones included."""
+    kept: dict[str, list[str]] = {}
+    for name in sorted(structures):
+        for element in structures[name]["snapshot"]["element"][1:]:
+            if element.get("isSummary"):
+                parent, _, last = element["path"].rpartition(".")
+                kept.setdefault(parent, []).append(last)
+    return kept
 
 
 def _write(name: str, table: object) -> None:

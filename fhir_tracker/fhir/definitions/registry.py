@@ -90,6 +90,12 @@ def elements(type_: str) -> Mapping[str, Element]:
 
 
 @cache
+def summary_elements(type_: str) -> frozenset[str]:
+    """The names of the elements of a complex type that a summary keeps; choices keep their `[x]`."""
+    return frozenset(_summaries().get(type_, ()))
+
+
+@cache
 def value_set(name: str) -> Mapping[str, frozenset[str]]:
     """System -> codes of a value set that some element requires; empty if its codes are not in the table."""
     return MappingProxyType({system: frozenset(codes) for system, codes in _codes().get(name, {}).items()})
@@ -133,6 +139,12 @@ def _table(name: str) -> Any:
 @cache
 def _types() -> dict[str, Any]:
     table: dict[str, Any] = _table("elements.json")
+    return table
+
+
+@cache
+def _summaries() -> dict[str, list[str]]:
+    table: dict[str, list[str]] = _table("summaries.json")
     return table
 
 
