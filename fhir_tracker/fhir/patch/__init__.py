@@ -1,0 +1,1 @@
+"""Changing parts of a resource: JSON Patch and FHIRPath Patch, both pure."""
