@@ -16,9 +16,12 @@ from fhir_tracker.errors import Issue
 from fhir_tracker.fhir.body import write_json
 from fhir_tracker.fhir.dates import instant
 from fhir_tracker.fhir.outcome import operation_outcome
-from fhir_tracker.storage.resources import Stored, StoredVersion
+from fhir_tracker.fhir.subsets import WHOLE, Subset, subset_text
+from fhir_tracker.storage.history import PastVersion
+from fhir_tracker.storage.resources import Stored
 
 _METHOD = {"create": "POST", "update": "PUT", "delete": "DELETE"}
+_STATUS = {"create": "201 Created", "update": "200 OK", "delete": "204 No Content"}
 
 
 def bundle(
@@ -34,9 +37,10 @@ def bundle(
     return f"{_json(head)[:-1]}{tail}}}".encode()
 
 
-def match_entry(base: str, stored: Stored, mode: str = "match") -> str:
+def match_entry(base: str, stored: Stored, mode: str = "match", subset: Subset = WHOLE) -> str:
     """One entry of a searchset."""
-    return f'{{"fullUrl":{_json(f"{base}/{stored.ref}")},"resource":{stored.body},"search":{{"mode":"{mode}"}}}}'
+    text = subset_text(stored.body, subset, is_match=mode == "match")
+    return f'{{"fullUrl":{_json(f"{base}/{stored.ref}")},"resource":{text},"search":{{"mode":"{mode}"}}}}'
 
 
 def outcome_entry(issues: Sequence[Issue]) -> str:
@@ -46,18 +50,18 @@ def outcome_entry(issues: Sequence[Issue]) -> str:
     return f'{{"fullUrl":{full_url},"resource":{told},"search":{{"mode":"outcome"}}}}'
 
 
-def version_entry(base: str, type_: str, id_: str, version: StoredVersion) -> str:
-    """One entry of a history; a deletion has no resource."""
-    method = _METHOD[version.op]
-    request = {"method": method, "url": type_ if method == "POST" else f"{type_}/{id_}"}
+def version_entry(base: str, version: PastVersion, subset: Subset = WHOLE) -> str:
+    """One entry of a history; a deletion has no resource. What came into being again was put under its id."""
+    ref = f"{version.type}/{version.id}"
+    method = "PUT" if version.op == "create" and version.version > 1 else _METHOD[version.op]
+    request = {"method": method, "url": version.type if method == "POST" else ref}
     response = {
-        "status": {"POST": "201 Created", "PUT": "200 OK", "DELETE": "204 No Content"}[method],
+        "status": _STATUS[version.op],
         "etag": f'W/"{version.version}"',
         "lastModified": instant(version.updated_at),
     }
-    body = f'"resource":{version.body},' if version.body else ""
-    full_url = _json(f"{base}/{type_}/{id_}")
-    return f'{{"fullUrl":{full_url},{body}"request":{_json(request)},"response":{_json(response)}}}'
+    body = f'"resource":{subset_text(version.body, subset)},' if version.body else ""
+    return f'{{"fullUrl":{_json(f"{base}/{ref}")},{body}"request":{_json(request)},"response":{_json(response)}}}'
 
 
 def address(base: str, path: str, pairs: Pairs) -> str:

@@ -5,6 +5,7 @@ https://hl7.org/fhir/R4/http.html#history
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
@@ -12,6 +13,8 @@ from urllib.parse import parse_qsl, urlsplit
 import pytest
 from starlette.testclient import TestClient
 
+from fhir_tracker.fhir.body import read_resource
+from fhir_tracker.fhir.checks import check
 from tests.api.fhir.talk import BASE, JSON, link, outcome, put
 
 VERSIONS = 7
@@ -88,8 +91,9 @@ def test_a_page_stays_what_it_is_while_versions_are_added(written: TestClient) -
 
 def test_the_links_carry_the_size_and_nothing_that_was_not_asked(written: TestClient) -> None:
     page = written.get("/fhir/Basic/b1/_history?_count=2&colour=red&_format=json").json()
-    pairs = [parse_qsl(urlsplit(one["url"]).query) for one in page["link"]]
-    assert pairs == [[("_count", "2")], [("_count", "2"), ("_page", "6")]]
+    own, following = (parse_qsl(urlsplit(one["url"]).query) for one in page["link"])
+    assert own == [("_count", "2")]
+    assert [following[0], following[1][0], len(following)] == [("_count", "2"), "_page", 2]
 
 
 @pytest.mark.parametrize(
@@ -109,14 +113,82 @@ def test_a_page_that_cannot_be_is_refused(written: TestClient, query: str) -> No
     assert outcome(written.get(f"/fhir/Basic/b1/_history?{query}"), 400)["code"] == "invalid"
 
 
-@pytest.mark.parametrize("page", ["1", "99", "9" * 9])
-def test_a_page_before_the_first_or_after_the_last_version_is_empty_or_the_newest(
-    written: TestClient, page: str
-) -> None:
-    found = written.get(f"/fhir/Basic/b1/_history?_page={page}").json()
-    assert found["total"] == VERSIONS
-    assert len(found.get("entry", [])) == (0 if page == "1" else VERSIONS)
-    assert link(found, "next") == ""
+def test_a_page_link_is_of_one_history_and_not_to_be_changed(written: TestClient) -> None:
+    put(written, "Basic/b2", text(1).replace('"b1"', '"b2"'))
+    first = link(written.get("/fhir/Basic/b1/_history?_count=2").json(), "next")
+    for wrong in (
+        first.replace("b1", "b2"),
+        first.replace("/b1/", "/"),
+        first + "&_since=2020-01-01",
+        first[:-1] + ("A" if first[-1] != "A" else "B"),
+        first[:-4],
+    ):
+        assert outcome(written.get(wrong), 400)["code"] == "invalid", wrong
+    assert written.get(first.replace("_count=2", "_count=3")).status_code == 200
+
+
+@pytest.mark.requirement(44)
+def test_since_and_at_narrow_a_history(written: TestClient) -> None:
+    entries = written.get("/fhir/Basic/b1/_history").json()["entry"]
+    third = entries[2]["response"]["lastModified"]
+    since = written.get("/fhir/Basic/b1/_history", params={"_since": third}).json()
+    assert [one["response"]["etag"] for one in since["entry"]] == ['W/"7"', 'W/"6"', 'W/"5"']
+    assert since["total"] == 3
+    assert "_since" in link(since, "self")
+    at = written.get("/fhir/Basic/b1/_history", params={"_at": third}).json()
+    assert 'W/"5"' in [one["response"]["etag"] for one in at["entry"]]
+    assert 'W/"1"' not in [one["response"]["etag"] for one in at["entry"]]
+    year = third[:4]
+    assert written.get("/fhir/Basic/b1/_history", params={"_at": year}).json()["total"] == VERSIONS
+    for empty in ({"_since": "2999-01-01"}, {"_at": "1999"}, {"_since": third, "_at": "1999-01"}):
+        page = written.get("/fhir/Basic/b1/_history", params=empty).json()
+        assert (page["total"], "entry" in page) == (0, False)
+
+
+@pytest.mark.requirement(44)
+def test_the_history_of_a_type_and_of_all_is_newest_first(written: TestClient) -> None:
+    put(
+        written,
+        "Flag/f1",
+        '{"resourceType":"Flag","id":"f1","status":"active","code":{"text":"x"},"subject":{"reference":"Patient/p"}}',
+    )
+    assert put(written, "Basic/b2", text(1).replace('"b1"', '"b2"')).status_code == 201
+    of_type = written.get("/fhir/Basic/_history?_count=100").json()
+    whole = written.get("/fhir/_history?_count=100").json()
+    assert of_type["total"] == VERSIONS + 1
+    assert of_type["entry"][0]["fullUrl"] == f"{BASE}/Basic/b2"
+    assert of_type["entry"][0]["request"] == {"method": "POST", "url": "Basic"}
+    assert {one["fullUrl"].rsplit("/", 2)[1] for one in of_type["entry"]} == {"Basic"}
+    assert {one["fullUrl"] for one in whole["entry"]} >= {f"{BASE}/Flag/f1", f"{BASE}/Basic/b1", f"{BASE}/Basic/b2"}
+    for page in (of_type, whole):
+        times = [one["response"]["lastModified"] for one in page["entry"]]
+        assert times == sorted(times, reverse=True)
+        assert check(read_resource(json.dumps(page).encode())) == ()
+    assert written.get("/fhir/Account/_history").json()["total"] == 0
+
+
+def test_a_history_can_be_cut_down(written: TestClient) -> None:
+    page = written.get("/fhir/Basic/b1/_history?_elements=code").json()
+    held = [one["resource"] for one in page["entry"] if "resource" in one]
+    assert len(held) == VERSIONS - 1
+    assert all("extension" not in one and one["meta"]["tag"][0]["code"] == "SUBSETTED" for one in held)
+    counted = written.get("/fhir/Basic/b1/_history?_summary=count").json()
+    assert (counted["total"], "entry" in counted) == (VERSIONS, False)
+
+
+@pytest.mark.parametrize(
+    "query", ["_since=yesterday", "_since=2020&_since=2021", "_at=x", "_sort=status", "_summary=x"]
+)
+def test_a_history_of_what_cannot_be_is_refused(written: TestClient, query: str) -> None:
+    for path in ("Basic/b1/_history", "Basic/_history", "_history"):
+        assert outcome(written.get(f"/fhir/{path}?{query}"), 400)["code"] == "invalid"
+
+
+def test_an_unknown_parameter_is_ignored_unless_the_caller_is_strict(written: TestClient) -> None:
+    assert written.get("/fhir/_history?colour=red").status_code == 200
+    answer = written.get("/fhir/_history?colour=red", headers={"Prefer": "handling=strict"})
+    assert outcome(answer, 400)["code"] == "invalid"
+    assert written.get("/fhir/_history?_sort=-_lastUpdated", headers={"Prefer": "handling=strict"}).status_code == 200
 
 
 def test_the_history_of_a_deleted_resource_stays(client: TestClient) -> None:
