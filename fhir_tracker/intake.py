@@ -266,6 +266,7 @@ def _apply(tx: Tx, entry: Received, connection: str, author: Author) -> Known:
     try:
         with translated():
             stored = records.save(tx, entry.resource, author, remote=remote)
+            tx.flush()
     except (Busy, Unavailable, VersionConflict):
         raise
     except TrackerError as error:

@@ -11,7 +11,7 @@ from fhir_tracker.fhir.json_types import Resource
 from fhir_tracker.fhir.reading import moment_at
 from fhir_tracker.model.author import Author, Why
 from fhir_tracker.model.event import EVENT_TYPES, event_of
-from fhir_tracker.model.patient import summary_of
+from fhir_tracker.model.patient import PatientSummary, summary_of
 from fhir_tracker.model.plan import plan_item
 from fhir_tracker.model.task import changes_between, task_item, with_history
 from fhir_tracker.model.viewer import worker_viewer
@@ -33,16 +33,20 @@ _ANSWERS: Mapping[str, FiringState] = {
 }
 
 
-def project(tx: Tx, stored: Stored, resource: Resource, author: Author, why: Why | None = None) -> None:
-    """Bring every read model in step with this version of the resource, and make dependent work due for a look."""
+def project(
+    tx: Tx, stored: Stored, resource: Resource, author: Author, why: Why | None = None, *, fresh: bool = False
+) -> None:
+    """Bring every read model in step with this version of the resource, and make dependent work due for a look.
+
+    `fresh`: nothing was ever stored under this id, so that only what this transaction wrote before can know of it.
+    """
     if stored.type == "Patient":
-        patients.save(tx, summary_of(resource, stored.connection))
-        set_flags(tx, stored.id)
+        _save_patient(tx, summary_of(resource, stored.connection), fresh=fresh)
     if stored.type in EVENT_TYPES:
-        _replace_event(tx, stored, event_of(resource, seen_at=stored.updated_at), author.at)
+        _replace_event(tx, stored, event_of(resource, seen_at=stored.updated_at), author.at, fresh=fresh)
     item = item_of(tx, stored, resource)
     if item is not None:
-        _save_item(tx, item, author, why)
+        _save_item(tx, item, author, why, fresh=fresh)
     elif stored.version > 1:
         _drop_item(tx, stored.ref, author, why)
 
@@ -80,10 +84,13 @@ def refresh(tx: Tx, item: WorkItem, *, at: datetime | None) -> WorkItem:
     """Save the item with what its rows know; `at` is when it is next looked at (None keeps closed work asleep)."""
     log = transitions.of_items(tx, _PROJECTOR, [item.ref])[item.ref]
     fired = firings.of_items(tx, _PROJECTOR, [item.ref])[item.ref]
-    whole = with_history(item, log, fired, _attempts(tx, item))
-    whole = replace(whole, next_action_at=at if whole.open and whole.program else None)
+    whole = _awake(with_history(item, log, fired, _attempts(tx, item)), at)
     work_items.save(tx, whole)
     return whole
+
+
+def _awake(item: WorkItem, at: datetime | None) -> WorkItem:
+    return replace(item, next_action_at=at if item.open and item.program else None)
 
 
 def refresh_ref(tx: Tx, ref: str, *, at: datetime | None) -> None:
@@ -93,12 +100,18 @@ def refresh_ref(tx: Tx, ref: str, *, at: datetime | None) -> None:
         refresh(tx, item, at=at)
 
 
-def _save_item(tx: Tx, item: WorkItem, author: Author, why: Why | None) -> None:
-    before = work_items.find(tx, _PROJECTOR, item.ref) or _as_deleted(tx, item)
-    for row in changes_between(before, item, author, why):
+def _save_item(tx: Tx, item: WorkItem, author: Author, why: Why | None, *, fresh: bool) -> None:
+    before = None if fresh else work_items.find(tx, _PROJECTOR, item.ref) or _as_deleted(tx, item)
+    log = changes_between(before, item, author, why)
+    for row in log:
         transitions.add(tx, row, item.patient)
-    after = refresh(tx, item, at=author.at)
-    _tell_others(tx, after, _ANSWERS.get(after.fhir_status, "open"), author.at)
+    if fresh:
+        tried = _attempts(tx, item) if "Communication" in tx.types else ()
+        after = _awake(with_history(item, log, (), tried), author.at)
+        work_items.add(tx, after)
+    else:
+        after = refresh(tx, item, at=author.at)
+    _tell_others(tx, after, _ANSWERS.get(after.fhir_status, "open"), author.at, fresh=fresh)
 
 
 def _drop_item(tx: Tx, ref: str, author: Author, why: Why | None) -> None:
@@ -122,19 +135,30 @@ def _as_deleted(tx: Tx, item: WorkItem) -> WorkItem | None:
     return replace(_closed(item), cycle=max(row.cycle for row in log)) if log else None
 
 
-def _tell_others(tx: Tx, item: WorkItem, answer: FiringState, now: datetime) -> None:
+def _tell_others(tx: Tx, item: WorkItem, answer: FiringState, now: datetime, *, fresh: bool = False) -> None:
     """Let the plan of a task and the work an escalation is about know that it changed."""
-    if item.kind == "escalation" and (firing := firings.of_task(tx, _PROJECTOR, item.ref)):
+    if item.kind == "escalation" and not fresh and (firing := firings.of_task(tx, _PROJECTOR, item.ref)):
         firings.set_state(tx, firing.key, answer)
     other = {"task": item.plan, "escalation": item.focus}.get(item.kind)
     if other:
         refresh_ref(tx, other, at=now)
 
 
-def _replace_event(tx: Tx, stored: Stored, event: Event | None, now: datetime) -> None:
+def _save_patient(tx: Tx, summary: PatientSummary, *, fresh: bool) -> None:
+    if fresh:
+        patients.add(tx, summary)
+    else:
+        patients.save(tx, summary)
+    if not fresh or "Flag" in tx.types:
+        set_flags(tx, summary.patient)
+
+
+def _replace_event(tx: Tx, stored: Stored, event: Event | None, now: datetime, *, fresh: bool = False) -> None:
     """Write or drop the event, and make the rules look again at whom it is about now and was about before."""
     before = events.find(tx, _PROJECTOR, stored.ref) if stored.version > 1 else None
-    if event is not None:
+    if event is not None and fresh:
+        events.add(tx, event)
+    elif event is not None:
         events.save(tx, event)
     elif before is not None:
         events.drop(tx, before.ref)

@@ -33,7 +33,7 @@ class Remote:
 
 def create(tx: Tx, resource: Resource, author: Author, *, why: Why | None = None, id_: str | None = None) -> Stored:
     """Store a new resource under a new UUIDv7, `id_` when that was made already, whatever id it brought."""
-    return save(tx, resource | {"id": id_ or fresh_id(author.at)}, author, why=why)
+    return save(tx, resource | {"id": id_ or fresh_id(author.at)}, author, why=why, fresh=True)
 
 
 def fresh_id(now: datetime, random: Callable[[int], bytes] = os.urandom) -> str:
@@ -49,13 +49,16 @@ def save(
     remote: Remote | None = None,
     if_match: int | None = None,
     why: Why | None = None,
+    fresh: bool = False,
 ) -> Stored:
     """Store `resource` (its `id` given) as the next version; `meta.lastUpdated` always grows.
+
+    `fresh`: the id is of `fresh_id` and nothing was ever stored under it, so nothing is looked for.
 
     Raises VersionConflict when `if_match` is not the present version or another writer was faster, and Conflict when
     `remote` would overwrite what came from somewhere else.
     """
-    before = resources.find(tx, author.viewer, resource["resourceType"], resource["id"])
+    before = None if fresh else resources.find(tx, author.viewer, resource["resourceType"], resource["id"])
     check_match(before, if_match)
     _check_origin(before, remote)
     version = before.version + 1 if before else 1
@@ -76,7 +79,7 @@ def save(
         content_hash=remote.content_hash if remote else None,
     )
     stored = resources.save(tx, new, extract(stamped), author)
-    projection.project(tx, stored, stamped, author, why)
+    projection.project(tx, stored, stamped, author, why, fresh=fresh)
     return stored
 
 

@@ -41,7 +41,7 @@ def create(tx: Tx, resource: Resource, author: Author, *, id_: str | None = None
     _check_shape(resource)
     _refuse_read_only(resource["resourceType"])
     if resource["resourceType"] == "Task":
-        return _create_task(tx, resource, author, id_ or records.fresh_id(author.at))
+        return _create_task(tx, resource, author, id_ or records.fresh_id(author.at), fresh=True)
     return _proven(tx, records.create(tx, resource, author, id_=id_), author, "CREATE")
 
 
@@ -98,7 +98,7 @@ def _refuse_mirrored(before: Stored | None) -> None:
         raise RuleBroken(f"{before.type}/{before.id} is the copy of an EHR's: change it there.")
 
 
-def _create_task(tx: Tx, resource: Resource, author: Author, id_: str) -> Stored:
+def _create_task(tx: Tx, resource: Resource, author: Author, id_: str, *, fresh: bool = False) -> Stored:
     program = programs.of_resource(tx, resource)
     named = text_at(resource, "instantiatesCanonical") or ""
     if program is None and named.startswith(CANONICAL):
@@ -110,7 +110,7 @@ def _create_task(tx: Tx, resource: Resource, author: Author, id_: str) -> Stored
             expression="Task.instantiatesCanonical",
         )
     completed = _completed(tx, resource | {"id": id_}, program, author) if program else resource | {"id": id_}
-    stored = records.save(tx, completed, author)
+    stored = records.save(tx, completed, author, fresh=fresh)
     provenance.record(tx, [stored], author, activity="CREATE")
     return stored
 

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import insert, select
+from sqlalchemy import select
 
 from fhir_tracker.model.viewer import Viewer
+from fhir_tracker.storage.bulks import AUDIT
 from fhir_tracker.storage.database import Tx
 from fhir_tracker.storage.records import from_row
 from fhir_tracker.storage.running_tables import audit
 from fhir_tracker.storage.scope import row_scope
+from fhir_tracker.storage.types import microseconds
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,8 +47,8 @@ def add(
     detail: Mapping[str, Any] | None = None,
 ) -> None:
     """Write one audit row, in the transaction of what it tells."""
-    row = {"at": at, "who": who, "action": action, "ref": ref, "patient": patient, "outcome": outcome}
-    tx.execute(insert(audit).values(row | {"request_id": request_id, "detail": detail or {}}))
+    told = json.dumps(dict(detail), ensure_ascii=False) if detail else "{}"
+    tx.added.add(AUDIT, (microseconds(at), who, action, ref, patient, outcome, request_id, told))
 
 
 def list(  # noqa: A001 - read as audit.list

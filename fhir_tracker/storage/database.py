@@ -4,18 +4,32 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from hashlib import blake2b
 from typing import Any, Literal, Self, cast
 
-from sqlalchemy import Connection, CursorResult, Engine, Executable, Table, create_engine, event, make_url, text
+from sqlalchemy import (
+    Connection,
+    CursorResult,
+    Engine,
+    Executable,
+    Table,
+    TextClause,
+    create_engine,
+    event,
+    exc,
+    make_url,
+    text,
+)
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import URL, RowMapping
 from sqlalchemy.exc import ArgumentError
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from fhir_tracker.errors import UsageError
+from fhir_tracker.storage.buffer import WriteBuffer
+from fhir_tracker.storage.drivers import Drivers
 from fhir_tracker.storage.failures import translated
 from fhir_tracker.storage.keys import KeyPool, Keys
 from fhir_tracker.storage.turns import Turns
@@ -25,42 +39,78 @@ LOCK_SECONDS = 10
 POOL_SIZE = 8
 
 _PRAGMAS = ("busy_timeout = 10000", "foreign_keys = ON", "synchronous = FULL", "cache_size = -65536")
+_WAIT = text("SELECT pg_advisory_xact_lock(:key)")
 _turns: dict[str, Turns] = {}
 _turns_guard = threading.Lock()
 
 
 class Tx:
-    """One open transaction. Callers outside storage only pass it on."""
+    """One open transaction. Callers outside storage only pass it on.
 
-    def __init__(self, connection: Connection, pool: KeyPool) -> None:
-        self.connection = connection
-        self.dialect = cast(Dialect, connection.dialect.name)
-        self.keys = Keys(pool, connection)
+    Rows that are only added wait in `added` and reach the database at the end, or before the next statement that could see
+    them; `wrote` counts the statements that may have changed something.
+    """
+
+    def __init__(self, connect: Callable[[], Connection], dialect: Dialect, pool: KeyPool) -> None:
+        self.dialect = dialect
+        self.added = WriteBuffer()
+        self.wrote = 0
+        self.keys = Keys(pool, self._draw)
         self.let_go: dict[str, str] = {}
+        self.types: set[str] = set()
+        self._connect = connect
+        self._connection: Connection | None = None
+
+    @property
+    def connection(self) -> Connection:
+        """The connection, in its transaction, which begins now if it has not."""
+        if self._connection is None:
+            self._connection = self._connect()
+        return self._connection
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether any statement was run."""
+        return self._connection is not None
+
+    def flush(self) -> None:
+        """Write what was only added; raises VersionConflict when somebody else has written the same."""
+        if self.added:
+            self.added.write(self.connection)
 
     def execute(
         self, statement: Executable, parameters: Sequence[Mapping[str, object]] | None = None
     ) -> CursorResult[Any]:
         """Run a statement, once for each of `parameters` when given."""
+        connection = self._ready(statement)
         if parameters is None:
-            return cast(CursorResult[Any], self.connection.execute(statement))
-        return cast(CursorResult[Any], self.connection.execute(statement, cast(Any, parameters)))
+            return cast(CursorResult[Any], connection.execute(statement))
+        return cast(CursorResult[Any], connection.execute(statement, cast(Any, parameters)))
 
     def rows(self, statement: Executable) -> Sequence[RowMapping]:
         """All rows, by column name."""
-        return self.connection.execute(statement).mappings().all()
+        return self._ready(statement).execute(statement).mappings().all()
 
     def first(self, statement: Executable) -> RowMapping | None:
         """The first row or None."""
-        return self.connection.execute(statement).mappings().first()
+        return self._ready(statement).execute(statement).mappings().first()
 
     def value(self, statement: Executable) -> Any:
         """The first column of the first row, or None."""
-        return self.connection.execute(statement).scalar()
+        return self._ready(statement).execute(statement).scalar()
 
     def changed(self, statement: Executable) -> int:
         """Run a write; how many rows it touched."""
-        return self.connection.execute(statement, execution_options={"preserve_rowcount": True}).rowcount
+        return self._ready(statement).execute(statement, execution_options={"preserve_rowcount": True}).rowcount
+
+    def _ready(self, statement: Executable) -> Connection:
+        self.flush()
+        if not statement.is_select:
+            self.wrote += 1
+        return self.connection
+
+    def _draw(self, statements: Mapping[str, TextClause]) -> int:
+        return cast(int, self.connection.execute(statements[self.dialect]).scalar_one())
 
     def insert(self, table: Table) -> postgresql.Insert | sqlite.Insert:
         """An INSERT that can say what to do on a conflict."""
@@ -70,7 +120,45 @@ class Tx:
         """Go on when no other open transaction has asked for `name`; writers of SQLite take turns anyway."""
         if self.dialect == "postgresql":
             key = int.from_bytes(blake2b(name.encode(), digest_size=8).digest(), "big", signed=True)
-            self.connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": key})
+            self.connection.execute(_WAIT, {"key": key})
+
+
+class LateWrite:
+    """A write transaction that begins with its first statement and is ended by hand, on whichever thread."""
+
+    def __init__(self, engine: Engine, turns: Turns | None, pool: KeyPool, before: Callable[[], None]) -> None:
+        self.tx = Tx(self._connect, cast(Dialect, engine.dialect.name), pool)
+        self.is_committing = False
+        self._engine = engine
+        self._turns = turns
+        self._before = before
+        self._held = ExitStack()
+
+    def commit(self) -> None:
+        """Write what was only added, and commit; after an error `roll_back`.
+
+        Unavailable while `is_committing` leaves open whether it was committed.
+        """
+        with translated():
+            self.tx.flush()
+            if self.tx.has_begun:
+                self.is_committing = True
+                self.tx.connection.commit()
+                self._held.close()
+        self.tx.keys.release()
+
+    def roll_back(self) -> None:
+        """Undo everything."""
+        with suppress(exc.DBAPIError):
+            self._held.close()
+
+    def _connect(self) -> Connection:
+        self._before()
+        if self._turns:
+            self._held.enter_context(self._turns.take(LOCK_SECONDS))
+        connection = self._held.enter_context(self._engine.connect())
+        connection.begin()
+        return connection
 
 
 class Database:
@@ -81,6 +169,7 @@ class Database:
         self._reader = reader
         self._turns = turns
         self._keys = KeyPool()
+        self.drivers = Drivers(reader)
 
     @classmethod
     def open(cls, url: str) -> Self:
@@ -103,18 +192,24 @@ class Database:
         """A write transaction: commits at the end, rolls back on any exception; Busy when its turn does not come."""
         with self._turns.take(LOCK_SECONDS) if self._turns else nullcontext():
             with translated(), self._writer.begin() as connection:
-                tx = Tx(connection, self._keys)
+                tx = Tx(lambda: connection, self.dialect, self._keys)
                 yield tx
+                tx.flush()
             tx.keys.release()
+
+    def begin_late(self, before: Callable[[], None]) -> LateWrite:
+        """A write transaction that begins with its first statement, after calling `before`; its maker ends it."""
+        return LateWrite(self._writer, self._turns, self._keys, before)
 
     @contextmanager
     def read(self) -> Iterator[Tx]:
         """A read-only transaction that sees one moment of the database throughout."""
         with translated(), self._reader.begin() as connection:
-            yield Tx(connection, self._keys)
+            yield Tx(lambda: connection, self.dialect, self._keys)
 
     def close(self) -> None:
         """Let go of every connection."""
+        self.drivers.close()
         self._reader.dispose()
         self._writer.dispose()
 

@@ -2,22 +2,39 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 
 from sqlalchemy import delete, select
 
 from fhir_tracker.model.viewer import Viewer
 from fhir_tracker.model.work import Event
+from fhir_tracker.storage.bulks import EVENT
 from fhir_tracker.storage.database import Tx
 from fhir_tracker.storage.records import from_row, to_row
 from fhir_tracker.storage.scope import row_scope
+from fhir_tracker.storage.types import microseconds
 from fhir_tracker.storage.work_tables import event
+
+_MOMENTS = ("start", "end", "seen_at")
+
+
+def add(tx: Tx, seen: Event) -> None:
+    """Write an event that was never there."""
+    row: dict[str, object] = to_row(seen)
+    row |= {name: None if row[name] is None else microseconds(getattr(seen, name)) for name in _MOMENTS}
+    row |= {"codes": _text(list(seen.codes)), "about": _text(list(seen.about)), "detail": _text(dict(seen.detail))}
+    tx.added.add(EVENT, tuple(row[name] for name in EVENT.columns))
 
 
 def save(tx: Tx, seen: Event) -> None:
     """Write the event as it is now, in place of what was there."""
     row = to_row(seen)
     tx.execute(tx.insert(event).values(row).on_conflict_do_update(index_elements=["ref"], set_=row))
+
+
+def _text(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False)
 
 
 def drop(tx: Tx, ref: str) -> None:

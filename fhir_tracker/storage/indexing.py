@@ -20,6 +20,7 @@ from fhir_tracker.fhir.search_rows import (
     TokenRow,
     UriRow,
 )
+from fhir_tracker.storage.bulks import IX, IXD, IXN, IXS
 from fhir_tracker.storage.database import Tx
 from fhir_tracker.storage.hashes import (
     COMBINED,
@@ -140,6 +141,18 @@ def _add_combinations(type_: str, values: SearchValues, keys: set[int], dates: s
 def _partner_keys(type_: str, partners: Sequence[str], values: SearchValues) -> set[int]:
     rows: list[TokenRow | ReferenceRow] = [*values.tokens, *values.references]
     return {key for row in rows if row.param in partners for key in part_keys(type_, row.param, row)[:2]}
+
+
+def add_index(tx: Tx, k: int, rows: IndexRows) -> None:
+    """Add the rows of a resource that has none yet."""
+    added = tx.added
+    added.add_all(IX, [(h, k) for h in rows.keys])
+    if rows.dates:
+        added.add_all(IXD, [(h, low, k, high) for h, low, high in rows.dates])
+    if rows.strings:
+        added.add_all(IXS, [(h, folded, k, exact) for h, folded, exact in rows.strings])
+    if rows.numbers:
+        added.add_all(IXN, [(h, low, k, high) for h, low, high in rows.numbers])
 
 
 def write_index(tx: Tx, k: int, before: IndexRows, after: IndexRows) -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable, Mapping
 
-from sqlalchemy import Connection, text
+from sqlalchemy import TextClause, text
 
 BLOCK = 1000
 
-_NEXT_BLOCK = {
+NEXT_BLOCK = {
     "sqlite": text("UPDATE key_block SET next = next + 1 WHERE id = 1 RETURNING next - 1"),
     "postgresql": text("SELECT nextval('key_block_seq')"),
 }
@@ -36,25 +37,29 @@ class KeyPool:
 class Keys:
     """The keys of one transaction. A block drawn in a transaction that rolls back is forgotten with it."""
 
-    def __init__(self, pool: KeyPool, connection: Connection) -> None:
+    def __init__(self, pool: KeyPool, draw: Callable[[Mapping[str, TextClause]], int]) -> None:
         self._pool = pool
-        self._connection = connection
-        self._left = range(0)
+        self._draw = draw
+        self._next = self._end = 0
         self._asked = False
 
     def take(self) -> int:
         """The next key, never given out before."""
-        if not self._left and not self._asked:
-            self._left = self._pool.take()
-            self._asked = True
-        if not self._left:
-            block = self._connection.execute(_NEXT_BLOCK[self._connection.dialect.name]).scalar_one()
-            self._left = range(block * BLOCK + 1, (block + 1) * BLOCK + 1)
-        key = self._left[0]
-        self._left = self._left[1:]
+        if self._next == self._end:
+            self._refill()
+        key = self._next
+        self._next = key + 1
         return key
 
     def release(self) -> None:
         """Give unused keys back, after the commit."""
-        self._pool.give(self._left)
-        self._left = range(0)
+        self._pool.give(range(self._next, self._end))
+        self._next = self._end = 0
+
+    def _refill(self) -> None:
+        left = range(0) if self._asked else self._pool.take()
+        self._asked = True
+        if not left:
+            block = self._draw(NEXT_BLOCK)
+            left = range(block * BLOCK + 1, (block + 1) * BLOCK + 1)
+        self._next, self._end = left.start, left.stop

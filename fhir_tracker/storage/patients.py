@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 
 from sqlalchemy import delete, select, update
@@ -9,12 +10,22 @@ from sqlalchemy import delete, select, update
 from fhir_tracker.fhir.folding import fold
 from fhir_tracker.model.patient import PatientSummary as PatientSummary
 from fhir_tracker.model.viewer import Viewer
+from fhir_tracker.storage.bulks import SUMMARY
 from fhir_tracker.storage.database import Tx
 from fhir_tracker.storage.records import from_row, to_row
 from fhir_tracker.storage.scope import row_scope
 from fhir_tracker.storage.work_tables import patient_summary
 
 _BATCH = 500
+
+
+def add(tx: Tx, summary: PatientSummary) -> None:
+    """Write the summary of a patient who has none."""
+    row = to_row(summary) | {
+        "folded": fold(f"{summary.name} {summary.mrn or ''}"),
+        "flags": json.dumps(list(summary.flags), ensure_ascii=False),
+    }
+    tx.added.add(SUMMARY, tuple(row[name] for name in SUMMARY.columns))
 
 
 def save(tx: Tx, summary: PatientSummary) -> None:

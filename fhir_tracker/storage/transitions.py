@@ -4,19 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sqlalchemy import insert, select
+from sqlalchemy import select
 
 from fhir_tracker.model.viewer import Viewer
 from fhir_tracker.model.work import Transition
+from fhir_tracker.storage.bulks import TRANSITION
 from fhir_tracker.storage.database import Tx
-from fhir_tracker.storage.records import from_row, to_row
+from fhir_tracker.storage.records import from_row
 from fhir_tracker.storage.scope import row_scope
+from fhir_tracker.storage.types import microseconds
 from fhir_tracker.storage.work_tables import transition
 
 
 def add(tx: Tx, made: Transition, patient: str | None) -> None:
     """Write down one transition of an item of `patient`."""
-    tx.execute(insert(transition).values(k=tx.keys.take(), patient=patient, **to_row(made)))
+    moments = microseconds(made.recorded_at), microseconds(made.effective_at)
+    told = (made.who, made.reason, made.note, made.rule, made.cycle)
+    tx.added.add(TRANSITION, (tx.keys.take(), made.item, made.what, made.before, made.after, *moments, *told, patient))
 
 
 def of_items(tx: Tx, viewer: Viewer, items: Sequence[str]) -> dict[str, tuple[Transition, ...]]:

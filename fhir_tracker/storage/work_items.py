@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import ColumnElement, case, delete, func, literal, or_, select, update
@@ -16,13 +16,19 @@ from sqlalchemy import ColumnElement, case, delete, func, literal, or_, select, 
 from fhir_tracker.fhir.folding import fold
 from fhir_tracker.model.viewer import Viewer
 from fhir_tracker.model.work import WorkItem
+from fhir_tracker.storage.bulks import ITEM
 from fhir_tracker.storage.database import Tx
 from fhir_tracker.storage.records import from_row, to_row
 from fhir_tracker.storage.scope import row_scope
+from fhir_tracker.storage.types import Moment, microseconds
 from fhir_tracker.storage.work_tables import work_item
 
 NEVER = datetime(9999, 1, 1, tzinfo=UTC)
 _BATCH = 500
+
+
+_FIELDS = tuple(one.name for one in fields(WorkItem))
+_MOMENTS = frozenset(name for name in _FIELDS if isinstance(work_item.c[name].type, Moment))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +47,22 @@ def save(tx: Tx, item: WorkItem) -> None:
     row |= {"due_order": due_order(item), "folded_title": fold(item.title), "claim_token": None, "claimed_until": None}
     new = tx.insert(work_item).values(row | {"k": tx.keys.take()})
     tx.execute(new.on_conflict_do_update(index_elements=["ref"], set_=row))
+
+
+def add(tx: Tx, item: WorkItem) -> None:
+    """Write an item that was never there."""
+    due, none = due_order(item), None
+    tx.added.add(
+        ITEM,
+        (
+            tx.keys.take(),
+            *[item.__dict__[name] if name not in _MOMENTS else _number(item.__dict__[name]) for name in _FIELDS],
+            microseconds(due),
+            fold(item.title),
+            none,
+            none,
+        ),
+    )
 
 
 def drop(tx: Tx, ref: str) -> None:
@@ -179,6 +201,10 @@ def _items(tx: Tx, viewer: Viewer, *conditions: ColumnElement[bool]) -> list[Wor
         .order_by(work_item.c.created_at, work_item.c.k)
     )
     return [from_row(WorkItem, row) for row in tx.rows(chosen)]
+
+
+def _number(at: datetime | None) -> int | None:
+    return None if at is None else microseconds(at)
 
 
 def _let_go(tx: Tx, condition: ColumnElement[bool]) -> None:

@@ -1,0 +1,200 @@
+"""Rows that a transaction adds, held back and written a table at a time: one statement for hundreds of rows."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import chain
+from typing import Any
+
+import psycopg
+from sqlalchemy import BigInteger, Boolean, Connection, Float, Integer, Table, Text, exc
+from sqlalchemy.types import TypeDecorator, TypeEngine
+
+from fhir_tracker.errors import Fault, VersionConflict
+
+Row = tuple[Any, ...]
+"""Values as the driver takes them: moments as microseconds, lists and mappings as JSON text."""
+
+_CHUNKS = (64, 8, 1)
+"""How many rows one SQLite statement takes: few texts to prepare, few calls that let other threads in."""
+
+
+@dataclass(frozen=True, eq=False)
+class Bulk:
+    """How rows are added to one table: `columns` name the values of a row in order, `sorted_` puts them in key order first.
+
+    `given` are columns that PostgreSQL works out itself, with what SQLite has there instead.
+    """
+
+    table: Table
+    columns: tuple[str, ...]
+    sorted_: bool = False
+    given: tuple[tuple[str, str, int], ...] = ()
+
+    @cached_property
+    def postgresql(self) -> str:
+        """One INSERT of arrays, an array a column."""
+        names = ", ".join(f'"{name}"' for name in (*(one[0] for one in self.given), *self.columns))
+        values = "".join(f"{one[1]}, " for one in self.given)
+        arrays = ", ".join(f"%s::{_POSTGRESQL[self._kind(name)]}[]" for name in self.columns)
+        return f"INSERT INTO {self.table.name} ({names}) SELECT {values}given.* FROM unnest({arrays}) AS given"  # noqa: S608
+
+    def sqlite(self, rows: int) -> str:
+        """One INSERT of `rows` rows."""
+        names = ", ".join(f'"{name}"' for name in (*(one[0] for one in self.given), *self.columns))
+        line = ", ".join([*(str(one[2]) for one in self.given), *["?"] * len(self.columns)])
+        return f"INSERT INTO {self.table.name} ({names}) VALUES {', '.join([f'({line})'] * rows)}"  # noqa: S608
+
+    @cached_property
+    def sqlite_texts(self) -> tuple[tuple[int, str], ...]:
+        """The statements for each size of chunk."""
+        return tuple((size, self.sqlite(size)) for size in _CHUNKS)
+
+    @cached_property
+    def literals(self) -> tuple[Callable[[Sequence[Any]], str], ...]:
+        """For each column, what makes a PostgreSQL array of its values."""
+        return tuple(_LITERALS[self._kind(name)] for name in self.columns)
+
+    def _kind(self, name: str) -> type[TypeEngine[Any]]:
+        kind = self.table.c[name].type
+        plain = kind.impl if isinstance(kind, TypeDecorator) else kind
+        return next(one for one in (Boolean, Float, Integer, Text) if isinstance(plain, one))
+
+
+@dataclass(frozen=True)
+class Mark:
+    """A place in what was added, to go back to."""
+
+    total: int
+    lengths: dict[Bulk, int]
+
+
+class WriteBuffer:
+    """The rows of one transaction that are not in the database yet."""
+
+    def __init__(self) -> None:
+        self._rows: dict[Bulk, list[Row]] = {}
+        self._total = 0
+        self._written = 0
+
+    def __bool__(self) -> bool:
+        return self._total > self._written
+
+    def add(self, bulk: Bulk, row: Row) -> None:
+        """Hold one row back."""
+        rows = self._rows.get(bulk)
+        if rows is None:
+            rows = self._rows[bulk] = []
+        rows.append(row)
+        self._total += 1
+
+    def add_all(self, bulk: Bulk, rows: Iterable[Row]) -> None:
+        """Hold rows back."""
+        held = self._rows.setdefault(bulk, [])
+        before = len(held)
+        held.extend(rows)
+        self._total += len(held) - before
+
+    def mark(self) -> Mark:
+        """Where it stands now."""
+        return Mark(total=self._total, lengths={bulk: len(rows) for bulk, rows in self._rows.items()})
+
+    def can_go_back(self, mark: Mark) -> bool:
+        """Whether nothing that was added since `mark` is in the database already."""
+        return self._written <= mark.total
+
+    def go_back(self, mark: Mark) -> None:
+        """Forget what was added since `mark`; only while `can_go_back` says so."""
+        kept = {} if self._written == mark.total else mark.lengths
+        for bulk, rows in self._rows.items():
+            del rows[kept.get(bulk, 0) :]
+        self._total = mark.total
+
+    def write(self, connection: Connection) -> None:
+        """Put everything into the database; raises VersionConflict when a row with a unique value of one is there already."""
+        rows, self._rows = self._rows, {}
+        self._written = self._total
+        for bulk, some in rows.items():
+            if bulk.sorted_:
+                some.sort()
+        driver = connection.connection.driver_connection
+        try:
+            if isinstance(driver, sqlite3.Connection):
+                _to_sqlite(driver, rows)
+            elif isinstance(driver, psycopg.Connection):
+                _to_postgresql(driver, rows)
+            else:
+                raise Fault("The database has a driver that nothing is known of.")
+        except (sqlite3.Error, psycopg.Error) as error:
+            if is_lost(driver):
+                connection.invalidate(error)
+            if _is_double(error):
+                raise VersionConflict("Somebody else wrote the same at the same time.") from error
+            base = connection.dialect.loaded_dbapi.Error
+            raise exc.DBAPIError.instance(
+                "", None, error, base, connection_invalidated=is_lost(driver), dialect=connection.dialect
+            ) from error
+
+
+def is_lost(driver: object) -> bool:
+    """Whether the connection to the server is gone."""
+    return isinstance(driver, psycopg.Connection) and driver.broken
+
+
+def _is_double(error: Exception) -> bool:
+    if isinstance(error, sqlite3.IntegrityError):
+        return error.sqlite_errorcode in (sqlite3.SQLITE_CONSTRAINT_UNIQUE, sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY)
+    return isinstance(error, psycopg.errors.UniqueViolation)
+
+
+def _to_sqlite(driver: sqlite3.Connection, rows: dict[Bulk, list[Row]]) -> None:
+    for bulk, some in rows.items():
+        start = 0
+        for size, text in bulk.sqlite_texts:
+            while len(some) - start >= size:
+                driver.execute(text, tuple(chain.from_iterable(some[start : start + size]))).close()
+                start += size
+
+
+def _to_postgresql(driver: psycopg.Connection[Any], rows: dict[Bulk, list[Row]]) -> None:
+    with driver.pipeline(), driver.cursor() as cursor:
+        for bulk, some in rows.items():
+            if some:
+                values = zip(*some, strict=True)
+                arrays = [literal(column) for literal, column in zip(bulk.literals, values, strict=True)]
+                cursor.execute(bulk.postgresql, arrays, prepare=True)
+
+
+def _numbers(values: Sequence[int | float | None]) -> str:
+    return "{" + ",".join(["NULL" if value is None else repr(value) for value in values]) + "}"
+
+
+def _booleans(values: Sequence[bool | None]) -> str:
+    return "{" + ",".join(["NULL" if value is None else "t" if value else "f" for value in values]) + "}"
+
+
+def _texts(values: Sequence[str | None]) -> str:
+    return "{" + ",".join(["NULL" if value is None else _quoted(value) for value in values]) + "}"
+
+
+def _quoted(value: str) -> str:
+    escaped = value.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
+
+
+_POSTGRESQL: dict[type[TypeEngine[Any]], str] = {
+    Boolean: "boolean",
+    Float: "double precision",
+    Integer: "bigint",
+    Text: "text",
+}
+_LITERALS: dict[type[TypeEngine[Any]], Callable[[Sequence[Any]], str]] = {
+    Boolean: _booleans,
+    Float: _numbers,
+    Integer: _numbers,
+    BigInteger: _numbers,
+    Text: _texts,
+}

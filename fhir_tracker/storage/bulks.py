@@ -1,0 +1,31 @@
+"""The tables whose rows are added in bulk, each with the order of a row's values."""
+
+from __future__ import annotations
+
+from sqlalchemy import Table
+
+from fhir_tracker.storage.buffer import Bulk
+from fhir_tracker.storage.running_tables import audit
+from fhir_tracker.storage.tables import change, ix, ixd, ixn, ixs, remote_body, resource, resource_version
+from fhir_tracker.storage.work_tables import event, patient_summary, transition, work_item
+
+
+def _columns(table: Table, *left_out: str) -> tuple[str, ...]:
+    return tuple(column.name for column in table.c if column.name not in left_out)
+
+
+RESOURCE = Bulk(resource, _columns(resource))
+VERSION = Bulk(resource_version, _columns(resource_version, "body"))
+REMOTE = Bulk(remote_body, _columns(remote_body))
+CHANGE = Bulk(
+    change, _columns(change, "seq", "txid"), given=(("txid", "(SELECT pg_current_xact_id()::text::bigint)", 0),)
+)
+IX = Bulk(ix, ("h", "k"), sorted_=True)
+IXD = Bulk(ixd, ("h", "lo", "k", "hi"), sorted_=True)
+IXS = Bulk(ixs, ("h", "v", "k", "exact"), sorted_=True)
+IXN = Bulk(ixn, ("h", "lo", "k", "hi"), sorted_=True)
+AUDIT = Bulk(audit, _columns(audit, "seq"))
+ITEM = Bulk(work_item, _columns(work_item))
+TRANSITION = Bulk(transition, _columns(transition))
+SUMMARY = Bulk(patient_summary, _columns(patient_summary))
+EVENT = Bulk(event, _columns(event))
