@@ -5,12 +5,11 @@ https://hl7.org/fhir/R4/http.html#summary
 
 from __future__ import annotations
 
-from api.fhir import bundling, history, reading, searching, writing
+from api.fhir import bundling, reading, searching, writing
 from api.fhir.actions import Action, Route
 from api.fhir.exchange import FhirRequest, FhirResponse
 from fhir_tracker.errors import NotFound, UnknownType
 from fhir_tracker.fhir.definitions.registry import resource_types
-
 
 def _process(request: FhirRequest) -> FhirResponse:
     return bundling.process(request, find_route)
@@ -22,12 +21,7 @@ ROUTES: tuple[Route, ...] = (
         template=(),
         actions={"POST": Action(handle=bundling.nested, interaction="transaction", own_transactions=_process)},
     ),
-    Route(template=("_history",), actions={"GET": Action(handle=history.history_of_all, interaction="history-system")}),
     Route(template=("{type}", "_search"), actions={"POST": _SEARCH}),
-    Route(
-        template=("{type}", "_history"),
-        actions={"GET": Action(handle=history.history_of_type, interaction="history-type")},
-    ),
     Route(
         template=("{type}",),
         actions={"GET": _SEARCH, "POST": Action(handle=writing.create, interaction="create", writes=True)},
@@ -42,7 +36,7 @@ ROUTES: tuple[Route, ...] = (
     ),
     Route(
         template=("{type}", "{id}", "_history"),
-        actions={"GET": Action(handle=history.history_of_one, interaction="history-instance")},
+        actions={"GET": Action(handle=reading.history, interaction="history-instance")},
     ),
     Route(
         template=("{type}", "{id}", "_history", "{version}"),

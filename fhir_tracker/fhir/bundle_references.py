@@ -48,6 +48,8 @@ class Links:
         found = self.conditional.get(local) or self._target(local)
         if found is None and root and ":" not in text and not text.startswith("#"):
             found = self._target(f"{root}/{text}")
+        if found is None and local is not text and parse_reference(local).kind is not ReferenceKind.RELATIVE:
+            return text
         return found or local
 
     def link(self, text: str) -> str | None:

@@ -1,0 +1,267 @@
+"""The entries of a transaction or batch, each as the request that it would be by itself.
+
+https://hl7.org/fhir/R4/bundle.html
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+from api.fhir.actions import Action, Finder
+from api.fhir.exchange import FhirRequest, Pairs
+from api.fhir.negotiation import check_content_type, http_date, preference
+from fhir_tracker.errors import Incorrect, Issue, MethodNotAllowed, NotFound, TooLarge, TrackerError
+from fhir_tracker.fhir.body import read_resource, write_json
+from fhir_tracker.fhir.bundle_references import local_form
+from fhir_tracker.fhir.checks import check
+from fhir_tracker.fhir.dates import parse_datetime
+from fhir_tracker.fhir.definitions.registry import resource_types
+from fhir_tracker.fhir.identity import is_legal_id
+from fhir_tracker.fhir.json_types import Json, Resource, kind
+
+MOST_ENTRIES = 5000
+MOST_PARAMETERS = 200
+_FHIR_JSON = "application/fhir+json"
+_PROCESSED = ("transaction", "batch")
+_WHOLE = frozenset({"create", "update"})
+"""The interactions that take an entry's resource as it was read; others take it as the text of a body."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """One entry: `request` is what it asks, `action` what answers that; `query` is the text behind the `?` of its url."""
+
+    index: int
+    full_url: str
+    query: str
+    request: FhirRequest
+    action: Action
+
+    @property
+    def method(self) -> str:
+        """The HTTP verb."""
+        return self.request.method
+
+    @property
+    def ref(self) -> str:
+        """The `Type/id` its address names, or ""."""
+        return f"{self.request.type}/{self.request.id}" if self.request.id else ""
+
+    @property
+    def read_url(self) -> str:
+        """The address of the resource it reads, "" where it does not read one."""
+        return f"{self.request.base}/{self.ref}" if self.action.interaction in ("read", "vread") else ""
+
+    @property
+    def is_conditional(self) -> bool:
+        """Whether its address names the resource by a search."""
+        return self.action.writes and self.method != "POST" and not self.request.id
+
+    @property
+    def is_guarded(self) -> bool:
+        """Whether its caller set a condition: then a conflict is the answer and no reason to try again."""
+        names = ("if-match", "if-none-match", "if-none-exist")
+        return self.is_conditional or any(self.request.header(name) for name in names)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Incoming:
+    """A Bundle to be processed: its type and the entries as JSON."""
+
+    type: str
+    entries: tuple[Json, ...]
+
+
+def read_bundle(request: FhirRequest) -> Incoming:
+    """The Bundle of a request; raises Incorrect for one that is not to be processed, TooLarge for too many entries."""
+    check_content_type(request.header("content-type"))
+    bundle = read_resource(request.body, max_bytes=request.context.settings.body_limit)
+    if bundle["resourceType"] != "Bundle":
+        raise Incorrect(
+            "Only a Bundle can be posted here; create other resources at [base]/Type.", expression="resourceType"
+        )
+    _check_shell({name: value for name, value in bundle.items() if name != "entry"}, "Bundle")
+    if bundle["type"] not in _PROCESSED:
+        raise Incorrect(
+            f"A Bundle of type {bundle['type']} is not processed here: send a transaction or a batch, or create it as a "
+            "resource at [base]/Bundle.",
+            expression="Bundle.type",
+        )
+    if "total" in bundle:
+        raise Incorrect("A total belongs to a searchset or a history only (bdl-1).", expression="Bundle.total")
+    entries = bundle.get("entry", [])
+    if type(entries) is not list or ("entry" in bundle and not entries):
+        raise Incorrect("Bundle.entry must be an array that is not empty; leave it out.", expression="Bundle.entry")
+    if len(entries) > MOST_ENTRIES:
+        raise TooLarge(f"The Bundle has {len(entries)} entries; the limit is {MOST_ENTRIES}.")
+    return Incoming(type=bundle["type"], entries=tuple(entries))
+
+
+def read_entry(request: FhirRequest, entry: Json, index: int, find: Finder) -> Entry:
+    """The entry as a request; raises a TrackerError whose issues name its place in the Bundle."""
+    try:
+        return _read_entry(request, entry, index, find)
+    except TrackerError as error:
+        raise placed(error, index, "") from None
+
+
+def placed(error: TrackerError, index: int, type_: str) -> TrackerError:
+    """The same error, its issues placed in an entry of the Bundle; `type_` is the type of the entry's resource."""
+    place = f"Bundle.entry[{index}]"
+    issues = tuple(_placed(issue, place, type_) for issue in error.issues)
+    message = error.message if error.message.startswith(place) else f"{place}: {error.message}"
+    return type(error)(message, issues=issues)
+
+
+def _placed(issue: Issue, place: str, type_: str) -> Issue:
+    path = issue.expression or ""
+    if not path.startswith("Bundle.entry["):
+        head, dot, rest = path.partition(".")
+        path = f"{place}.resource{dot}{rest}" if type_ and head.partition("[")[0] == type_ else place
+    message = issue.message if place in issue.message else f"{place}: {issue.message}"
+    return replace(issue, message=message, expression=path)
+
+
+def _check_shell(shell: Resource, path: str) -> None:
+    issues = [issue for issue in check(shell) if issue.severity in ("error", "fatal")]
+    if issues:
+        raise Incorrect(issues[0].message, issues=tuple(issues), expression=path)
+
+
+def _read_entry(request: FhirRequest, entry: Json, index: int, find: Finder) -> Entry:
+    place = f"Bundle.entry[{index}]"
+    if type(entry) is not dict:
+        raise Incorrect(f"{place} is {kind(entry)}; it must be an object.", expression=place)
+    if type(entry.get("request")) is not dict:
+        raise Incorrect(
+            f"{place}.request is missing; it says what to do with the entry.", expression=f"{place}.request"
+        )
+    for name in ("search", "response"):
+        if name in entry:
+            raise Incorrect(f"{place}.{name} belongs to answers, not to requests.", expression=f"{place}.{name}")
+    _check_request(entry, index)
+    full_url = entry.get("fullUrl", "")
+    if "/_history/" in full_url:
+        raise Incorrect("A fullUrl never names a version (bdl-8).", expression=f"{place}.fullUrl")
+    given, action, query = _addressed(request, entry["request"], place, find)
+    given = _with_body(given, action, entry.get("resource"), place)
+    return Entry(index=index, full_url=full_url, query=query, request=given, action=action)
+
+
+def _check_request(entry: Resource, index: int) -> None:
+    """The shape of everything but the resource, which its own handler checks."""
+    shell = {name: value for name, value in entry.items() if name != "resource"}
+    issues = check({"resourceType": "Bundle", "type": "batch", "entry": [shell]})
+    if issues:
+        place = f"Bundle.entry[{index}]"
+        moved = tuple(
+            replace(
+                issue,
+                message=issue.message.replace("Bundle.entry[0]", place),
+                expression=(issue.expression or "").replace("Bundle.entry[0]", place),
+            )
+            for issue in issues
+        )
+        raise Incorrect(moved[0].message, issues=moved)
+
+
+def _addressed(request: FhirRequest, asked: Resource, place: str, find: Finder) -> tuple[FhirRequest, Action, str]:
+    path, query = _split(asked["url"], request.base, f"{place}.request.url")
+    method = asked["method"]
+    if not path and method == "POST":
+        raise Incorrect("A Bundle cannot be an entry to be processed itself.", expression=f"{place}.request.url")
+    route, parts = find(path)
+    action = route.actions.get("GET" if method == "HEAD" else method)
+    if action is None:
+        raise MethodNotAllowed(
+            f"{method} is not supported at this address: it takes {route.allowed}.",
+            expression=f"{place}.request.method",
+        )
+    if "id" in parts and not is_legal_id(parts["id"]):
+        wrong = Incorrect if method == "PUT" else NotFound
+        raise wrong("The id in the address is not a FHIR id.", expression=f"{place}.request.url")
+    given = replace(
+        request,
+        method=method,
+        path=path,
+        pairs=_pairs(query, f"{place}.request.url"),
+        headers=_headers(request, asked),
+        body=b"",
+        type=parts.get("type", ""),
+        id=parts.get("id", ""),
+        version=parts.get("version", ""),
+    )
+    return given, action, query
+
+
+def _split(url: str, base: str, place: str) -> tuple[tuple[str, ...], str]:
+    """Path and query of an address below our own base, written as a whole or without it."""
+    text = "" if url == base else local_form(url, base)
+    if text.startswith(f"{base}?"):
+        text = text[len(base) :]
+    path, _, query = text.partition("?")
+    if "#" in text or "\\" in path or path.startswith("//") or urlsplit(path).scheme:
+        raise Incorrect("The url is no address of this server: use Type, Type/id or Type?search.", expression=place)
+    bare = unquote(path.removeprefix("/").removesuffix("/"))
+    return (tuple(bare.split("/")) if bare else ()), query
+
+
+def _pairs(query: str, place: str) -> Pairs:
+    try:
+        pairs = parse_qsl(query, keep_blank_values=True, errors="strict", max_num_fields=MOST_PARAMETERS)
+    except ValueError:
+        raise Incorrect("The parameters of the url cannot be read.", expression=place) from None
+    if any("\0" in name or "\0" in value for name, value in pairs):
+        raise Incorrect("A parameter holds the character U+0000.", expression=place)
+    return tuple(pairs)
+
+
+def _headers(request: FhirRequest, asked: Resource) -> Mapping[str, str]:
+    headers = {"content-type": _FHIR_JSON}
+    if preference(request.header("prefer")).strict:
+        headers["prefer"] = "handling=strict"
+    for element, name in (
+        ("ifMatch", "if-match"),
+        ("ifNoneMatch", "if-none-match"),
+        ("ifNoneExist", "if-none-exist"),
+    ):
+        if element in asked:
+            headers[name] = asked[element]
+    if "ifModifiedSince" in asked:
+        headers["if-modified-since"] = http_date(parse_datetime(asked["ifModifiedSince"]))
+    return headers
+
+
+def _with_body(given: FhirRequest, action: Action, resource: Json, place: str) -> FhirRequest:
+    if resource is None:
+        if given.method in ("PUT", "PATCH") or action.interaction in _WHOLE:
+            raise Incorrect(f"{place}.resource is missing; {given.method} needs one.", expression=f"{place}.resource")
+        return given
+    if type(resource) is not dict:
+        raise Incorrect(f"{place}.resource is {kind(resource)}; it must be a resource.", expression=f"{place}.resource")
+    if given.method in ("GET", "HEAD", "DELETE"):
+        raise Incorrect(f"{given.method} takes no resource.", expression=f"{place}.resource")
+    name = resource.get("resourceType")
+    if type(name) is not str or name not in resource_types():
+        raise Incorrect("The `resourceType` is not one of FHIR R4.", expression=f"{place}.resource.resourceType")
+    if given.method == "PATCH" and name == "Binary":
+        return _with_binary(given, resource, place)
+    if action.interaction in _WHOLE:
+        return replace(given, resource=resource)
+    return replace(given, resource=resource, body=write_json(resource).encode())
+
+
+def _with_binary(given: FhirRequest, resource: Resource, place: str) -> FhirRequest:
+    """A patch that is not FHIR itself comes as a Binary: its content is the body."""
+    content_type, data = resource.get("contentType"), resource.get("data")
+    if type(content_type) is not str or type(data) is not str:
+        raise Incorrect("A patch in a Binary needs contentType and data.", expression=f"{place}.resource")
+    try:
+        body = base64.b64decode("".join(data.split()), validate=True)
+    except (binascii.Error, ValueError):
+        raise Incorrect("The data is not base64.", expression=f"{place}.resource.data") from None
+    return replace(given, headers={**given.headers, "content-type": content_type}, body=body)
