@@ -5,44 +5,66 @@ https://hl7.org/fhir/R4/http.html#summary
 
 from __future__ import annotations
 
-from api.fhir import bundling, reading, searching, writing
+from api.fhir import bundling, history, patching, reading, searching, writing
 from api.fhir.actions import Action, Route
+from api.fhir.capability import Statement
 from api.fhir.exchange import FhirRequest, FhirResponse
 from fhir_tracker.errors import NotFound, UnknownType
 from fhir_tracker.fhir.definitions.registry import resource_types
+from fhir_tracker.storage.database import Tx
+
 
 def _process(request: FhirRequest) -> FhirResponse:
     return bundling.process(request, find_route)
 
 
-_SEARCH = Action(handle=searching.search, interaction="search-type")
+def _metadata(request: FhirRequest, tx: Tx) -> FhirResponse:
+    return STATEMENT.answer(request)
+
+
+_SEARCH = Action(handle=searching.search, interaction="search-type", quick=True)
 ROUTES: tuple[Route, ...] = (
     Route(
         template=(),
         actions={"POST": Action(handle=bundling.nested, interaction="transaction", own_transactions=_process)},
     ),
+    Route(template=("metadata",), actions={"GET": Action(handle=_metadata, interaction="capabilities")}),
+    Route(template=("_history",), actions={"GET": Action(handle=history.history_of_all, interaction="history-system")}),
     Route(template=("{type}", "_search"), actions={"POST": _SEARCH}),
     Route(
+        template=("{type}", "_history"),
+        actions={"GET": Action(handle=history.history_of_type, interaction="history-type")},
+    ),
+    Route(
         template=("{type}",),
-        actions={"GET": _SEARCH, "POST": Action(handle=writing.create, interaction="create", writes=True)},
+        actions={
+            "GET": _SEARCH,
+            "POST": Action(handle=writing.create, interaction="create", writes=True),
+            "PUT": Action(handle=writing.update_by_condition, interaction="update", writes=True),
+            "PATCH": Action(handle=patching.patch_by_condition, interaction="patch", writes=True),
+            "DELETE": Action(handle=writing.delete_by_condition, interaction="delete", writes=True),
+        },
     ),
     Route(
         template=("{type}", "{id}"),
         actions={
-            "GET": Action(handle=reading.read, interaction="read"),
+            "GET": Action(handle=reading.read, interaction="read", quick=True),
             "PUT": Action(handle=writing.update, interaction="update", writes=True),
+            "PATCH": Action(handle=patching.patch, interaction="patch", writes=True),
             "DELETE": Action(handle=writing.delete, interaction="delete", writes=True),
         },
     ),
     Route(
         template=("{type}", "{id}", "_history"),
-        actions={"GET": Action(handle=reading.history, interaction="history-instance")},
+        actions={"GET": Action(handle=history.history_of_one, interaction="history-instance")},
     ),
     Route(
         template=("{type}", "{id}", "_history", "{version}"),
         actions={"GET": Action(handle=reading.read_version, interaction="vread")},
     ),
 )
+
+STATEMENT = Statement(ROUTES)
 
 
 def find_route(path: tuple[str, ...]) -> tuple[Route, dict[str, str]]:

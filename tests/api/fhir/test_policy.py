@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from api.context import Access
-from api.fhir.capability import interactions, supported_parameters
+from api.fhir.capability import EACH, MEMBER, OF_TYPE, supported_parameters
 from api.fhir.policy import OWNERS, Owner, all_types, is_writable, owner_of, why_read_only
-from api.fhir.routes import ROUTES
+from api.fhir.routes import ROUTES, STATEMENT
 from fhir_tracker.fhir.definitions.registry import resource_types
 from fhir_tracker.fhir.own_parameters import parameters_of
 from fhir_tracker.fhir.query import MODIFIERS, parse_query
@@ -74,10 +74,12 @@ def test_a_refusal_names_the_type_and_why(type_: str) -> None:
 @pytest.mark.parametrize("access", list(Access))
 @pytest.mark.parametrize("type_", all_types())
 def test_the_interactions_claimed_are_those_of_the_routes_and_the_policy(type_: str, access: Access) -> None:
-    routed = {one.interaction for route in ROUTES for one in route.actions.values()}
-    writing = {one.interaction for route in ROUTES for one in route.actions.values() if one.writes}
-    expected = routed if is_writable(type_, access) else routed - writing
-    assert set(interactions(type_, access)) == expected
+    of_type = [route for route in ROUTES if route.template[:1] in ((EACH,), (type_,)) and MEMBER not in route.template]
+    actions = [one for route in of_type for one in route.actions.values() if not one.operation]
+    routed = {one.interaction for one in actions}
+    writing = {one.interaction for one in actions if one.writes}
+    assert routed <= set(OF_TYPE)
+    assert set(STATEMENT.interactions(type_, access)) == (routed if is_writable(type_, access) else routed - writing)
 
 
 @pytest.mark.requirement(1, 23)
