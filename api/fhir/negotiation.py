@@ -7,19 +7,22 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from email.utils import format_datetime, parsedate_to_datetime
+from functools import lru_cache
 
 from fhir_tracker.errors import Incorrect, NotAcceptable, UnsupportedMediaType
 
 _JSON_TYPES = frozenset({"application/fhir+json", "application/json", "text/json", "application/json+fhir"})
 _JSON_FORMATS = _JSON_TYPES | {"json"}
-_ANY = frozenset({"*/*", "application/*"})
+_SERVED = "application/fhir+json"
+_ANY = ("application/*", "*/*")
+_REFUSED = re.compile(r"q=0(\.0{0,3})?")
+_TAG = r'(?:W/)?"[^"\x00-\x20\x7f]*"'
 _ETAG = re.compile(r'(?:W/)?"(?P<tag>[^"\x00-\x20\x7f]*)"')
+_LIST = re.compile(rf"{_TAG}(?:\s*,\s*{_TAG})*")
 _VERSION = re.compile(r"[1-9][0-9]{0,17}")
 RETURNS = ("minimal", "representation", "OperationOutcome")
-NO_SUCH_VERSION = 0
-_SECOND = timedelta(seconds=1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,19 +33,36 @@ class Preference:
     strict: bool = False
 
 
+@dataclass(frozen=True, kw_only=True)
+class IfMatch:
+    """What If-Match asks for: that the resource is there, or that its present version is one of these."""
+
+    anything: bool = False
+    versions: frozenset[int] = frozenset()
+
+
 def check_accepts(accept: str, formats: list[str]) -> None:
-    """Raise NotAcceptable unless JSON is among what is wanted; `_format` goes before the Accept header."""
+    """Raise NotAcceptable unless FHIR JSON is among what is wanted; `_format` goes before the Accept header."""
     for wanted in formats:
-        if wanted.split(";")[0].strip().replace("fhir json", "fhir+json").lower() not in _JSON_FORMATS:
+        name, *parameters = (text.strip().lower() for text in wanted.split(";"))
+        if name.replace(" ", "+") not in _JSON_FORMATS or not _is_r4(parameters):
             raise NotAcceptable("Only JSON is served: use _format=json or Accept: application/fhir+json.")
-    if formats or not accept:
-        return
+    if not formats and accept and not accepts_json(accept):
+        raise NotAcceptable("Only FHIR R4 JSON is served: use Accept: application/fhir+json.")
+
+
+@lru_cache(maxsize=256)
+def accepts_json(accept: str) -> bool:
+    """Whether an Accept header allows FHIR R4 JSON; what names a type more closely goes before what names it by `*`."""
+    allowed: dict[str, bool] = {}
     for part in accept.split(","):
         name, *parameters = (text.strip().lower() for text in part.split(";"))
-        refused = any(re.fullmatch(r"q=0(\.0{1,3})?", text) for text in parameters)
-        if not refused and (name in _JSON_TYPES or name in _ANY) and _is_r4(parameters):
-            return
-    raise NotAcceptable("Only FHIR R4 JSON is served: use Accept: application/fhir+json.")
+        if _is_r4(parameters):
+            allowed[name] = allowed.get(name, False) or not any(_REFUSED.fullmatch(text) for text in parameters)
+    if any(allowed.get(name) for name in _JSON_TYPES):
+        return True
+    ranges = (_SERVED, *_ANY)
+    return next((allowed[name] for name in ranges if name in allowed), False)
 
 
 def check_content_type(content_type: str) -> None:
@@ -65,17 +85,20 @@ def preference(prefer: str) -> Preference:
     return Preference(returned=returned, strict=wanted.get("handling", "").lower() == "strict")
 
 
-def if_match(text: str) -> int | None:
-    """The version an If-Match header names, weak or strong; None without one, NO_SUCH_VERSION for a tag never given out.
+def if_match(text: str) -> IfMatch | None:
+    """What an If-Match header names: `*`, or entity tags, weak or strong; None without one.
 
-    Raises Incorrect for what is not one entity tag.
+    A tag that this server never gives out is a version that is never present. Raises Incorrect for what is none.
     """
-    if not text:
+    if not text.strip():
         return None
-    match = _ETAG.fullmatch(text.strip())
-    if match is None:
-        raise Incorrect('If-Match is not one entity tag: use If-Match: W/"3".')
-    return int(match["tag"]) if _VERSION.fullmatch(match["tag"]) else NO_SUCH_VERSION
+    if text.strip() == "*":
+        return IfMatch(anything=True)
+    parts = _LIST.fullmatch(text.strip())
+    if parts is None:
+        raise Incorrect('If-Match is neither * nor a list of entity tags: use If-Match: W/"3".')
+    tags = [match["tag"] for match in _ETAG.finditer(text)]
+    return IfMatch(versions=frozenset(int(tag) for tag in tags if _VERSION.fullmatch(tag)))
 
 
 def is_unchanged(etag: str, modified: datetime | None, if_none_match: str, if_modified_since: str) -> bool:
@@ -87,7 +110,9 @@ def is_unchanged(etag: str, modified: datetime | None, if_none_match: str, if_mo
         since = parsedate_to_datetime(if_modified_since) if if_modified_since and modified else None
     except ValueError:
         return False
-    return since is not None and modified is not None and since.tzinfo is not None and modified < since + _SECOND
+    if since is None or modified is None or since.tzinfo is None:
+        return False
+    return modified.replace(microsecond=0) <= since
 
 
 def etag_of(version: int) -> str:
