@@ -92,6 +92,8 @@ def read_value(parameter: SearchParameter, text: str, modifier: str | None, own_
     """One value (still escaped) of a parameter; raises Incorrect with what would be right, without naming the value."""
     if modifier == "identifier":
         return _token(text)
+    if modifier == "of-type":
+        return _identifier_of_type(text)
     if parameter.type == "reference":
         return _reference(parameter, unescape(text), modifier, own_base)
     if parameter.type == "composite":
@@ -133,6 +135,14 @@ def _token(text: str) -> TokenValue:
         return TokenValue(system=None, code=parts[0])
     system, code = parts
     return TokenValue(system=system, code=code or None)
+
+
+def _identifier_of_type(text: str) -> TokenValue:
+    """An identifier by the coded type it has: what its `:of-type` rows are kept under."""
+    parts = [unescape(part) for part in split(text, "|")]
+    if len(parts) != 3 or not all(parts):
+        raise Incorrect("use system|code|value, where system and code are those of the identifier's type")
+    return TokenValue(system=f"{parts[0]}|{parts[1]}", code=parts[2])
 
 
 def _reference(parameter: SearchParameter, text: str, modifier: str | None, own_base: str) -> ReferenceValue:

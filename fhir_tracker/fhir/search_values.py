@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import cache, partial
+from functools import cache, lru_cache, partial
 from itertools import islice, product
 from typing import Any
 
@@ -64,6 +64,13 @@ def extract(resource: Resource) -> SearchValues:
     sink = _Sink(resource)
     _walk(_plan(resource["resourceType"]), resource, sink)
     return _values(sink)
+
+
+def extract_some(resource: Resource, params: frozenset[str]) -> list[Part]:
+    """The values of these parameters only (no composites), in the order found and with repetitions."""
+    sink = _Sink(resource)
+    _walk(_plan(resource["resourceType"], params), resource, sink)
+    return sink.rows
 
 
 def indexed_parameters(type_: str) -> frozenset[str]:
@@ -129,11 +136,11 @@ def _walk_one(node: _Node, value: Json, sink: _Sink, position: int) -> None:
                 _walk(members[name], value[name], sink)
 
 
-@cache
-def _plan(type_: str) -> _Node:
+@lru_cache(maxsize=1024)
+def _plan(type_: str, only: frozenset[str] | None = None) -> _Node:
     root = _Node()
     for code, parameter in parameters_of(type_).items():
-        if unindexed_reason(type_, code) is not None:
+        if unindexed_reason(type_, code) is not None or (only is not None and code not in only):
             continue
         for path in compile_expression(parameter.expression, type_):
             if path.presence:

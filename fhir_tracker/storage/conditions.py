@@ -6,12 +6,12 @@ https://hl7.org/fhir/R4/search.html#prefix
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import product
 
-from sqlalchemy import BigInteger, ColumnElement, Select, Table, and_, not_, or_, select, type_coerce
+from sqlalchemy import ColumnElement, Select, Table, and_, false, not_, or_, select, true
 
 from fhir_tracker.errors import Incorrect
-from fhir_tracker.fhir.dates import OPEN_END, OPEN_START
 from fhir_tracker.fhir.query import Filter
 from fhir_tracker.fhir.query_values import (
     CompositeValue,
@@ -24,6 +24,8 @@ from fhir_tracker.fhir.query_values import (
     UriValue,
     Value,
 )
+from fhir_tracker.storage.arrays import among
+from fhir_tracker.storage.database import Dialect
 from fhir_tracker.storage.hashes import (
     COMBINED,
     parameter_key,
@@ -33,82 +35,165 @@ from fhir_tracker.storage.hashes import (
     token_key,
     uri_key,
 )
-from fhir_tracker.storage.indexing import LONGEST_TEXT, joined
+from fhir_tracker.storage.indexing import joined
+from fhir_tracker.storage.ranges import in_dates, in_numbers, in_strings, is_below, updated
 from fhir_tracker.storage.tables import ix, ixd, ixn, ixs, resource
 
 _TABLES = {"date": ixd, "string": ixs, "number": ixn, "quantity": ixn}
-_LAST = "\U0010ffff"
+_MOST_PROBED = 64
+"""A probe for more keys than this looks them all up once."""
+Types = tuple[str, ...]
 
 
-def found_by(type_: str, one: Filter) -> Select[tuple[int]]:
-    """The `k` of the resources a filter's values are in, without regard to `:not` and `:missing=true`."""
+@dataclass(frozen=True, kw_only=True)
+class Condition:
+    """What lets a resource through: a `column` condition, or being found by the index or one of `ks`; `negative` turns it round.
+
+    `keys` are those of which one must be there, where that is all of `found`.
+    """
+
+    found: Select[tuple[int]] | None = None
+    ks: tuple[int, ...] = ()
+    keys: tuple[int, ...] | None = None
+    column: ColumnElement[bool] | None = None
+    negative: bool = False
+
+    @property
+    def leads(self) -> bool:
+        """Whether the resources it lets through can be listed."""
+        return not self.negative and self.column is None
+
+    def holds(self, k: ColumnElement[int], dialect: Dialect) -> ColumnElement[bool]:
+        """Whether it lets the resource `k` through; a probe is kept from becoming a join on PostgreSQL."""
+        if self.column is not None:
+            return self.column
+        ways = [among(dialect, k, self.ks)] if self.ks else []
+        if self.found is not None:
+            if self.keys is not None and len(self.keys) > _MOST_PROBED:
+                ways.append(k.in_(self.found.correlate(None)))
+            else:
+                ways.append(_probe(self.found, k, dialect))
+        condition = or_(*ways) if ways else false()
+        return not_(condition) if self.negative else condition
+
+
+def by_keys(dialect: Dialect, keys: Sequence[int], ks: Sequence[int] = ()) -> Condition:
+    """The condition that one of these keys is there, or that the resource is one of `ks`."""
+    found = select(ix.c.k).where(ix.c.h == keys[0] if len(keys) == 1 else among(dialect, ix.c.h, keys))
+    return Condition(found=found if keys else None, keys=tuple(keys), ks=tuple(ks))
+
+
+def condition(dialect: Dialect, types: Types, one: Filter) -> Condition:
+    """The condition of a filter that asks no other resource; not for `chain` and `has`."""
+    if one.type == "id":
+        return Condition(column=_id_holds(one))
+    if one.type == "instant":
+        return Condition(column=_instant_holds(one))
     if one.missing is not None:
-        return _present(type_, one)
-    keys = filter_keys(type_, one)
-    if keys is not None:
-        return select(ix.c.k).where(ix.c.h.in_(keys) if len(keys) != 1 else ix.c.h == keys[0])
-    table, conditions = _ranges(type_, one)
-    return select(table.c.k).where(or_(*conditions))
+        return Condition(found=_present(dialect, types, one), negative=one.missing)
+    keys = filter_keys(types, one)
+    if keys is None:
+        return Condition(found=_ranged(dialect, types, one))
+    found = by_keys(dialect, keys)
+    return Condition(found=found.found, keys=found.keys, negative=one.modifier == "not")
 
 
-def holds(type_: str, one: Filter, k: ColumnElement[int], *, fenced: bool) -> ColumnElement[bool]:
-    """Whether the filter lets the resource `k` through; `fenced` keeps PostgreSQL from turning the probe into a join."""
-    if one.param == "_id":
-        return resource.c.id.in_([value.code for value in one.values if isinstance(value, TokenValue)])
-    if one.param == "_lastUpdated":
-        return or_(*(_updated(value) for value in one.values if isinstance(value, DateValue)))
-    probe = _probe(found_by(type_, one), k, fenced=fenced)
-    return not_(probe) if one.modifier == "not" or one.missing is True else probe
-
-
-def filter_keys(type_: str, one: Filter) -> list[int] | None:
+def filter_keys(types: Types, one: Filter) -> list[int] | None:
     """The keys of which one must be there; None for filters by range or text."""
+    if one.modifier == "below" or one.type in {"id", "instant", "chain", "has"}:
+        return None
     keys: list[int] = []
-    param = f"{one.param}:identifier" if one.modifier == "identifier" else one.param
-    for value in one.values:
-        found = _keys(type_, param, value)
-        if found is None:
-            return None
-        keys.extend(found)
-    return keys if one.values else None
+    param = f"{one.param}:{one.modifier}" if one.modifier in {"identifier", "of-type"} else one.param
+    for type_ in types:
+        for value in _with_above(one):
+            found = _keys(type_, param, value)
+            if found is None:
+                return None
+            keys.extend(found)
+    return list(dict.fromkeys(keys)) if one.values else None
 
 
 def is_positive(one: Filter) -> bool:
     """Whether the filter's own index rows lead to what it lets through."""
-    return one.modifier != "not" and one.missing is not True and one.param not in {"_id", "_lastUpdated"}
+    return one.modifier != "not" and one.missing is not True and one.type not in {"id", "instant"}
 
 
-def combined(type_: str, filters: Sequence[Filter]) -> tuple[int | None, tuple[Filter, ...]]:
+def combined(types: Types, filters: Sequence[Filter]) -> tuple[int | None, tuple[Filter, ...]]:
     """The one key of two filters that are indexed together, and the filters that remain; None when there is none."""
-    if type_ not in COMBINED:
+    if len(types) != 1 or types[0] not in COMBINED:
         return None, tuple(filters)
-    common, partners, _ = COMBINED[type_]
-    first = next((one for one in filters if one.param == common and _is_single(one)), None)
+    common, partners, _ = COMBINED[types[0]]
+    first = next((one for one in filters if one.param == common and _is_code(one)), None)
     second = next((one for one in filters if one.param in partners and _is_single(one)), None)
     if first is None or second is None:
         return None, tuple(filters)
-    ones, others = filter_keys(type_, first), filter_keys(type_, second)
-    value, partner = first.values[0], second.values[0]
-    by_code = isinstance(value, TokenValue) and value.system is None
+    ones, others = filter_keys(types, first), filter_keys(types, second)
+    partner = second.values[0]
     names_system = isinstance(partner, TokenValue) and partner.code is None
-    if not ones or not others or len(others) != 1 or not by_code or names_system:
+    if not ones or not others or len(others) != 1 or names_system:
         return None, tuple(filters)
     return together(ones[0], others[0]), tuple(one for one in filters if one is not first and one is not second)
 
 
+def dated(types: Types, filters: Sequence[Filter]) -> tuple[list[Condition], tuple[Filter, ...]]:
+    """The conditions of date filters that are indexed together with the usual parameter, and the filters that remain."""
+    if len(types) != 1 or types[0] not in COMBINED:
+        return [], tuple(filters)
+    common, _, date = COMBINED[types[0]]
+    first = next((one for one in filters if one.param == common and _is_code(one)), None)
+    dates = [one for one in filters if one.param == date and _is_single(one)]
+    if first is None or not dates:
+        return [], tuple(filters)
+    (code_key,) = filter_keys(types, first) or [0]
+    key = together(code_key, parameter_key(types[0], date))
+    moments = [value for one in dates for value in one.values if isinstance(value, DateValue)]
+    found = [Condition(found=select(ixd.c.k).where(ixd.c.h == key, in_dates(value))) for value in moments]
+    return found, tuple(one for one in filters if one is not first and one not in dates)
+
+
 def _is_single(one: Filter) -> bool:
-    return len(one.values) == 1 and one.modifier is None and one.missing is None
+    return len(one.values) == 1 and one.modifier is None and one.missing is None and not one.links
 
 
-def _probe(found: Select[tuple[int]], k: ColumnElement[int], *, fenced: bool) -> ColumnElement[bool]:
+def _is_code(one: Filter) -> bool:
+    return _is_single(one) and isinstance(one.values[0], TokenValue) and one.values[0].system is None
+
+
+def _probe(found: Select[tuple[int]], k: ColumnElement[int], dialect: Dialect) -> ColumnElement[bool]:
     matching = found.where(found.selected_columns.k == k).correlate(resource)
-    return (matching.offset(0) if fenced else matching).exists()
+    return (matching.offset(0) if dialect == "postgresql" else matching).exists()
 
 
-def _present(type_: str, one: Filter) -> Select[tuple[int]]:
+def _id_holds(one: Filter) -> ColumnElement[bool]:
+    if one.missing is not None:
+        return false() if one.missing else true()
+    named = resource.c.id.in_([value.code for value in one.values if isinstance(value, TokenValue)])
+    return not_(named) if one.modifier == "not" else named
+
+
+def _instant_holds(one: Filter) -> ColumnElement[bool]:
+    if one.missing is not None:
+        return false() if one.missing else true()
+    return or_(*(updated(value) for value in one.values if isinstance(value, DateValue)))
+
+
+def _present(dialect: Dialect, types: Types, one: Filter) -> Select[tuple[int]]:
     table = _TABLES.get(one.type, ix)
-    key = presence_key(type_, one.param) if table is ix else parameter_key(type_, one.param)
-    return select(table.c.k).where(table.c.h == key)
+    key = presence_key if table is ix else parameter_key
+    return select(table.c.k).where(_one_of(dialect, table, [key(type_, one.param) for type_ in types]))
+
+
+def _one_of(dialect: Dialect, table: Table, keys: Sequence[int]) -> ColumnElement[bool]:
+    return table.c.h == keys[0] if len(keys) == 1 else among(dialect, table.c.h, keys)
+
+
+def _with_above(one: Filter) -> Sequence[Value]:
+    """With `:above` a uri also stands for each path that it lies under."""
+    if one.modifier != "above":
+        return one.values
+    uris = [value.uri for value in one.values if isinstance(value, UriValue)]
+    paths = [uri[:end] for uri in uris for end in range(1, len(uri)) if "/" in (uri[end], uri[end - 1])]
+    return [UriValue(uri=one) for one in dict.fromkeys((*uris, *paths))]
 
 
 def _keys(type_: str, param: str, value: Value) -> list[int] | None:
@@ -126,106 +211,49 @@ def _keys(type_: str, param: str, value: Value) -> list[int] | None:
     return None
 
 
-def _ranges(type_: str, one: Filter) -> tuple[Table, list[ColumnElement[bool]]]:
-    found = [_range(type_, one.param, value, one.modifier) for value in one.values]
-    return found[0][0], [condition for _, condition in found]
+def _ranged(dialect: Dialect, types: Types, one: Filter) -> Select[tuple[int]]:
+    found = [_range(dialect, types, one.param, value, one.modifier) for value in one.values]
+    table = found[0][0]
+    return select(table.c.k).where(or_(*(condition for _, condition in found)))
 
 
-def _range(type_: str, param: str, value: Value, modifier: str | None) -> tuple[Table, ColumnElement[bool]]:
+def _range(
+    dialect: Dialect, types: Types, param: str, value: Value, modifier: str | None
+) -> tuple[Table, ColumnElement[bool]]:
     if isinstance(value, CompositeValue):
-        return _composite_range(type_, param, value)
-    key = parameter_key(type_, param)
+        keys = [key for type_ in types for key in _composite_keys(type_, param, value)]
+        ranged = next(part for part in value.parts if _keys(types[0], param, part) is None)
+    else:
+        keys, ranged = [_range_key(type_, param, value) for type_ in types], value
+    table, condition = _within(ranged, modifier)
+    return table, and_(_one_of(dialect, table, keys), condition)
+
+
+def _range_key(type_: str, param: str, value: Value) -> int:
     if isinstance(value, QuantityValue) and value.unit:
-        key = token_key(type_, param, value.system, value.unit)
-    table, condition = _within(value, modifier)
-    return table, and_(table.c.h == key, condition)
+        return token_key(type_, param, value.system, value.unit)
+    return parameter_key(type_, param)
 
 
-def _composite_range(type_: str, param: str, value: CompositeValue) -> tuple[Table, ColumnElement[bool]]:
+def _composite_keys(type_: str, param: str, value: CompositeValue) -> list[int]:
     keyed = [keys for part in value.parts if (keys := _keys(type_, param, part)) is not None]
-    ranged = [part for part in value.parts if _keys(type_, param, part) is None]
-    if len(ranged) != 1:
+    if len(keyed) + 1 != len(value.parts):
         raise Incorrect(f"The parameter {param} cannot be searched by two ranges at once.")
-    table, condition = _within(ranged[0], None)
     keys = [joined(type_, param, chosen) for chosen in product(*keyed)]
-    if isinstance(ranged[0], QuantityValue):
-        amount = ranged[0]
-        unit = token_key(type_, param, amount.system, amount.unit) if amount.unit else parameter_key(type_, param)
-        keys = [together(key, unit) for key in keys]
-    return table, and_(table.c.h.in_(keys), condition)
+    amount = next((part for part in value.parts if isinstance(part, QuantityValue)), None)
+    return keys if amount is None else [together(key, _range_key(type_, param, amount)) for key in keys]
 
 
 def _within(value: Value, modifier: str | None) -> tuple[Table, ColumnElement[bool]]:
     match value:
         case DateValue():
-            return ixd, _in_dates(value)
+            return ixd, in_dates(value)
         case NumberValue():
-            return ixn, _in_numbers(value)
+            return ixn, in_numbers(value)
         case QuantityValue():
-            return ixn, _in_numbers(value.number)
+            return ixn, in_numbers(value.number)
         case StringValue():
-            return ixs, _in_strings(value, modifier)
+            return ixs, in_strings(value, modifier)
+        case UriValue():
+            return ixs, is_below(value)
     raise Incorrect("This combination of values cannot be searched by.")
-
-
-def _in_dates(value: DateValue) -> ColumnElement[bool]:
-    low, high = ixd.c.lo, ixd.c.hi
-    equal = and_(low >= value.low, low < value.high, high <= value.high)
-    by_prefix = {
-        "eq": equal,
-        "ne": not_(equal),
-        "gt": high > value.high,
-        "lt": low < value.low,
-        "ge": or_(high > value.high, equal),
-        "le": or_(low < value.low, equal),
-        "sa": low >= value.high,
-        "eb": high <= value.low,
-        "ap": and_(low < value.high, high > value.low),
-    }
-    return by_prefix[value.prefix]
-
-
-def _in_numbers(value: NumberValue) -> ColumnElement[bool]:
-    """A stored number is the range its digits stand for; it is compared by its middle, a Range by the side that counts."""
-    low, high = ixn.c.lo, ixn.c.hi
-    equal = and_(low < value.high, high > value.low, (low + high) / 2 >= value.low, (low + high) / 2 < value.high)
-    by_prefix = {
-        "eq": equal,
-        "ne": not_(equal),
-        "gt": (low + high) / 2 > value.value,
-        "lt": (low + high) / 2 < value.value,
-        "ge": (low + high) / 2 >= value.value,
-        "le": (low + high) / 2 <= value.value,
-        "sa": low >= value.high,
-        "eb": high <= value.low,
-        "ap": and_(low <= value.value + abs(value.value) / 10, high >= value.value - abs(value.value) / 10),
-    }
-    return by_prefix[value.prefix]
-
-
-def _in_strings(value: StringValue, modifier: str | None) -> ColumnElement[bool]:
-    folded = value.folded[:LONGEST_TEXT]
-    if modifier == "exact":
-        return and_(ixs.c.v == folded, ixs.c.exact == value.text[:LONGEST_TEXT])
-    if modifier == "contains":
-        return ixs.c.v.contains(folded, autoescape=True)
-    return and_(ixs.c.v >= folded, ixs.c.v < folded + _LAST)
-
-
-def _updated(value: DateValue) -> ColumnElement[bool]:
-    """`lastUpdated` is served in milliseconds and kept in microseconds: both ends are those of whole milliseconds."""
-    moment = type_coerce(resource.c.updated_at, BigInteger)
-    low, high = max(value.low * 1000, OPEN_START), min(value.high * 1000, OPEN_END)
-    inside = and_(moment >= low, moment < high)
-    by_prefix = {
-        "eq": inside,
-        "ap": inside,
-        "ne": not_(inside),
-        "gt": moment >= high,
-        "sa": moment >= high,
-        "lt": moment < low,
-        "eb": moment < low,
-        "ge": moment >= low,
-        "le": moment < high,
-    }
-    return by_prefix[value.prefix]

@@ -64,20 +64,33 @@ def test_a_value_is_read_by_the_type_of_its_parameter(type_: str, text: str, exp
         ("Task", "code=a|b|c", "code"),
         ("Task", "code=|", "system|code"),
         ("Task", "code:in=x", ":not, :missing"),
+        ("Task", "code:of-type=x|y|z", ":not, :missing"),
+        ("Task", "identifier:text=x", ":of-type"),
+        ("Task", "identifier:of-type=x|z", "system|code|value"),
         ("Task", "code:missing=maybe", "true or false"),
         ("Task", "patient:Nobody=1", ":identifier, :missing and a resource type"),
         ("Task", "subject:Patient=Group/1", "not to a Patient"),
         ("Task", "authored-on:exact=2026", ":missing"),
-        ("Task", "_id:not=1", "_id"),
-        ("Task", "subject.name=x", "chained"),
-        ("Task", "_has:Observation:patient:code=x", "chained"),
+        ("Task", "_id:exact=1", "_id"),
+        ("Task", "status.name=x", "no reference"),
+        ("Task", "subject.colour=x", "colour"),
+        ("Task", "patient:Practitioner.name=x", "does not refer"),
+        ("Task", "subject:Patient.birthdate=soon", "birthdate"),
+        ("Task", "part-of.part-of.part-of.part-of.status=x", "up to 3"),
+        ("Task", "_has:Observation:patient:code=x", "does not refer to Task"),
+        ("Task", "_has:Task:status:code=x", "no reference parameter"),
+        ("Task", "_has:Nothing:based-on:code=x", "no reference parameter"),
+        ("Task", "_has:Task:based-on=x", "_has:Type:reference:parameter"),
+        ("Task", "_has:Task:based-on:colour=x", "colour"),
         ("Task", "_count=many", "_count"),
         ("Task", "_count=-1", "_count"),
         ("Task", "_count=²", "_count"),
         ("Task", "_sort=nothing", "_sort"),
-        ("Task", "_sort=status", "date, string"),
+        ("Observation", "_sort=code-value-quantity", "date, string"),
         ("Task", "_sort=" + ",".join(["_id"] * 6), "up to 5"),
         ("Task", "_total=all", "_total"),
+        ("Task", "_summary=most", "_summary"),
+        ("Task", "_elements=a b", "_elements"),
         ("Task", "_include=Task", "Type:parameter"),
         ("Task", "_include=Patient:link", "from Patient"),
         ("Task", "_revinclude=Nothing:patient", "Type:parameter"),
@@ -102,9 +115,9 @@ def test_a_wrong_value_is_refused_naming_the_parameter_or_what_is_right(type_: s
 
 
 def test_what_is_not_known_is_passed_over_and_told_or_refused() -> None:
-    text = "status=x&color=red&_text=pain&color=blue&_summary=text&_format=json&code="
+    text = "status=x&color=red&_text=pain&color=blue&_score=1&_format=json&code="
     query = parse_query("Task", pairs(text), strict=False)
-    assert query.ignored == ("color", "_text", "_summary")
+    assert query.ignored == ("color", "_text", "_score")
     assert query.applied == (("status", "x"),)
     with pytest.raises(Incorrect, match="color"):
         parse_query("Task", pairs(text), strict=True)
@@ -124,6 +137,9 @@ def test_how_the_answer_is_wanted() -> None:
     )
     assert parse_query("Task", pairs("_count=0"), strict=True).only_count
     assert parse_query("Task", pairs("_summary=count"), strict=True).only_count
+    query = parse_query("Task", pairs("_count=5000&_summary=text&_elements=status,for"), strict=True)
+    assert (query.summary, query.elements, query.only_count) == ("text", ("status", "for"), False)
+    assert query.applied == (("_count", "1000"), ("_summary", "text"), ("_elements", "status,for"))
 
 
 def test_pages_of_one_walk_share_a_fingerprint_and_other_searches_do_not() -> None:

@@ -29,9 +29,11 @@ from fhir_tracker.fhir.query import (
     SORTED_BY,
     Filter,
     Include,
+    Link,
     Query,
     SortKey,
     parse_query,
+    parse_system_query,
 )
 from fhir_tracker.fhir.query_values import (
     PREFIXES,
@@ -341,6 +343,12 @@ def test_what_is_no_sort_key_is_refused(text: str) -> None:
         ("_include", "Task:owner:Practitioner", Include(source="Task", param="owner", target="Practitioner")),
         ("_revinclude", "Flag:subject", Include(source="Flag", param="subject", reverse=True)),
         ("_revinclude", "Task:part-of:Task", Include(source="Task", param="part-of", target="Task", reverse=True)),
+        ("_include", "*", Include(source="*", param="*")),
+        ("_include", "Task:*", Include(source="Task", param="*")),
+        ("_revinclude", "Provenance:*", Include(source="Provenance", param="*", reverse=True)),
+        ("_include:iterate", "Patient:link", Include(source="Patient", param="link", iterate=True)),
+        ("_include:recurse", "Task:part-of", Include(source="Task", param="part-of", iterate=True)),
+        ("_revinclude:iterate", "Task:part-of", Include(source="Task", param="part-of", reverse=True, iterate=True)),
     ],
 )
 def test_the_forms_of_an_include(name: str, text: str, expected: Include) -> None:
@@ -352,7 +360,7 @@ def test_the_forms_of_an_include(name: str, text: str, expected: Include) -> Non
     [
         *(
             ("_include", text)
-            for text in ("*", "Task", "Task:", ":patient", "Task:status", "Task:patient:Nope", "Task:*")
+            for text in ("Task", "Task:", ":patient", "Task:status", "Task:patient:Nope", "Task:*:Nope", "*:*")
         ),
         *(("_include", text) for text in ("Patient:link", "task:patient", "Task:patient:Patient:x", "Nope:patient")),
         *(("_revinclude", text) for text in ("*", "Flag", "Flag:status", "Nope:subject", "Flag:subject:Nope")),
@@ -404,12 +412,14 @@ def test_every_parameter_of_every_type_is_read_passed_over_or_refused(type_: str
         ([("c" * 201, "x")], str(LONGEST_VALUE)),
         ([("code", ",,,")], "1 to"),
         ([("_id", ",")], "_id"),
-        ([("_id:exact", "1")], "none"),
-        ([("_lastUpdated:missing", "true")], "none"),
+        ([("_id:exact", "1")], ":not, :missing"),
+        ([("_lastUpdated:not", "2026")], ":missing"),
+        ([("_include:logical", "Task:patient")], ":iterate"),
         ([("_total", "yes")], "none, estimate or accurate"),
-        ([("owner.name", "x")], "chained"),
-        ([("_has:Task:x:y", "x")], "chained"),
-        ([("_has", "x")], "chained"),
+        ([("owner.colour", "x")], "colour"),
+        ([("_has:Task:x:y", "x")], "no reference parameter"),
+        ([("_has", "x")], "_has:Type"),
+        ([("focus.subject.subject.status", "x")], "name one"),
     ],
 )
 def test_limits_and_what_is_not_supported_are_said(pairs: Sequence[tuple[str, str]], message: str) -> None:
@@ -458,10 +468,74 @@ def test_a_fingerprint_does_not_change_from_one_release_to_the_next() -> None:
 
 @pytest.mark.requirement(18)
 @pytest.mark.parametrize(
-    "name", ["colour", "_text", "_content", "_query", "_filter", "_elements", "_summary", "_contained", "_score"]
+    "name",
+    ["colour", "_text", "_content", "_query", "_filter", "_list", "_type", "_contained", "_score", "colour.name"],
 )
 def test_what_is_not_supported_is_passed_over_or_refused_by_name(name: str) -> None:
     query = parsed("Task", (name, "text"), ("status", "x"), strict=False)
     assert (query.ignored, query.applied) == ((name,), (("status", "x"),))
     with pytest.raises(Incorrect, match=name):
         parsed("Task", (name, "text"))
+
+
+def system(*pairs: tuple[str, str], compartment: tuple[str, str] | None = None) -> Query:
+    return parse_system_query(pairs, strict=True, own_base=BASE, compartment=compartment)
+
+
+@pytest.mark.requirement(16, 32)
+def test_a_system_search_takes_what_all_its_types_have() -> None:
+    query = system(
+        ("_type", "Task,CarePlan"), ("status", "active"), ("subject", "Patient/1"), ("_sort", "-_lastUpdated")
+    )
+    assert (query.type, query.types, query.searched) == ("", ("Task", "CarePlan"), ("Task", "CarePlan"))
+    assert [one.param for one in query.filters] == ["status", "subject"]
+    assert query.applied[0] == ("_type", "Task,CarePlan")
+    every = system(("_tag", "x"), ("_id", "1"))
+    assert (every.types, len(every.searched)) == ((), 146)
+
+
+@pytest.mark.parametrize(
+    ("pairs", "said"),
+    [
+        ([("status", "x")], "status"),
+        ([("_type", "Task,CarePlan"), ("owner", "x")], "owner"),
+        ([("_type", "Nope")], "Nope"),
+        ([("_type", "Task,CarePlan"), ("_sort", "due")], "_sort"),
+    ],
+)
+def test_what_not_all_types_have_is_refused_in_a_system_search(pairs: list[tuple[str, str]], said: str) -> None:
+    with pytest.raises(Incorrect, match=said):
+        system(*pairs)
+
+
+@pytest.mark.requirement(32)
+def test_a_compartment_is_part_of_a_query() -> None:
+    one = parse_query("Task", [("status", "x")], strict=True, compartment=("Patient", "1"))
+    assert (one.type, one.compartment) == ("Task", ("Patient", "1"))
+    assert one.fingerprint != parsed("Task", ("status", "x")).fingerprint
+    assert (
+        one.fingerprint != parse_query("Task", [("status", "x")], strict=True, compartment=("Patient", "2")).fingerprint
+    )
+    assert {"Task", "CarePlan", "Patient"} <= set(system(compartment=("Patient", "1")).types)
+    assert system(("_type", "Task"), compartment=("Patient", "1")).types == ("Task",)
+    with pytest.raises(Incorrect):
+        parse_query("Subscription", [], strict=True, compartment=("Patient", "1"))
+    with pytest.raises(Incorrect):
+        system(compartment=("Task", "1"))
+    with pytest.raises(Incorrect):
+        system(("_type", "Subscription"), compartment=("Patient", "1"))
+
+
+@pytest.mark.requirement(28)
+def test_a_chain_leads_to_every_type_that_has_the_parameter_or_the_one_named() -> None:
+    (some,) = parsed("Task", ("subject.name", "x")).filters
+    (named,) = parsed("Task", ("subject:Patient.name", "x")).filters
+    name = Filter(param="name", type="string", values=(StringValue(folded="x", text="x"),))
+    assert named == Filter(param="subject", type="chain", links=(Link(types=("Patient",), filter=name),))
+    assert {"Patient", "Organization"} <= set(some.links[0].types)
+    (back,) = parsed("Task", ("_has:Task:based-on:status", "requested")).filters
+    status = Filter(param="status", type="token", values=(TokenValue(system=None, code="requested"),))
+    assert back == Filter(param="based-on", type="has", links=(Link(types=("Task",), filter=status),))
+    (nested,) = parsed("Patient", ("_has:Task:patient:_has:Provenance:target:agent.name", "x")).filters
+    assert nested.links[0].filter.type == "has"
+    assert nested.links[0].filter.links[0].filter.type == "chain"

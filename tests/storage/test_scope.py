@@ -9,6 +9,7 @@ from collections.abc import Callable
 from types import ModuleType
 
 import pytest
+from sqlalchemy import select
 
 from fhir_tracker import storage
 from fhir_tracker.fhir.query import parse_query
@@ -27,14 +28,23 @@ from fhir_tracker.storage import (
     queue,
     resources,
     search,
+    search_includes,
+    search_plan,
+    tables,
     transitions,
     work_items,
 )
 from fhir_tracker.storage.database import Database, Tx
 from fhir_tracker.storage.patients import PatientSummary
 from fhir_tracker.storage.queue import QueueFilter
+from fhir_tracker.storage.resources import Stored
 from tests.storage.samples import NOW, VIEWER, item, locked, put, task
 
+REFERRING = parse_query("Patient", [("_revinclude", "Task:patient")], strict=True)
+ANN = Stored(
+    k=0, type="Patient", id="ann", version=1, updated_at=NOW, deleted=False, body='{"resourceType":"Patient"}',
+    patient="ann", connection=None, remote_id=None, remote_version=None, content_hash=None,
+)  # fmt: skip
 KEY = FiringKey(item="Task/a", rule="r", cycle="0", level=1)
 READS: dict[str, Callable[[Tx, Viewer], object]] = {
     "audit.list": lambda tx, viewer: audit.list(tx, viewer),
@@ -66,6 +76,10 @@ READS: dict[str, Callable[[Tx, Viewer], object]] = {
     "resources.remote_body": lambda tx, viewer: resources.remote_body(tx, viewer, "Task", "a"),
     "resources.scan": lambda tx, viewer: resources.scan(tx, viewer, []),
     "search.search": lambda tx, viewer: search.search(tx, viewer, parse_query("Task", [], strict=True)).matches,
+    "search_includes.included": lambda tx, viewer: search_includes.included(tx, viewer, REFERRING, [ANN])[0],
+    "search_plan.plan": lambda tx, viewer: tx.rows(
+        search_plan.plan(tx, viewer, ("Task",), ()).of(select(tables.resource.c.k))
+    ),
     "transitions.of_items": lambda tx, viewer: transitions.of_items(tx, viewer, ["Task/a"])["Task/a"],
     "transitions.of_patient": lambda tx, viewer: transitions.of_patient(tx, viewer, "ann"),
     "work_items.about": lambda tx, viewer: work_items.about(tx, viewer, "Task/z"),

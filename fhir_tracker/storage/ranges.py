@@ -1,0 +1,87 @@
+"""Comparisons of search values with the ranges and texts that the index holds.
+
+https://hl7.org/fhir/R4/search.html#prefix
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import BigInteger, ColumnElement, and_, not_, or_, type_coerce
+
+from fhir_tracker.fhir.dates import OPEN_END, OPEN_START
+from fhir_tracker.fhir.query_values import DateValue, NumberValue, StringValue, UriValue
+from fhir_tracker.storage.indexing import LONGEST_TEXT
+from fhir_tracker.storage.tables import ixd, ixn, ixs, resource
+
+_LAST = "\U0010ffff"
+
+
+def in_dates(value: DateValue) -> ColumnElement[bool]:
+    """Whether a row of dates compares with `value` as its prefix says."""
+    low, high = ixd.c.lo, ixd.c.hi
+    equal = and_(low >= value.low, low < value.high, high <= value.high)
+    by_prefix = {
+        "eq": equal,
+        "ne": not_(equal),
+        "gt": high > value.high,
+        "lt": low < value.low,
+        "ge": or_(high > value.high, equal),
+        "le": or_(low < value.low, equal),
+        "sa": low >= value.high,
+        "eb": high <= value.low,
+        "ap": and_(low < value.high, high > value.low),
+    }
+    return by_prefix[value.prefix]
+
+
+def in_numbers(value: NumberValue) -> ColumnElement[bool]:
+    """A stored number is the range its digits stand for; it is compared by its middle, a Range by the side that counts."""
+    low, high = ixn.c.lo, ixn.c.hi
+    equal = and_(low < value.high, high > value.low, (low + high) / 2 >= value.low, (low + high) / 2 < value.high)
+    by_prefix = {
+        "eq": equal,
+        "ne": not_(equal),
+        "gt": (low + high) / 2 > value.value,
+        "lt": (low + high) / 2 < value.value,
+        "ge": (low + high) / 2 >= value.value,
+        "le": (low + high) / 2 <= value.value,
+        "sa": low >= value.high,
+        "eb": high <= value.low,
+        "ap": and_(low <= value.value + abs(value.value) / 10, high >= value.value - abs(value.value) / 10),
+    }
+    return by_prefix[value.prefix]
+
+
+def in_strings(value: StringValue, modifier: str | None) -> ColumnElement[bool]:
+    """Whether a row of texts starts with, is or contains `value`."""
+    folded = value.folded[:LONGEST_TEXT]
+    if modifier == "exact":
+        return and_(ixs.c.v == folded, ixs.c.exact == value.text[:LONGEST_TEXT])
+    if modifier == "contains":
+        return ixs.c.v.contains(folded, autoescape=True)
+    return and_(ixs.c.v >= folded, ixs.c.v < folded + _LAST)
+
+
+def is_below(value: UriValue) -> ColumnElement[bool]:
+    """Whether a row's uri is `value` or a path under it."""
+    uri = value.uri[:LONGEST_TEXT]
+    under = uri if uri.endswith("/") else f"{uri}/"
+    return or_(ixs.c.v == uri, and_(ixs.c.v >= under, ixs.c.v < under + _LAST))
+
+
+def updated(value: DateValue) -> ColumnElement[bool]:
+    """`lastUpdated` is served in milliseconds and kept in microseconds: both ends are those of whole milliseconds."""
+    moment = type_coerce(resource.c.updated_at, BigInteger)
+    low, high = max(value.low * 1000, OPEN_START), min(value.high * 1000, OPEN_END)
+    inside = and_(moment >= low, moment < high)
+    by_prefix = {
+        "eq": inside,
+        "ap": inside,
+        "ne": not_(inside),
+        "gt": moment >= high,
+        "sa": moment >= high,
+        "lt": moment < low,
+        "eb": moment < low,
+        "ge": moment >= low,
+        "le": moment < high,
+    }
+    return by_prefix[value.prefix]

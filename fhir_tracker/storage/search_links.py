@@ -1,0 +1,128 @@
+"""Chains and reverse chains: conditions on resources at the other end of a reference, turned into keys or rows.
+
+https://hl7.org/fhir/R4/search.html#chaining
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+from sqlalchemy import ColumnElement, Select, select
+from sqlalchemy.engine import RowMapping
+
+from fhir_tracker.errors import Incorrect, Issue
+from fhir_tracker.fhir.body import read_json
+from fhir_tracker.fhir.expressions import compile_expression
+from fhir_tracker.fhir.own_parameters import parameters_of
+from fhir_tracker.fhir.query import Filter
+from fhir_tracker.fhir.search_values import extract
+from fhir_tracker.storage.arrays import among
+from fhir_tracker.storage.conditions import Condition, Types, by_keys
+from fhir_tracker.storage.database import Tx
+from fhir_tracker.storage.hashes import reference_key
+from fhir_tracker.storage.tables import ix, resource
+
+MOST_MET = 100_000
+"""How many resources a chain may meet at its other end."""
+FEW_READ = 1000
+"""Up to so many resources are read to see what they refer to."""
+
+Find = Callable[[Types, Filter, Sequence[ColumnElement[Any]]], Select[Any]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """What is searched: `find` selects resources of some types that pass a filter, `candidates` those that could be answers."""
+
+    tx: Tx
+    types: Types
+    find: Find
+    candidates: Callable[[Sequence[ColumnElement[Any]]], Select[Any]]
+
+
+def linked(asked: Asked, one: Filter) -> Condition:
+    """The condition of a `chain` or `has` filter; raises Incorrect, too costly, when more than MOST_MET are met."""
+    return _chained(asked, one) if one.type == "chain" else _referred(asked, one)
+
+
+def _chained(asked: Asked, one: Filter) -> Condition:
+    canonical = any(_is_canonical(type_, one.param) for type_ in asked.types)
+    columns = [resource.c.type, resource.c.id, *([resource.c.body] if canonical else [])]
+    targets: set[str] = set()
+    for link in one.links:
+        for row in _bounded(asked.tx, asked.find(link.types, link.filter, columns), one.param):
+            targets |= _names(row, canonical=canonical)
+    keys = [reference_key(type_, one.param, target) for type_ in asked.types for target in sorted(targets)]
+    return by_keys(asked.tx.dialect, keys)
+
+
+def _is_canonical(type_: str, param: str) -> bool:
+    paths = compile_expression(parameters_of(type_)[param].expression, type_)
+    return any(path.type in {"canonical", "uri"} for path in paths)
+
+
+def _names(row: RowMapping, *, canonical: bool) -> set[str]:
+    """The texts that a reference to a resource can be found by: its `Type/id`, and its canonical address."""
+    names = {f"{row['type']}/{row['id']}"}
+    if canonical:
+        url = msgspec.json.decode(row["body"], type=dict[str, Any]).get("url")
+        if isinstance(url, str):
+            names.add(url)
+    return names
+
+
+def _referred(asked: Asked, one: Filter) -> Condition:
+    ks: set[int] = set()
+    for link in one.links:
+        some = asked.tx.rows(
+            asked.find(link.types, link.filter, [resource.c.type, resource.c.body]).limit(FEW_READ + 1)
+        )
+        if len(some) <= FEW_READ:
+            ks |= _targets(asked, one.param, some)
+        else:
+            ks |= _referred_among(asked, one.param, link.types, asked.find(link.types, link.filter, [resource.c.k]))
+    return Condition(ks=tuple(sorted(ks)))
+
+
+def _targets(asked: Asked, param: str, referring: Sequence[RowMapping]) -> set[int]:
+    """The `k` of what these resources refer to."""
+    wanted: dict[str, set[str]] = {}
+    for row in referring:
+        for value in extract(read_json(row["body"].encode())).references:
+            if value.param == param and value.type in asked.types and value.id and not value.url:
+                wanted.setdefault(value.type, set()).add(value.id)
+    found: set[int] = set()
+    for type_, ids in wanted.items():
+        listed = sorted(ids)
+        for start in range(0, len(listed), FEW_READ):
+            some = select(resource.c.k).where(
+                resource.c.type == type_, resource.c.id.in_(listed[start : start + FEW_READ])
+            )
+            found |= {row["k"] for row in asked.tx.rows(some)}
+    return found
+
+
+def _referred_among(asked: Asked, param: str, sources: Types, referring: Select[Any]) -> set[int]:
+    """Of the candidates, the `k` of those that any of `referring` refers to: for when these are many."""
+    candidates = asked.candidates([resource.c.k, resource.c.type, resource.c.id])
+    by_key = {
+        reference_key(source, param, f"{row['type']}/{row['id']}"): row["k"]
+        for row in _bounded(asked.tx, candidates, param)
+        for source in sources
+    }
+    refer = ix.alias("refer")
+    met = select(refer.c.h).where(
+        among(asked.tx.dialect, refer.c.h, list(by_key)), refer.c.k.in_(referring.correlate(None))
+    )
+    return {by_key[row["h"]] for row in asked.tx.rows(met.distinct())} if by_key else set()
+
+
+def _bounded(tx: Tx, chosen: Select[Any], param: str) -> Sequence[RowMapping]:
+    rows = tx.rows(chosen.limit(MOST_MET + 1))
+    if len(rows) > MOST_MET:
+        message = f"{param}: more than {MOST_MET} resources would have to be looked at; add a narrower condition."
+        raise Incorrect(message, issues=(Issue(message=message, code="too-costly"),))
+    return rows
