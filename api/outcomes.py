@@ -10,6 +10,7 @@ from fhir_tracker.fhir.body import write_json
 from fhir_tracker.fhir.outcome import operation_outcome
 
 FHIR_JSON = "application/fhir+json; charset=utf-8"
+ACCEPT_PATCH = "application/json-patch+json, application/fhir+json"
 RETRY_AFTER_SECONDS = 2
 
 STATUS_OF_CATEGORY: Mapping[Category, int] = {
@@ -27,6 +28,7 @@ STATUS_OF_CLASS: Mapping[type[TrackerError], int] = {
     errors.TooLarge: 413,
     errors.Gone: 410,
     errors.VersionConflict: 412,
+    errors.PreconditionFailed: 412,
     errors.Unauthenticated: 401,
     errors.MethodNotAllowed: 405,
     errors.NotAcceptable: 406,
@@ -58,9 +60,11 @@ def status_of(error: TrackerError) -> int:
 
 
 def headers_of(error: TrackerError) -> dict[str, str]:
-    """What an answer to `error` says besides its body: how to log in, when to come back."""
+    """What an answer to `error` says besides its body: how to log in, what a patch may be, when to come back."""
     if isinstance(error, errors.Unauthenticated):
         return {"WWW-Authenticate": 'Bearer realm="fhir-tracker"'}
+    if isinstance(error, errors.UnsupportedMediaType):
+        return {"Accept-Patch": ACCEPT_PATCH}
     if status_of(error) == 503:
         return {"Retry-After": str(RETRY_AFTER_SECONDS)}
     return {}

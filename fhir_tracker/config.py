@@ -36,6 +36,7 @@ class Settings:
     remote_timeout: timedelta
     remote_body_limit: int
     redis_url: str = field(repr=False)
+    require_if_match: bool
 
     @property
     def database_file(self) -> Path | None:
@@ -102,6 +103,13 @@ def _size(text: str) -> int:
     if match is None or not int(match[1]):
         raise ValueError("use bytes, or a number with k or M, such as 5M")
     return int(match[1]) * {"": 1, "k": 1000, "m": 1_000_000}[match[2].lower()]
+
+
+def _switch(text: str) -> bool:
+    known = {"yes": True, "true": True, "on": True, "1": True, "no": False, "false": False, "off": False, "0": False}
+    if text.lower() not in known:
+        raise ValueError("use yes or no")
+    return known[text.lower()]
 
 
 def _log_level(text: str) -> str:
@@ -235,6 +243,14 @@ SETTINGS: tuple[Setting, ...] = (
         default="",
         secret=True,
         help="`redis://HOST:6379/0`: the broker of the scale-out mode. Without it workers only look into the database.",
+    ),
+    Setting(
+        name="REQUIRE_IF_MATCH",
+        kind="switch",
+        read=_switch,
+        default="no",
+        help="Whether the FHIR API answers 400 to an update, patch or delete of a resource that says nothing in "
+        "`If-Match` about the version it knows.",
     ),
 )
 

@@ -9,7 +9,8 @@ TrackerError
 │   ├── Gone               it was there and was deleted
 │   └── UnknownType        not a FHIR R4 resource type
 ├── Conflict               it clashes with what is stored
-│   └── VersionConflict    If-Match named another version
+│   ├── VersionConflict    If-Match named another version, or another writer was faster
+│   └── PreconditionFailed a condition of the request does not hold, and would not if it were repeated
 ├── Forbidden              known caller, not allowed
 │   └── Unauthenticated    unknown caller
 ├── Unsupported            a right question that this server does not answer
@@ -99,6 +100,10 @@ class Conflict(TrackerError):
 
 
 class VersionConflict(Conflict):
+    issue_code = "conflict"
+
+
+class PreconditionFailed(Conflict):
     issue_code = "conflict"
 
 

@@ -129,6 +129,7 @@ def _own_settings(settings: Settings, folder: Path) -> Settings:
         secret_key=secrets.token_urlsafe(32),
         public_url="",
         redis_url="",
+        require_if_match=False,
         log_level="WARNING",
         mass_escalation_limit=0.0,
         sweep_interval=timedelta(seconds=1),

@@ -90,7 +90,7 @@ def if_match(text: str) -> IfMatch | None:
 
     A tag that this server never gives out is a version that is never present. Raises Incorrect for what is none.
     """
-    if not text.strip():
+    if not text:
         return None
     if text.strip() == "*":
         return IfMatch(anything=True)

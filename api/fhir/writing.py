@@ -1,20 +1,24 @@
-"""create, update and delete of one resource.
+"""create, update and delete of one resource, named by its address or by a condition.
 
 https://hl7.org/fhir/R4/http.html#create
 """
 
 from __future__ import annotations
 
-from api.fhir.conditional import matches
+from dataclasses import replace
+
+from api.fhir.conditional import match_of_address, match_of_header
 from api.fhir.exchange import AuditNote, FhirRequest, FhirResponse
-from api.fhir.negotiation import check_content_type, etag_of, http_date, if_match, preference
+from api.fhir.negotiation import check_content_type, etag_of, http_date, if_match, is_unchanged, preference
 from api.fhir.policy import is_writable, why_read_only
-from api.outcomes import outcome, outcome_of_status
+from api.outcomes import outcome
 from fhir_tracker import writes
-from fhir_tracker.errors import Incorrect, Issue, MethodNotAllowed
+from fhir_tracker.errors import Conflict, Incorrect, Issue, MethodNotAllowed, PreconditionFailed, VersionConflict
 from fhir_tracker.fhir.body import read_resource
+from fhir_tracker.fhir.identity import is_legal_id
 from fhir_tracker.fhir.json_types import Resource
 from fhir_tracker.fhir.references import ReferenceKind, parse_reference, rewrite_references
+from fhir_tracker.storage import resources
 from fhir_tracker.storage.database import Tx
 from fhir_tracker.storage.resources import Stored
 
@@ -24,33 +28,62 @@ def create(request: FhirRequest, tx: Tx) -> FhirResponse:
 
     With If-None-Exist: 200 and the one resource that is there already, 412 when there are several.
     """
-    _check_writable(request)
+    check_writable(request)
     resource = _resource(request)
-    if condition := request.header("if-none-exist"):
-        found = matches(request, tx, condition)
-        if len(found) > 1:
-            return FhirResponse(status=412, body=outcome_of_status(412, "More than one resource meets If-None-Exist."))
+    if request.header("if-none-exist"):
+        found = match_of_header(request, tx)
         if found:
-            return _written(request, found[0], 200, "read")
+            return written(request, found, 200, "read")
     stored = writes.create(tx, resource, request.author(), id_=request.id or None)
-    return _written(request, stored, 201, "create")
+    return written(request, stored, 201, "create")
 
 
 def update(request: FhirRequest, tx: Tx) -> FhirResponse:
-    """200 with the new version, or 201 when there was none; If-Match guards against a version the caller has not seen."""
-    _check_writable(request)
+    """200 with the new version, or 201 when there was none.
+
+    If-Match guards against a version the caller has not seen, If-None-Match: * against one that is there at all.
+    """
+    check_writable(request)
     resource = _resource(request)
     if resource.get("id") != request.id:
         raise Incorrect("The id in the body is not the id in the address.", expression=f"{request.type}.id")
-    match = if_match(request.header("if-match"))
-    stored, created = writes.update(tx, request.type, request.id, resource, request.author(), if_match=match)
-    return _written(request, stored, 201 if created else 200, "create" if created else "update")
+    return _update(request, tx, resource)
+
+
+def update_by_condition(request: FhirRequest, tx: Tx) -> FhirResponse:
+    """As an update of the one resource that the query of the address finds; 201 when it finds none, 412 for several.
+
+    The id of the body may be left out. A new resource gets it, unless another one has it already: then 409.
+    """
+    check_writable(request)
+    resource = _resource(request)
+    id_ = resource.get("id")
+    if id_ is not None and not (isinstance(id_, str) and is_legal_id(id_)):
+        raise Incorrect("The id in the body is not a FHIR id.", expression=f"{request.type}.id")
+    found = match_of_address(request, tx)
+    if found:
+        if id_ not in (None, found.id):
+            raise Incorrect(
+                "The condition finds another resource than the id in the body.", expression=f"{request.type}.id"
+            )
+        return _update(replace(request, id=found.id), tx, resource | {"id": found.id})
+    if id_ is None:
+        if if_match(request.header("if-match")):
+            raise VersionConflict("If-Match names a version, but the condition finds no resource.")
+        return written(request, writes.create(tx, resource, request.author()), 201, "create")
+    there = resources.find(tx, request.viewer, request.type, id_)
+    if there is not None and not there.deleted:
+        raise Conflict(
+            "The condition finds nothing, but the id in the body belongs to a resource.",
+            expression=f"{request.type}.id",
+        )
+    return _update(replace(request, id=id_), tx, resource)
 
 
 def delete(request: FhirRequest, tx: Tx) -> FhirResponse:
     """204, also for what is already gone or never was."""
-    _check_writable(request)
-    match = if_match(request.header("if-match"))
+    check_writable(request)
+    match = expected_version(request, tx)
     stored = writes.delete(tx, request.type, request.id, request.author(), if_match=match)
     patient = stored.patient if stored else None
     headers = {"ETag": etag_of(stored.version)} if stored else {}
@@ -58,9 +91,50 @@ def delete(request: FhirRequest, tx: Tx) -> FhirResponse:
     return FhirResponse(status=204, headers=headers, note=note)
 
 
-def _check_writable(request: FhirRequest) -> None:
+def delete_by_condition(request: FhirRequest, tx: Tx) -> FhirResponse:
+    """As a delete of the one resource that the query of the address finds; 204 also for none, 412 for several."""
+    check_writable(request)
+    found = match_of_address(request, tx)
+    if found:
+        return delete(replace(request, id=found.id), tx)
+    if if_match(request.header("if-match")):
+        raise VersionConflict("If-Match names a version, but the condition finds no resource.")
+    return FhirResponse(status=204, note=AuditNote(action="delete", ref=request.type))
+
+
+def check_writable(request: FhirRequest) -> None:
+    """Raise MethodNotAllowed for a type that callers do not write here."""
     if not is_writable(request.type, request.context.access):
         raise MethodNotAllowed(why_read_only(request.type))
+
+
+def expected_version(request: FhirRequest, tx: Tx) -> int | None:
+    """The version that must be the present one for this write; None where any will do.
+
+    Raises VersionConflict for an If-Match that does not hold, Incorrect where one is required and missing, and
+    PreconditionFailed for an If-None-Match that names what is there.
+    """
+    match, unless = if_match(request.header("if-match")), request.header("if-none-match")
+    if match is None and not unless and not request.context.settings.require_if_match:
+        return None
+    before = resources.find(tx, request.viewer, request.type, request.id)
+    present = before.version if before and not before.deleted else None
+    if unless and present and is_unchanged(etag_of(present), None, unless, ""):
+        raise PreconditionFailed(f"If-None-Match does not hold: the present version is {present}.")
+    if match is None:
+        if request.context.settings.require_if_match and present:
+            raise Incorrect('This server wants to know which version you change: send If-Match: W/"<version>".')
+        return None
+    if present is None or not (match.anything or present in match.versions):
+        now = f"the present version is {present}" if present else "there is no present version"
+        raise VersionConflict(f"If-Match does not hold: {now}. Read it again and reapply your change.")
+    return present
+
+
+def _update(request: FhirRequest, tx: Tx, resource: Resource) -> FhirResponse:
+    match = expected_version(request, tx)
+    stored, created = writes.update(tx, request.type, request.id, resource, request.author(), if_match=match)
+    return written(request, stored, 201 if created else 200, "create" if created else "update")
 
 
 def _resource(request: FhirRequest) -> Resource:
@@ -68,19 +142,20 @@ def _resource(request: FhirRequest) -> Resource:
     if resource is None:
         check_content_type(request.header("content-type"))
         resource = read_resource(request.body, max_bytes=request.context.settings.body_limit)
-        resource = rewrite_references(resource, lambda text: _relative(text, f"{request.base}/"))
+        resource = rewrite_references(resource, lambda text: relative_form(text, f"{request.base}/"))
     if resource["resourceType"] != request.type:
         raise Incorrect(f"The body is not a {request.type}.", expression="resourceType")
     return resource
 
 
-def _relative(text: str, base: str) -> str:
+def relative_form(text: str, base: str) -> str:
     """A reference to a resource of this server without our address, so that both ways to write it are one."""
     rest = text.removeprefix(base)
     return rest if parse_reference(rest).kind is ReferenceKind.RELATIVE else text
 
 
-def _written(request: FhirRequest, stored: Stored, status: int, action: str) -> FhirResponse:
+def written(request: FhirRequest, stored: Stored, status: int, action: str) -> FhirResponse:
+    """The answer to a write: Location, ETag, Last-Modified and as much of a body as Prefer asks for."""
     headers = {
         "Location": f"{request.base}/{stored.ref}/_history/{stored.version}",
         "ETag": etag_of(stored.version),

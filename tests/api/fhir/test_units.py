@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 from api.fhir.bundles import address, bundle, match_entry, outcome_entry, version_entry
 from api.fhir.history import page_size
 from api.fhir.negotiation import (
-    NO_SUCH_VERSION,
     RETURNS,
+    IfMatch,
     Preference,
     check_accepts,
     check_content_type,
@@ -175,28 +175,33 @@ def test_what_a_caller_may_prefer(prefer: str, expected: Preference) -> None:
     assert preference(prefer) == expected
 
 
+NEVER = IfMatch()
+
+
 @pytest.mark.requirement(40)
 @pytest.mark.parametrize(
-    ("header", "version"),
+    ("header", "match"),
     [
         ("", None),
-        ('W/"3"', 3),
-        ('"3"', 3),
-        (' W/"3" ', 3),
-        ('W/"007"', NO_SUCH_VERSION),
-        ('W/"0"', NO_SUCH_VERSION),
-        ('W/"-1"', NO_SUCH_VERSION),
-        ('W/"abc"', NO_SUCH_VERSION),
-        ('""', NO_SUCH_VERSION),
-        (f'"{"9" * 30}"', NO_SUCH_VERSION),
+        ("*", IfMatch(anything=True)),
+        ('W/"3"', IfMatch(versions=frozenset({3}))),
+        ('"3"', IfMatch(versions=frozenset({3}))),
+        (' W/"3" ', IfMatch(versions=frozenset({3}))),
+        ('W/"3","4" , W/"x"', IfMatch(versions=frozenset({3, 4}))),
+        ('W/"007"', NEVER),
+        ('W/"0"', NEVER),
+        ('W/"-1"', NEVER),
+        ('W/"abc"', NEVER),
+        ('""', NEVER),
+        (f'"{"9" * 30}"', NEVER),
     ],
 )
-def test_which_version_a_condition_names(header: str, version: int | None) -> None:
-    assert if_match(header) == version
+def test_which_version_a_condition_names(header: str, match: IfMatch | None) -> None:
+    assert if_match(header) == match
 
 
 @pytest.mark.parametrize(
-    "header", ["3", "W/3", '"3', '3"', "*", '"1","2"', 'W/"1", W/"2"', 'w/"1"', '"a b"', '"a\x00"', "W/", " "]
+    "header", ["3", "W/3", '"3', '3"', "**", '*, "1"', '"1",', '"1" "2"', 'w/"1"', '"a b"', '"a\x00"', "W/", " "]
 )
 def test_what_is_no_condition_is_refused(header: str) -> None:
     with pytest.raises(Incorrect, match="If-Match"):
@@ -205,7 +210,7 @@ def test_what_is_no_condition_is_refused(header: str) -> None:
 
 @given(st.integers(1, 10**17))
 def test_a_tag_given_out_names_its_version(version: int) -> None:
-    assert if_match(etag_of(version)) == version
+    assert if_match(etag_of(version)) == IfMatch(versions=frozenset({version}))
     assert is_unchanged(etag_of(version), None, etag_of(version), "")
     assert not is_unchanged(etag_of(version), None, etag_of(version + 1), "")
 
