@@ -6,6 +6,7 @@ import os
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext, suppress
+from datetime import datetime
 from hashlib import blake2b
 from typing import Any, Literal, Self, cast
 
@@ -58,6 +59,7 @@ class Tx:
         self.keys = Keys(pool, self._draw)
         self.let_go: dict[str, str] = {}
         self.types: set[str] = set()
+        self.woken: dict[str, datetime] = {}
         self._connect = connect
         self._connection: Connection | None = None
 
@@ -128,21 +130,17 @@ class LateWrite:
 
     def __init__(self, engine: Engine, turns: Turns | None, pool: KeyPool, before: Callable[[], None]) -> None:
         self.tx = Tx(self._connect, cast(Dialect, engine.dialect.name), pool)
-        self.is_committing = False
         self._engine = engine
         self._turns = turns
         self._before = before
         self._held = ExitStack()
 
     def commit(self) -> None:
-        """Write what was only added, and commit; after an error `roll_back`.
-
-        Unavailable while `is_committing` leaves open whether it was committed.
-        """
+        """Write what was only added, and commit; after an error `roll_back`. Unavailable leaves open whether it was committed."""
+        self._before = _no_wait
         with translated():
             self.tx.flush()
             if self.tx.has_begun:
-                self.is_committing = True
                 self.tx.connection.commit()
                 self._held.close()
         self.tx.keys.release()
@@ -159,6 +157,10 @@ class LateWrite:
         connection = self._held.enter_context(self._engine.connect())
         connection.begin()
         return connection
+
+
+def _no_wait() -> None:
+    return None
 
 
 class Database:

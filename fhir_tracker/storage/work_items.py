@@ -42,6 +42,7 @@ class Claim:
 
 def save(tx: Tx, item: WorkItem) -> None:
     """Write the item as it is now, in place of what was there; a sweep's claim on it ends."""
+    tx.woken.clear()
     _let_go(tx, work_item.c.ref == item.ref)
     row: dict[str, object] = to_row(item)
     row |= {"due_order": due_order(item), "folded_title": fold(item.title), "claim_token": None, "claimed_until": None}
@@ -51,6 +52,7 @@ def save(tx: Tx, item: WorkItem) -> None:
 
 def add(tx: Tx, item: WorkItem) -> None:
     """Write an item that was never there."""
+    tx.woken.clear()
     due, none = due_order(item), None
     tx.added.add(
         ITEM,
@@ -112,7 +114,13 @@ def open_count(tx: Tx, viewer: Viewer) -> int:
 
 
 def due_now(tx: Tx, patient: str, at: datetime) -> None:
-    """Let the rules look at every open item of a patient at `at`, or sooner where that was planned."""
+    """Let the rules look at every open item of a patient at `at`, or sooner where that was planned.
+
+    Once in a transaction is enough until one of its items is planned anew.
+    """
+    if patient in tx.woken and tx.woken[patient] <= at:
+        return
+    tx.woken[patient] = at
     is_theirs = (work_item.c.patient == patient) & work_item.c.open
     _let_go(tx, is_theirs)
     tx.execute(
@@ -136,6 +144,7 @@ def wake_all(tx: Tx, at: datetime) -> None:
 
 def look_at(tx: Tx, ref: str, at: datetime | None) -> None:
     """Look at one item at exactly `at` (None: never)."""
+    tx.woken.clear()
     tx.execute(update(work_item).where(work_item.c.ref == ref).values(next_action_at=at))
 
 
@@ -147,6 +156,7 @@ def scan(tx: Tx, viewer: Viewer, after_k: int = 0, limit: int = _BATCH) -> list[
 
 def claim_due(tx: Tx, now: datetime, limit: int, lease: timedelta) -> Claim:
     """Up to `limit` open items whose time has come and that no other sweep holds, oldest first, for `lease`."""
+    tx.woken.clear()
     is_free = or_(work_item.c.claim_token.is_(None), work_item.c.claimed_until < now)
     chosen = select(work_item).where(work_item.c.open, work_item.c.next_action_at <= now, is_free)
     chosen = chosen.order_by(work_item.c.next_action_at, work_item.c.k).limit(limit).with_for_update(skip_locked=True)
@@ -164,6 +174,7 @@ def settle(tx: Tx, claim: Claim, ref: str, next_at: datetime | None) -> bool:
     False when the item changed since it was claimed or the lease passed to another sweep: roll back, it will come
     again. What this same transaction changed does not count; then the sooner of both times holds.
     """
+    tx.woken.clear()
     done = {"claim_token": None, "claimed_until": None}
     is_held = (work_item.c.ref == ref) & (work_item.c.claim_token == claim.token)
     if tx.changed(update(work_item).where(is_held).values(next_action_at=next_at, **done)) == 1:
@@ -177,6 +188,7 @@ def settle(tx: Tx, claim: Claim, ref: str, next_at: datetime | None) -> bool:
 
 def postpone(tx: Tx, claim: Claim, ref: str, until: datetime) -> bool:
     """Put an item that cannot be worked on out of the way until `until`; False when the claim on it was lost."""
+    tx.woken.clear()
     is_held = (work_item.c.ref == ref) & (work_item.c.claim_token == claim.token)
     later = {"next_action_at": until, "claim_token": None, "claimed_until": None}
     return tx.changed(update(work_item).where(is_held).values(**later)) == 1
