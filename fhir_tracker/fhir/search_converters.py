@@ -47,11 +47,21 @@ def token_concept(param: str, value: Json, rows: Rows) -> None:
 
 
 def token_identifier(param: str, value: Json, rows: Rows) -> None:
-    """An Identifier: its system and value."""
+    """An Identifier: its system and value, and for `:of-type` its value under each coded type it has."""
     code = value.get("value") if type(value) is dict else None
     if type(code) is str:
         system = value.get("system")
         rows.append(TokenRow(param, system if type(system) is str else None, code))
+        if param and ":" not in param and "type" in value:
+            _token_of_type(param, value["type"], code, rows)
+
+
+def _token_of_type(param: str, concept: Json, code: str, rows: Rows) -> None:
+    types: Rows = []
+    token_concept("", concept, types)
+    for row in types:
+        if isinstance(row, TokenRow) and row.system:
+            rows.append(TokenRow(f"{param}:of-type", f"{row.system}|{row.code}", code))
 
 
 def token_contact(param: str, value: Json, rows: Rows) -> None:

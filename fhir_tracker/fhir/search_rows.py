@@ -7,7 +7,10 @@ from typing import NamedTuple
 
 
 class TokenRow(NamedTuple):
-    """A code with the system it belongs to, None where it has none. `owner:identifier` is a Reference.identifier."""
+    """A code with the system it belongs to, None where it has none. `owner:identifier` is a Reference.identifier.
+
+    `identifier:of-type` is an Identifier's value, with the system and code of its type, a bar between, as the system.
+    """
 
     param: str
     system: str | None

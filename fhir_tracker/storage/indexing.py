@@ -52,12 +52,15 @@ class IndexRows(NamedTuple):
 def index_rows(type_: str, values: SearchValues) -> IndexRows:
     """What a resource of `type_` with these values puts into the index."""
     keyed: list[TokenRow | ReferenceRow | UriRow] = [*values.tokens, *values.references, *values.uris]
-    params = {row.param.removesuffix(":identifier") for row in keyed} | {row.param for row in values.composites}
+    params = {row.param.partition(":")[0] for row in keyed} | {row.param for row in values.composites}
     keys = {key for row in keyed for key in part_keys(type_, row.param, row)}
     keys |= {presence_key(type_, param) for param in params}
     dates = {(parameter_key(type_, row.param), row.low, row.high) for row in values.dates}
     strings = {
         (parameter_key(type_, row.param), row.folded[:LONGEST_TEXT], row.text[:LONGEST_TEXT]) for row in values.strings
+    }
+    strings |= {
+        (parameter_key(type_, row.param), row.uri[:LONGEST_TEXT], row.uri[:LONGEST_TEXT]) for row in values.uris
     }
     numbers = {(parameter_key(type_, row.param), row.low, row.high) for row in values.numbers}
     numbers |= {(key, row.low, row.high) for row in values.quantities for key in quantity_keys(type_, row.param, row)}
@@ -70,6 +73,8 @@ def index_rows(type_: str, values: SearchValues) -> IndexRows:
 
 def part_keys(type_: str, param: str, row: Part) -> tuple[int, ...]:
     """The keys by which a token, reference or uri can be found; none for other kinds."""
+    if isinstance(row, TokenRow) and param.endswith(":of-type"):
+        return (token_key(type_, param, row.system, row.code),)
     if isinstance(row, TokenRow):
         coded = (token_key(type_, param, None, row.code), token_key(type_, param, row.system or "", row.code))
         return (*coded, token_key(type_, param, row.system, None)) if row.system else coded
