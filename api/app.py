@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from fastapi import FastAPI
-from starlette.convertors import Convertor, register_url_convertor
 from starlette.middleware import Middleware
 from starlette.responses import HTMLResponse, Response
-from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from api.context import Access, AppContext
-from api.edge import Edge
+from api.edge import Edge, is_fhir
 from api.fhir.endpoint import FhirEndpoint
 from api.health import health_routes
 from api.metrics import RequestNumbers
@@ -28,35 +27,30 @@ your own, run <code>fhir-tracker serve --open --port 8080</code>, which answers 
 """
 
 
-class _Anything(Convertor[str]):
-    """The rest of an address, line breaks included: the usual `path` stops at one, and the answer would be no FHIR."""
+class Application(FastAPI):
+    """Sends what is below `/fhir` straight to its endpoint; all other routes are FastAPI's."""
 
-    regex = "(?s:.*)"
+    fhir: ASGIApp
 
-    def convert(self, value: str) -> str:
-        """As it stands."""
-        return value
-
-    def to_string(self, value: str) -> str:
-        """As it stands."""
-        return value
-
-
-register_url_convertor("anything", _Anything())
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if scope["type"] == "http" and is_fhir(scope["path"]):
+            await self.fhir(scope, receive, send)
+        else:
+            await super().__call__(scope, receive, send)
 
 
-def create_app(context: AppContext) -> FastAPI:
+def create_app(context: AppContext) -> Application:
     """The whole application for one context; the caller owns the database and the worker."""
     numbers = RequestNumbers(context.database)
-    app = FastAPI(
+    app = Application(
         title="fhir-tracker",
         docs_url=None,
         redoc_url=None,
         openapi_url=None,
         middleware=[Middleware(Edge, context=context, numbers=numbers)],
     )
-    fhir = FhirEndpoint(context)
-    app.router.routes += [Route("/fhir", fhir), Route("/fhir/{path:anything}", fhir)]
+    app.fhir = Edge(FhirEndpoint(context), context, numbers)
     app.include_router(health_routes(context, numbers))
     if context.access is Access.LOCKED:
         app.router.default = _locked_page()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import re
 import secrets
-from collections.abc import Iterable
+from collections.abc import Sequence
 from http import HTTPStatus
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -16,13 +16,19 @@ from api.outcomes import FHIR_JSON, outcome_of_status
 from fhir_tracker import clock
 
 REQUEST_ID = "fhir_tracker.request_id"
+HEADERS = "fhir_tracker.headers"
+"""Where the scope keeps what `by_name` makes of the headers."""
 ROUTE = "fhir_tracker.route"
 _REQUEST_ID_FORM = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _HOST_FORM = re.compile(r"(?P<name>\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9.-]+)(?::[0-9]{1,5})?")
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+_MOST_HOSTS = 100
+_HEADERS = (
+    (b"cache-control", b"no-store"),
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"no-referrer"),
+)
 log = logging.getLogger("api.edge")
-
-Headers = Iterable[tuple[bytes, bytes]]
 
 
 class Edge:
@@ -30,7 +36,8 @@ class Edge:
 
     def __init__(self, app: ASGIApp, context: AppContext, numbers: RequestNumbers) -> None:
         self._app = app
-        self._context = context
+        self._names = None if context.access is Access.LOCKED else context.host_names
+        self._met: set[str] = set()
         self._numbers = numbers
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -38,25 +45,29 @@ class Edge:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        scope[REQUEST_ID] = request_id(scope["headers"])
-        answer = _Answer(send, scope[REQUEST_ID])
+        scope[HEADERS] = headers = by_name(scope["headers"])
+        scope[REQUEST_ID] = request = request_id(headers.get("x-request-id", ""))
+        answer = _Answer(send, request)
         began = clock.monotonic()
         try:
-            if self._host_is_ours(scope["headers"]):
+            if self._host_is_ours(headers.get("host", "")):
                 await self._app(scope, receive, answer.send)
             else:
                 await answer.plainly(scope, 421, "This server does not answer under that host name.")
         except Exception:
-            log.exception("request failed", extra={"fields": {"request": scope[REQUEST_ID], "route": route_of(scope)}})
+            log.exception("request failed", extra={"fields": {"request": request, "route": route_of(scope)}})
             await answer.plainly(scope, 500, "The server made a mistake; the request id names it in the log.")
         self._note(scope, answer.status, clock.monotonic() - began)
 
-    def _host_is_ours(self, headers: Headers) -> bool:
+    def _host_is_ours(self, host: str) -> bool:
         """Without login, a foreign name that points here (DNS rebinding) would open the data to any web page."""
-        if self._context.access is Access.LOCKED:
+        if self._names is None or host in self._met:
             return True
-        match = _HOST_FORM.fullmatch(header(headers, b"host"))
-        return match is not None and match["name"].strip("[]").lower() in self._context.host_names
+        match = _HOST_FORM.fullmatch(host)
+        is_ours = match is not None and match["name"].strip("[]").lower() in self._names
+        if is_ours and len(self._met) < _MOST_HOSTS:
+            self._met.add(host)
+        return is_ours
 
     def _note(self, scope: Scope, status: int, seconds: float) -> None:
         method = scope["method"] if scope["method"] in _METHODS else "OTHER"
@@ -71,47 +82,44 @@ class _Answer:
 
     def __init__(self, send: Send, request: str) -> None:
         self._send = send
-        self._request = request
+        self._headers = ((b"x-request-id", request.encode()), *_HEADERS)
         self.status = 0
 
     async def send(self, message: Message) -> None:
         """Forward one ASGI message; the first gets our headers."""
         if message["type"] == "http.response.start":
             self.status = message["status"]
-            present = {name.lower() for name, _ in message["headers"]}
-            extra = [(name, value) for name, value in self._headers() if name not in present]
-            message = {**message, "headers": [*message["headers"], *extra]}
+            given = message["headers"]
+            present = [name for name, _ in given]
+            extra = [pair for pair in self._headers if pair[0] not in present]
+            message = {**message, "headers": [*given, *extra]}
         await self._send(message)
 
     async def plainly(self, scope: Scope, status: int, text: str) -> None:
         """Answer with one sentence, as OperationOutcome under /fhir; nothing if an answer has begun."""
         if self.status:
             return
-        is_fhir = scope["path"] == "/fhir" or scope["path"].startswith("/fhir/")
-        body = outcome_of_status(status, text) if is_fhir else f"{HTTPStatus(status).phrase}: {text}\n".encode()
-        kind = FHIR_JSON if is_fhir else "text/plain; charset=utf-8"
+        fhir = is_fhir(scope["path"])
+        body = outcome_of_status(status, text) if fhir else f"{HTTPStatus(status).phrase}: {text}\n".encode()
+        kind = FHIR_JSON if fhir else "text/plain; charset=utf-8"
         headers = [(b"content-type", kind.encode()), (b"content-length", str(len(body)).encode())]
         await self.send({"type": "http.response.start", "status": status, "headers": headers})
         await self.send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else body})
 
-    def _headers(self) -> Headers:
-        return (
-            (b"x-request-id", self._request.encode()),
-            (b"cache-control", b"no-store"),
-            (b"x-content-type-options", b"nosniff"),
-            (b"referrer-policy", b"no-referrer"),
-        )
+
+def is_fhir(path: str) -> bool:
+    """Whether an address is one of the FHIR API."""
+    return path.startswith("/fhir") and (len(path) == 5 or path[5] == "/")
 
 
-def request_id(headers: Headers) -> str:
+def by_name(headers: Sequence[tuple[bytes, bytes]]) -> dict[str, str]:
+    """Headers as text by their names in lower case; of several with one name the first."""
+    return {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in reversed(headers)}
+
+
+def request_id(given: str) -> str:
     """The caller's X-Request-Id when it has a harmless form, else a fresh one."""
-    given = header(headers, b"x-request-id")
-    return given if _REQUEST_ID_FORM.fullmatch(given) else secrets.token_hex(8)
-
-
-def header(headers: Headers, name: bytes) -> str:
-    """The first header called `name` (lower case), or ""."""
-    return next((value.decode("latin-1") for key, value in headers if key.lower() == name), "")
+    return given if given and _REQUEST_ID_FORM.fullmatch(given) else secrets.token_hex(8)
 
 
 def route_of(scope: Scope) -> str:

@@ -19,12 +19,14 @@ class Action:
     """One handler; `interaction` is its FHIR code, `writes` whether it needs a write transaction.
 
     `operation` is the canonical URL of an operation's definition; its name is the `$name` that ends the template.
-    `own_transactions` is called instead of `handle` where a request is more than one transaction.
+    `own_transactions` is called instead of `handle` where a request is more than one transaction. `quick` actions are
+    tried without a transaction first, many requests at a time; NeedsTransaction then sends one the usual way.
     """
 
     handle: Handler
     interaction: str
     writes: bool = False
+    quick: bool = False
     operation: str = ""
     own_transactions: Callable[[FhirRequest], FhirResponse] | None = None
 

@@ -1,4 +1,4 @@
-"""The way in and out of the FHIR API: reads the body within limits, finds the handler, opens the transaction, answers.
+"""The way in and out of the FHIR API: reads the body within limits, finds the action, has it carried out, answers.
 
 https://hl7.org/fhir/R4/http.html
 """
@@ -6,26 +6,22 @@ https://hl7.org/fhir/R4/http.html
 from __future__ import annotations
 
 import asyncio
-import random
 from dataclasses import replace
 from urllib.parse import parse_qsl
 
-from starlette.concurrency import run_in_threadpool
 from starlette.types import Receive, Scope, Send
 
 from api.context import AppContext
-from api.edge import REQUEST_ID, ROUTE, header
-from api.fhir import capability
-from api.fhir.actions import Action
-from api.fhir.auditing import record
-from api.fhir.exchange import AuditNote, FhirRequest, FhirResponse, Pairs
+from api.edge import HEADERS, REQUEST_ID, ROUTE
+from api.fhir.actions import Action, Route
+from api.fhir.answering import Answering, refusal
+from api.fhir.encoding import decoded
+from api.fhir.exchange import FhirRequest, FhirResponse, Pairs
 from api.fhir.negotiation import check_accepts
-from api.fhir.routes import find_route
-from api.outcomes import FHIR_JSON, headers_of, outcome_of, outcome_of_status, status_of
+from api.fhir.routes import STATEMENT, find_route
+from api.outcomes import FHIR_JSON, outcome_of_status
 from fhir_tracker import clock
 from fhir_tracker.errors import (
-    Busy,
-    Category,
     Incorrect,
     MethodNotAllowed,
     NotFound,
@@ -33,20 +29,17 @@ from fhir_tracker.errors import (
     TrackerError,
     Unauthenticated,
     UnsupportedMediaType,
-    VersionConflict,
 )
 from fhir_tracker.fhir.identity import is_legal_id
 from fhir_tracker.model.viewer import Viewer
+from fhir_tracker.storage.database import Tx
 
 BODY_SECONDS = 30
 MAX_PARAMETERS = 200
 _FORM = "application/x-www-form-urlencoded"
 _METADATA = ("metadata",)
 _NOBODY = Viewer(who="nobody")
-_ATTEMPTS = 6
-_DENIALS = frozenset({Category.FORBIDDEN, Category.NOT_FOUND})
-_NOT_RECORDED = frozenset({Category.BUSY, Category.UNAVAILABLE})
-"""These say that the store did not answer in time: the trail, which is in it, could not be written either."""
+_CONTENT_TYPE: tuple[bytes, bytes] = (b"content-type", FHIR_JSON.encode())
 
 
 class FhirEndpoint:
@@ -54,126 +47,111 @@ class FhirEndpoint:
 
     def __init__(self, context: AppContext) -> None:
         self._context = context
+        self._answering = Answering(context)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
         try:
-            body = await _body(scope, receive, self._context.settings.body_limit)
+            response = await self._answer(scope, receive)
         except TrackerError as error:
-            response = _refusal(error)
+            response = refusal(error)
         except TimeoutError:
             response = FhirResponse(status=408, body=outcome_of_status(408, "The body did not arrive in time."))
-        else:
-            response = await run_in_threadpool(self._serve, scope, body)
         await _send(scope, response, send)
 
-    def _serve(self, scope: Scope, body: bytes) -> FhirResponse:
-        try:
-            request = _request(self._context, scope, body)
-            if request.path != _METADATA:
-                _check_known(request)
-            request = replace(request, pairs=_parameters(request, scope["query_string"]))
-            check_accepts(request.header("accept"), request.values("_format"))
-            return _answer(request, scope)
-        except TrackerError as error:
-            return _refusal(error)
+    async def _answer(self, scope: Scope, receive: Receive) -> FhirResponse:
+        headers = scope[HEADERS]
+        body = await self._body(headers, receive)
+        asked = _asked(self._context, scope, body)
+        return asked if isinstance(asked, FhirResponse) else await self._answering.answer(*asked)
+
+    async def _body(self, headers: dict[str, str], receive: Receive) -> bytes:
+        """What was sent, unpacked; requests that announce no body have none."""
+        if "content-length" not in headers and "transfer-encoding" not in headers:
+            return b""
+        limit = self._context.settings.body_limit
+        declared = headers.get("content-length", "")
+        if declared.isdigit() and int(declared) > limit:
+            raise TooLarge(f"The body has {declared} bytes; the limit is {limit}.")
+        body = await _received(receive, limit)
+        packing = headers.get("content-encoding")
+        return await asyncio.to_thread(decoded, body, packing, limit) if packing else body
 
 
-def _answer(request: FhirRequest, scope: Scope) -> FhirResponse:
-    method = "GET" if request.method == "HEAD" else request.method
-    if request.path == _METADATA:
-        scope[ROUTE] = "/fhir/metadata"
-        return capability.metadata(request) if method == "GET" else _not_allowed(request, "GET, HEAD")
-    route, parts = find_route(request.path)
+def _asked(context: AppContext, scope: Scope, body: bytes) -> tuple[FhirRequest, Action] | FhirResponse:
+    path = _path(scope["path"])
+    viewer = context.viewer()
+    if viewer is None and path != _METADATA:
+        return _request(context, scope, path, (), body, _NOBODY), _STRANGER
+    headers: dict[str, str] = scope[HEADERS]
+    pairs = _parameters(scope, path, body)
+    check_accepts(headers.get("accept", ""), [value for name, value in pairs if name == "_format" and value])
+    route, parts = find_route(path) if path != _METADATA else (_STATEMENT, {})
     scope[ROUTE] = route.name
+    method = "GET" if scope["method"] == "HEAD" else scope["method"]
     if method not in route.actions:
-        return _not_allowed(request, route.allowed)
+        return _not_allowed(scope["method"], route.allowed)
     if "id" in parts and not is_legal_id(parts["id"]):
         wrong = Incorrect if method == "PUT" else NotFound
         raise wrong("The id in the address is not a FHIR id: 1 to 64 letters, digits, - and dots.")
-    given = replace(request, type=parts.get("type", ""), id=parts.get("id", ""), version=parts.get("version", ""))
-    return _act(given, route.actions[method])
+    return _request(context, scope, path, pairs, body, viewer or _NOBODY, **parts), route.actions[method]
 
 
-def _check_known(request: FhirRequest) -> None:
-    if request.viewer is _NOBODY:
-        _record(request, AuditNote(action="call", ref=""), "denied")
-        raise Unauthenticated("Log in first: this server does not answer strangers.")
-
-
-def _act(request: FhirRequest, action: Action) -> FhirResponse:
-    try:
-        if action.own_transactions:
-            return action.own_transactions(request)
-        return _write(request, action) if action.writes else _read(request, action)
-    except TrackerError as error:
-        if error.category not in _NOT_RECORDED:
-            outcome = "denied" if error.category in _DENIALS else "error"
-            detail = {"status": status_of(error)}
-            ref = f"{request.type}/{request.id}".rstrip("/")
-            _record(request, AuditNote(action=action.interaction, ref=ref, detail=detail), outcome)
-        raise
-
-
-def _read(request: FhirRequest, action: Action) -> FhirResponse:
-    with request.context.database.read() as tx:
-        response = action.handle(request, tx)
-    if response.note:
-        _record(request, response.note, "success")
-    return response
-
-
-def _write(request: FhirRequest, action: Action) -> FhirResponse:
-    """A write without If-Match that lost a race is simply done again: its caller named no version."""
-    for attempt in range(_ATTEMPTS):
-        try:
-            with request.context.database.begin() as tx:
-                response = action.handle(request, tx)
-                if response.note:
-                    record(tx, request, response.note, "success")
-                return response
-        except VersionConflict:
-            if request.header("if-match"):
-                raise
-            clock.pause(random.uniform(0.0, 0.01 * 2**attempt))  # noqa: S311 - spreads writers, guards nothing
-    raise Busy("Others keep changing this resource; try again.")
-
-
-def _record(request: FhirRequest, note: AuditNote, outcome: str) -> None:
-    with request.context.database.begin() as tx:
-        record(tx, request, note, outcome)
-
-
-def _not_allowed(request: FhirRequest, allowed: str) -> FhirResponse:
-    refusal = _refusal(MethodNotAllowed(f"{request.method} is not supported at this address."))
-    return replace(refusal, headers={"Allow": allowed})
-
-
-def _refusal(error: TrackerError) -> FhirResponse:
-    return FhirResponse(status=status_of(error), body=outcome_of(error), headers=headers_of(error))
-
-
-def _request(context: AppContext, scope: Scope, body: bytes) -> FhirRequest:
-    headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
-    path = scope["path"].removeprefix("/fhir").removeprefix("/").removesuffix("/")
+def _request(
+    context: AppContext,
+    scope: Scope,
+    path: tuple[str, ...],
+    pairs: Pairs,
+    body: bytes,
+    viewer: Viewer,
+    type: str = "",  # noqa: A002 - named as in addresses
+    id: str = "",  # noqa: A002 - the same
+    version: str = "",
+) -> FhirRequest:
     return FhirRequest(
         context=context,
         method=scope["method"],
-        path=tuple(path.split("/")) if path else (),
-        headers=headers,
+        path=path,
+        pairs=pairs,
+        headers=scope[HEADERS],
         body=body,
-        viewer=context.viewer() or _NOBODY,
+        viewer=viewer,
         request_id=scope[REQUEST_ID],
         now=clock.now(),
+        type=type,
+        id=id,
+        version=version,
     )
 
 
-def _parameters(request: FhirRequest, query: bytes) -> Pairs:
-    if request.path[-1:] != ("_search",) or request.method != "POST" or not request.body:
-        return _pairs(query)
-    if request.header("content-type").split(";")[0].strip().lower() != _FORM:
+def _path(path: str) -> tuple[str, ...]:
+    inner = path.removeprefix("/fhir").removeprefix("/").removesuffix("/")
+    return tuple(inner.split("/")) if inner else ()
+
+
+def _refuse_stranger(request: FhirRequest, tx: Tx) -> FhirResponse:
+    raise Unauthenticated("Log in first: this server does not answer strangers.")
+
+
+_STRANGER = Action(handle=_refuse_stranger, interaction="call", quick=True)
+_STATEMENT = Route(
+    template=_METADATA,
+    actions={"GET": Action(handle=_refuse_stranger, interaction="capabilities", own_transactions=STATEMENT.answer)},
+)
+
+
+def _not_allowed(method: str, allowed: str) -> FhirResponse:
+    refused = refusal(MethodNotAllowed(f"{method} is not supported at this address."))
+    return replace(refused, headers={"Allow": allowed})
+
+
+def _parameters(scope: Scope, path: tuple[str, ...], body: bytes) -> Pairs:
+    query: bytes = scope["query_string"]
+    if path[-1:] != ("_search",) or scope["method"] != "POST" or not body:
+        return _pairs(query) if query else ()
+    if scope[HEADERS].get("content-type", "").split(";")[0].strip().lower() != _FORM:
         raise UnsupportedMediaType(f"Send the parameters of a search with Content-Type: {_FORM}.")
-    return _pairs(query) + _pairs(request.body)
+    return _pairs(query) + _pairs(body)
 
 
 def _pairs(text: bytes) -> Pairs:
@@ -188,10 +166,7 @@ def _pairs(text: bytes) -> Pairs:
     return tuple(pairs)
 
 
-async def _body(scope: Scope, receive: Receive, limit: int) -> bytes:
-    declared = header(scope["headers"], b"content-length")
-    if declared.isdigit() and int(declared) > limit:
-        raise TooLarge(f"The body has {declared} bytes; the limit is {limit}.")
+async def _received(receive: Receive, limit: int) -> bytes:
     chunks: list[bytes] = []
     size = 0
     async with asyncio.timeout(BODY_SECONDS):
@@ -209,7 +184,7 @@ async def _body(scope: Scope, receive: Receive, limit: int) -> bytes:
 async def _send(scope: Scope, response: FhirResponse, send: Send) -> None:
     headers = [(name.lower().encode(), value.encode("latin-1")) for name, value in response.headers.items()]
     if response.body:
-        headers.append((b"content-type", FHIR_JSON.encode()))
+        headers.append(_CONTENT_TYPE)
     if response.status not in (204, 304):
         headers.append((b"content-length", str(len(response.body)).encode()))
     await send({"type": "http.response.start", "status": response.status, "headers": headers})

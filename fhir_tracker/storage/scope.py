@@ -18,3 +18,8 @@ def row_scope(viewer: Viewer, table: FromClause) -> ColumnElement[bool]:
         return false()
     column: ColumnElement[str] = table.c.patient
     return column == viewer.patient
+
+
+def row_scope_text(viewer: Viewer, alias: str) -> tuple[str, tuple[str, ...]]:
+    """The same for a statement kept as text, over `resource` under this alias: what to add to its WHERE, and the values."""
+    return ("", ()) if viewer.patient is None else (f" AND {alias}.patient = %s", (viewer.patient,))

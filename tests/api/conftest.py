@@ -36,6 +36,13 @@ class AwayDatabase:
 
     read = begin
 
+    @property
+    def drivers(self) -> AwayDatabase:
+        """What hands out connections: there is none."""
+        return self
+
+    take = begin
+
 
 @pytest.fixture
 def serve(database: Database) -> Iterator[Serve]:

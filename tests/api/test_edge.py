@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
+from typing import cast
 
 import pytest
 from starlette.requests import Request
@@ -56,9 +58,27 @@ def broken(_: Request) -> Response:
     raise ValueError("Secretname 1990-01-01")
 
 
+class BrokenDatabase:
+    """A database that nothing in the product is prepared for."""
+
+    dialect = "sqlite"
+
+    @property
+    def drivers(self) -> object:
+        """A mistake."""
+        raise ValueError("Secretname 1990-01-01")
+
+    def read(self) -> object:
+        """A mistake."""
+        raise ValueError("Secretname 1990-01-01")
+
+
 @pytest.mark.requirement(14)
 @pytest.mark.security("L1")
-def test_a_mistake_of_ours_is_500_without_details(database: Database, caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize("address", ["Patient/x", "Patient", "Patient/x/_history"])
+def test_a_mistake_of_ours_is_500_without_details(
+    database: Database, caplog: pytest.LogCaptureFixture, address: str
+) -> None:
     context = AppContext(
         database=database,
         settings=load_settings({"HOME": "/nowhere"}),
@@ -67,10 +87,11 @@ def test_a_mistake_of_ours_is_500_without_details(database: Database, caplog: py
         secret_key="k" * 40,
         started_at=clock.now(),
     )
+    context = replace(context, database=cast(Database, BrokenDatabase()))
     app = create_app(context)
-    app.router.routes[:0] = [Route("/fhir/broken", broken), Route("/broken", broken)]
+    app.router.routes[:0] = [Route("/broken", broken)]
     client = TestClient(app, base_url="http://testserver")
-    answer = client.get("/fhir/broken?name=Secretname", headers={"X-Request-Id": "r-1"})
+    answer = client.get(f"/fhir/{address}?name=Secretname", headers={"X-Request-Id": "r-1"})
     assert outcome(answer, 500)["code"] == "exception"
     assert client.get("/broken").status_code == 500
     lines = [LineFormatter().format(record) for record in caplog.records if record.levelno == logging.ERROR]

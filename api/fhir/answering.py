@@ -1,0 +1,171 @@
+"""How an action is carried out: on which thread, in which transaction, and with which row in the audit trail.
+
+Every answer is given when its audit row is durable. What a glance can answer goes in groups; the rest of what reads, what
+writes and what takes long have threads of their own, so that none waits for another kind.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import replace
+
+from api.context import AppContext
+from api.fhir.actions import Action
+from api.fhir.auditing import access, record
+from api.fhir.encoding import encoded
+from api.fhir.exchange import AuditNote, FhirRequest, FhirResponse
+from api.fhir.lanes import Job, Lane, Pool, Returns
+from api.outcomes import headers_of, outcome_of, status_of
+from fhir_tracker import clock
+from fhir_tracker.errors import Busy, Category, TrackerError, VersionConflict
+from fhir_tracker.storage import trail
+from fhir_tracker.storage.glance import Glance, NeedsTransaction
+from fhir_tracker.storage.trail import Access
+
+READ = "read"
+_ATTEMPTS = 6
+_DENIALS = frozenset({Category.FORBIDDEN, Category.NOT_FOUND})
+_NOT_RECORDED = frozenset({Category.BUSY, Category.UNAVAILABLE})
+"""These say that the store did not answer in time: the trail, which is in it, could not be written either."""
+
+
+class Answering:
+    """The threads of one server's FHIR API; they start when first needed and end with it."""
+
+    def __init__(self, context: AppContext) -> None:
+        self._database = context.database
+        self._returns = Returns()
+        self._reads = Lane("reads", self._glance, self._returns, threads=2, group=64, most=1024)
+        self._searches = Lane("searches", self._glance, self._returns, threads=2, group=8, most=512)
+        self._readers = Pool("readers", self._read, self._returns, threads=6, most=256)
+        self._writers = Pool("writers", self._write, self._returns, threads=8, most=512)
+        self._long = Pool("long", self._own, self._returns, threads=3, most=64)
+
+    async def answer(self, request: FhirRequest, action: Action) -> FhirResponse:
+        """The answer to one request, errors of the caller included; raises only what is a mistake of ours."""
+        job = Job(request, action)
+        try:
+            self._place(action).put(job)
+        except Busy as error:
+            return refusal(error)
+        return await job.answer
+
+    def _place(self, action: Action) -> Lane | Pool:
+        if action.own_transactions:
+            return self._long
+        if action.writes:
+            return self._writers
+        if action.quick:
+            return self._reads if action.interaction == READ else self._searches
+        return self._readers
+
+    def _glance(self, group: list[Job], passed: Callable[[], None]) -> None:
+        """Answers a group without a transaction; who needs one is sent on."""
+        done: list[tuple[Job, FhirResponse]] = []
+        rows: list[Access] = []
+        try:
+            with self._database.drivers.take() as driver:
+                glance = Glance(driver, self._database.dialect)
+                glance.fetch((job.request.viewer, job.request.type, job.request.id) for job in group if job.request.id)
+                for job in group:
+                    try:
+                        response, row = _carried_out(job, glance)
+                    except NeedsTransaction:
+                        self._pass_on(job)
+                    else:
+                        done.append((job, response))
+                        rows += row
+                    passed()
+            if rows:
+                trail.add(self._database, rows)
+        except TrackerError as error:
+            done = [(job, refusal(error)) for job in group]
+        for job, response in done:
+            self._returns.give(job, response)
+
+    def _pass_on(self, job: Job) -> None:
+        try:
+            self._readers.put(job)
+        except Busy as error:
+            self._returns.give(job, refusal(error))
+
+    def _read(self, job: Job) -> None:
+        try:
+            with self._database.read() as tx:
+                response = job.action.handle(job.request, tx)
+            answered = _succeeded(job, response)
+        except TrackerError as error:
+            answered = _failed(job, error)
+        self._finish(job, *answered)
+
+    def _own(self, job: Job) -> None:
+        assert job.action.own_transactions is not None  # noqa: S101 - what this pool is for
+        try:
+            answered = _succeeded(job, job.action.own_transactions(job.request))
+        except TrackerError as error:
+            answered = _failed(job, error)
+        self._finish(job, *answered)
+
+    def _write(self, job: Job) -> None:
+        try:
+            response = self._written(job)
+        except TrackerError as error:
+            self._finish(job, *_failed(job, error))
+        else:
+            self._returns.give(job, packed(job.request, response))
+
+    def _written(self, job: Job) -> FhirResponse:
+        """A write without If-Match that lost a race is simply done again: its caller named no version."""
+        for attempt in range(_ATTEMPTS):
+            try:
+                with self._database.begin() as tx:
+                    response = job.action.handle(job.request, tx)
+                    if response.note:
+                        record(tx, job.request, response.note, "success")
+                    return response
+            except VersionConflict:
+                if job.request.header("if-match"):
+                    raise
+                clock.pause(random.uniform(0.0, 0.01 * 2**attempt))  # noqa: S311 - spreads writers, guards nothing
+        raise Busy("Others keep changing this resource; try again.")
+
+    def _finish(self, job: Job, response: FhirResponse, rows: list[Access]) -> None:
+        try:
+            if rows:
+                trail.add(self._database, rows)
+        except TrackerError as error:
+            response = refusal(error)
+        self._returns.give(job, response)
+
+
+def refusal(error: TrackerError) -> FhirResponse:
+    """The answer that says what was wrong."""
+    return FhirResponse(status=status_of(error), body=outcome_of(error), headers=headers_of(error))
+
+
+def packed(request: FhirRequest, response: FhirResponse) -> FhirResponse:
+    """The answer as the caller takes it: with gzip where that pays."""
+    body, headers = encoded(response.body, request.header("accept-encoding"))
+    return replace(response, body=body, headers={**response.headers, **headers}) if headers else response
+
+
+def _carried_out(job: Job, glance: Glance) -> tuple[FhirResponse, list[Access]]:
+    try:
+        return _succeeded(job, job.action.handle(job.request, glance))
+    except TrackerError as error:
+        return _failed(job, error)
+
+
+def _succeeded(job: Job, response: FhirResponse) -> tuple[FhirResponse, list[Access]]:
+    rows = [access(job.request, response.note, "success")] if response.note else []
+    return packed(job.request, response), rows
+
+
+def _failed(job: Job, error: TrackerError) -> tuple[FhirResponse, list[Access]]:
+    if error.category in _NOT_RECORDED:
+        return refusal(error), []
+    ref = f"{job.request.type}/{job.request.id}".rstrip("/")
+    note = AuditNote(action=job.action.interaction, ref=ref, detail={"status": status_of(error)})
+    outcome = "denied" if error.category in _DENIALS else "error"
+    return refusal(error), [access(job.request, note, outcome)]

@@ -1,0 +1,75 @@
+"""Reading without a transaction: what one statement can tell, many requests at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, Never
+
+from fhir_tracker.model.viewer import Viewer
+from fhir_tracker.storage.database import Dialect, Tx
+from fhir_tracker.storage.drivers import Driver
+from fhir_tracker.storage.scope import row_scope_text
+
+Row = tuple[Any, ...]
+COLUMNS = (
+    "k",
+    "type",
+    "id",
+    "version",
+    "updated_at",
+    "deleted",
+    "body",
+    "patient",
+    "connection",
+    "remote_id",
+    "remote_version",
+    "content_hash",
+)
+"""Of a resource, as rows here hold them."""
+SELECTED = ", ".join(f"r.{name}" for name in COLUMNS)
+
+
+class NeedsTransaction(Exception):
+    """Raised where a glance cannot answer; the caller asks again in a transaction."""
+
+
+class Glance(Tx):
+    """Stands for a transaction where single statements do; anything else asked of it raises NeedsTransaction."""
+
+    def __init__(self, driver: Driver, dialect: Dialect) -> None:
+        self.dialect = dialect
+        self._driver = driver
+        self._held: dict[tuple[str | None, str, str], Row | None] = {}
+
+    def __getattr__(self, name: str) -> Never:
+        raise NeedsTransaction(name)
+
+    def select(self, sql: str, values: Sequence[object]) -> Sequence[Row]:
+        """The rows of one statement; the values stand as `%s` in it."""
+        return self._driver.rows(sql, values)
+
+    def fetch(self, wanted: Iterable[tuple[Viewer, str, str]]) -> None:
+        """Hold the present versions of these (viewer, type, id), read by one statement a type."""
+        groups: dict[tuple[str | None, str], tuple[Viewer, set[str]]] = {}
+        for viewer, type_, id_ in wanted:
+            groups.setdefault((viewer.patient, type_), (viewer, set()))[1].add(id_)
+        for (patient, type_), (viewer, ids) in groups.items():
+            self._held |= dict.fromkeys([(patient, type_, id_) for id_ in ids])
+            scope, scoped = row_scope_text(viewer, "r")
+            some, listed = self.any_of("r.id", sorted(ids))
+            sql = f"SELECT {SELECTED} FROM resource r WHERE r.type = %s AND {some}{scope}"  # noqa: S608
+            for row in self.select(sql, [type_, *listed, *scoped]):
+                self._held[patient, type_, row[2]] = row
+
+    def held(self, viewer: Viewer, type_: str, id_: str) -> Row | None:
+        """The row of a resource that was fetched, None when there is none for this viewer; else NeedsTransaction."""
+        place = (viewer.patient, type_, id_)
+        if place not in self._held:
+            raise NeedsTransaction("find")
+        return self._held[place]
+
+    def any_of(self, column: str, values: Sequence[str]) -> tuple[str, list[object]]:
+        """A condition that `column` is one of some texts, and its values."""
+        if self.dialect == "postgresql":
+            return f"{column} = ANY(%s)", [list(values)]
+        return f"{column} IN ({', '.join(['%s'] * len(values))})", list(values)
