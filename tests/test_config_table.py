@@ -60,6 +60,7 @@ TABLE: dict[str, tuple[list[tuple[str, object]], list[str]]] = {
         ],
         ["http://h", "redis://", "localhost:6379"],
     ),
+    "REQUIRE_IF_MATCH": ([("yes", True), ("TRUE", True), ("1", True), ("no", False), ("off", False)], ["maybe", "2"]),
 }
 BY_NAME = {setting.name: setting for setting in SETTINGS}
 RIGHT = [(name, text, value) for name, (right, _) in TABLE.items() for text, value in right]

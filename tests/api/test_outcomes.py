@@ -23,6 +23,7 @@ STATUS = {
     "UnknownType": 404,
     "Conflict": 409,
     "VersionConflict": 412,
+    "PreconditionFailed": 412,
     "Forbidden": 403,
     "Unauthenticated": 401,
     "Unsupported": 501,
@@ -58,6 +59,7 @@ def test_a_busy_server_says_when_to_come_back_and_a_locked_one_how_to_come_in() 
     assert headers_of(errors.Busy("x")) == {"Retry-After": "2"}
     assert headers_of(errors.Unavailable("x")) == {"Retry-After": "2"}
     assert "WWW-Authenticate" in headers_of(errors.Unauthenticated("x"))
+    assert "json-patch" in headers_of(errors.UnsupportedMediaType("x"))["Accept-Patch"]
     assert headers_of(errors.NotFound("x")) == {}
 
 

@@ -103,7 +103,7 @@ def test_if_match_lets_only_the_present_version_be_replaced(client: TestClient) 
     assert put(client, "Basic/b1", TEXT, If_Match='"2"').status_code == 200
     for stale in ('W/"1"', '"7"', 'W/"abc"', 'W/"0"'):
         assert outcome(put(client, "Basic/b1", TEXT, If_Match=stale), 412)["code"] == "conflict"
-    for malformed in ("3", "W/3", '"3', '"1", "2"', "*", "x" * 500):
+    for malformed in ("3", "W/3", '"3', '"1" "2"', "**", "x" * 500):
         assert outcome(put(client, "Basic/b1", TEXT, If_Match=malformed), 400)
     assert client.delete("/fhir/Basic/b1", headers={"If-Match": 'W/"1"'}).status_code == 412
     assert client.delete("/fhir/Basic/b1", headers={"If-Match": 'W/"3"'}).status_code == 204
