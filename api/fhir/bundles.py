@@ -67,7 +67,8 @@ def version_entry(base: str, version: PastVersion, subset: Subset = WHOLE) -> st
 def address(base: str, path: str, pairs: Pairs) -> str:
     """An absolute address of our API with these parameters."""
     query = urlencode(pairs, safe=":/|,$")
-    return f"{base}/{path}?{query}" if query else f"{base}/{path}"
+    whole = f"{base}/{path}" if path else base
+    return f"{whole}?{query}" if query else whole
 
 
 def _json(value: object) -> str:

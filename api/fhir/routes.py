@@ -22,12 +22,18 @@ def _metadata(request: FhirRequest, tx: Tx) -> FhirResponse:
     return STATEMENT.answer(request)
 
 
+_SEARCH_ALL = Action(handle=searching.search_all, interaction="search-system")
+_SEARCH_COMPARTMENT = Action(handle=searching.search_compartment, interaction="search-compartment")
 _SEARCH = Action(handle=searching.search, interaction="search-type", quick=True)
 ROUTES: tuple[Route, ...] = (
     Route(
         template=(),
-        actions={"POST": Action(handle=bundling.nested, interaction="transaction", own_transactions=_process)},
+        actions={
+            "GET": _SEARCH_ALL,
+            "POST": Action(handle=bundling.nested, interaction="transaction", own_transactions=_process),
+        },
     ),
+    Route(template=("_search",), actions={"POST": _SEARCH_ALL}),
     Route(template=("metadata",), actions={"GET": Action(handle=_metadata, interaction="capabilities")}),
     Route(template=("_history",), actions={"GET": Action(handle=history.history_of_all, interaction="history-system")}),
     Route(template=("{type}", "_search"), actions={"POST": _SEARCH}),
@@ -62,6 +68,8 @@ ROUTES: tuple[Route, ...] = (
         template=("{type}", "{id}", "_history", "{version}"),
         actions={"GET": Action(handle=reading.read_version, interaction="vread")},
     ),
+    Route(template=("{type}", "{id}", "{member}"), actions={"GET": _SEARCH_COMPARTMENT}),
+    Route(template=("{type}", "{id}", "{member}", "_search"), actions={"POST": _SEARCH_COMPARTMENT}),
 )
 
 STATEMENT = Statement(ROUTES)
@@ -71,7 +79,8 @@ def find_route(path: tuple[str, ...]) -> tuple[Route, dict[str, str]]:
     """The route of a path and its parts by name; raises UnknownType or NotFound when there is none."""
     for route in ROUTES:
         parts = _match(route.template, path)
-        if parts is not None:
+        member = parts.pop("member", None) if parts is not None else None
+        if parts is not None and (member is None or searching.is_in_compartment(parts["type"], member)):
             if "type" in parts and parts["type"] not in resource_types():
                 raise UnknownType("This is not a resource type of FHIR R4.")
             return route, parts

@@ -1,4 +1,4 @@
-"""search of one type, by GET or POST, paged by opaque links.
+"""search of one type, of everything and of a compartment, by GET or POST, paged by opaque links.
 
 https://hl7.org/fhir/R4/search.html
 """
@@ -8,46 +8,94 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from api.fhir.bundles import address, bundle, match_entry, outcome_entry
-from api.fhir.exchange import AuditNote, FhirRequest, FhirResponse
+from api.fhir.exchange import AuditNote, FhirRequest, FhirResponse, Pairs
 from api.fhir.negotiation import preference
-from fhir_tracker.errors import Issue
-from fhir_tracker.fhir.query import Query, parse_query
+from api.fhir.subsets import subset_of
+from fhir_tracker.errors import Incorrect, Issue
+from fhir_tracker.fhir.compartments import compartment_types
+from fhir_tracker.fhir.query import Query, parse_query, parse_system_query
+from fhir_tracker.fhir.subsets import Subset
 from fhir_tracker.storage import search as index
 from fhir_tracker.storage.database import Tx
 from fhir_tracker.storage.page_cursor import PageCursor
 from fhir_tracker.storage.search import SearchPage
 
 PAGE = "_page"
+EVERY_MEMBER = "*"
 
 
 def search(request: FhirRequest, tx: Tx) -> FhirResponse:
-    """A searchset whose self link names what was used; what was ignored is named in an outcome entry."""
-    pairs = [pair for pair in request.pairs if pair[0] != PAGE]
-    strict = preference(request.header("prefer")).strict
-    query = parse_query(request.type, pairs, strict=strict, own_base=request.base)
+    """A searchset of one type, whose self link names what was used; what was ignored is named in an outcome entry."""
+    query = parse_query(request.type, _asked(request), strict=_is_strict(request), own_base=request.base)
+    return _answer(request, tx, query, request.type, AuditNote(action="search", ref=request.type))
+
+
+def search_all(request: FhirRequest, tx: Tx) -> FhirResponse:
+    """The same over the types that `_type` names, or over every type."""
+    query = parse_system_query(_asked(request), strict=_is_strict(request), own_base=request.base)
+    return _answer(request, tx, query, "", AuditNote(action="search", ref=""))
+
+
+def search_compartment(request: FhirRequest, tx: Tx) -> FhirResponse:
+    """The same over one type in the compartment of a resource, or with `*` over every type that can be in it."""
+    member = request.path[2]
+    place, strict, base = (request.type, request.id), _is_strict(request), request.base
+    if member == EVERY_MEMBER:
+        query = parse_system_query(_asked(request), strict=strict, own_base=base, compartment=place)
+    else:
+        query = parse_query(member, _asked(request), strict=strict, own_base=base, compartment=place)
+    patient = request.id if request.type == "Patient" else None
+    note = AuditNote(action="search", ref=f"{request.type}/{request.id}", patient=patient, detail={"type": member})
+    return _answer(request, tx, query, f"{request.type}/{request.id}/{member}", note)
+
+
+def is_in_compartment(type_: str, member: str) -> bool:
+    """Whether `Type/id/member` is the address of a search in a compartment."""
+    types = compartment_types(type_)
+    return member in types or (member == EVERY_MEMBER and bool(types))
+
+
+def _asked(request: FhirRequest) -> Pairs:
+    return tuple(pair for pair in request.pairs if pair[0] != PAGE)
+
+
+def _is_strict(request: FhirRequest) -> bool:
+    return preference(request.header("prefer")).strict
+
+
+def _answer(request: FhirRequest, tx: Tx, query: Query, path: str, note: AuditNote) -> FhirResponse:
+    subset = subset_of(request)
+    if subset.summary == "text" and query.includes:
+        raise Incorrect("_summary=text cannot be used with _include and _revinclude.", expression="_summary")
     given = next(iter(request.values(PAGE)), None)
     key = request.context.secret_key.encode()
     page = index.search(tx, request.viewer, query, page=PageCursor.decode(given, key) if given else None)
-    links = _links(request, query, page, given)
-    body = bundle("searchset", _entries(request, query, page), links, request.now, page.total)
-    names = sorted({name for name, _ in query.applied})
-    note = AuditNote(action="search", ref=request.type, detail={"parameters": names, "found": len(page.matches)})
-    return FhirResponse(status=200, body=body, note=note)
+    links = _links(request, query, path, page, given)
+    body = bundle("searchset", _entries(request, query, page, subset), links, request.now, page.total)
+    detail = {**note.detail, "parameters": sorted({name for name, _ in query.applied}), "found": len(page.matches)}
+    noted = AuditNote(action=note.action, ref=note.ref, patient=note.patient, detail=detail)
+    return FhirResponse(status=200, body=body, note=noted)
 
 
-def _entries(request: FhirRequest, query: Query, page: SearchPage) -> Iterator[str]:
-    yield from (match_entry(request.base, stored) for stored in page.matches)
-    yield from (match_entry(request.base, stored, "include") for stored in page.included)
+def _entries(request: FhirRequest, query: Query, page: SearchPage, subset: Subset) -> Iterator[str]:
+    yield from (match_entry(request.base, stored, "match", subset) for stored in page.matches)
+    yield from (match_entry(request.base, stored, "include", subset) for stored in page.included)
+    issues = []
     if query.ignored:
         named = ", ".join(name[:60] for name in query.ignored[:20])
-        message = f"Not supported for {request.type} and ignored: {named}"
-        yield outcome_entry([Issue(message=message, code="not-supported", severity="warning")])
+        message = f"Not supported for {query.type or 'this search'} and ignored: {named}"
+        issues.append(Issue(message=message, code="not-supported", severity="warning"))
+    if page.cut:
+        message = "There is more to include than one page holds; ask for what is missing by its own search."
+        issues.append(Issue(message=message, code="incomplete", severity="warning"))
+    if issues:
+        yield outcome_entry(issues)
 
 
-def _links(request: FhirRequest, query: Query, page: SearchPage, given: str | None) -> list[tuple[str, str]]:
+def _links(request: FhirRequest, query: Query, path: str, page: SearchPage, given: str | None) -> list[tuple[str, str]]:
     def link(relation: str, cursor: str | None) -> tuple[str, str]:
         pairs = (*query.applied, (PAGE, cursor)) if cursor else query.applied
-        return relation, address(request.base, request.type, pairs)
+        return relation, address(request.base, path, pairs)
 
     links = [link("self", given), link("first", None)]
     return [*links, link("next", page.next.encode(request.context.secret_key.encode()))] if page.next else links

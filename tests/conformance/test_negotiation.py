@@ -5,13 +5,14 @@ https://hl7.org/fhir/R4/http.html#mime-type
 
 from __future__ import annotations
 
+import gzip
 import json
 import re
 
 import httpx
 import pytest
 
-from tests.conformance.talk import JSON, Corner, issue_of
+from tests.conformance.talk import FORM, JSON, Corner, issue_of
 
 BODY = {"resourceType": "Patient", "gender": "other"}
 
@@ -29,6 +30,11 @@ BODY = {"resourceType": "Patient", "gender": "other"}
         "*/*",
         "application/*",
         "APPLICATION/FHIR+JSON",
+        "application/fhir+json;q=0, application/json",
+        "application/json;q=0, */*",
+        "*/*;q=0, application/*",
+        "application/fhir+json; fhirVersion=5.0, application/fhir+json; fhirVersion=4.0.1",
+        "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8",
         "",
     ],
 )
@@ -46,6 +52,10 @@ def test_json_is_given_to_who_accepts_it(one_client: httpx.Client, accept: str) 
         "text/turtle",
         "text/html",
         "application/fhir+json;q=0",
+        "application/fhir+json;q=0, */*",
+        "application/fhir+json;q=0.000, application/*;q=1",
+        "application/*;q=0, */*",
+        "*/*;q=0",
         "application/fhir+json; fhirVersion=5.0",
         "nonsense",
         ",",
@@ -63,7 +73,12 @@ def test_who_accepts_no_json_gets_406(one_client: httpx.Client, accept: str) -> 
         ("application/json", 200),
         ("application/fhir%2Bjson", 200),
         ("application/fhir+json", 200),
+        ("text/json", 200),
+        ("application/fhir%2Bjson;fhirVersion=4.0", 200),
+        ("application/fhir%2Bjson;fhirVersion=3.0", 406),
         ("xml", 406),
+        ("text/xml", 406),
+        ("application/xml", 406),
         ("application/fhir%2Bxml", 406),
         ("ttl", 406),
         ("html", 406),
@@ -100,6 +115,55 @@ def test_only_json_in_utf_8_is_taken(one_client: httpx.Client, content_type: str
     assert answer.status_code == status
     if status != 201:
         issue_of(answer, 415)
+
+
+@pytest.mark.requirement(11, 16)
+def test_the_format_of_a_posted_search_may_be_in_its_form(one_client: httpx.Client) -> None:
+    refused = one_client.post("/Patient/_search", content="_count=1&_format=xml", headers=FORM)
+    issue_of(refused, 406)
+    taken = one_client.post("/Patient/_search?_format=json", content="_count=1", headers=FORM | {"Accept": "text/xml"})
+    assert taken.status_code == 200
+
+
+@pytest.mark.requirement(11)
+@pytest.mark.parametrize("encoding", ["gzip", "x-gzip", "GZIP"])
+def test_a_packed_body_is_stored_as_it_was_before_packing(one_client: httpx.Client, encoding: str) -> None:
+    packed = gzip.compress(json.dumps(BODY).encode())
+    answer = one_client.post("/Patient", content=packed, headers=JSON | {"Content-Encoding": encoding})
+    assert (answer.status_code, answer.json()["gender"]) == (201, "other")
+
+
+@pytest.mark.requirement(14)
+@pytest.mark.parametrize(
+    ("encoding", "body", "status"),
+    [
+        ("br", b"{}", 415),
+        ("gzip, gzip", b"{}", 415),
+        ("gzip", b"{}", 400),
+        ("gzip", gzip.compress(b"{}", mtime=0)[:-3], 400),
+        ("gzip", gzip.compress(b" " * 30_000_000, mtime=0), 413),
+    ],
+    ids=["other", "twice", "plain", "cut", "bomb"],
+)
+def test_a_body_packed_otherwise_or_too_large_is_refused(
+    one_client: httpx.Client, encoding: str, body: bytes, status: int
+) -> None:
+    issue_of(one_client.post("/Patient", content=body, headers=JSON | {"Content-Encoding": encoding}), status)
+
+
+@pytest.mark.requirement(1, 13)
+def test_a_large_answer_is_packed_for_who_takes_it(one_client: httpx.Client) -> None:
+    plain = one_client.get("/metadata", headers={"Accept-Encoding": "identity"})
+    packed = one_client.get("/metadata", headers={"Accept-Encoding": "gzip"})
+    refused = one_client.get("/metadata", headers={"Accept-Encoding": "gzip;q=0, *"})
+    assert "content-encoding" not in plain.headers
+    assert "content-encoding" not in refused.headers
+    assert packed.headers["content-encoding"] == "gzip"
+    assert int(packed.headers["content-length"]) < len(plain.content) / 4
+    assert packed.content == plain.content == refused.content
+    assert {one.headers["vary"] for one in (plain, packed, refused)} == {"Accept-Encoding"}
+    head = one_client.head("/metadata", headers={"Accept-Encoding": "gzip"})
+    assert (head.headers["content-length"], head.content) == (packed.headers["content-length"], b"")
 
 
 @pytest.mark.requirement(10)

@@ -31,7 +31,7 @@ def written(client: TestClient) -> TestClient:
 
 
 def text(number: int) -> str:
-    return f'{{"resourceType":"Basic","id":"b1","code":{{"text":"v{number}"}},"extension":[{{"url":"u","valueDecimal":{number}.00}}]}}'
+    return f'{{"resourceType":"Basic","id":"b1","code":{{"text":"v{number}"}},"extension":[{{"url":"http://example.org/u","valueDecimal":{number}.00}}]}}'
 
 
 def pages(client: TestClient, query: str) -> Iterator[dict[str, Any]]:

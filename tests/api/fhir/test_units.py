@@ -273,6 +273,18 @@ def test_every_type_has_the_same_routes(type_: str) -> None:
     assert found[-1][1] == {"type": type_, "id": "1", "version": "2"}
 
 
+@pytest.mark.requirement(32)
+@pytest.mark.parametrize(
+    "path", [("Patient", "1", "Task"), ("Device", "1", "*"), ("Encounter", "1", "Task", "_search")]
+)
+def test_a_compartment_has_addresses_of_its_own(path: tuple[str, ...]) -> None:
+    if path[2] == "Task" and path[0] != "Patient":
+        with pytest.raises(NotFound):
+            find_route(path)
+    else:
+        assert find_route(path)[1] == {"type": path[0], "id": "1"}
+
+
 @pytest.mark.parametrize(
     ("path", "error"),
     [
@@ -284,7 +296,10 @@ def test_every_type_has_the_same_routes(type_: str) -> None:
         (("Patient", "1", "x"), NotFound),
         (("_history", "1", "2", "3", "4"), NotFound),
         (("Patient", "1", "_history", "2", "3"), NotFound),
-        ((), NotFound),
+        (("Task", "1", "Patient"), NotFound),
+        (("Patient", "1", "Medication"), NotFound),
+        (("Patient", "1", "task"), NotFound),
+        (("Patient", "1", "_search"), NotFound),
     ],
 )
 def test_other_addresses_lead_nowhere(path: tuple[str, ...], error: type[NotFound]) -> None:
