@@ -119,7 +119,7 @@ class _Gathering:
         for one in self._found_by(keys):
             told = msgspec.json.decode(one.body, type=dict[str, Any])
             wanted = versions.get(told.get("url", ""), set())
-            if told.get("version") in wanted or wanted == {""}:
+            if include.target in {None, one.type} and (told.get("version") in wanted or wanted == {""}):
                 yield one
 
     def _reverse(self, include: Include, around: Sequence[Stored]) -> Iterable[Stored]:
