@@ -115,7 +115,7 @@ class GroupWriter:
             if job is not None:
                 self._group = self._group or _Group(self._database.begin_late(self._wait_for_commit))
                 if not _run(job, self._group):
-                    self._undo(self._group, job.error)
+                    self._undo(self._group, job.error, hopeless=not self._group.write.tx.has_begun)
                     self._group = None
             elif self._group is not None:
                 with self._guard:
@@ -167,19 +167,19 @@ class GroupWriter:
                 for job in group.jobs:
                     job.answer(job.result, job.error)
             else:
-                self._undo(group, caught.error)
+                lost = isinstance(caught.error, Unavailable) or not group.write.tx.has_begun
+                self._undo(group, caught.error, hopeless=lost)
             with self._guard:
                 self._handed = None
                 self._for_works.notify()
 
-    def _undo(self, group: _Group, error: BaseException | None) -> None:
-        """Keep nothing of a group that met `error`; its works are run again one by one, where that can help and is safe.
+    def _undo(self, group: _Group, error: BaseException | None, *, hopeless: bool) -> None:
+        """Keep nothing of a group that met `error`; its works are run again one by one, unless that is `hopeless`.
 
-        It is not where the answer to a commit was lost, nor helpful where there is no connection or only one work.
+        So it is where there is no connection, or the answer to a commit was lost, which may have happened.
         """
-        is_hopeless = isinstance(error, Unavailable) or not group.write.tx.has_begun
         group.write.roll_back()
-        if is_hopeless or group.jobs[0].alone or (len(group.jobs) == 1 and not isinstance(error, Busy)):
+        if hopeless or group.jobs[0].alone or (len(group.jobs) == 1 and not isinstance(error, Busy)):
             for job in group.jobs:
                 job.answer(None, job.error or error)
             return

@@ -1,0 +1,335 @@
+"""Group commit: every work is done once or not at all, and hears which."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from contextlib import closing, suppress
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from sqlalchemy import text, update
+
+from fhir_tracker.errors import Busy, NotFound, Unavailable, VersionConflict
+from fhir_tracker.storage import audit, changes, resources
+from fhir_tracker.storage.database import Database, Tx
+from fhir_tracker.storage.group import MOST_WAITING, GroupWriter
+from fhir_tracker.storage.tables import resource
+from tests.storage.samples import NOW, VIEWER, found, put, task
+from tests.storage.test_killed import ROOT, read_acknowledged
+
+WRITER = """
+import sys
+from fhir_tracker.storage import audit
+from fhir_tracker.storage.database import Database
+from fhir_tracker.storage.group import GroupWriter
+from tests.storage.samples import NOW, put, task
+writer = GroupWriter(Database.open(sys.argv[1]))
+def work_of(name):
+    def work(tx):
+        put(tx, task(name))
+        audit.add(tx, at=NOW, who="Device/test", action="create", ref=f"Task/{name}")
+        return name
+    return work
+def told(name, error):
+    print(name if error is None else f"failed {error!r}", flush=True)
+for number in range(100_000):
+    while True:
+        try:
+            writer.submit(work_of(f"t{number}"), told)
+            break
+        except Exception:
+            pass
+"""
+
+
+@pytest.fixture
+def writer(database: Database) -> Iterator[GroupWriter]:
+    with closing(GroupWriter(database)) as opened:
+        yield opened
+
+
+def creating(id_: str) -> Callable[[Tx], str]:
+    """A work that only adds."""
+
+    def work(tx: Tx) -> str:
+        put(tx, task(id_))
+        audit.add(tx, at=NOW, who="Device/test", action="create", ref=f"Task/{id_}")
+        return id_
+
+    return work
+
+
+def changing(id_: str) -> Callable[[Tx], int]:
+    """A work that reads and writes the next version of what is there."""
+
+    def work(tx: Tx) -> int:
+        before = resources.find(tx, VIEWER, "Task", id_)
+        return put(tx, task(id_), before.version + 1 if before else 1).version
+
+    return work
+
+
+def failing(work: Callable[[Tx], object], error: Exception) -> Callable[[Tx], object]:
+    """A work that does all that another does, and then fails."""
+
+    def both(tx: Tx) -> object:
+        work(tx)
+        raise error
+
+    return both
+
+
+def held(writer: GroupWriter) -> tuple[threading.Event, Future[object]]:
+    """Hold the writer up in a work until the event is set, so that what comes next waits together."""
+    started, go_on = threading.Event(), threading.Event()
+
+    def wait(tx: Tx) -> None:
+        started.set()
+        assert go_on.wait(20)
+
+    future: Future[object] = writer.run(wait)
+    assert started.wait(20)
+    return go_on, future
+
+
+def trail(database: Database) -> list[str]:
+    with database.read() as tx:
+        return [one.ref for one in reversed(audit.list(tx, VIEWER, limit=10_000))]
+
+
+def test_each_work_gives_its_own_result_in_one_transaction(database: Database, writer: GroupWriter) -> None:
+    go_on, first = held(writer)
+    futures = [writer.run(creating(f"t{number}")) for number in range(50)]
+    go_on.set()
+    assert first.result(20) is None
+    assert [future.result(20) for future in futures] == [f"t{number}" for number in range(50)]
+    assert trail(database) == [f"Task/t{number}" for number in range(50)]
+    with database.begin() as tx:
+        seen = changes.read_since(tx, VIEWER, "test", 1000)
+    assert [one.id for one in seen] == [f"t{number}" for number in range(50)]
+    if database.dialect == "postgresql":
+        assert len({one.txid for one in seen}) <= 10
+
+
+def test_a_work_that_fails_takes_nothing_with_it(database: Database, writer: GroupWriter) -> None:
+    go_on, _ = held(writer)
+    good = [writer.run(creating("a")), writer.run(creating("b"))]
+    lost = writer.run(failing(creating("lost"), NotFound("There is none.")))
+    odd = writer.run(failing(creating("odd"), ZeroDivisionError()))
+    good.append(writer.run(creating("c")))
+    go_on.set()
+    assert [one.result(20) for one in good] == ["a", "b", "c"]
+    assert isinstance(lost.exception(20), NotFound)
+    assert isinstance(odd.exception(20), ZeroDivisionError)
+    assert found(database, "Task", "status=requested") == ["a", "b", "c"]
+    assert trail(database) == ["Task/a", "Task/b", "Task/c"]
+
+
+def test_a_work_that_fails_after_it_wrote_is_undone_and_the_others_stay(
+    database: Database, writer: GroupWriter
+) -> None:
+    assert writer.run(creating("x")).result(20) == "x"
+    go_on, _ = held(writer)
+    futures: list[Future[object]] = [writer.run(creating("a")), writer.run(changing("x"))]
+    bad = writer.run(failing(changing("x"), NotFound("No.")))
+    futures += [writer.run(changing("x")), writer.run(creating("b"))]
+    go_on.set()
+    assert [one.result(20) for one in futures] == ["a", 2, 3, "b"]
+    assert isinstance(bad.exception(20), NotFound)
+    with database.read() as tx:
+        stored = resources.find(tx, VIEWER, "Task", "x")
+    assert stored is not None
+    assert stored.version == 3
+    assert sorted(trail(database)) == ["Task/a", "Task/b", "Task/x"]
+
+
+def test_of_two_that_create_the_same_one_wins_and_the_rest_is_written_once(
+    database: Database, writer: GroupWriter
+) -> None:
+    go_on, _ = held(writer)
+    futures = [writer.run(creating(name)) for name in ("a", "same", "b", "same", "c")]
+    go_on.set()
+    errors = [future.exception(20) for future in futures]
+    assert [type(error) for error in errors] == [type(None), type(None), type(None), VersionConflict, type(None)]
+    assert found(database, "Task", "status=requested") == ["a", "b", "c", "same"]
+    assert sorted(trail(database)) == ["Task/a", "Task/b", "Task/c", "Task/same"]
+
+
+def test_a_statement_the_database_refuses_harms_only_its_own_work(database: Database, writer: GroupWriter) -> None:
+    go_on, _ = held(writer)
+    before = writer.run(creating("a"))
+    broken = writer.run(lambda tx: tx.execute(text("SELECT * FROM nothing_of_that_name").columns()))
+    after = writer.run(creating("b"))
+    go_on.set()
+    assert broken.exception(20) is not None
+    assert [before.result(20), after.result(20)] == ["a", "b"]
+    assert trail(database) == ["Task/a", "Task/b"]
+
+
+def test_works_run_in_order_and_see_what_came_before(writer: GroupWriter) -> None:
+    futures = [writer.run(changing("x")) for _ in range(40)]
+    assert [future.result(20) for future in futures] == list(range(1, 41))
+
+
+def test_a_work_alone_has_a_transaction_of_its_own(database: Database, writer: GroupWriter) -> None:
+    go_on, _ = held(writer)
+    alone = writer.run(creating("alone"), alone=True)
+    assert alone.result(20) == "alone"
+    assert found(database, "Task", "status=requested") == ["alone"]
+    go_on.set()
+    failed = writer.run(failing(creating("lost"), NotFound("No.")), alone=True)
+    assert isinstance(failed.exception(20), NotFound)
+
+
+def test_too_many_waiting_works_are_refused_and_the_accepted_ones_done(database: Database, writer: GroupWriter) -> None:
+    go_on, _ = held(writer)
+    futures = [writer.run(lambda tx: None) for _ in range(MOST_WAITING)]
+    with pytest.raises(Busy):
+        writer.run(creating("one more"))
+    go_on.set()
+    assert [future.result(20) for future in futures] == [None] * MOST_WAITING
+    assert writer.run(creating("later")).result(20) == "later"
+
+
+def test_what_was_accepted_is_written_before_the_end_and_nothing_after(database: Database) -> None:
+    writer = GroupWriter(database)
+    go_on, _ = held(writer)
+    futures = [writer.run(creating(f"t{number}")) for number in range(20)]
+    alone = writer.run(creating("alone"), alone=True)
+    ending = threading.Thread(target=writer.close)
+    ending.start()
+    go_on.set()
+    ending.join(20)
+    assert not ending.is_alive()
+    assert [future.result(0) for future in futures] == [f"t{number}" for number in range(20)]
+    assert alone.result(0) == "alone"
+    with pytest.raises(Unavailable):
+        writer.run(creating("late"))
+    assert len(found(database, "Task", "status=requested&_count=100")) == 21
+
+
+def test_others_write_meanwhile_and_neither_loses_anything(database: Database, writer: GroupWriter) -> None:
+    def beside() -> None:
+        for number in range(30):
+            with database.begin() as tx:
+                put(tx, task(f"beside{number}"))
+
+    other = threading.Thread(target=beside)
+    other.start()
+    futures = [writer.run(creating(f"t{number}") if number % 3 else changing("x")) for number in range(90)]
+    assert all(future.exception(30) is None for future in futures)
+    other.join()
+    assert len(found(database, "Task", "status=requested&_count=200")) == 30 + 60 + 1
+
+
+def test_a_deadlock_with_somebody_else_ends_with_everything_of_ours_written(own_database: Database) -> None:
+    with closing(GroupWriter(own_database)) as writer:
+        for name in ("a", "b"):
+            writer.run(creating(name)).result(20)
+        locked, go_on = threading.Event(), threading.Event()
+
+        def cross() -> None:
+            with suppress(Busy), own_database.begin() as tx:
+                tx.execute(update(resource).where(resource.c.id == "b").values(content_hash="cross"))
+                locked.set()
+                assert go_on.wait(20)
+                tx.execute(update(resource).where(resource.c.id == "a").values(content_hash="cross"))
+
+        def both(tx: Tx) -> int:
+            tx.execute(update(resource).where(resource.c.id == "a").values(content_hash="group"))
+            assert locked.wait(20)
+            go_on.set()
+            tx.execute(update(resource).where(resource.c.id == "b").values(content_hash="group"))
+            return 1
+
+        other = threading.Thread(target=cross)
+        other.start()
+        hold, _ = held(writer)
+        futures: list[Future[object]] = [writer.run(creating("c")), writer.run(both), writer.run(creating("d"))]
+        hold.set()
+        assert [future.exception(30) for future in (futures[0], futures[2])] == [None, None]
+        other.join(30)
+        assert len(found(own_database, "Task", "status=requested")) == 4
+        assert futures[1].exception(30) is None
+
+
+@pytest.fixture
+def own_database(request: pytest.FixtureRequest) -> Iterator[Database]:
+    """A PostgreSQL database: SQLite has one writer and no deadlocks."""
+    server = request.getfixturevalue("postgres")
+    name = server.create(template=request.getfixturevalue("prepared_name"))
+    with closing(Database.open(server.url(name))) as opened:
+        yield opened
+    server.drop(name)
+
+
+@given(
+    steps=st.lists(
+        st.tuples(st.sampled_from(["create", "change", "fail", "fail late"]), st.integers(0, 4)),
+        min_size=1,
+        max_size=40,
+    )
+)
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_any_mix_of_works_leaves_what_they_would_one_by_one(database: Database, steps: list[tuple[str, int]]) -> None:
+    prefix = f"r{random.Random(repr(steps)).getrandbits(60):x}-{len(trail(database))}-"
+    with closing(GroupWriter(database)) as writer:
+        futures: list[tuple[str, str, Future[object]]] = []
+        for number, (kind, which) in enumerate(steps):
+            id_ = f"{prefix}{which}" if kind in ("change", "fail late") else f"{prefix}n{number}"
+            work: Callable[[Tx], object] = creating(id_) if kind in ("create", "fail") else changing(id_)
+            if kind.startswith("fail"):
+                work = failing(work, NotFound("No."))
+            futures.append((kind, id_, writer.run(work)))
+    expected: dict[str, int] = {}
+    for kind, id_, future in futures:
+        if kind.startswith("fail"):
+            assert isinstance(future.exception(0), NotFound)
+        else:
+            expected[id_] = expected.get(id_, 0) + 1
+            assert future.exception(0) is None
+    with database.read() as tx:
+        stored = {one.id: one.version for one in resources.scan(tx, VIEWER, ["Task"], limit=100_000)}
+    assert {id_: version for id_, version in stored.items() if id_.startswith(prefix)} == expected
+
+
+def test_what_a_killed_process_answered_is_there_exactly_once(database: Database, ready_url: str) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-c", WRITER, ready_url], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    told = read_acknowledged(process, 200)
+    os.kill(process.pid, signal.SIGKILL)
+    told += [line.strip() for line in process.communicate()[0].splitlines() if line.strip()]
+    assert len(told) >= 200
+    assert not [line for line in told if line.startswith("failed")]
+    kept = trail(database)
+    assert len(kept) == len(set(kept))
+    assert {f"Task/{name}" for name in told[:-1]} <= set(kept)
+    with database.read() as tx:
+        stored = {one.ref for one in resources.scan(tx, VIEWER, ["Task"], limit=100_000)}
+    assert stored == set(kept)
+
+
+def test_a_writer_that_lives_through_a_restart_of_postgresql_goes_on(own_postgres: object, tmp_path: Path) -> None:
+    from fhir_tracker.storage.schema import prepare
+    from tests.peers.postgres.server import Postgres
+
+    assert isinstance(own_postgres, Postgres)
+    with closing(Database.open(own_postgres.url(own_postgres.create()))) as opened:
+        prepare(opened)
+        with closing(GroupWriter(opened)) as writer:
+            assert writer.run(creating("before")).result(20) == "before"
+            own_postgres.kill()
+            assert isinstance(writer.run(creating("lost")).exception(30), Unavailable)
+            own_postgres.restart()
+            assert writer.run(creating("after")).result(30) == "after"
+        assert found(opened, "Task", "status=requested") == ["after", "before"]
