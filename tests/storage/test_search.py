@@ -39,8 +39,15 @@ PATIENTS: list[dict[str, Any]] = [
         "id": "ann",
         "name": [{"family": "Müller", "given": ["Ann"]}],
         "birthDate": "1950-01-02",
+        "identifier": [{"type": coded("http://v2", "MR"), "system": "http://mrn", "value": "1"}],
     },
-    {"resourceType": "Patient", "id": "bob", "name": [{"family": "100%_sure"}], "birthDate": "1960"},
+    {
+        "resourceType": "Patient",
+        "id": "bob",
+        "name": [{"family": "100%_sure"}],
+        "birthDate": "1960",
+        "identifier": [{"type": coded("http://v2", "SS"), "value": "1"}, {"type": {"text": "MR"}, "value": "1"}],
+    },
     {"resourceType": "Patient", "id": "cyd", "name": [{"family": "muller-lee"}], "gender": "female", "active": True},
 ]
 OBSERVATIONS: list[dict[str, Any]] = [
@@ -53,6 +60,16 @@ OBSERVATIONS: list[dict[str, Any]] = [
         "valueQuantity": {"value": value, "unit": "mmHg", "system": UCUM, "code": "mm[Hg]"},
     }
     for id_, code, value in (("o1", "8480-6", 140), ("o2", "8480-6", 120.5), ("o3", "8462-4", 90))
+]
+VALUE_SETS: list[dict[str, Any]] = [
+    {"resourceType": "ValueSet", "id": id_, "status": "active", **({"url": url} if url else {})}
+    for id_, url in (
+        ("v1", "http://a.org/fhir"),
+        ("v2", "http://a.org/fhir/x"),
+        ("v3", "http://a.org/fhir/x/y"),
+        ("v4", "http://a.org/fhirs"),
+        ("v5", None),
+    )
 ]
 
 
@@ -133,13 +150,42 @@ CASES: list[tuple[str, str, str | list[str]]] = [
     ("Patient", "birthdate=1960", ["bob"]),
     ("Patient", "birthdate=lt1955", ["ann"]),
     ("Patient", "gender=female", ["cyd"]),
+    ("Task", "_id:not=a,b", "cdefg"),
+    ("Task", "_id:missing=false", "abcdefg"),
+    ("Task", "_id:missing=true", ""),
+    ("Task", "_lastUpdated:missing=true", ""),
+    ("Task", "_id=a&_id=a,b", "a"),
+    ("Task", "_id=a&_id=b", ""),
+    ("Task", "status=requested&authored-on=2026-03-01", "a"),
+    ("Task", "status=completed&authored-on=2026-03-01", ""),
+    ("Task", "status=completed&authored-on=ge2026-03-01&authored-on=lt2026-03-03", "b"),
+    ("Task", "status=requested&authored-on=ge2026&code=call&patient=ann", "a"),
+    ("Task", "status=requested,completed&authored-on=ge2026", "ab"),
+    ("Task", "status=http://hl7.org/fhir/task-status|completed&authored-on=ge2026", "b"),
+    ("Task", "status=requested&authored-on=2026,2025", "a"),
+    ("Task", "status=requested&authored-on:missing=true", "cefg"),
+    ("Task", "status:not=requested&authored-on=ge2026", "b"),
+    ("Patient", "identifier:of-type=http://v2|MR|1", ["ann"]),
+    ("Patient", "identifier:of-type=http://v2|SS|1", ["bob"]),
+    ("Patient", "identifier:of-type=http://v2|MR|2", []),
+    ("Patient", "identifier=1", ["ann", "bob"]),
+    ("ValueSet", "url:below=http://a.org/fhir", ["v1", "v2", "v3"]),
+    ("ValueSet", "url:below=http://a.org/fhir/", ["v2", "v3"]),
+    ("ValueSet", "url:below=http://a.org/fhir/x", ["v2", "v3"]),
+    ("ValueSet", "url:below=http://a.org/fh", []),
+    ("ValueSet", "url:above=http://a.org/fhir/x/y/z", ["v1", "v2", "v3"]),
+    ("ValueSet", "url:above=http://a.org/fhir/x", ["v1", "v2"]),
+    ("ValueSet", "url:above=http://a.org/fhir/other", ["v1"]),
+    ("ValueSet", "url:above=http://b.org,http://a.org/fhir", ["v1"]),
+    ("ValueSet", "url=http://a.org/fhir", ["v1"]),
+    ("ValueSet", "url:missing=true", ["v5"]),
     ("Patient", "active=true", ["cyd"]),
 ]
 
 
 @pytest.fixture
 def filled(database: Database) -> Database:
-    put_all(database, [*TASKS, *PATIENTS, *OBSERVATIONS])
+    put_all(database, [*TASKS, *PATIENTS, *OBSERVATIONS, *VALUE_SETS])
     return database
 
 

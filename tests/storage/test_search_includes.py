@@ -73,7 +73,7 @@ CASES = [
     ("Task", "_id=a&_revinclude=Task:part-of", "Task/b"),
     ("Task", "_id=a&_revinclude=Task:part-of:Patient", ""),
     ("Task", "_id=a&_revinclude=Provenance:*", "Provenance/v"),
-    ("Task", "_id=a&_revinclude:iterate=Task:part-of", "Task/b"),
+    ("Task", "_id=a&_revinclude:iterate=Task:part-of", "Task/b Task/c"),
     ("Task", "_id=zzz&_include=*", ""),
 ]
 
