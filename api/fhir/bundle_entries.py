@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from urllib.parse import parse_qsl, unquote, urlsplit
@@ -27,17 +28,20 @@ MOST_ENTRIES = 5000
 MOST_PARAMETERS = 200
 _FHIR_JSON = "application/fhir+json"
 _PROCESSED = ("transaction", "batch")
+_USUAL = frozenset({"fullUrl", "resource", "request"})
+_ASKED = frozenset({"method", "url"})
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"})
+_PLAIN = re.compile(r"[\x21-\x7e]+")
 _WHOLE = frozenset({"create", "update"})
 """The interactions that take an entry's resource as it was read; others take it as the text of a body."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Entry:
-    """One entry: `request` is what it asks, `action` what answers that; `query` is the text behind the `?` of its url."""
+    """One entry: `request` is what it asks, `action` what answers that."""
 
     index: int
     full_url: str
-    query: str
     request: FhirRequest
     action: Action
 
@@ -147,13 +151,15 @@ def _read_entry(request: FhirRequest, entry: Json, index: int, find: Finder) -> 
     full_url = entry.get("fullUrl", "")
     if "/_history/" in full_url:
         raise Incorrect("A fullUrl never names a version (bdl-8).", expression=f"{place}.fullUrl")
-    given, action, query = _addressed(request, entry["request"], place, find)
+    given, action = _addressed(request, entry["request"], place, find)
     given = _with_body(given, action, entry.get("resource"), place)
-    return Entry(index=index, full_url=full_url, query=query, request=given, action=action)
+    return Entry(index=index, full_url=full_url, request=given, action=action)
 
 
 def _check_request(entry: Resource, index: int) -> None:
     """The shape of everything but the resource, which its own handler checks."""
+    if _is_plain(entry, entry["request"]):
+        return
     shell = {name: value for name, value in entry.items() if name != "resource"}
     issues = check({"resourceType": "Bundle", "type": "batch", "entry": [shell]})
     if issues:
@@ -169,7 +175,15 @@ def _check_request(entry: Resource, index: int) -> None:
         raise Incorrect(moved[0].message, issues=moved)
 
 
-def _addressed(request: FhirRequest, asked: Resource, place: str, find: Finder) -> tuple[FhirRequest, Action, str]:
+def _is_plain(entry: Resource, asked: Resource) -> bool:
+    """Whether it has only what most entries have, all of it well-formed."""
+    if not (entry.keys() <= _USUAL and asked.keys() == _ASKED):
+        return False
+    texts = (entry.get("fullUrl", "urn:"), asked["method"], asked["url"])
+    return all(type(text) is str and _PLAIN.fullmatch(text) for text in texts) and asked["method"] in _METHODS
+
+
+def _addressed(request: FhirRequest, asked: Resource, place: str, find: Finder) -> tuple[FhirRequest, Action]:
     path, query = _split(asked["url"], request.base, f"{place}.request.url")
     method = asked["method"]
     if not path and method == "POST":
@@ -195,7 +209,7 @@ def _addressed(request: FhirRequest, asked: Resource, place: str, find: Finder) 
         id=parts.get("id", ""),
         version=parts.get("version", ""),
     )
-    return given, action, query
+    return given, action
 
 
 def _split(url: str, base: str, place: str) -> tuple[tuple[str, ...], str]:
@@ -264,4 +278,4 @@ def _with_binary(given: FhirRequest, resource: Resource, place: str) -> FhirRequ
         body = base64.b64decode("".join(data.split()), validate=True)
     except (binascii.Error, ValueError):
         raise Incorrect("The data is not base64.", expression=f"{place}.resource.data") from None
-    return replace(given, headers={**given.headers, "content-type": content_type}, body=body)
+    return replace(given, headers={**given.headers, "content-type": content_type}, resource=resource, body=body)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterable
 from dataclasses import replace
+from urllib.parse import urlencode
 
 from api.fhir.actions import Finder
 from api.fhir.auditing import record
@@ -25,6 +26,7 @@ from fhir_tracker.errors import (
     Incorrect,
     Issue,
     NotFound,
+    PreconditionFailed,
     RuleBroken,
     TooLarge,
     TrackerError,
@@ -40,16 +42,17 @@ from fhir_tracker.fhir.bundle_references import (
     root_of,
 )
 from fhir_tracker.fhir.json_types import Json, Resource
+from fhir_tracker.fhir.query import NOT_FILTERS
 from fhir_tracker.storage import resources
 from fhir_tracker.storage.database import Tx
 
 _ATTEMPTS = 6
-_SEVERAL = "More than one resource meets the condition."
+_SEVERAL = "More than one resource meets the condition: make it select one."
 _ERRORS: dict[int, type[TrackerError]] = {
     400: Incorrect,
     404: NotFound,
     409: Conflict,
-    412: VersionConflict,
+    412: PreconditionFailed,
     422: RuleBroken,
 }
 
@@ -61,7 +64,7 @@ def process(request: FhirRequest, entries: tuple[Json, ...], find: Finder) -> Fh
     """
     read = [read_entry(request, entry, index, find) for index, entry in enumerate(entries)]
     for attempt in range(_ATTEMPTS):
-        run = _Run(request, read)
+        run = _Run(request, read, find)
         try:
             with request.context.database.begin() as tx:
                 return run.answer(tx)
@@ -75,10 +78,11 @@ def process(request: FhirRequest, entries: tuple[Json, ...], find: Finder) -> Fh
 class _Run:
     """One attempt; `current` is the entry at work, for who must know why it failed."""
 
-    def __init__(self, request: FhirRequest, entries: list[Entry]) -> None:
+    def __init__(self, request: FhirRequest, entries: list[Entry], find: Finder) -> None:
         self.current: Entry | None = None
         self._request = request
         self._entries = entries
+        self._find = find
         self._answers: dict[int, FhirResponse] = {}
         self._places: dict[int, Target] = {}
         self._claimed: dict[str, int] = {}
@@ -89,6 +93,8 @@ class _Run:
     def answer(self, tx: Tx) -> FhirResponse:
         """Do everything in this transaction."""
         self._take_turns(tx)
+        named = [one.ref for one in self._entries if one.action.writes and one.ref]
+        resources.foresee(tx, self._request.viewer, named)
         conditions = Conditions(self._request, tx)
         deletes = [one for one in self._entries if one.method == "DELETE"]
         creates = [one for one in self._entries if one.action.interaction == "create"]
@@ -147,6 +153,8 @@ class _Run:
             self._place_create(conditions, entry, twins)
         for entry in changes:
             self._place_change(tx, conditions, entry)
+        conditional = [self._places[one.index].ref for one in changes if one.is_conditional]
+        resources.foresee(tx, self._request.viewer, conditional)
         for entry in changes:
             if entry.index in self._places and entry.method == "PUT":
                 conditions.add(self._places[entry.index].ref, _resource(entry))
@@ -165,7 +173,7 @@ class _Run:
         wanted = _of_create(entry)
         found = self._found(conditions, entry, wanted)
         if len(found) > 1:
-            raise self._refused(entry, VersionConflict(_SEVERAL))
+            raise self._refused(entry, _several())
         if place := next(iter(found.values()), twins.get(wanted)):
             self._places[entry.index] = place
             self._existing.add(entry.index)
@@ -180,7 +188,7 @@ class _Run:
             return
         found = self._found(conditions, entry, _of_address(entry))
         if len(found) > 1:
-            raise self._refused(entry, VersionConflict(_SEVERAL))
+            raise self._refused(entry, _several())
         if not found and entry.method == "PATCH":
             raise self._refused(entry, NotFound(f"No {entry.request.type} meets the condition."))
         if not found and entry.method == "DELETE":
@@ -299,7 +307,9 @@ class _Run:
             self._act(tx, entry, replace(given, id=id_, resource=resource, headers=headers))
             return
         if entry.is_conditional:
-            given = replace(given, path=(given.type, id_), id=id_, pairs=())
+            path = (given.type, id_)
+            given = replace(given, path=path, id=id_, pairs=())
+            entry = replace(entry, action=self._find(path)[0].actions[given.method])
             resource = {"id": id_, **resource} if given.method == "PUT" else resource
         is_patch = given.method == "PATCH" and resource["resourceType"] != "Binary"
         body = write_json(resource).encode() if is_patch else given.body
@@ -329,7 +339,7 @@ class _Run:
         for entry, asked in wanted:
             is_shared = asked.identifier is None and types.count(asked.type) > 1
             if is_shared and len(self._found(conditions, entry, asked)) > 1:
-                raise self._refused(entry, VersionConflict("Other entries of the Bundle meet the condition too."))
+                raise self._refused(entry, PreconditionFailed("Other entries of the Bundle meet the condition too."))
 
     def _refused(self, entry: Entry, error: TrackerError, element: str = "") -> TrackerError:
         self.current = entry
@@ -346,12 +356,18 @@ def _resource(entry: Entry) -> Resource:
     return entry.request.resource
 
 
+def _several() -> PreconditionFailed:
+    return PreconditionFailed(_SEVERAL, issues=(Issue(message=_SEVERAL, code="multiple-matches"),))
+
+
 def _of_create(entry: Entry) -> Condition:
-    return condition(entry.request.type, entry.request.header("if-none-exist"))
+    text = entry.request.header("if-none-exist").strip()
+    return condition(entry.request.type, local_form(text, entry.request.base))
 
 
 def _of_address(entry: Entry) -> Condition:
-    return condition(entry.request.type, entry.query)
+    pairs = [pair for pair in entry.request.pairs if pair[0] not in NOT_FILTERS]
+    return condition(entry.request.type, urlencode(pairs))
 
 
 def _of_reference(text: str) -> Condition:

@@ -29,6 +29,7 @@ from sqlalchemy.exc import ArgumentError
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from fhir_tracker.errors import UsageError
+from fhir_tracker.model.viewer import Viewer
 from fhir_tracker.storage.buffer import WriteBuffer
 from fhir_tracker.storage.drivers import Drivers
 from fhir_tracker.storage.failures import translated
@@ -60,6 +61,7 @@ class Tx:
         self.let_go: dict[str, str] = {}
         self.types: set[str] = set()
         self.woken: dict[str, datetime] = {}
+        self.foreseen: dict[tuple[str, str], tuple[Viewer, Any]] = {}
         self._connect = connect
         self._connection: Connection | None = None
 

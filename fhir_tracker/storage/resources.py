@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from sqlalchemy import Select, case, delete, select, update
 from sqlalchemy.engine import RowMapping
@@ -102,6 +102,10 @@ def find(tx: Tx, viewer: Viewer, type_: str, id_: str) -> Stored | None:
     if isinstance(tx, Glance):
         held = tx.held(viewer, type_, id_)
         return stored_of(held) if held else None
+    if foreseen := tx.foreseen.get((type_, id_)):
+        seen_by, stored = foreseen
+        if seen_by == viewer:
+            return cast("Stored | None", stored)
     row = tx.first(select(resource).where(resource.c.type == type_, resource.c.id == id_, row_scope(viewer, resource)))
     return from_row(Stored, row) if row else None
 
@@ -129,6 +133,24 @@ def find_many(tx: Tx, viewer: Viewer, refs: Iterable[str]) -> dict[str, Stored]:
             )
             found |= {one.ref: one for one in (from_row(Stored, row) for row in tx.rows(chosen))}
     return found
+
+
+def foresee(tx: Tx, viewer: Viewer, refs: Iterable[str]) -> None:
+    """Keep others from changing these (`Type/id`) until the end; a `find` before they are written needs no statement.
+
+    Transactions that foresee the same resources take turns, in whatever order they name them.
+    """
+    wanted: dict[str, set[str]] = defaultdict(set)
+    for type_, _, id_ in (ref.partition("/") for ref in refs):
+        wanted[type_].add(id_)
+    for type_, ids in sorted(wanted.items()):
+        tx.foreseen |= {(type_, id_): (viewer, None) for id_ in ids}
+        for some in _batches(sorted(ids)):
+            chosen = select(resource).where(
+                resource.c.type == type_, resource.c.id.in_(some), row_scope(viewer, resource)
+            )
+            for row in tx.rows(chosen.order_by(resource.c.id).with_for_update()):
+                tx.foreseen[type_, row["id"]] = (viewer, from_row(Stored, row))
 
 
 def find_version(tx: Tx, viewer: Viewer, type_: str, id_: str, version: int) -> StoredVersion | None:
@@ -199,6 +221,7 @@ def save(tx: Tx, new: NewVersion, values: SearchValues | None, author: Author) -
 def save_indexed(tx: Tx, new: NewVersion, rows: IndexRows, author: Author) -> Stored:
     """As `save`, with the index rows worked out. A first version that somebody else wrote too can be told as late as at the end."""
     tx.types.add(new.type)
+    tx.foreseen.pop((new.type, new.id), None)
     if new.version == 1:
         stored = _create(tx, new)
         add_index(tx, stored.k, rows)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
@@ -54,3 +55,14 @@ def _address(request: pytest.FixtureRequest, folder: Path) -> str:
         return f"sqlite:///{folder / 'tracker.db'}"
     server: Postgres = request.getfixturevalue("postgres")
     return server.url(server.create())
+
+
+@pytest.fixture
+def at_once() -> Callable[[int, Callable[[int], httpx.Response]], list[httpx.Response]]:
+    """Runs something so many times at once, each on a thread of its own; gives the answers in order."""
+
+    def run(count: int, ask: Callable[[int], httpx.Response]) -> list[httpx.Response]:
+        with ThreadPoolExecutor(count) as pool:
+            return list(pool.map(ask, range(count)))
+
+    return run
