@@ -90,7 +90,8 @@ def refresh(tx: Tx, item: WorkItem, *, at: datetime | None) -> WorkItem:
 
 
 def _awake(item: WorkItem, at: datetime | None) -> WorkItem:
-    return replace(item, next_action_at=at if item.open and item.program else None)
+    due = at if item.open and item.program else None
+    return item if item.next_action_at == due else replace(item, next_action_at=due)
 
 
 def refresh_ref(tx: Tx, ref: str, *, at: datetime | None) -> None:

@@ -95,7 +95,7 @@ def subject_of(tx: Tx, visit: Visit, ref: str) -> Subject:
 def given_of(subject: Subject) -> frozenset[str]:
     """The required fields that the task has already."""
     item = subject.task.item
-    has_output = next(objects_at(subject.task.resource, "output"), None) is not None
+    has_output = bool(objects_at(subject.task.resource, "output"))
     known = {
         "owner": item.owner,
         "due": item.due_at,

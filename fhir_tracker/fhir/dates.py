@@ -6,6 +6,7 @@ https://hl7.org/fhir/R4/datatypes.html#dateTime
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta, timezone
 from functools import lru_cache
 from typing import Final
@@ -81,6 +82,13 @@ def period_range(start: str | None, end: str | None) -> tuple[int, int]:
 
 
 def _start(match: re.Match[str]) -> datetime:
+    if match["second"] and match["second"] != "60" and len(match["fraction"] or "") in (0, 3, 6):
+        with suppress(ValueError, OverflowError):
+            return datetime.fromisoformat(match[0]).astimezone(UTC)
+    return _start_of_parts(match)
+
+
+def _start_of_parts(match: re.Match[str]) -> datetime:
     second = int(match["second"] or 0)
     fraction = int((match["fraction"] or "0").ljust(9, "0")[:6])
     try:

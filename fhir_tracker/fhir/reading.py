@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 from datetime import datetime
 
 from fhir_tracker.errors import Incorrect
@@ -13,8 +13,10 @@ from fhir_tracker.fhir.json_types import Json, Resource
 def at(value: Json, *path: str | int) -> Json:
     """The value at a path of member names and list positions, or None where the shape does not fit."""
     for step in path:
-        if isinstance(step, str):
-            value = value.get(step) if isinstance(value, dict) else None
+        if type(value) is dict:
+            value = value.get(step)
+        elif type(step) is str:
+            return None
         else:
             value = value[step] if isinstance(value, list) and -len(value) <= step < len(value) else None
     return value
@@ -26,12 +28,12 @@ def text_at(value: Json, *path: str | int) -> str | None:
     return found if isinstance(found, str) and found else None
 
 
-def objects_at(value: Json, *path: str | int) -> Iterator[Resource]:
+def objects_at(value: Json, *path: str | int) -> Sequence[Resource]:
     """The objects of the list at a path; a single object counts as a list of one."""
     found = at(value, *path)
-    for item in found if isinstance(found, list) else (found,):
-        if isinstance(item, dict):
-            yield item
+    if type(found) is list:
+        return [item for item in found if type(item) is dict]
+    return (found,) if type(found) is dict else ()
 
 
 def moment_at(value: Json, *path: str | int) -> datetime | None:
@@ -60,7 +62,7 @@ def end_at(value: Json, *path: str | int) -> datetime | None:
 
 def references_at(value: Json, *path: str | int) -> tuple[str, ...]:
     """The `reference` strings of the Reference or References at a path."""
-    return tuple(text for one in objects_at(value, *path) if (text := text_at(one, "reference")))
+    return tuple([text for one in objects_at(value, *path) if type(text := one.get("reference")) is str and text])
 
 
 def extension_value(resource: Json, url: str, name: str) -> Json:

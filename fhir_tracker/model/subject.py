@@ -19,9 +19,13 @@ def patient_of(resource: Resource) -> str | None:
     if resource.get("resourceType") == "Patient":
         found = resource.get("id")
         return found if isinstance(found, str) else None
-    candidates = [text for path in _PATHS for text in references_at(resource, path)]
-    candidates += [text for one in objects_at(resource, "participant") for text in references_at(one, "actor")]
-    return next((id_of(text, "Patient") for text in candidates if id_of(text, "Patient")), None)
+    for path in _PATHS:
+        if path in resource:
+            for text in references_at(resource, path):
+                if patient := id_of(text, "Patient"):
+                    return patient
+    actors = [text for one in objects_at(resource, "participant") for text in references_at(one, "actor")]
+    return next((patient for text in actors if (patient := id_of(text, "Patient"))), None)
 
 
 def id_of(reference: str | None, type_: str) -> str | None:

@@ -67,7 +67,8 @@ def task_item(resource: Resource, program: Program | None, *, mirrored: bool, cr
         hold_event=text_at({"event": extension_value(resource, HOLD_EVENT, "valueCode")}, "event"),
         focus=text_at(resource, "focus", "reference"),
     )
-    return replace(item, **{name: text[:LONGEST] for name in _INDEXED if (text := getattr(item, name))})
+    long = {name: text[:LONGEST] for name in _INDEXED if (text := getattr(item, name)) and len(text) > LONGEST}
+    return replace(item, **long) if long else item
 
 
 def _title(resource: Resource, program: Program | None) -> str:

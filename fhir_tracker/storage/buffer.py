@@ -7,13 +7,13 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain
-from typing import Any
+from typing import Any, cast
 
 import psycopg
 from sqlalchemy import BigInteger, Boolean, Connection, Float, Integer, Table, Text, exc
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
-from fhir_tracker.errors import Fault, VersionConflict
+from fhir_tracker.errors import Fault, Incorrect, VersionConflict
 
 Row = tuple[Any, ...]
 """Values as the driver takes them: moments as microseconds, lists and mappings as JSON text."""
@@ -169,7 +169,7 @@ def _to_postgresql(driver: psycopg.Connection[Any], rows: dict[Bulk, list[Row]])
 
 
 def _numbers(values: Sequence[int | float | None]) -> str:
-    return "{" + ",".join(["NULL" if value is None else repr(value) for value in values]) + "}"
+    return "{" + str(list(values))[1:-1].replace("None", "NULL") + "}"
 
 
 def _booleans(values: Sequence[bool | None]) -> str:
@@ -177,14 +177,20 @@ def _booleans(values: Sequence[bool | None]) -> str:
 
 
 def _texts(values: Sequence[str | None]) -> str:
-    return "{" + ",".join(["NULL" if value is None else _quoted(value) for value in values]) + "}"
+    if None in values:
+        return "{" + ",".join(["NULL" if value is None else f'"{_escaped(value)}"' for value in values]) + "}"
+    joined = _escaped(_BETWEEN.join(cast(Sequence[str], values)))
+    if joined.count(_BETWEEN) != len(values) - 1:
+        raise Incorrect("A value cannot be held by the database.")
+    return '{"' + joined.replace(_BETWEEN, '","') + '"}'
 
 
-def _quoted(value: str) -> str:
-    escaped = value.replace("\\", "\\\\").replace('"', '\\"')
-    return f'"{escaped}"'
+def _escaped(value: str) -> str:
+    return value.replace("\\", "\\\\").replace('"', '\\"')
 
 
+_BETWEEN = "\0"
+"""What no text can hold in PostgreSQL."""
 _POSTGRESQL: dict[type[TypeEngine[Any]], str] = {
     Boolean: "boolean",
     Float: "double precision",

@@ -27,6 +27,7 @@ def parameter_key(type_: str, param: str) -> int:
     return digest("parameter", type_, param)
 
 
+@lru_cache(maxsize=32768)
 def token_key(type_: str, param: str, system: str | None, code: str | None) -> int:
     """`code` in any system (system None), in no system (""), or in that one; any code of a system (code None)."""
     if system is None:
@@ -36,14 +37,22 @@ def token_key(type_: str, param: str, system: str | None, code: str | None) -> i
 
 def reference_key(type_: str, param: str, target: str) -> int:
     """A reference to `target` (`Type/id` or a URL): the target's own key turned by the parameter's."""
-    return digest("target", target) ^ parameter_key(type_, param)
+    return target_key(target) ^ parameter_key(type_, param)
 
 
+@lru_cache(maxsize=32768)
+def target_key(target: str) -> int:
+    """The key of a resource (`Type/id`) or URL as what is pointed to, whatever points."""
+    return digest("target", target)
+
+
+@lru_cache(maxsize=4096)
 def uri_key(type_: str, param: str, uri: str) -> int:
     """A uri as it stands."""
     return digest("uri", type_, param, uri)
 
 
+@lru_cache(maxsize=4096)
 def presence_key(type_: str, param: str) -> int:
     """Whether a resource has any value for a parameter that is kept by key only."""
     return digest("present", type_, param)

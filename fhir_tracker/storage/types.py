@@ -13,7 +13,6 @@ from sqlalchemy.types import TypeDecorator
 from fhir_tracker.clock import check_aware
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND = timedelta(microseconds=1)
 
 Key = BigInteger().with_variant(Integer(), "sqlite")
 CText = Text().with_variant(Text(collation="C"), "postgresql")
@@ -21,7 +20,10 @@ CText = Text().with_variant(Text(collation="C"), "postgresql")
 
 def microseconds(moment: datetime) -> int:
     """An aware moment as whole microseconds since 1970 UTC."""
-    return (check_aware(moment) - EPOCH) // _MICROSECOND
+    if moment.tzinfo is None:
+        check_aware(moment)
+    since = moment - EPOCH
+    return (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
 
 
 def moment(value: int) -> datetime:

@@ -16,7 +16,21 @@ from fhir_tracker.storage.running_tables import audit as audit_rows
 from fhir_tracker.storage.tables import ix, resource
 from tests.storage.samples import NOW, VIEWER, found, item, put, task
 
-AWKWARD = ["", "NULL", '"', "\\", '\\"', "{a,b}", "a\tb\nc", "ä€😀", "'; DROP TABLE audit; --", "%s", "?", "\\N"]
+AWKWARD = [
+    "",
+    "None",
+    "NULL",
+    '"',
+    "\\",
+    '\\"',
+    "{a,b}",
+    "a\tb\nc",
+    "ä€😀",
+    "'; DROP TABLE audit; --",
+    "%s",
+    "?",
+    "\\N",
+]
 
 
 def add_audit(tx: Tx, ref: str) -> None:
