@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from fhir_tracker import clock, publishing
+from fhir_tracker import built_in, clock, publishing
 from fhir_tracker.config import Settings, default_folder
 from fhir_tracker.errors import UsageError
 from fhir_tracker.model.author import Author
@@ -28,10 +28,21 @@ def open_store(settings: Settings, *, prepared: bool = True) -> Iterator[Databas
     try:
         if prepared:
             prepare(database)
+            _publish_built_in(database)
             _publish_starters(database)
         yield database
     finally:
         database.close()
+
+
+def _publish_built_in(database: Database) -> None:
+    """What this release defines is brought into the store once."""
+    with database.read() as tx:
+        if built_in.is_published(tx):
+            return
+    with database.begin() as tx:
+        if not built_in.is_published(tx):
+            built_in.publish(tx, Author(viewer=worker_viewer("set-up"), origin="cli", at=clock.now()))
 
 
 def _publish_starters(database: Database) -> None:

@@ -153,7 +153,7 @@ def common_parameters() -> tuple[SearchParameter, ...]:
 @cache
 def includes_of(type_: str) -> list[str]:
     """What `_include` may name in a search of a type."""
-    return [f"{type_}:{one.code}" for one in supported_parameters(type_) if one.type == "reference"]
+    return ["*", *(f"{type_}:{one.code}" for one in supported_parameters(type_) if one.type == "reference")]
 
 
 def reverse_includes_of(type_: str) -> list[str]:

@@ -53,6 +53,20 @@ ASKED: list[tuple[str, str, dict[str, Any], tuple[str, str, str | None, str, dic
     ("GET", "Task/t1/_history/1", {}, ("vread", "Task/t1", None, "success", {"version": 1})),
     ("GET", "Task/t1/_history", {}, ("history", "Task/t1", None, "success", {"versions": 2})),
     ("GET", "Task/t1/_history?_count=1", {}, ("history", "Task/t1", None, "success", {"versions": 1})),
+    ("GET", "Task/_history?_count=1", {}, ("history", "Task", None, "success", {"versions": 1})),
+    ("GET", "_history?_count=1", {}, ("history", "", None, "success", {"versions": 1})),
+    (
+        "GET",
+        f"Patient/p1/Task?status={CANARY}",
+        {},
+        ("search", "Patient/p1", "p1", "success", {"type": "Task", "parameters": ["status"], "found": 0}),
+    ),
+    (
+        "GET",
+        "?_type=Task&_id=t1",
+        {},
+        ("search", "", None, "success", {"parameters": ["_id", "_type"], "found": 1}),
+    ),
     (
         "GET",
         f"Patient?name={CANARY}&_count=5",
@@ -122,7 +136,7 @@ def test_the_request_id_of_the_answer_is_in_the_row(stocked: TestClient, databas
         assert rows(database)[-1].request_id == answer.headers["x-request-id"]
 
 
-@pytest.mark.parametrize("path", ["metadata", "", "Nope", "Nope/1", "Task/t1/x", "Task/a_b"])
+@pytest.mark.parametrize("path", ["metadata", "Nope", "Nope/1", "Task/t1/x", "Task/a_b"])
 def test_what_touches_no_resource_leaves_no_row(stocked: TestClient, database: Database, path: str) -> None:
     before = len(rows(database))
     stocked.get(f"/fhir/{path}")

@@ -22,7 +22,10 @@ from tests.api.fhir.talk import post, put
 MINIMAL: dict[str, dict[str, Any]] = {
     "Task": {"status": "requested", "intent": "order"},
     "CarePlan": {"status": "active", "intent": "plan", "subject": {"reference": "Patient/p1"}},
-    "Appointment": {"status": "booked", "participant": [{"status": "accepted", "actor": {"reference": "Patient/p1"}}]},
+    "Appointment": {
+        "status": "proposed",
+        "participant": [{"status": "accepted", "actor": {"reference": "Patient/p1"}}],
+    },
     "Patient": {},
 }
 VALUES = {

@@ -108,7 +108,7 @@ def test_history_of_what_never_was_is_404_and_a_bad_page_400(client: TestClient)
 def test_what_is_not_there_says_so_as_an_outcome(client: TestClient) -> None:
     assert outcome(client.get("/fhir/Nope"), 404)["code"] == "not-supported"
     assert outcome(client.get("/fhir/Nope/1"), 404)["code"] == "not-supported"
-    for path in ("patient", "Basic/b1/x", "Basic/b1/_history/1/2", "_history", "Basic/a%2Fb%2Fc%2Fd", "x" * 3000):
+    for path in ("patient", "Basic/b1/x", "Basic/b1/_history/1/2", "_history/1", "Basic/a%2Fb%2Fc%2Fd", "x" * 3000):
         assert outcome(client.get(f"/fhir/{path}"), 404)
     assert outcome(client.get("/fhir/Basic/" + "a" * 65), 404)
     assert outcome(client.get("/fhir/Basic/%00"), 404)
@@ -118,16 +118,16 @@ def test_what_is_not_there_says_so_as_an_outcome(client: TestClient) -> None:
 @pytest.mark.parametrize(
     ("method", "path", "allowed"),
     [
-        ("PUT", "Patient", "GET, POST, HEAD"),
-        ("DELETE", "Patient", "GET, POST, HEAD"),
-        ("PATCH", "Patient/p1", "GET, PUT, DELETE, HEAD"),
-        ("OPTIONS", "Patient/p1", "GET, PUT, DELETE, HEAD"),
-        ("POST", "Patient/p1", "GET, PUT, DELETE, HEAD"),
+        ("PUT", "Patient/_history", "GET, HEAD"),
+        ("DELETE", "_history", "GET, HEAD"),
+        ("OPTIONS", "Patient/p1", "GET, PUT, PATCH, DELETE, HEAD"),
+        ("POST", "Patient/p1", "GET, PUT, PATCH, DELETE, HEAD"),
+        ("PUT", "Patient/p1/Task", "GET, HEAD"),
         ("POST", "Patient/p1/_history", "GET, HEAD"),
         ("GET", "Patient/_search", "POST"),
         ("POST", "metadata", "GET, HEAD"),
-        ("BREW", "Patient", "GET, POST, HEAD"),
-        ("POST", "", ""),
+        ("BREW", "Patient", "GET, POST, PUT, PATCH, DELETE, HEAD"),
+        ("PUT", "", "GET, POST, HEAD"),
     ],
 )
 def test_a_method_that_an_address_has_not_is_405(client: TestClient, method: str, path: str, allowed: str) -> None:
