@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from fhir_tracker.errors import TrackerError
 from fhir_tracker.fhir.body import read_resource, write_json
 from fhir_tracker.fhir.checks import check
 from fhir_tracker.fhir.json_types import Resource
+from fhir_tracker.fhir.profiles.conformance import check_profile
+from fhir_tracker.fhir.profiles.tables import find_profile
 from tests.agreement.mutations import Case, mutants
 from tests.peers.validator.run import Said, Validator
 
@@ -30,30 +32,51 @@ class Pair:
         return bool(self.ours) == bool(self.theirs)
 
 
-def compare(validator: Validator, bases: Sequence[Base], count: int, rng: random.Random) -> list[Pair]:
-    """Both verdicts on each base, and on `count` mutants of each base that the validator finds right."""
+def compare(
+    validator: Validator,
+    bases: Sequence[Base],
+    count: int,
+    rng: random.Random,
+    *,
+    profiles: Mapping[str, str] | None = None,
+) -> list[Pair]:
+    """Both verdicts on each base, and on `count` mutants of each base that the validator finds right.
+
+    `profiles` is resource type -> URL of the profile to judge by, beside R4 itself.
+    """
     plain = [Case(text=write_json(resource), kind="as it is", base=name, where="") for name, resource in bases]
-    found = pairs(validator, plain)
+    found = pairs(validator, plain, [_profile(one, profiles) for _, one in bases])
     right = [base for base, pair in zip(bases, found, strict=True) if not pair.theirs]
-    return found + pairs(validator, [case for name, one in right for case in mutants(name, one, count, rng)])
+    cases = [(case, _profile(one, profiles)) for name, one in right for case in mutants(name, one, count, rng)]
+    return found + pairs(validator, [case for case, _ in cases], [url for _, url in cases])
 
 
-def pairs(validator: Validator, cases: Sequence[Case]) -> list[Pair]:
-    """Both verdicts on each case."""
-    said = validator.judge([case.text for case in cases])
+def pairs(validator: Validator, cases: Sequence[Case], profiles: Sequence[str]) -> list[Pair]:
+    """Both verdicts on each case, by R4 and by the profile in its place, if not ""."""
+    texts = [f"{url}\t{case.text}" if url else case.text for case, url in zip(cases, profiles, strict=True)]
+    said = validator.judge(texts)
     return [
-        Pair(case=case, ours=own_verdict(case.text), theirs=_wrong(found))
-        for case, found in zip(cases, said, strict=True)
+        Pair(case=case, ours=own_verdict(case.text, url), theirs=_wrong(found))
+        for case, url, found in zip(cases, profiles, said, strict=True)
     ]
 
 
-def own_verdict(text: str) -> tuple[tuple[str, str], ...]:
-    """What the tracker refuses in a body: what its reader does, or else its check."""
+def _profile(resource: Resource, profiles: Mapping[str, str] | None) -> str:
+    return (profiles or {}).get(str(resource.get("resourceType")), "")
+
+
+def own_verdict(text: str, profile: str = "") -> tuple[tuple[str, str], ...]:
+    """What the tracker refuses in a body: what its reader does, or else its check and that of the profile."""
     try:
         resource = read_resource(text.encode())
     except TrackerError as error:
         return (("", error.message),)
-    wrong = [issue for issue in check(resource) if issue.severity in ("error", "fatal")]
+    found = check(resource)
+    if profile:
+        known = find_profile(profile)
+        assert known is not None
+        found += check_profile(resource, known)
+    wrong = [issue for issue in found if issue.severity in ("error", "fatal")]
     return tuple((issue.expression or "", issue.message) for issue in wrong)
 
 
