@@ -6,43 +6,103 @@ import json
 import logging
 import re
 import sys
+import threading
+from collections import deque
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
+from fhir_tracker import clock
+
 _PLAIN = re.compile(r"[A-Za-z0-9_./:{}@+,-]{1,200}")
+_COLLECTED_SECONDS = 0.03
 _TOO_TALKATIVE = ("httpx", "httpcore", "sqlalchemy", "alembic", "asyncio", "celery", "kombu", "uvicorn", "urllib3")
 
 
 class LineFormatter(logging.Formatter):
     """`time level logger message key=value ...`; the keys come from `extra={"fields": {...}}`."""
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._second = (0, "")
+
     def format(self, record: logging.LogRecord) -> str:
         """One line without line breaks; a traceback is folded into the field `trace`."""
-        moment = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-        parts = [moment, record.levelname, record.name, shown(record.getMessage())]
+        parts = [self._moment(record.created), record.levelname, record.name, shown(record.getMessage())]
         fields: Mapping[str, object] = getattr(record, "fields", {})
-        parts += [f"{name}={shown(str(value))}" for name, value in fields.items() if value not in (None, "")]
+        for name, value in fields.items():
+            if type(value) is int or type(value) is float:
+                parts.append(f"{name}={value}")
+            elif value not in (None, ""):
+                parts.append(f"{name}={shown(str(value))}")
         if record.exc_info and record.exc_info[2] is not None:
             parts.append(f"trace={shown(_trace(record))}")
         return " ".join(parts)
 
+    def _moment(self, created: float) -> str:
+        """The time to the millisecond; the text of a second is made once."""
+        thousandths = int(created * 1000)
+        second, text = self._second
+        if thousandths // 1000 != second or not text:
+            second = thousandths // 1000
+            text = datetime.fromtimestamp(second, UTC).isoformat(timespec="seconds").removesuffix("+00:00")
+            self._second = (second, text)
+        return f"{text}.{thousandths % 1000:03}Z"
+
 
 class StandardError(logging.Handler):
-    """Writes to whatever standard error is at that moment; a line that can go nowhere stops no work."""
+    """Writes to whatever standard error is at that moment; a line that can go nowhere stops no work.
+
+    Each line at once, or after `start_collecting` those of a few hundredths of a second together, by a thread of its own:
+    writing lets go of the interpreter, which would cost every request a turn. Warnings never wait.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._lines: deque[str] = deque()
+        self._more = threading.Event()
+        self._writing = threading.Lock()
+        self._collects = False
+
+    def start_collecting(self) -> None:
+        """From now on write from a thread; what waits at the end of the process is written then."""
+        self._collects = True
+        threading.Thread(target=self._keep_writing, name="logs", daemon=True).start()
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Write one line and send it off."""
-        line = self.format(record)
-        try:
-            sys.stderr.write(f"{line}\n")
-            sys.stderr.flush()
-        except (OSError, ValueError):
-            return
+        """Write one line and send it off, or put it to those that wait."""
+        self._lines.append(f"{self.format(record)}\n")
+        if not self._collects or record.levelno >= logging.WARNING:
+            self.flush()
+        elif not self._more.is_set():
+            self._more.set()
+
+    def flush(self) -> None:
+        """Write what waits."""
+        with self._writing:
+            lines = [self._lines.popleft() for _ in range(len(self._lines))]
+            try:
+                sys.stderr.write("".join(lines))
+                sys.stderr.flush()
+            except (OSError, ValueError):
+                return
+
+    def _keep_writing(self) -> None:
+        while self._more.wait():
+            clock.pause(_COLLECTED_SECONDS)
+            self._more.clear()
+            self.flush()
 
 
 def shown(text: str) -> str:
     """`text` as it may stand in a line: quoted and escaped unless it is one plain word."""
     return text if _PLAIN.fullmatch(text) else json.dumps(text)
+
+
+def collect_lines() -> None:
+    """Have the lines of the root logger written together, for a process that serves many requests."""
+    for handler in logging.getLogger().handlers:
+        if isinstance(handler, StandardError):
+            handler.start_collecting()
 
 
 def set_up_logs(level: str) -> None:

@@ -32,11 +32,16 @@ class RequestNumbers:
             "http_request_seconds", "Seconds until the answer.", labels, registry=self.registry, buckets=_BUCKETS
         )
         self.registry.register(StoreNumbers(database))
+        self._met: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
 
     def note(self, method: str, route: str, status: int, seconds: float) -> None:
         """Count one answered request."""
-        self._total.labels(method, route, str(status)).inc()
-        self._seconds.labels(method, route).observe(seconds)
+        met = self._met.get((method, route, status))
+        if met is None:
+            met = (self._total.labels(method, route, str(status)), self._seconds.labels(method, route))
+            self._met[method, route, status] = met
+        met[0].inc()
+        met[1].observe(seconds)
 
 
 class StoreNumbers(Collector):

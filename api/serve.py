@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import ipaddress
 import signal
 import socket
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -12,9 +14,11 @@ from types import FrameType
 import uvicorn
 from fastapi import FastAPI
 
+from api.logs import collect_lines
 from fhir_tracker.errors import Conflict, UsageError
 
 GRACE_SECONDS = 10
+_SWITCH_SECONDS = 0.001
 
 
 def check_loopback(host: str) -> None:
@@ -57,8 +61,21 @@ def run_server(app: FastAPI, listening: socket.socket) -> None:
         proxy_headers=False,
         timeout_graceful_shutdown=GRACE_SECONDS,
     )
+    collect_lines()
+    _settle()
     with _quiet_signals():
         uvicorn.Server(config).run(sockets=[listening])
+
+
+def _settle() -> None:
+    """What is there at the start stays: the garbage collector need not look at it again, nor run after every few requests.
+
+    And no thread keeps the interpreter for longer than a small request takes.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 20)
+    sys.setswitchinterval(_SWITCH_SECONDS)
 
 
 @contextmanager

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, cast
 
 from sqlalchemy import Engine, exc
 
@@ -53,11 +53,9 @@ class Driver:
 
     def _rows(self, sql: str, values: Sequence[object]) -> Sequence[Row]:
         if not self._is_postgresql:
-            found: Sequence[Row] = self._connection.execute(sql.replace("%s", "?"), values).fetchall()
-            return found
+            return cast(Sequence[Row], self._connection.execute(sql.replace("%s", "?"), values).fetchall())
         with self._connection.cursor(binary=True) as cursor:
-            found = cursor.execute(sql, values, prepare=True).fetchall()
-        return found
+            return cast(Sequence[Row], cursor.execute(sql, values, prepare=True).fetchall())
 
     def _connect(self) -> Any:
         with translated():
