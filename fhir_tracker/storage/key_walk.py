@@ -64,7 +64,7 @@ def _plan(query: Query) -> _Plan | None:
     if not all(_is_plain(one, _FILTER_DEFAULTS) for one in query.filters):
         return None
     named = [one for one in query.filters if one.type == "id"]
-    if len(named) > 1:
+    if len(named) > 1 or any(one.modifier for one in named):
         return None
     ids = tuple(value.code or "" for value in named[0].values if isinstance(value, TokenValue)) if named else None
     keys = _keys((query.type,), [one for one in query.filters if one.type != "id"])
