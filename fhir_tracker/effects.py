@@ -10,6 +10,7 @@ from fhir_tracker.fhir.codeable import concept
 from fhir_tracker.fhir.dates import instant
 from fhir_tracker.fhir.json_types import Resource
 from fhir_tracker.fhir.reading import at
+from fhir_tracker.fhir.summary_text import with_text_in_step
 from fhir_tracker.model.author import Author, Why
 from fhir_tracker.model.effects import (
     ClearFlag,
@@ -88,8 +89,9 @@ def _create_task(tx: Tx, program: Program, facts: Facts, effect: CreateTask, aut
     written = [task]
     if facts.item.plan and (plan := resources.find(tx, author.viewer, "CarePlan", facts.item.plan.split("/")[1])):
         resource = records.resource_of(plan)
-        activity = [*(resource.get("activity") or []), {"reference": {"reference": f"Task/{task.id}"}}]
-        written.append(records.save(tx, resource | {"activity": activity}, author, why=why))
+        work = {"reference": {"reference": f"Task/{task.id}", "display": template.title}}
+        changed = resource | {"activity": [*(resource.get("activity") or []), work]}
+        written.append(records.save(tx, with_text_in_step(resource, changed), author, why=why))
     provenance.record(tx, written, author, why, activity="CREATE")
     firings.link_task(tx, effect.key, f"Task/{task.id}")
 

@@ -183,5 +183,7 @@ def _care_plan(program: Program, plan_id: str, wanted: Enrol, tasks: Sequence[Re
     if "/" in wanted.trigger:
         resource["supportingInfo"] = [{"reference": wanted.trigger}]
     if tasks:
-        resource["activity"] = [{"reference": {"reference": f"Task/{task['id']}"}} for task in tasks]
+        resource["activity"] = [
+            {"reference": {"reference": f"Task/{task['id']}", "display": task["code"]["text"]}} for task in tasks
+        ]
     return resource

@@ -144,7 +144,7 @@ def test_the_plan_is_a_valid_care_plan_that_says_what_it_is(clinic: Clinic) -> N
         == [clinic.program.canonical]
         == ["https://fhir-tracker.example/PlanDefinition/ring|1"]
     )
-    assert plan["activity"] == [{"reference": {"reference": task.ref}}]
+    assert plan["activity"] == [{"reference": {"reference": task.ref, "display": "First call"}}]
     assert plan["supportingInfo"] == [{"reference": stay}]
     body = clinic.resource(task.ref)
     assert [issue for issue in check(body) if issue.severity in ("error", "fatal")] == []
