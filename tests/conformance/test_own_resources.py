@@ -143,7 +143,13 @@ def test_the_validator_finds_no_error_in_anything_the_tracker_writes(
         "OperationOutcome-404": api.get("/Task/none"),
         "OperationOutcome-400": api.get("/Task?due=x"),
         "OperationOutcome-body": api.post("/Task", content=b'{"resourceType":"Task","status":"x"}', headers=JSON),
-        "OperationOutcome-405": api.patch("/Task/x"),
+        "OperationOutcome-405": api.post("/Task/x"),
+        "OperationOutcome-415": api.patch("/Task/x"),
+        "OperationOutcome-422": api.patch(
+            f"/Task/{task}",
+            content=b'[{"op":"remove","path":"/none"}]',
+            headers={"Content-Type": "application/json-patch+json"},
+        ),
     }
     for name, answer in said.items():
         (tmp_path / f"{name}.json").write_text(answer.text)
