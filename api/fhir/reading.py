@@ -15,6 +15,7 @@ from fhir_tracker.errors import Gone, NotFound
 from fhir_tracker.fhir.subsets import subset_text
 from fhir_tracker.storage import resources
 from fhir_tracker.storage.database import Tx
+from fhir_tracker.storage.resources import Stored
 
 _NUMBER = re.compile(r"[1-9][0-9]{0,8}")
 """Of a version: the store counts them in 32 bits, and a larger number names none."""
@@ -22,13 +23,19 @@ _NUMBER = re.compile(r"[1-9][0-9]{0,8}")
 
 def read(request: FhirRequest, tx: Tx) -> FhirResponse:
     """The present version, as stored; 404 for one that never was, 410 for a deleted one, 304 for a caller who has it."""
+    stored = find_present(request, tx)
+    note = AuditNote(action="read", ref=stored.ref, patient=stored.patient)
+    return _as_asked(request, stored.version, stored.updated_at, stored.body, note)
+
+
+def find_present(request: FhirRequest, tx: Tx) -> Stored:
+    """The resource at the address; raises NotFound for one that never was, Gone for a deleted one."""
     stored = resources.find(tx, request.viewer, request.type, request.id)
     if stored is None:
         raise NotFound(f"There is no {request.type} with this id.")
     if stored.deleted:
         raise Gone(f"This {request.type} was deleted; its history is still there.")
-    note = AuditNote(action="read", ref=stored.ref, patient=stored.patient)
-    return _as_asked(request, stored.version, stored.updated_at, stored.body, note)
+    return stored
 
 
 def read_version(request: FhirRequest, tx: Tx) -> FhirResponse:

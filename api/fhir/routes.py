@@ -5,7 +5,7 @@ https://hl7.org/fhir/R4/http.html#summary
 
 from __future__ import annotations
 
-from api.fhir import bundling, history, patching, reading, searching, writing
+from api.fhir import bundling, history, patching, reading, searching, validating, writing
 from api.fhir.actions import Action, Route
 from api.fhir.capability import Statement
 from api.fhir.exchange import FhirRequest, FhirResponse
@@ -25,6 +25,12 @@ def _metadata(request: FhirRequest, tx: Tx) -> FhirResponse:
 _SEARCH_ALL = Action(handle=searching.search_all, interaction="search-system")
 _SEARCH_COMPARTMENT = Action(handle=searching.search_compartment, interaction="search-compartment")
 _SEARCH = Action(handle=searching.search, interaction="search-type", quick=True)
+_VALIDATE = Action(
+    handle=validating.validate_here,
+    interaction="operation",
+    operation=validating.DEFINITION,
+    own_transactions=validating.validate,
+)
 ROUTES: tuple[Route, ...] = (
     Route(
         template=(),
@@ -37,6 +43,8 @@ ROUTES: tuple[Route, ...] = (
     Route(template=("metadata",), actions={"GET": Action(handle=_metadata, interaction="capabilities")}),
     Route(template=("_history",), actions={"GET": Action(handle=history.history_of_all, interaction="history-system")}),
     Route(template=("{type}", "_search"), actions={"POST": _SEARCH}),
+    Route(template=("{type}", "$validate"), actions={"POST": _VALIDATE}),
+    Route(template=("{type}", "{id}", "$validate"), actions={"GET": _VALIDATE, "POST": _VALIDATE}),
     Route(
         template=("{type}", "_history"),
         actions={"GET": Action(handle=history.history_of_type, interaction="history-type")},
