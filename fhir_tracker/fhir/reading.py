@@ -15,7 +15,7 @@ def at(value: Json, *path: str | int) -> Json:
     for step in path:
         if type(value) is dict:
             value = value.get(step)
-        elif type(step) is str:
+        elif isinstance(step, str):
             return None
         else:
             value = value[step] if isinstance(value, list) and -len(value) <= step < len(value) else None

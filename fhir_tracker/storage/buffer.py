@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from itertools import chain
 from typing import Any, cast
 
@@ -14,10 +14,12 @@ from sqlalchemy import BigInteger, Boolean, Connection, Float, Integer, Table, T
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
 from fhir_tracker.errors import Fault, Incorrect, VersionConflict
+from fhir_tracker.storage.drivers import Driver
 
 Row = tuple[Any, ...]
 """Values as the driver takes them: moments as microseconds, lists and mappings as JSON text."""
 
+_DOUBLE = "Somebody else wrote the same at the same time."
 _CHUNKS = (64, 8, 1)
 """How many rows one SQLite statement takes: few texts to prepare, few calls that let other threads in."""
 
@@ -115,28 +117,59 @@ class WriteBuffer:
 
     def write(self, connection: Connection) -> None:
         """Put everything into the database; raises VersionConflict when a row with a unique value of one is there already."""
-        rows, self._rows = self._rows, {}
-        self._written = self._total
-        for bulk, some in rows.items():
-            if bulk.sorted_:
-                some.sort()
         driver = connection.connection.driver_connection
         try:
             if isinstance(driver, sqlite3.Connection):
-                _to_sqlite(driver, rows)
+                _to_sqlite(driver, self._taken())
             elif isinstance(driver, psycopg.Connection):
-                _to_postgresql(driver, rows)
+                driver.execute(*self.statement(), prepare=True).close()
             else:
                 raise Fault("The database has a driver that nothing is known of.")
         except (sqlite3.Error, psycopg.Error) as error:
             if is_lost(driver):
                 connection.invalidate(error)
-            if _is_double(error):
-                raise VersionConflict("Somebody else wrote the same at the same time.") from error
+            if is_double(error):
+                raise VersionConflict(_DOUBLE) from error
             base = connection.dialect.loaded_dbapi.Error
             raise exc.DBAPIError.instance(
                 "", None, error, base, connection_invalidated=is_lost(driver), dialect=connection.dialect
             ) from error
+
+    def write_at_once(self, driver: Driver) -> None:
+        """As `write`, to PostgreSQL, as a transaction of its own: one statement, one way there and back."""
+        try:
+            driver.run(*self.statement())
+        except Fault as fault:
+            if isinstance(fault.__cause__, exc.IntegrityError) and is_double(fault.__cause__.orig):
+                raise VersionConflict(_DOUBLE) from fault
+            raise
+
+    def statement(self) -> tuple[bytes, list[str]]:
+        """Everything as one statement of PostgreSQL, with an array for each column; it counts as written."""
+        rows = self._taken()
+        arrays = [
+            literal(column)
+            for bulk, some in rows.items()
+            for literal, column in zip(bulk.literals, zip(*some, strict=True), strict=True)
+        ]
+        return _joined(tuple(rows)), arrays
+
+    def _taken(self) -> dict[Bulk, list[Row]]:
+        rows = {bulk: some for bulk, some in self._rows.items() if some}
+        self._rows = {}
+        self._written = self._total
+        for bulk, some in rows.items():
+            if bulk.sorted_:
+                some.sort()
+        return rows
+
+
+@lru_cache(maxsize=256)
+def _joined(bulks: tuple[Bulk, ...]) -> bytes:
+    """One text for the inserts of several tables."""
+    *before, last = (bulk.postgresql for bulk in bulks)
+    named = [f"i{number} AS ({text})" for number, text in enumerate(before)]
+    return f"{'WITH ' if named else ''}{', '.join(named)} {last}".encode()
 
 
 def is_lost(driver: object) -> bool:
@@ -144,7 +177,8 @@ def is_lost(driver: object) -> bool:
     return isinstance(driver, psycopg.Connection) and driver.broken
 
 
-def _is_double(error: Exception) -> bool:
+def is_double(error: object) -> bool:
+    """Whether a row with the same unique value is there already."""
     if isinstance(error, sqlite3.IntegrityError):
         return error.sqlite_errorcode in (sqlite3.SQLITE_CONSTRAINT_UNIQUE, sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY)
     return isinstance(error, psycopg.errors.UniqueViolation)
@@ -157,15 +191,6 @@ def _to_sqlite(driver: sqlite3.Connection, rows: dict[Bulk, list[Row]]) -> None:
             while len(some) - start >= size:
                 driver.execute(text, tuple(chain.from_iterable(some[start : start + size]))).close()
                 start += size
-
-
-def _to_postgresql(driver: psycopg.Connection[Any], rows: dict[Bulk, list[Row]]) -> None:
-    with driver.pipeline(), driver.cursor() as cursor:
-        for bulk, some in rows.items():
-            if some:
-                values = zip(*some, strict=True)
-                arrays = [literal(column) for literal, column in zip(bulk.literals, values, strict=True)]
-                cursor.execute(bulk.postgresql, arrays, prepare=True)
 
 
 def _numbers(values: Sequence[int | float | None]) -> str:

@@ -130,22 +130,37 @@ class Tx:
 class LateWrite:
     """A write transaction that begins with its first statement and is ended by hand, on whichever thread."""
 
-    def __init__(self, engine: Engine, turns: Turns | None, pool: KeyPool, before: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        turns: Turns | None,
+        pool: KeyPool,
+        direct: Drivers | None,
+        before: Callable[[], None],
+    ) -> None:
         self.tx = Tx(self._connect, cast(Dialect, engine.dialect.name), pool)
         self._engine = engine
         self._turns = turns
+        self._direct = direct
         self._before = before
         self._held = ExitStack()
 
     def commit(self) -> None:
         """Write what was only added, and commit; after an error `roll_back`. Unavailable leaves open whether it was committed."""
         self._before = _no_wait
+        if self.tx.has_begun or self._direct is None:
+            self._write()
+        elif self.tx.added:
+            with self._direct.take() as driver:
+                self.tx.added.write_at_once(driver)
+        self.tx.keys.release()
+
+    def _write(self) -> None:
         with translated():
             self.tx.flush()
             if self.tx.has_begun:
                 self.tx.connection.commit()
                 self._held.close()
-        self.tx.keys.release()
 
     def roll_back(self) -> None:
         """Undo everything."""
@@ -203,7 +218,8 @@ class Database:
 
     def begin_late(self, before: Callable[[], None]) -> LateWrite:
         """A write transaction that begins with its first statement, after calling `before`; its maker ends it."""
-        return LateWrite(self._writer, self._turns, self._keys, before)
+        direct = self.drivers if self.dialect == "postgresql" else None
+        return LateWrite(self._writer, self._turns, self._keys, direct, before)
 
     @contextmanager
     def read(self) -> Iterator[Tx]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import select
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -37,10 +38,18 @@ class Driver:
             self._connection = self._connect()
             return self._rows(sql, values)
 
-    def run(self, sql: str, values: Sequence[object]) -> None:
+    def run(self, sql: str | bytes, values: Sequence[object]) -> None:
         """A statement that changes something; PostgreSQL only, as writers of SQLite take turns."""
+        if self._has_news():
+            self._connection = self._connect()
         with self._translated(), self._connection.cursor() as cursor:
             cursor.execute(sql, values, prepare=True)
+
+    def _has_news(self) -> bool:
+        """Whether the server said something since the last answer, which is mostly that it goes away."""
+        poll = select.poll()
+        poll.register(self._connection.fileno(), select.POLLIN)
+        return bool(self._connection.closed or poll.poll(0))
 
     @property
     def is_lost(self) -> bool:
