@@ -6,21 +6,26 @@ writes and what takes long have threads of their own, so that none waits for ano
 
 from __future__ import annotations
 
+import asyncio
 import random
+import threading
+import weakref
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 from api.context import AppContext
 from api.fhir.actions import Action
 from api.fhir.auditing import access, record
-from api.fhir.encoding import encoded
+from api.fhir.encoding import encoded, pretty
 from api.fhir.exchange import AuditNote, FhirRequest, FhirResponse
 from api.fhir.lanes import Job, Lane, Pool, Returns
 from api.outcomes import headers_of, outcome_of, status_of
-from fhir_tracker import clock
 from fhir_tracker.errors import Busy, Category, TrackerError, VersionConflict
-from fhir_tracker.storage import trail
+from fhir_tracker.storage import audit, trail
+from fhir_tracker.storage.database import Tx
 from fhir_tracker.storage.glance import Glance, NeedsTransaction
+from fhir_tracker.storage.group import GroupWriter
 from fhir_tracker.storage.trail import Access
 
 READ = "read"
@@ -35,15 +40,18 @@ class Answering:
 
     def __init__(self, context: AppContext) -> None:
         self._database = context.database
+        self._guard = threading.Lock()
+        self._opened: GroupWriter | None = None
         self._returns = Returns()
         self._reads = Lane("reads", self._glance, self._returns, threads=2, group=64, most=1024)
         self._searches = Lane("searches", self._glance, self._returns, threads=2, group=8, most=512)
         self._readers = Pool("readers", self._read, self._returns, threads=6, most=256)
-        self._writers = Pool("writers", self._write, self._returns, threads=8, most=512)
         self._long = Pool("long", self._own, self._returns, threads=3, most=64)
 
     async def answer(self, request: FhirRequest, action: Action) -> FhirResponse:
         """The answer to one request, errors of the caller included; raises only what is a mistake of ours."""
+        if action.writes and not action.own_transactions:
+            return await self._written(request, action)
         job = Job(request, action)
         try:
             self._place(action).put(job)
@@ -54,11 +62,52 @@ class Answering:
     def _place(self, action: Action) -> Lane | Pool:
         if action.own_transactions:
             return self._long
-        if action.writes:
-            return self._writers
         if action.quick:
             return self._reads if action.interaction == READ else self._searches
         return self._readers
+
+    async def _written(self, request: FhirRequest, action: Action) -> FhirResponse:
+        """A write without If-Match that lost a race is simply done again: its caller named no version."""
+        try:
+            for attempt in range(_ATTEMPTS):
+                try:
+                    return await self._submitted(request, action, partial(_apply, request, action))
+                except VersionConflict:
+                    if request.header("if-match"):
+                        raise
+                await asyncio.sleep(random.uniform(0.0, 0.01 * 2**attempt))  # noqa: S311 - spreads writers, guards nothing
+            raise Busy("Others keep changing this resource; try again.")
+        except TrackerError as error:
+            return await self._told(request, action, error)
+
+    async def _told(self, request: FhirRequest, action: Action, error: TrackerError) -> FhirResponse:
+        response, rows = _failed(request, action, error)
+        if not rows:
+            return response
+        try:
+            return await self._submitted(request, action, partial(_noted, rows, response))
+        except TrackerError as later:
+            return refusal(later)
+
+    def _submitted(
+        self, request: FhirRequest, action: Action, work: Callable[[Tx], FhirResponse]
+    ) -> asyncio.Future[FhirResponse]:
+        job = Job(request, action)
+        self._writer().submit(work, partial(self._returned, job), alone=bool(action.operation))
+        return job.answer
+
+    def _returned(self, job: Job, response: FhirResponse | None, error: BaseException | None) -> None:
+        answer = error or response
+        if answer is not None:
+            self._returns.give(job, answer)
+
+    def _writer(self) -> GroupWriter:
+        """Starts with the first write, and ends with the server."""
+        with self._guard:
+            if self._opened is None:
+                self._opened = GroupWriter(self._database)
+                weakref.finalize(self, self._opened.close)
+            return self._opened
 
     def _glance(self, group: list[Job], passed: Callable[[], None]) -> None:
         """Answers a group without a transaction; who needs one is sent on."""
@@ -96,7 +145,7 @@ class Answering:
                 response = job.action.handle(job.request, tx)
             answered = _succeeded(job, response)
         except TrackerError as error:
-            answered = _failed(job, error)
+            answered = _failed(job.request, job.action, error)
         self._finish(job, *answered)
 
     def _own(self, job: Job) -> None:
@@ -104,31 +153,8 @@ class Answering:
         try:
             answered = _succeeded(job, job.action.own_transactions(job.request))
         except TrackerError as error:
-            answered = _failed(job, error)
+            answered = _failed(job.request, job.action, error)
         self._finish(job, *answered)
-
-    def _write(self, job: Job) -> None:
-        try:
-            response = self._written(job)
-        except TrackerError as error:
-            self._finish(job, *_failed(job, error))
-        else:
-            self._returns.give(job, packed(job.request, response))
-
-    def _written(self, job: Job) -> FhirResponse:
-        """A write without If-Match that lost a race is simply done again: its caller named no version."""
-        for attempt in range(_ATTEMPTS):
-            try:
-                with self._database.begin() as tx:
-                    response = job.action.handle(job.request, tx)
-                    if response.note:
-                        record(tx, job.request, response.note, "success")
-                    return response
-            except VersionConflict:
-                if job.request.header("if-match"):
-                    raise
-                clock.pause(random.uniform(0.0, 0.01 * 2**attempt))  # noqa: S311 - spreads writers, guards nothing
-        raise Busy("Others keep changing this resource; try again.")
 
     def _finish(self, job: Job, response: FhirResponse, rows: list[Access]) -> None:
         try:
@@ -145,16 +171,19 @@ def refusal(error: TrackerError) -> FhirResponse:
 
 
 def packed(request: FhirRequest, response: FhirResponse) -> FhirResponse:
-    """The answer as the caller takes it: with gzip where that pays."""
-    body, headers = encoded(response.body, request.header("accept-encoding"))
-    return replace(response, body=body, headers={**response.headers, **headers}) if headers else response
+    """The answer as the caller takes it: in lines when asked for, with gzip where that pays."""
+    lines = pretty(response.body, request.values("_pretty")) if request.pairs else response.body
+    body, headers = encoded(lines, request.header("accept-encoding"))
+    if body is response.body and not headers:
+        return response
+    return replace(response, body=body, headers={**response.headers, **headers})
 
 
 def _carried_out(job: Job, glance: Glance) -> tuple[FhirResponse, list[Access]]:
     try:
         return _succeeded(job, job.action.handle(job.request, glance))
     except TrackerError as error:
-        return _failed(job, error)
+        return _failed(job.request, job.action, error)
 
 
 def _succeeded(job: Job, response: FhirResponse) -> tuple[FhirResponse, list[Access]]:
@@ -162,10 +191,23 @@ def _succeeded(job: Job, response: FhirResponse) -> tuple[FhirResponse, list[Acc
     return packed(job.request, response), rows
 
 
-def _failed(job: Job, error: TrackerError) -> tuple[FhirResponse, list[Access]]:
+def _failed(request: FhirRequest, action: Action, error: TrackerError) -> tuple[FhirResponse, list[Access]]:
     if error.category in _NOT_RECORDED:
         return refusal(error), []
-    ref = f"{job.request.type}/{job.request.id}".rstrip("/")
-    note = AuditNote(action=job.action.interaction, ref=ref, detail={"status": status_of(error)})
-    outcome = "denied" if error.category in _DENIALS else "error"
-    return refusal(error), [access(job.request, note, outcome)]
+    note = AuditNote(
+        action=action.interaction, ref=f"{request.type}/{request.id}".rstrip("/"), detail={"status": status_of(error)}
+    )
+    return refusal(error), [access(request, note, "denied" if error.category in _DENIALS else "error")]
+
+
+def _apply(request: FhirRequest, action: Action, tx: Tx) -> FhirResponse:
+    response = action.handle(request, tx)
+    if response.note:
+        record(tx, request, response.note, "success")
+    return packed(request, response)
+
+
+def _noted(rows: list[Access], response: FhirResponse, tx: Tx) -> FhirResponse:
+    for row in rows:
+        audit.add(tx, **row._asdict())
+    return response

@@ -1,4 +1,4 @@
-"""Bodies packed with gzip, on the way in within a limit and on the way out where the caller takes it.
+"""Bodies packed with gzip, on the way in within a limit and on the way out where the caller takes it; answers in lines.
 
 https://hl7.org/fhir/R4/http.html#compression
 """
@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import re
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
+
+import msgspec
 
 from fhir_tracker.errors import Incorrect, TooLarge, UnsupportedMediaType
 
@@ -60,6 +62,11 @@ def encoded(body: bytes, accept_encoding: str) -> tuple[bytes, Mapping[str, str]
         return body, _VARIES
     packer = zlib.compressobj(_LEVEL, zlib.DEFLATED, _GZIP_WINDOW)
     return packer.compress(body) + packer.flush(), _PACKED
+
+
+def pretty(body: bytes, wanted: Sequence[str]) -> bytes:
+    """The JSON text in indented lines when the values of `_pretty` end with true; its numbers stay as they are written."""
+    return msgspec.json.format(body, indent=2) if body and list(wanted[-1:]) == ["true"] else body
 
 
 @lru_cache(maxsize=256)

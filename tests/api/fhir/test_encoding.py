@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from api.fhir.encoding import SMALLEST, decoded, encoded, takes_gzip
+from api.fhir.encoding import SMALLEST, decoded, encoded, pretty, takes_gzip
 from fhir_tracker.errors import Incorrect, TooLarge, UnsupportedMediaType
 
 LIMIT = 100_000
@@ -96,3 +96,16 @@ def test_gzip_goes_out_only_to_who_takes_it(accept: str, taken: bool) -> None:
 
 def test_a_small_body_is_never_packed() -> None:
     assert encoded(b"x" * (SMALLEST - 1), "gzip") == (b"x" * (SMALLEST - 1), {})
+
+
+@pytest.mark.parametrize(
+    ("wanted", "lines"), [([], False), (["true"], True), (["false"], False), (["x"], False), (["false", "true"], True)]
+)
+def test_lines_are_given_to_who_asks_and_numbers_stay(wanted: list[str], lines: bool) -> None:
+    body = b'{"a":[1.00,{"b":"x\\n \xc3\xa9"}],"c":12345678901234567890.10}'
+    shown = pretty(body, wanted)
+    assert (b"\n" in shown) == lines
+    assert b"1.00" in shown
+    assert b"12345678901234567890.10" in shown
+    assert b"x\\n \xc3\xa9" in shown
+    assert pretty(b"", ["true"]) == b""
