@@ -19,6 +19,18 @@ from typing import Any
 TARGET = Path(__file__).parent.parent / "fhir_tracker" / "fhir" / "definitions"
 PROFILE = "http://hl7.org/fhir/StructureDefinition/"
 MOST_CODES = 400
+CURRENCIES = (
+    "ADP AED AFA AFN ALL AMD ANG AOA ARS ATS AUD AWG AYM AZM AZN BAM BBD BDT BEF BGL BGN BHD BIF BMD BND BOB BOV "
+    "BRL BSD BTN BWP BYB BYN BYR BZD CAD CDF CHE CHF CHW CLF CLP CNY COP COU CRC CSD CUC CUP CVE CYP CZK DEM DJF "
+    "DKK DOP DZD EEK EGP ERN ESP ETB EUR FIM FJD FKP FRF GBP GEL GHC GHS GIP GMD GNF GRD GTQ GWP GYD HKD HNL HRK "
+    "HTG HUF IDR IEP ILS INR IQD IRR ISK ITL JMD JOD JPY KES KGS KHR KMF KPW KRW KWD KYD KZT LAK LBP LKR LRD LSL "
+    "LTL LUF LVL LYD MAD MDL MGA MGF MKD MMK MNT MOP MRO MRU MTL MUR MVR MWK MXN MXV MYR MZM MZN NAD NGN NIO NLG "
+    "NOK NPR NZD OMR PAB PEN PGK PHP PKR PLN PTE PYG QAR ROL RON RSD RUB RUR RWF SAR SBD SCR SDD SDG SEK SGD SHP "
+    "SIT SKK SLE SLL SOS SRD SRG SSP STD STN SVC SYP SZL THB TJS TMM TMT TND TOP TPE TRL TRY TTD TWD TZS UAH UGX "
+    "USD USN USS UYI UYU UZS VEB VED VEF VES VND VUV WST XAF XAG XAU XBA XBB XBC XBD XCD XCG XDR XFO XFU XOF XPD "
+    "XPF XPT XSU XTS XUA XXX YER YUM ZAR ZMK ZMW ZWD ZWG ZWL ZWN ZWR "
+)
+"""The codes of ISO 4217, past ones included: FHIR names the system and does not list them."""
 
 
 def main(folder: Path) -> None:
@@ -42,6 +54,7 @@ def main(folder: Path) -> None:
     bound = {
         element["codes"] for entry in types.values() for element in entry["elements"].values() if "codes" in element
     }
+    value_sets["currencies"] = {"urn:iso:std:iso:4217": CURRENCIES.split()}
     codes = {name: value_sets[name] for name in sorted(bound) if name in value_sets}
     for entry in types.values():
         for element in entry["elements"].values():
@@ -49,6 +62,7 @@ def main(folder: Path) -> None:
                 element.pop("codes", None)
     _write("elements.json", types)
     _write("codes.json", codes)
+    _write("constraints.json", _constraints(kept, types))
     _write("search_parameters.json", [_parameter(r) for r in _parameters(folder)])
     _write("compartments.json", _compartments(folder))
     _write("summaries.json", _summaries(kept))
@@ -99,14 +113,57 @@ def _element(element: dict[str, Any]) -> dict[str, Any]:
         if code.startswith("http://hl7.org/fhirpath/System."):
             code = next((e["valueUrl"] for e in type_.get("extension", ()) if "valueUrl" in e), "string")
         row["types"].append(element["path"] if code in {"BackboneElement", "Element"} else code)
+        if f"{PROFILE}SimpleQuantity" in type_.get("profile", ()):
+            row["simple"] = True
         if code == "Reference":
             targets = [profile.removeprefix(PROFILE) for profile in type_.get("targetProfile", ())]
     if targets and targets != ["Resource"]:
         row["targets"] = targets
     binding = element.get("binding", {})
+    if any(
+        extension.get("valueCanonical", "").endswith("/all-languages") for extension in binding.get("extension", ())
+    ):
+        row["language"] = True
     if binding.get("strength") == "required" and binding.get("valueSet"):
         row["codes"] = binding["valueSet"].split("|")[0].removeprefix("http://hl7.org/fhir/ValueSet/")
     return row
+
+
+def _constraints(structures: dict[str, Any], types: dict[str, Any]) -> dict[str, Any]:
+    """Path of a type, a part or one element -> the [key, severity, human, expression] that it adds to its bases."""
+    found: dict[str, Any] = {}
+    for name, structure in sorted(structures.items()):
+        for element in structure["snapshot"]["element"]:
+            rows = [
+                [row["key"], row["severity"], row["human"], row["expression"]]
+                for row in element.get("constraint", ())
+                if not _inherited(row["key"], element, name, structures)
+            ]
+            if rows:
+                found[element["path"]] = rows
+    strays = [path for path in found if path not in types and path.rpartition(".")[0] not in types]
+    if strays:
+        raise ValueError(f"constraints of unknown paths: {strays}")
+    return found
+
+
+def _inherited(key: str, element: dict[str, Any], name: str, structures: dict[str, Any]) -> bool:
+    """Whether a base, or the type of the element, has this constraint already."""
+    if "." in element["path"]:
+        bases = [type_["code"] for type_ in element.get("type", ())]
+    else:
+        bases = [structures[name].get("baseDefinition", "").removeprefix(PROFILE)]
+    return any(
+        key == row["key"]
+        for base in bases
+        if base in structures
+        for row in _root(structures[base]).get("constraint", ())
+    ) or (key == "ele-1" and element["path"] != "Element")
+
+
+def _root(structure: dict[str, Any]) -> dict[str, Any]:
+    root: dict[str, Any] = structure["snapshot"]["element"][0]
+    return root
 
 
 def _value_sets(folder: Path) -> dict[str, dict[str, list[str]]]:

@@ -1,4 +1,4 @@
-"""The shape of a resource against the R4 tables: names, kinds, cardinality, formats, required codes, reference targets.
+"""A resource against FHIR R4: names, kinds, cardinality, formats, required codes, reference targets and invariants.
 
 https://hl7.org/fhir/R4/validation.html
 """
@@ -6,219 +6,203 @@ https://hl7.org/fhir/R4/validation.html
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
-from functools import cache
 
 from fhir_tracker.errors import Issue
-from fhir_tracker.fhir.definitions.registry import Element, elements, is_resource, resource_types, value_set
+from fhir_tracker.fhir.checks_elements import ELEMENT_CHECKS, RESOURCE_CHECKS, Findings
+from fhir_tracker.fhir.checks_shapes import Shape, Slot, is_language, shape
+from fhir_tracker.fhir.definitions.registry import resource_types
+from fhir_tracker.fhir.invariants.rules import Rule, Rules
+from fhir_tracker.fhir.invariants.values import Scope
 from fhir_tracker.fhir.json_types import Json, Resource, kind
-from fhir_tracker.fhir.primitives import PRIMITIVES, Fault
-from fhir_tracker.fhir.references import ReferenceKind, parse_reference
 
 MOST_ISSUES = 50
-_LISTED_CODES = 15
 _PLAIN_NAME = re.compile(r"_?[A-Za-z][A-Za-z0-9]{0,63}")
-_ABSOLUTE = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*:\S+")
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Slot:
-    """One JSON member of a type: `choice` is the `x[x]` it belongs to, `fault` the check of a primitive."""
+def check(resource: Resource, *, warnings: bool = False) -> tuple[Issue, ...]:
+    """What is wrong with `resource` as FHIR R4, at most 50 issues; empty when nothing is.
 
-    type: str
-    many: bool
-    choice: str | None
-    fault: Fault | None
-    targets: frozenset[str]
-    codes: frozenset[str]
-    coded: frozenset[tuple[str, str]]
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Shape:
-    slots: dict[str, _Slot]
-    required: tuple[tuple[str, tuple[str, ...]], ...]
-
-
-def check(resource: Resource) -> tuple[Issue, ...]:
-    """What is wrong with the shape of `resource` as FHIR R4, at most 50 issues; empty when nothing is.
-
-    Each issue says what is wrong and what would be right, never the value, and has a FHIRPath location.
+    Each issue says what is wrong and what would be right, never the value, and has a FHIRPath location. The invariants
+    are asked of every part that has the right shape; those that only warn are left out unless `warnings`.
     """
-    issues: list[Issue] = []
-    _check_resource(resource, "", issues)
-    return tuple(issues[:MOST_ISSUES])
+    walk = _Walk(resource, warnings=warnings)
+    walk.resource(resource, "")
+    return tuple(walk.issues[:MOST_ISSUES])
 
 
-def _check_resource(value: Json, path: str, issues: list[Issue]) -> None:
-    if type(value) is not dict:
-        _add(issues, path, f"is {kind(value)}; it must be a resource object", "structure")
-        return
-    name = value.get("resourceType")
-    if type(name) is not str or name not in resource_types():
-        _add(issues, path or "resourceType", "has no `resourceType` of FHIR R4", "structure")
-        return
-    _check_object(name, value, path or name, issues)
+class _Walk(Findings):
+    """One pass over one resource and what is in it."""
 
+    __slots__ = ("warnings",)
 
-def _check_object(type_: str, value: Resource, path: str, issues: list[Issue]) -> None:
-    if len(issues) >= MOST_ISSUES:
-        return
-    shape = _shape(type_)
-    slots = shape.slots
-    chosen: dict[str, str] = {}
-    for name, member in value.items():
-        slot = slots.get(name)
-        if slot is None:
-            _check_other(type_, name, value, path, issues)
-            continue
-        if slot.choice is not None:
-            _check_choice(slot.choice, name, chosen, path, issues)
-        if slot.fault is not None and not slot.many:
-            wrong = slot.fault(member)
-            if wrong is not None:
-                _add(issues, f"{path}.{name}", _primitive_message(member, wrong), "value")
-            elif slot.codes and member not in slot.codes:
-                _add(issues, f"{path}.{name}", f"is not {_listed(slot.codes)}", "code-invalid")
-        elif slot.many:
-            _check_list(slot, name, member, value, f"{path}.{name}", issues)
-        else:
-            _check_value(slot, member, f"{path}.{name}", issues)
-    for label, names in shape.required:
-        if not any(name in value or f"_{name}" in value for name in names):
-            _add(issues, f"{path}.{label}", "is missing; it is required", "required")
+    def __init__(self, resource: Resource, *, warnings: bool) -> None:
+        super().__init__(Scope(resource, resource))
+        self.warnings = warnings
 
+    def resource(self, value: Json, path: str) -> None:
+        if type(value) is not dict:
+            self.add(path, f"is {kind(value)}; it must be a resource object", "structure")
+            return
+        name = value.get("resourceType")
+        if type(name) is not str or name not in resource_types():
+            self.add(path or "resourceType", "has no `resourceType` of FHIR R4", "structure")
+            return
+        self.object(shape(name), value, path or name)
+        if name in RESOURCE_CHECKS:
+            RESOURCE_CHECKS[name](self, value, path or name)
 
-def _check_other(type_: str, name: str, value: Resource, path: str, issues: list[Issue]) -> None:
-    """A member that is no element: `resourceType`, the `_x` beside a primitive, or unknown."""
-    member = value[name]
-    if name == "resourceType" and is_resource(type_):
-        return
-    slot = _shape(type_).slots.get(name[1:]) if name.startswith("_") else None
-    if slot is None or slot.fault is None:
-        shown = name if _PLAIN_NAME.fullmatch(name) else "an unknown member"
-        _add(issues, path, f"has no element `{shown}`" if shown == name else f"has {shown}", "structure")
-    elif not slot.many:
-        _check_complex("Element", member, f"{path}.{name}", issues)
-    elif type(member) is not list or not member:
-        _add(issues, f"{path}.{name}", "must be an array as long as its values", "structure")
-    else:
-        for index, item in enumerate(member):
-            if item is not None:
-                _check_complex("Element", item, f"{path}.{name}[{index}]", issues)
-
-
-def _check_choice(choice: str, name: str, chosen: dict[str, str], path: str, issues: list[Issue]) -> None:
-    if choice in chosen:
-        _add(issues, f"{path}.{choice}", f"is given as both {chosen[choice]} and {name}; give one", "structure")
-    chosen[choice] = name
-
-
-def _check_list(slot: _Slot, name: str, member: Json, holder: Resource, path: str, issues: list[Issue]) -> None:
-    if type(member) is not list:
-        _add(issues, path, f"is {kind(member)}; it must be an array", "structure")
-        return
-    if not member:
-        _add(issues, path, "is an empty array; leave it out", "structure")
-    siblings = holder.get(f"_{name}") if slot.fault is not None else None
-    for index, item in enumerate(member):
-        if item is None and type(siblings) is list and index < len(siblings) and siblings[index] is not None:
-            continue
-        _check_value(slot, item, f"{path}[{index}]", issues)
-
-
-def _check_value(slot: _Slot, value: Json, path: str, issues: list[Issue]) -> None:
-    if slot.fault is not None:
-        wrong = slot.fault(value)
-        if wrong is not None:
-            _add(issues, path, _primitive_message(value, wrong), "value")
-        elif slot.codes and value not in slot.codes:
-            _add(issues, path, f"is not {_listed(slot.codes)}", "code-invalid")
-    elif slot.type == "Resource":
-        _check_resource(value, path, issues)
-    else:
-        _check_complex(slot.type, value, path, issues)
+    def within(self, value: Json, path: str, *, contained: bool) -> None:
+        """A resource in another: contained ones share the root, those of Bundle and Parameters are their own."""
+        outer, ids = self.scope, self.ids
         if type(value) is dict:
-            if slot.type == "Reference":
-                _check_reference(slot.targets, value, path, issues)
-            elif slot.coded:
-                _check_coded(slot, value, path, issues)
+            self.scope, self.ids = Scope(value, outer.root if contained else value), None
+        self.resource(value, path)
+        self.scope, self.ids = outer, ids
 
+    def object(self, form: Shape, value: Resource, path: str) -> None:
+        issues = self.issues
+        before = len(issues)
+        if before >= MOST_ISSUES:
+            return
+        slots = form.slots
+        chosen: dict[str, str] | None = None
+        for name, member in value.items():
+            slot = slots.get(name)
+            if slot is None:
+                if name != "resourceType" or not form.is_resource:
+                    self.other(form, name, value, path)
+                continue
+            if slot.choice is not None:
+                chosen = self.choice(slot.choice, name, chosen, path)
+            if slot.many:
+                self.items(slot, name, member, value, f"{path}.{name}")
+            elif slot.fault is None:
+                self.value(slot, member, f"{path}.{slot.choice or name}")
+            elif type(member) is not str or member not in slot.known:
+                wrong = slot.fault(member)
+                if wrong is not None or slot.asks_more:
+                    self.primitive(slot, member, wrong, f"{path}.{slot.choice or name}")
+        self.whole(form, value, path, is_right=len(issues) == before)
 
-def _check_complex(type_: str, value: Json, path: str, issues: list[Issue]) -> None:
-    if type(value) is not dict:
-        _add(issues, path, f"is {kind(value)}; it must be an object ({type_})", "structure")
-    elif not value:
-        _add(issues, path, "is an empty object; leave it out or fill it", "structure")
-    else:
-        _check_object(type_, value, path, issues)
+    def whole(self, form: Shape, value: Resource, path: str, *, is_right: bool) -> None:
+        """What is asked of an object beyond each of its members."""
+        for label, first, names in form.required:
+            if first not in value and names.isdisjoint(value):
+                self.add(f"{path}.{label}", "is missing; it is required", "required")
+                is_right = False
+        if "id" in value and not form.is_resource:
+            self.element_id(value["id"], path)
+        rules = form.rules
+        if rules is not None and is_right and (self.warnings or not rules.hold(value)):
+            self.rules(rules, value, path)
 
+    def rules(self, rules: Rules, value: Resource, path: str) -> None:
+        for rule in rules.broken(value, self.scope):
+            self.broken(rule, path, "error")
+        if self.warnings:
+            for rule in rules.warnings:
+                if rule.test(value, self.scope) is not True and not (rule.key == "dom-6" and self.is_inner()):
+                    self.broken(rule, path, "warning")
 
-def _check_reference(targets: frozenset[str], value: Resource, path: str, issues: list[Issue]) -> None:
-    text = value.get("reference")
-    if type(text) is not str:
-        return
-    target = parse_reference(text)
-    if target.kind is ReferenceKind.OTHER and not _ABSOLUTE.fullmatch(text):
-        right = "Type/id, an absolute URL, urn:uuid: or #id of a contained resource"
-        _add(issues, f"{path}.reference", f"is not a reference: give {right}", "value")
-    elif targets and target.type and target.type not in targets:
-        allowed = ", ".join(sorted(targets))
-        _add(issues, f"{path}.reference", f"points to {target.type}; it may point to {allowed}", "structure")
+    def is_inner(self) -> bool:
+        return self.scope.root is not self.scope.resource
 
+    def broken(self, rule: Rule, path: str, severity: str) -> None:
+        human = rule.human.strip().rstrip(".")
+        self.add(path, f"breaks {rule.key}: {human}", "invariant", severity)
 
-def _check_coded(slot: _Slot, value: Resource, path: str, issues: list[Issue]) -> None:
-    found = value.get("coding") if slot.type == "CodeableConcept" else [value]
-    if type(found) is not list:
-        return
-    pairs = [(coding.get("system", ""), coding.get("code")) for coding in found if type(coding) is dict]
-    texts = [(system, code) for system, code in pairs if type(code) is type(system) is str]
-    if texts and slot.coded.isdisjoint(texts):
-        _add(
-            issues, path, f"has no coding that is {_listed(frozenset(code for _, code in slot.coded))}", "code-invalid"
-        )
+    def other(self, form: Shape, name: str, value: Resource, path: str) -> None:
+        """A member that is no element: the `_x` beside a primitive, or unknown."""
+        member = value[name]
+        slot = form.slots.get(name[1:]) if name.startswith("_") else None
+        if slot is None or slot.fault is None or slot.type == "xhtml":
+            shown = name if _PLAIN_NAME.fullmatch(name) else "an unknown member"
+            self.add(path, f"has no element `{shown}`" if shown == name else f"has {shown}", "structure")
+        elif not slot.many:
+            self.beside(member, f"{path}.{name}", has_value=name[1:] in value)
+        elif type(member) is not list or not member:
+            self.add(f"{path}.{name}", "must be an array as long as its values", "structure")
+        else:
+            held = value.get(name[1:])
+            given = len(held) if type(held) is list else 0
+            for index, item in enumerate(member):
+                if item is not None:
+                    has_value = index < given and held is not None and held[index] is not None
+                    self.beside(item, f"{path}.{name}[{index}]", has_value=has_value)
+                elif index >= given:
+                    self.add(f"{path}.{name}[{index}]", "is null where there is no value either", "structure")
 
+    def beside(self, value: Json, path: str, *, has_value: bool) -> None:
+        """The `id` and extensions of a primitive, which has a value or at least an extension."""
+        if type(value) is not dict or not value:
+            self.no_object(shape("Element"), value, path)
+            return
+        self.object(shape("Element"), value, path)
+        if not has_value and value.keys() == {"id"}:
+            self.add(path, "breaks ele-1: an element has a value or an extension", "invariant")
 
-def _primitive_message(value: Json, wrong: str) -> str:
-    return "is null; leave it out or give it a value" if value is None else wrong
+    def choice(self, choice: str, name: str, chosen: dict[str, str] | None, path: str) -> dict[str, str]:
+        chosen = {} if chosen is None else chosen
+        if choice in chosen:
+            self.add(f"{path}.{choice}", f"is given as both {chosen[choice]} and {name}; give one", "structure")
+        chosen[choice] = name
+        return chosen
 
+    def items(self, slot: Slot, name: str, member: Json, holder: Resource, path: str) -> None:
+        if type(member) is not list:
+            self.add(path, f"is {kind(member)}; it must be an array", "structure")
+            return
+        if not member:
+            self.add(path, "is an empty array; leave it out", "structure")
+        if slot.fault is not None:
+            self.primitives(slot, member, holder.get(f"_{name}"), path)
+            return
+        if name == "contained":
+            self.contained(member, path)
+        for index, item in enumerate(member):
+            self.value(slot, item, f"{path}[{index}]")
 
-def _listed(codes: frozenset[str]) -> str:
-    if len(codes) > _LISTED_CODES:
-        return f"one of the {len(codes)} codes that FHIR allows here"
-    return "one of " + ", ".join(sorted(codes))
+    def primitives(self, slot: Slot, member: list[Json], siblings: Json, path: str) -> None:
+        for index, item in enumerate(member):
+            if type(item) is str and item in slot.known:
+                continue
+            if item is None and type(siblings) is list and index < len(siblings) and siblings[index] is not None:
+                continue
+            wrong = slot.fault(item) if slot.fault is not None else None
+            if wrong is not None or slot.asks_more:
+                self.primitive(slot, item, wrong, f"{path}[{index}]")
 
+    def primitive(self, slot: Slot, value: Json, wrong: str | None, path: str) -> None:
+        if wrong is not None:
+            self.add(path, "is null; leave it out or give it a value" if value is None else wrong, "value")
+        elif slot.codes and value not in slot.codes:
+            self.add(path, f"is not {slot.refused}", "code-invalid")
+        elif slot.language and not is_language(value):
+            self.add(path, "is not a language tag of BCP 47, such as en or es-MX", "code-invalid")
+        elif slot.remembers:
+            slot.remember(value)
 
-def _add(issues: list[Issue], path: str, wrong: str, code: str) -> None:
-    issues.append(Issue(message=f"{path} {wrong}.", code=code, expression=path))
+    def value(self, slot: Slot, value: Json, path: str) -> None:
+        if slot.type == "Resource":
+            self.within(value, path, contained=path.rpartition(".")[2].startswith("contained"))
+            return
+        form = slot.form
+        if form is None:
+            form = slot.form = shape(slot.type)
+        if type(value) is not dict or not value:
+            self.no_object(form, value, path)
+            return
+        before = len(self.issues)
+        self.object(form, value, path)
+        check_element = ELEMENT_CHECKS.get(slot.type)
+        if check_element is not None:
+            check_element(self, slot, value, path)
+        if slot.rules and len(self.issues) == before:
+            for rules in slot.rules:
+                self.rules(rules, value, path)
 
-
-@cache
-def _shape(type_: str) -> _Shape:
-    slots: dict[str, _Slot] = {}
-    required: list[tuple[str, tuple[str, ...]]] = []
-    for name, element in elements(type_).items():
-        names: list[str] = []
-        base = name.removesuffix("[x]")
-        for leaf in element.types:
-            member = base + leaf[0].upper() + leaf[1:] if element.is_choice else name
-            slots[member] = _slot(type_, name, element, leaf)
-            names.append(member)
-        if element.required:
-            required.append((base, tuple(names)))
-    return _Shape(slots=slots, required=tuple(required))
-
-
-def _slot(type_: str, name: str, element: Element, leaf: str) -> _Slot:
-    systems = value_set(element.codes) if element.codes else {}
-    return _Slot(
-        type=leaf,
-        many=element.many,
-        choice=name.removesuffix("[x]") if element.is_choice else None,
-        fault=PRIMITIVES["id"] if name == "id" and is_resource(type_) else PRIMITIVES.get(leaf),
-        targets=element.targets,
-        codes=frozenset(code for codes in systems.values() for code in codes) if leaf == "code" else frozenset(),
-        coded=frozenset((system, code) for system, codes in systems.items() for code in codes)
-        if leaf in ("Coding", "CodeableConcept")
-        else frozenset(),
-    )
+    def no_object(self, form: Shape, value: Json, path: str) -> None:
+        if type(value) is not dict:
+            self.add(path, f"is {kind(value)}; it must be an object ({form.type})", "structure")
+        else:
+            self.add(path, "is an empty object; leave it out or fill it", "structure")

@@ -12,6 +12,7 @@ from decimal import Decimal
 from fhir_tracker.errors import Incorrect
 from fhir_tracker.fhir.dates import date_range
 from fhir_tracker.fhir.json_types import Json, kind
+from fhir_tracker.fhir.xhtml import xhtml_fault
 
 Fault = Callable[[Json], str | None]
 """What is wrong with a value and what would be right, to follow the element's name; None when it is right."""
@@ -24,23 +25,20 @@ _DAY = r"(?:0[1-9]|1[0-2])-(?:0[1-9]|[12][0-9]|3[01])"
 _TIME = r"(?:[01][0-9]|2[0-3]):[0-5][0-9]:(?:[0-5][0-9]|60)(?:\.[0-9]+)?"
 _ZONE = r"(?:Z|[+-](?:(?:0[0-9]|1[0-3]):[0-5][0-9]|14:00))"
 _VISIBLE = r"[^\s\x00-\x1f]"
-_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f]")
-_BASE64 = re.compile(r"[0-9A-Za-z+/]*={0,2}")
-_ACTIVE_MARKUP = re.compile(
-    r"<[\s/]*(?:script|iframe|object|embed|form|input|base|link|meta|head|body|frame|frameset|style|svg|math|audio|video)\b"
-    r"|<[^<>]*\son[a-z]+\s*=|javascript:|<!DOCTYPE|<!ENTITY|<\?",
-    re.IGNORECASE,
+_BASE64 = re.compile(r"\s*(?:[0-9A-Za-z+/]{4}\s*)*(?:[0-9A-Za-z+/]{2}==|[0-9A-Za-z+/]{3}=)?\s*")
+_URN = re.compile(
+    r"urn:uuid:[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}|urn:oid:[0-2](?:\.(?:0|[1-9][0-9]*))+|(?!urn:uuid:|urn:oid:).*",
+    re.DOTALL,
 )
+_ABSOLUTE = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*:")
 
 
 def _text(value: Json) -> str | None:
     if type(value) is not str:
         return f"is {kind(value)}; it must be a string"
-    if not value or value.isspace():
+    if not value:
         return "is empty; leave it out or give it a value"
-    if len(value) > LONGEST_STRING:
-        return f"is longer than {LONGEST_STRING} characters"
-    return "holds a control character" if not value.isprintable() and _CONTROL.search(value) else None
+    return f"is longer than {LONGEST_STRING} characters" if len(value) > LONGEST_STRING else None
 
 
 def _matching(pattern: str, right: str) -> Fault:
@@ -98,26 +96,39 @@ def _decimal(value: Json) -> str | None:
 def _base64(value: Json) -> str | None:
     if type(value) is not str:
         return f"is {kind(value)}; it must be a base64 string"
-    packed = "".join(value.split())
-    return None if packed and len(packed) % 4 == 0 and _BASE64.fullmatch(packed) else "is not base64"
+    if value and not value.isspace() and _BASE64.fullmatch(value):
+        return None
+    return "is not base64: groups of 4 of A-Z a-z 0-9 + /, white space between groups only"
+
+
+def _uri(value: Json) -> str | None:
+    wrong = _visible(value)
+    if wrong is None and value.startswith(("urn:", "oid:", "uuid:")):
+        if value.startswith(("oid:", "uuid:")):
+            return "is not a uri: oid and uuid are written urn:oid: and urn:uuid:"
+        if not _URN.fullmatch(value):
+            return "is not a right urn: urn:uuid: has a UUID in lower case after it, urn:oid: numbers with points"
+    return wrong
+
+
+def _canonical(value: Json) -> str | None:
+    wrong = _uri(value)
+    if wrong is None and value[0] != "#" and not _ABSOLUTE.match(value):
+        return "is not a canonical URL: an absolute URL, or # and the id of a contained resource"
+    return wrong
 
 
 def _xhtml(value: Json) -> str | None:
     wrong = _text(value)
-    if wrong is None:
-        stripped = value.strip()
-        if not stripped.startswith("<div") or not stripped.endswith(">"):
-            return "is not one XHTML <div> element"
-        if _ACTIVE_MARKUP.search(value):
-            return "holds active or forbidden markup; only formatting, tables, lists, images and links may be used"
-    return wrong
+    return xhtml_fault(value) if wrong is None else wrong
 
 
 def _number_kind(value: Json) -> str:
     return "a fraction" if isinstance(value, (float, Decimal)) else kind(value)
 
 
-_URI = _matching(rf"{_VISIBLE}+", "a uri: one or more characters without white space")
+_visible = _matching(rf"{_VISIBLE}+", "a uri: one or more characters without white space")
+_CODE = _matching(rf"{_VISIBLE}+(?: {_VISIBLE}+)*", "a code: no white space at the ends, single spaces inside")
 
 PRIMITIVES: dict[str, Fault] = {
     "boolean": _boolean,
@@ -128,11 +139,11 @@ PRIMITIVES: dict[str, Fault] = {
     "string": _text,
     "markdown": _text,
     "xhtml": _xhtml,
-    "code": _matching(rf"{_VISIBLE}+(?:\s{_VISIBLE}+)*", "a code: no white space at the ends, single spaces inside"),
+    "code": _CODE,
     "id": _matching(r"[A-Za-z0-9\-.]{1,64}", "an id: 1 to 64 of letters, digits, - and ."),
-    "uri": _URI,
-    "url": _URI,
-    "canonical": _URI,
+    "uri": _uri,
+    "url": _uri,
+    "canonical": _canonical,
     "oid": _matching(r"urn:oid:[0-2](?:\.(?:0|[1-9][0-9]*))+", "an oid: urn:oid: and numbers with points"),
     "uuid": _matching(r"urn:uuid:[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", "a uuid: urn:uuid: in lower case"),
     "base64Binary": _base64,

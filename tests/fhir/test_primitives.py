@@ -74,16 +74,17 @@ def test_base64_is_whole_groups_of_four(text: str) -> None:
         ("unsignedInt", [0, 1, LARGEST_INTEGER], [-1, 2**31, "0", False, Exact("0.0")]),
         ("positiveInt", [1, LARGEST_INTEGER], [0, -1, 2**31, "1", True]),
         ("decimal", [0, -5, Exact("1.50"), Exact("1e-10"), Decimal("2.5")], ["1.5", True, None, []]),
-        ("string", ["a", " a", "a\tb\r\nc", "\U0001f600", "\u00a0a", "a" * LONGEST_STRING], ["", " ", "\n", "a\x00", 1]),
-        ("markdown", ["# a", "a\n\n- b"], ["", "\x1f", {}, "a" * (LONGEST_STRING + 1)]),
-        ("code", ["a", "a b", "-"], ["", " a", "a ", "a  b", "\n", "a\x02b", 1]),
+        ("string", ["a", " a", " ", "\x1f", "a\tb\r\nc", "\U0001f600", "\u00a0a", "a" * LONGEST_STRING], ["", 1, None]),
+        ("markdown", ["# a", "a\n\n- b"], ["", {}, "a" * (LONGEST_STRING + 1)]),
+        ("code", ["a", "a b", "-"], ["", " a", "a ", "a  b", "a\tb", "\n", "a\x02b", 1]),
         ("id", ["a", "A-1.b", "1" * 64, "."], ["", "a_b", "a/b", "1" * 65, "é", "a\n"]),
-        ("uri", ["http://x", "urn:x", "a", "/b?c#d"], ["", " ", "a b", "a\n", "a\x01", 1, None]),
+        ("uri", ["http://x", "urn:x", "a", "/b?c#d", "urn:oid:1.2"], ["", " ", "a b", "a\n", "a\x01", 1, None, "oid:1.2", "uuid:1"]),
+        ("uri", ["urn:oidx:1", "urn:uuid:" + "c" * 8 + "-1111-2222-3333-" + "d" * 12], ["urn:oid:01.2", "urn:uuid:1", "urn:oid:"]),
         ("url", ["http://x", "mailto:a@b.example"], ["http://x y", ""]),
-        ("canonical", ["http://x|1", "http://x|1#y"], ["http://x |1", ""]),
+        ("canonical", ["http://x|1", "http://x|1#y", "#x", "urn:x"], ["http://x |1", "", "x", "Questionnaire/1"]),
         ("oid", ["urn:oid:1.2.3", "urn:oid:2.16.840"], ["1.2.3", "urn:oid:3.1", "urn:oid:1", "urn:oid:1.02", "urn:oid:1."]),
         ("uuid", ["urn:uuid:" + "c" * 8 + "-1111-2222-3333-" + "d" * 12], ["urn:uuid:1", "URN:UUID:x", "urn:uuid:" + "C" * 36]),
-        ("base64Binary", ["QUJD", "QUI=", "QQ==", "QUJD\nQUJD"], ["", "QUJ", "Q===", "QU-D", "=", 1]),
+        ("base64Binary", ["QUJD", "QUI=", "QQ==", "QUJD\nQUJD"], ["", " ", "QU JD", "QUJ", "Q===", "QU-D", "=", 1]),
         ("date", ["2024", "2024-02", "2024-02-29", "0001", "9999-12-31"], ["24", "2023-02-29", "0000", "2024-2", "2024-02-29T00:00:00Z"]),
         (
             "dateTime",
@@ -115,6 +116,9 @@ HARMLESS = [
     '<table class="x"><tr><td>a</td></tr></table>',
     '<a href="http://example.org/x?on=1">a</a>',
     '<img src="#pic" alt="a"/>',
+    '<img src="data:image/png;base64,QUJD" alt="a"/>',
+    '<a href="#there">a</a> <p id="there">b</p>',
+    "a &#160; b &amp; c",
     "a &lt;script&gt; b",
     "the base of the head, the form, the object",
     "once = on = off",
@@ -147,7 +151,19 @@ ACTIVE = [
     "</script>",
     "<audio src='x' autoplay/>",
     "<frameset><frame/></frameset>",
+    "<a href='java\nscript:x'>x</a>",
+    "<a href=' javascript:x'>x</a>",
+    "<a href='&#106;avascript:x'>x</a>",
+    "<a href='data:text/html,x'>x</a>",
+    "<img src='vbscript:x'/>",
+    "<h7>x</h7>",
+    "<p nonsense='x'>x</p>",
+    "<P>x</P>",
+    "x&nbsp;y",
+    "x & y",
+    "x<br>y",
 ]
+NOTHING = ["", " \n ", "<p> </p>", "<hr/>", "<!-- words -->"]
 
 
 @pytest.mark.security("S24")
@@ -164,6 +180,32 @@ def test_a_narrative_may_not_act(inner: str) -> None:
     assert "markup" in wrong
 
 
-@pytest.mark.parametrize("value", ["words", "<p>x</p>", "<div", "", " ", None, 5, {}])
+@pytest.mark.parametrize("inner", NOTHING)
+def test_a_narrative_has_something_to_read(inner: str) -> None:
+    wrong = PRIMITIVES["xhtml"](DIV.format(inner))
+    assert wrong is not None
+    assert "to read" in wrong
+
+
+def test_a_link_within_a_narrative_leads_somewhere() -> None:
+    assert accepted("xhtml", DIV.format('<a href="#x">a</a> <a name="x">b</a>'))
+    assert not accepted("xhtml", DIV.format('<a href="#x">a</a>'))
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "<div>words</div>",
+        '<div xmlns="http://www.w3.org/2000/svg">words</div>',
+        "words",
+        "<p>x</p>",
+        "<div",
+        "",
+        " ",
+        None,
+        5,
+        {},
+    ],
+)
 def test_a_narrative_is_one_div(value: Json) -> None:
     assert not accepted("xhtml", value)

@@ -39,7 +39,10 @@ class SearchParameter:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Element:
-    """One element: its FHIR types, cardinality (`many` when max is *), reference targets and required value set."""
+    """One element: its FHIR types, cardinality (`many` when max is *), reference targets and required value set.
+
+    `simple` marks a Quantity that has to be a SimpleQuantity, `language` what takes the tags of BCP 47.
+    """
 
     name: str
     types: tuple[str, ...]
@@ -47,6 +50,8 @@ class Element:
     many: bool = False
     targets: frozenset[str] = frozenset()
     codes: str | None = None
+    simple: bool = False
+    language: bool = False
 
     @property
     def is_choice(self) -> bool:
@@ -101,6 +106,28 @@ def value_set(name: str) -> Mapping[str, frozenset[str]]:
     return MappingProxyType({system: frozenset(codes) for system, codes in _codes().get(name, {}).items()})
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Constraint:
+    """One invariant: `severity` is error or warning, `human` says what has to hold, `expression` is its FHIRPath."""
+
+    key: str
+    severity: str
+    human: str
+    expression: str
+
+
+@cache
+def constraints(path: str) -> tuple[Constraint, ...]:
+    """The invariants that a type, a part or one element (`Organization.telecom`) adds to those of its bases."""
+    rows = _constraints().get(path, ())
+    return tuple(Constraint(key=key, severity=rank, human=human, expression=text) for key, rank, human, text in rows)
+
+
+def constrained() -> tuple[str, ...]:
+    """Every type, part or element that adds an invariant."""
+    return tuple(_constraints())
+
+
 @cache
 def search_parameters(type_: str) -> Mapping[str, SearchParameter]:
     """Code -> official search parameter of a resource type, those of Resource and DomainResource included."""
@@ -129,6 +156,8 @@ def _element(name: str, row: Mapping[str, Any]) -> Element:
         many=row.get("max") == "*",
         targets=frozenset(row.get("targets", ())),
         codes=row.get("codes"),
+        simple=bool(row.get("simple")),
+        language=bool(row.get("language")),
     )
 
 
@@ -145,6 +174,12 @@ def _types() -> dict[str, Any]:
 @cache
 def _summaries() -> dict[str, list[str]]:
     table: dict[str, list[str]] = _table("summaries.json")
+    return table
+
+
+@cache
+def _constraints() -> dict[str, Any]:
+    table: dict[str, Any] = _table("constraints.json")
     return table
 
 
