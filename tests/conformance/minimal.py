@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from typing import Any
 
 from fhir_tracker.fhir.definitions.registry import Element, elements, is_complex, value_set
@@ -38,11 +39,54 @@ _FILLED: dict[str, dict[str, Any]] = {
     "Dosage": {"text": "words"},
     "Signature": {},
 }
+_WORDS = {"text": "words"}
+_DEMANDED: dict[str, dict[str, Any]] = {
+    "AllergyIntolerance": {
+        "clinicalStatus": {
+            "coding": [
+                {"system": "http://terminology.hl7.org/CodeSystem/allergyintolerance-clinical", "code": "active"}
+            ]
+        }
+    },
+    "Appointment": {
+        "status": "proposed",
+        "participant": [{"actor": {"reference": "Patient/x1"}, "status": "accepted"}],
+    },
+    "AppointmentResponse": {"actor": {"reference": "Patient/x1"}},
+    "CapabilityStatement": {
+        "kind": "instance",
+        "implementation": {"description": "words"},
+        "rest": [{"mode": "server"}],
+    },
+    "Consent": {"policyRule": _WORDS},
+    "EventDefinition": {"trigger": [{"type": "named-event", "name": "words"}]},
+    "ImmunizationRecommendation": {
+        "recommendation": [{"forecastStatus": _WORDS, "targetDisease": _WORDS}],
+    },
+    "InsurancePlan": {"name": "words"},
+    "Linkage": {
+        "item": [
+            {"type": "source", "resource": {"reference": "Patient/x1"}},
+            {"type": "alternate", "resource": {"reference": "Patient/x2"}},
+        ]
+    },
+    "Organization": {"name": "words"},
+    "StructureDefinition": {
+        "kind": "resource",
+        "abstract": False,
+        "type": "Basic",
+        "baseDefinition": "http://hl7.org/fhir/StructureDefinition/Basic",
+        "derivation": "constraint",
+        "differential": {"element": [{"id": "Basic", "path": "Basic"}]},
+    },
+    "TerminologyCapabilities": {"kind": "instance", "implementation": {"description": "words"}},
+}
+"""What the invariants of a type ask for besides its required elements."""
 
 
 def minimal(type_: str) -> dict[str, Any]:
     """A resource with every required element and nothing else; new on each call."""
-    return {"resourceType": type_, **_members(type_)}
+    return {"resourceType": type_, **_members(type_), **deepcopy(_DEMANDED.get(type_, {}))}
 
 
 def _members(type_: str) -> dict[str, Any]:

@@ -218,11 +218,11 @@ def test_a_request_id_of_a_strange_form_is_replaced(one_client: httpx.Client, gi
     [
         ("GET", "/Nope", 404),
         ("GET", "/Patient/none", 404),
-        ("PATCH", "/Patient/none", 405),
+        ("PATCH", "/Patient/none", 415),
         ("POST", "/Patient", 415),
         ("GET", "/Patient?birthdate=x", 400),
         ("GET", "/Patient?_format=xml", 406),
-        ("GET", "//", 404),
+        ("GET", "//x", 404),
         ("GET", "/Patient//", 404),
         ("GET", "/Patient/../../etc/passwd", 404),
         ("GET", "/%2e%2e/metadata", 404),
