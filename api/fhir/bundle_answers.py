@@ -5,7 +5,6 @@ https://hl7.org/fhir/R4/http.html#transaction-response
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable
 from email.utils import parsedate_to_datetime
@@ -15,6 +14,7 @@ from api.fhir.exchange import FhirResponse
 from api.fhir.negotiation import Preference
 from api.outcomes import outcome
 from fhir_tracker.errors import Issue
+from fhir_tracker.fhir.body import write_json
 from fhir_tracker.fhir.dates import instant
 
 LARGEST_ANSWER = 50_000_000
@@ -43,7 +43,7 @@ def entry_text(full_url: str, method: str, response: FhirResponse, wanted: Prefe
         told["etag"] = etag
     if modified := _modified(response):
         told["lastModified"] = modified
-    head = json.dumps(told, separators=(",", ":")).encode()
+    head = write_json(told).encode()
     if response.status >= 400:
         return b'{"response":' + head[:-1] + b',"outcome":' + response.body + b"}}"
     is_read = method in ("GET", "HEAD") or not (location or response.headers.get("ETag"))
@@ -52,7 +52,7 @@ def entry_text(full_url: str, method: str, response: FhirResponse, wanted: Prefe
     if not is_read and wanted.returned == "OperationOutcome":
         return b'{"response":' + head[:-1] + b',"outcome":' + _stored(response) + b"}}"
     address = location.partition("/_history/")[0] or full_url
-    begin = b'{"fullUrl":' + json.dumps(address).encode() + b"," if address else b"{"
+    begin = b'{"fullUrl":' + write_json(address).encode() + b"," if address else b"{"
     return begin + b'"resource":' + response.body + b',"response":' + head + b"}"
 
 

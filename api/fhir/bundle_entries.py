@@ -151,8 +151,7 @@ def _read_entry(request: FhirRequest, entry: Json, index: int, find: Finder) -> 
     full_url = entry.get("fullUrl", "")
     if "/_history/" in full_url:
         raise Incorrect("A fullUrl never names a version (bdl-8).", expression=f"{place}.fullUrl")
-    given, action = _addressed(request, entry["request"], place, find)
-    given = _with_body(given, action, entry.get("resource"), place)
+    given, action = _addressed(request, entry, place, find)
     return Entry(index=index, full_url=full_url, request=given, action=action)
 
 
@@ -183,7 +182,8 @@ def _is_plain(entry: Resource, asked: Resource) -> bool:
     return all(type(text) is str and _PLAIN.fullmatch(text) for text in texts) and asked["method"] in _METHODS
 
 
-def _addressed(request: FhirRequest, asked: Resource, place: str, find: Finder) -> tuple[FhirRequest, Action]:
+def _addressed(request: FhirRequest, entry: Resource, place: str, find: Finder) -> tuple[FhirRequest, Action]:
+    asked = entry["request"]
     path, query = _split(asked["url"], request.base, f"{place}.request.url")
     method = asked["method"]
     if not path and method == "POST":
@@ -205,11 +205,14 @@ def _addressed(request: FhirRequest, asked: Resource, place: str, find: Finder) 
         pairs=_pairs(query, f"{place}.request.url"),
         headers=_headers(request, asked),
         body=b"",
+        resource=_resource(method, action, entry.get("resource"), place),
         type=parts.get("type", ""),
         id=parts.get("id", ""),
         version=parts.get("version", ""),
     )
-    return given, action
+    if given.resource is None or action.interaction in _WHOLE:
+        return given, action
+    return _with_body(given, given.resource, place), action
 
 
 def _split(url: str, base: str, place: str) -> tuple[tuple[str, ...], str]:
@@ -250,23 +253,25 @@ def _headers(request: FhirRequest, asked: Resource) -> Mapping[str, str]:
     return headers
 
 
-def _with_body(given: FhirRequest, action: Action, resource: Json, place: str) -> FhirRequest:
+def _resource(method: str, action: Action, resource: Json, place: str) -> Resource | None:
     if resource is None:
-        if given.method in ("PUT", "PATCH") or action.interaction in _WHOLE:
-            raise Incorrect(f"{place}.resource is missing; {given.method} needs one.", expression=f"{place}.resource")
-        return given
+        if method in ("PUT", "PATCH") or action.interaction in _WHOLE:
+            raise Incorrect(f"{place}.resource is missing; {method} needs one.", expression=f"{place}.resource")
+        return None
     if type(resource) is not dict:
         raise Incorrect(f"{place}.resource is {kind(resource)}; it must be a resource.", expression=f"{place}.resource")
-    if given.method in ("GET", "HEAD", "DELETE"):
-        raise Incorrect(f"{given.method} takes no resource.", expression=f"{place}.resource")
+    if method in ("GET", "HEAD", "DELETE"):
+        raise Incorrect(f"{method} takes no resource.", expression=f"{place}.resource")
     name = resource.get("resourceType")
     if type(name) is not str or name not in resource_types():
         raise Incorrect("The `resourceType` is not one of FHIR R4.", expression=f"{place}.resource.resourceType")
-    if given.method == "PATCH" and name == "Binary":
+    return resource
+
+
+def _with_body(given: FhirRequest, resource: Resource, place: str) -> FhirRequest:
+    if given.method == "PATCH" and resource["resourceType"] == "Binary":
         return _with_binary(given, resource, place)
-    if action.interaction in _WHOLE:
-        return replace(given, resource=resource)
-    return replace(given, resource=resource, body=write_json(resource).encode())
+    return replace(given, body=write_json(resource).encode())
 
 
 def _with_binary(given: FhirRequest, resource: Resource, place: str) -> FhirRequest:
@@ -278,4 +283,4 @@ def _with_binary(given: FhirRequest, resource: Resource, place: str) -> FhirRequ
         body = base64.b64decode("".join(data.split()), validate=True)
     except (binascii.Error, ValueError):
         raise Incorrect("The data is not base64.", expression=f"{place}.resource.data") from None
-    return replace(given, headers={**given.headers, "content-type": content_type}, resource=resource, body=body)
+    return replace(given, headers={**given.headers, "content-type": content_type}, body=body)

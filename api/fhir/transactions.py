@@ -6,8 +6,10 @@ https://hl7.org/fhir/R4/http.html#trules
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Iterable
 from dataclasses import replace
+from functools import cache
 from urllib.parse import urlencode
 
 from api.fhir.actions import Finder
@@ -47,6 +49,7 @@ from fhir_tracker.storage import resources
 from fhir_tracker.storage.database import Tx
 
 _ATTEMPTS = 6
+_MAYBE_CONDITIONAL = re.compile(rb'"reference"\s*:\s*"[^"]*\?|\\u')
 _SEVERAL = "More than one resource meets the condition: make it select one."
 _ERRORS: dict[int, type[TrackerError]] = {
     400: Incorrect,
@@ -62,6 +65,7 @@ def process(request: FhirRequest, entries: tuple[Json, ...], find: Finder) -> Fh
 
     Raises the error of the first entry that fails, placed in the Bundle; then nothing was stored.
     """
+    find = cache(find)
     read = [read_entry(request, entry, index, find) for index, entry in enumerate(entries)]
     for attempt in range(_ATTEMPTS):
         run = _Run(request, read, find)
@@ -238,7 +242,7 @@ class _Run:
 
     def _resolve(self, conditions: Conditions, writes: list[Entry]) -> dict[int, dict[str, str]]:
         """Resolve conditional references; those that only the store can answer after the writes are given back."""
-        if b"?" not in self._request.body and b"\\u" not in self._request.body:
+        if not _MAYBE_CONDITIONAL.search(self._request.body):
             return {}
         asked = {
             entry.index: conditional_references(_resource(entry), self._request.base)

@@ -9,7 +9,7 @@ import html
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from uuid import UUID
 
 from fhir_tracker.errors import Incorrect
@@ -41,6 +41,11 @@ class Links:
     base: str
     targets: Mapping[str, Target]
     conditional: Mapping[str, str]
+
+    @cached_property
+    def spellings(self) -> frozenset[str]:
+        """Each full URL as it may be written outside references."""
+        return frozenset(self.targets) | {f"{self.base}/{url}" for url in self.targets if ":" not in url}
 
     def reference(self, text: str, root: str) -> str:
         """A Reference.reference as it is to be stored; `root` is the base of the full URL of the entry it stands in."""
@@ -112,53 +117,55 @@ class _Pass:
 
     def __init__(self, links: Links, root: str) -> None:
         self._links = links
-        self._targets = links.targets
-        self._base = links.base
+        self._spellings = links.spellings
         self._root = root
         self.has_links = False
         self.dangling = ""
 
     def rewritten(self, value: Json, name: str) -> Json:
-        if type(value) is dict:
-            return self._object(value, name)
+        return self._object(value, name) if type(value) is dict else self._list(value, name)
+
+    def _list(self, value: list[Json], name: str) -> Json:
         items = []
         is_same = True
         for item in value:
             new = item
-            if type(item) in (dict, list):
-                new = self.rewritten(item, name)
-            elif type(item) is str:
-                self._notice(item)
+            kind = type(item)
+            if kind is dict:
+                new = self._object(item, name)
+            elif kind is list:
+                new = self._list(item, name)
+            elif kind is str and item in self._spellings:
+                self.has_links = True
             is_same = is_same and new is item
             items.append(new)
         return value if is_same else items
 
     def _object(self, value: Resource, name: str) -> Resource:
-        if value.get("resourceType") == "Bundle":
+        if "resourceType" in value and value["resourceType"] == "Bundle":
             return value
+        spellings = self._spellings
         fresh: Resource = {}
         for member_name, member in value.items():
             kind = type(member)
-            if kind is dict or kind is list:
-                new = self.rewritten(member, member_name)
+            if kind is str:
+                if member_name == "reference" and is_reference(value, name):
+                    text = self._reference(member)
+                    if text != member:
+                        fresh[member_name] = text
+                elif member in spellings or (member_name == "div" and ("href" in member or "src" in member)):
+                    self.has_links = True
+            elif kind is dict or kind is list:
+                new = self._object(member, member_name) if kind is dict else self._list(member, member_name)
                 if new is not member:
                     fresh[member_name] = new
-            elif kind is str:
-                if member_name == "reference" and is_reference(value, name):
-                    new = self._links.reference(member, self._root)
-                    if new != member:
-                        fresh[member_name] = new
-                    elif new.startswith(_URNS):
-                        self.dangling = new
-                else:
-                    self._notice(member, member_name)
         return {**value, **fresh} if fresh else value
 
-    def _notice(self, text: str, name: str = "") -> None:
-        if text in self._targets or (name == "div" and ("href" in text or "src" in text)):
-            self.has_links = True
-        elif text.startswith(self._base) or _VERSION in text or "#" in text:
-            self.has_links = self.has_links or self._links.link(text) is not None
+    def _reference(self, text: str) -> str:
+        new = self._links.reference(text, self._root)
+        if new.startswith(_URNS) and new == text:
+            self.dangling = new
+        return new
 
 
 def _typed(value: Json, type_: str, links: Links) -> Json:
