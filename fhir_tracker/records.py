@@ -140,8 +140,13 @@ def _check_origin(before: Stored | None, remote: Remote | None) -> None:
     raise Conflict("Its id here belongs to a resource from elsewhere; nothing is ever mixed.")
 
 
+def moment_of(now: datetime) -> datetime:
+    """What `meta.lastUpdated` can tell of `now`: whole milliseconds."""
+    return now.replace(microsecond=now.microsecond // 1000 * 1000)
+
+
 def _after(before: Stored | None, now: datetime) -> datetime:
-    moment = now.replace(microsecond=now.microsecond // 1000 * 1000)
+    moment = moment_of(now)
     if before is not None and moment <= before.updated_at:
         moment = before.updated_at + timedelta(milliseconds=1)
     return moment

@@ -2,20 +2,58 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
+from sqlalchemy import select
 
 from fhir_tracker import provenance, records
 from fhir_tracker.fhir.checks import check
 from fhir_tracker.fhir.dates import instant
 from fhir_tracker.fhir.json_types import Resource
+from fhir_tracker.fhir.search_values import extract
 from fhir_tracker.model.author import Why
 from fhir_tracker.model.viewer import Viewer, open_viewer, worker_viewer
-from fhir_tracker.storage.database import Database
+from fhir_tracker.storage.database import Database, Tx
+from fhir_tracker.storage.indexing import index_rows
+from fhir_tracker.storage.tables import ix, ixd, ixn, ixs
 from tests.support.clinic import COORDINATOR, MONDAY, NURSE, Clinic
 
 HOUR = timedelta(hours=1)
+
+
+def indexed(tx: Tx, k: int) -> tuple[set[tuple[object, ...]], ...]:
+    """What the index holds of one resource, table by table."""
+    named = {ix: ("h",), ixd: ("h", "lo", "hi"), ixs: ("h", "v", "exact"), ixn: ("h", "lo", "hi")}
+    return tuple(
+        {tuple(row[name] for name in names) for row in tx.rows(select(table).where(table.c.k == k))}
+        for table, names in named.items()
+    )
+
+
+@pytest.mark.parametrize("activity", ["CREATE", "UPDATE", "DELETE"])
+@pytest.mark.parametrize("viewer", [NURSE, open_viewer(), Viewer(who='odd "name" \\ ä', name="'\n<b>")])
+@pytest.mark.parametrize("target", ["Goal", "Patient", "Task"])
+def test_a_plain_provenance_is_written_and_indexed_as_any_resource(
+    clinic: Clinic, viewer: Viewer, activity: str, target: str
+) -> None:
+    with clinic.acting(MONDAY + timedelta(microseconds=1234), viewer) as (tx, by):
+        written = records.create(tx, {"resourceType": target, "status": "requested"}, by)
+        stored = provenance.record(tx, [written], by, activity=activity)
+        body = records.resource_of(stored)
+        rows = index_rows("Provenance", extract(body))
+        whole: tuple[set[tuple[object, ...]], ...] = (
+            {(key,) for key in rows.keys},
+            set(rows.dates),
+            set(rows.strings),
+            set(rows.numbers),
+        )
+        assert indexed(tx, stored.k) == whole
+        general = provenance.record(tx, [written], by, Why(), activity=activity)
+        assert records.resource_of(general) | {"id": stored.id} == body
+        assert stored.body == general.body.replace(general.id, stored.id)
+        assert stored == replace(general, k=stored.k, id=stored.id, body=stored.body)
 
 
 @pytest.fixture

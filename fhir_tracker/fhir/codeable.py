@@ -19,7 +19,15 @@ def codings(concept: Json) -> tuple[tuple[str, str], ...]:
 
 def first_code(concept: Json, system: str | None = None) -> str | None:
     """The first code of a CodeableConcept or Coding, of `system` when given."""
-    return next((code for its_system, code in codings(concept) if system in (None, its_system)), None)
+    if type(concept) is list:
+        return next((code for item in concept if (code := first_code(item, system)) is not None), None)
+    if type(concept) is not dict:
+        return None
+    inner = concept.get("coding")
+    if type(inner) is list:
+        return first_code(inner, system)
+    code = concept.get("code")
+    return code if type(code) is str and system in (None, str(concept.get("system") or "")) else None
 
 
 def text_of(concept: Json) -> str:

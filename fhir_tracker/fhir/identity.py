@@ -8,7 +8,6 @@ import os
 import re
 from collections.abc import Callable
 from datetime import datetime
-from uuid import UUID
 
 import msgspec
 
@@ -45,7 +44,8 @@ def new_id(now: datetime, random: Callable[[int], bytes] = os.urandom) -> str:
     value = (milliseconds(now) & (1 << 48) - 1) << 80 | int.from_bytes(random(10), "big")
     value = value & ~(0xF << 76) | 0x7 << 76
     value = value & ~(0x3 << 62) | 0x2 << 62
-    return str(UUID(int=value))
+    text = f"{value:032x}"
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
 
 
 def content_hash(resource: Resource) -> str:

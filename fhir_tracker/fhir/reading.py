@@ -67,4 +67,6 @@ def references_at(value: Json, *path: str | int) -> tuple[str, ...]:
 
 def extension_value(resource: Json, url: str, name: str) -> Json:
     """The `name` (such as `valueCode`) of the first extension with that url."""
+    if "extension" not in resource:
+        return None
     return next((one.get(name) for one in objects_at(resource, "extension") if one.get("url") == url), None)

@@ -40,6 +40,8 @@ def task_item(resource: Resource, program: Program | None, *, mirrored: bool, cr
     `created_at` serves a Task without authoredOn.
     """
     fhir_status = text_at(resource, "status") or "draft"
+    owner = text_at(resource, "owner", "reference")
+    performer = at(resource, "performerType", 0)
     status = task_status(resource, program)
     own = program.status(status) if program else None
     authored = moment_at(resource, "authoredOn") or created_at
@@ -56,13 +58,13 @@ def task_item(resource: Resource, program: Program | None, *, mirrored: bool, cr
         fhir_status=fhir_status,
         clock=own.clock if own else _CLOCKS.get(fhir_status, "running"),
         open=fhir_status not in CLOSED_TASK,
-        role=first_code(at(resource, "performerType", 0), ROLE_SYSTEM) or first_code(at(resource, "performerType", 0)),
-        owner=text_at(resource, "owner", "reference"),
+        role=first_code(performer, ROLE_SYSTEM) or first_code(performer),
+        owner=owner,
         due_at=end_at(resource, "restriction", "period", "end"),
         priority=text_at(resource, "priority") or "routine",
         created_at=authored,
         status_since=authored,
-        assigned_since=authored if text_at(resource, "owner", "reference") else None,
+        assigned_since=authored if owner else None,
         hold_until=moment_at({"until": extension_value(resource, HOLD_UNTIL, "valueDateTime")}, "until"),
         hold_event=text_at({"event": extension_value(resource, HOLD_EVENT, "valueCode")}, "event"),
         focus=text_at(resource, "focus", "reference"),

@@ -68,7 +68,10 @@ class Driver:
 
     def _connect(self) -> Any:
         with translated():
-            raw = self._engine.raw_connection()
+            try:
+                raw = self._engine.raw_connection()
+            except self._error as error:
+                raise exc.DBAPIError.instance("", None, error, self._error, dialect=self._engine.dialect) from error
         connection: Any = raw.driver_connection
         raw.detach()
         if self._is_postgresql:
