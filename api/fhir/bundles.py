@@ -18,6 +18,7 @@ from fhir_tracker.fhir.dates import instant
 from fhir_tracker.fhir.outcome import operation_outcome
 from fhir_tracker.fhir.subsets import WHOLE, Subset, subset_text
 from fhir_tracker.storage.history import PastVersion
+from fhir_tracker.storage.key_walk import Hit
 from fhir_tracker.storage.resources import Stored
 
 _METHOD = {"create": "POST", "update": "PUT", "delete": "DELETE"}
@@ -37,7 +38,15 @@ def bundle(
     return f"{_json(head)[:-1]}{tail}}}".encode()
 
 
-def match_entry(base: str, stored: Stored, mode: str = "match", subset: Subset = WHOLE) -> str:
+def match_entries(base: str, found: Iterable[Stored | Hit], subset: Subset = WHOLE) -> Iterable[str]:
+    """The entries of the matches of a searchset. Types and ids need no escaping, so the text around a body is made once."""
+    if not subset.is_whole:
+        return (match_entry(base, one, "match", subset) for one in found)
+    start = f'{{"fullUrl":{_json(base)[:-1]}/'
+    return [f'{start}{one.type}/{one.id}","resource":{one.body},"search":{{"mode":"match"}}}}' for one in found]
+
+
+def match_entry(base: str, stored: Stored | Hit, mode: str = "match", subset: Subset = WHOLE) -> str:
     """One entry of a searchset."""
     text = subset_text(stored.body, subset, is_match=mode == "match")
     return f'{{"fullUrl":{_json(f"{base}/{stored.ref}")},"resource":{text},"search":{{"mode":"{mode}"}}}}'

@@ -6,8 +6,9 @@ https://hl7.org/fhir/R4/search.html
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import lru_cache
 
-from api.fhir.bundles import address, bundle, match_entry, outcome_entry
+from api.fhir.bundles import address, bundle, match_entries, match_entry, outcome_entry
 from api.fhir.exchange import AuditNote, FhirRequest, FhirResponse, Pairs
 from api.fhir.negotiation import preference
 from api.fhir.subsets import subset_of
@@ -22,11 +23,14 @@ from fhir_tracker.storage.search import SearchPage
 
 PAGE = "_page"
 EVERY_MEMBER = "*"
+_SHORT = 500
 
 
 def search(request: FhirRequest, tx: Tx) -> FhirResponse:
     """A searchset of one type, whose self link names what was used; what was ignored is named in an outcome entry."""
-    query = parse_query(request.type, _asked(request), strict=_is_strict(request), own_base=request.base)
+    asked = _asked(request)
+    read = _remembered if sum(len(value) for _, value in asked) < _SHORT else _parsed
+    query = read(request.type, asked, _is_strict(request), request.base)
     return _answer(request, tx, query, request.type, AuditNote(action="search", ref=request.type))
 
 
@@ -59,6 +63,14 @@ def _asked(request: FhirRequest) -> Pairs:
     return tuple(pair for pair in request.pairs if pair[0] != PAGE)
 
 
+def _parsed(type_: str, pairs: Pairs, strict: bool, own_base: str) -> Query:
+    return parse_query(type_, pairs, strict=strict, own_base=own_base)
+
+
+_remembered = lru_cache(maxsize=1024)(_parsed)
+"""The same few searches come again and again; what they mean depends on nothing else."""
+
+
 def _is_strict(request: FhirRequest) -> bool:
     return preference(request.header("prefer")).strict
 
@@ -72,13 +84,13 @@ def _answer(request: FhirRequest, tx: Tx, query: Query, path: str, note: AuditNo
     page = index.search(tx, request.viewer, query, page=PageCursor.decode(given, key) if given else None)
     links = _links(request, query, path, page, given)
     body = bundle("searchset", _entries(request, query, page, subset), links, request.now, page.total)
-    detail = {**note.detail, "parameters": sorted({name for name, _ in query.applied}), "found": len(page.matches)}
+    detail = {**note.detail, "parameters": sorted({name for name, _ in query.applied}), "found": len(page.shown)}
     noted = AuditNote(action=note.action, ref=note.ref, patient=note.patient, detail=detail)
     return FhirResponse(status=200, body=body, note=noted)
 
 
 def _entries(request: FhirRequest, query: Query, page: SearchPage, subset: Subset) -> Iterator[str]:
-    yield from (match_entry(request.base, stored, "match", subset) for stored in page.matches)
+    yield from match_entries(request.base, page.shown, subset)
     yield from (match_entry(request.base, stored, "include", subset) for stored in page.included)
     issues = []
     if query.ignored:

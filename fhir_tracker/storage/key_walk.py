@@ -14,9 +14,8 @@ from fhir_tracker.fhir.query import Filter, Query
 from fhir_tracker.fhir.query_values import TokenValue
 from fhir_tracker.model.viewer import Viewer
 from fhir_tracker.storage.conditions import combined, filter_keys, is_positive
-from fhir_tracker.storage.glance import SELECTED, Glance
+from fhir_tracker.storage.glance import Glance
 from fhir_tracker.storage.page_cursor import PageCursor
-from fhir_tracker.storage.resources import Stored, stored_of
 from fhir_tracker.storage.scope import row_scope_text
 
 MOST_ROWS = 200
@@ -25,12 +24,27 @@ MOST_KEYS = 20
 SHORT = 2000
 """Where several keys must hold, the walk goes along one with up to so many entries."""
 _END = 1 << 62
+_SHOWN = "r.k, r.type, r.id, r.body"
 _READ = frozenset(
     {"type", "types", "own_base", "filters", "count", "applied", "ignored", "summary", "elements", "total"}
 )
 _READ_OF_FILTER = frozenset({"param", "type", "values", "modifier"})
 
 Condition = tuple[str, list[object]]
+
+
+class Hit(NamedTuple):
+    """What a page shows of one match."""
+
+    k: int
+    type: str
+    id: str
+    body: str
+
+    @property
+    def ref(self) -> str:
+        """`Type/id`."""
+        return f"{self.type}/{self.id}"
 
 
 class _Plan(NamedTuple):
@@ -40,7 +54,7 @@ class _Plan(NamedTuple):
     ids: tuple[str, ...] | None
 
 
-def matches(tx: Glance, viewer: Viewer, query: Query, page: PageCursor | None) -> list[Stored] | None:
+def matches(tx: Glance, viewer: Viewer, query: Query, page: PageCursor | None) -> list[Hit] | None:
     """Up to one row more than a page of `query` has, newest first; None when it takes the general way."""
     plan = _plan(query)
     if plan is None or (page is not None and page.values):
@@ -53,7 +67,7 @@ def matches(tx: Glance, viewer: Viewer, query: Query, page: PageCursor | None) -
         if lead is None:
             return None
         found = _along(tx, viewer, query, lead, [keys for keys in plan.keys if keys is not lead], before)
-    return [stored_of(row) for row in found]
+    return list(map(Hit._make, found))
 
 
 def _plan(query: Query) -> _Plan | None:
@@ -109,7 +123,7 @@ def _along(
     probes, probed = _probes(tx, "a.k", others)
     distinct = "DISTINCT " if len(lead) > 1 else ""
     sql = (
-        f"SELECT {SELECTED} FROM (SELECT {distinct}a.k FROM ix a WHERE {condition} AND a.k < {_number(tx)}{inside}{probes}"  # noqa: S608
+        f"SELECT {_SHOWN} FROM (SELECT {distinct}a.k FROM ix a WHERE {condition} AND a.k < {_number(tx)}{inside}{probes}"  # noqa: S608
         f" ORDER BY a.k DESC LIMIT {query.count + 1}) w JOIN resource r ON r.k = w.k AND NOT r.deleted ORDER BY r.k DESC"
     )
     return tx.select(sql, [*values, _said(tx, before), *scoped, *probed])
@@ -125,7 +139,7 @@ def _among_resources(
     scope, scoped = row_scope_text(viewer, "r")
     probes, probed = _probes(tx, "r.k", plan.keys)
     sql = (
-        f"SELECT {SELECTED} FROM resource r WHERE r.type = %s AND NOT r.deleted{conditions} AND r.k < {_number(tx)}"  # noqa: S608
+        f"SELECT {_SHOWN} FROM resource r WHERE r.type = %s AND NOT r.deleted{conditions} AND r.k < {_number(tx)}"  # noqa: S608
         f"{scope}{probes} ORDER BY r.k DESC LIMIT {query.count + 1}"
     )
     return tx.select(sql, [query.type, *values, _said(tx, before), *scoped, *probed])

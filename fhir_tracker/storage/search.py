@@ -18,6 +18,7 @@ from fhir_tracker.storage import key_walk
 from fhir_tracker.storage.arrays import among
 from fhir_tracker.storage.database import Tx
 from fhir_tracker.storage.glance import Glance
+from fhir_tracker.storage.key_walk import Hit
 from fhir_tracker.storage.page_cursor import PageCursor, SortValue
 from fhir_tracker.storage.records import from_row
 from fhir_tracker.storage.resources import Stored
@@ -35,14 +36,20 @@ _Placed = tuple[tuple[SortValue, ...], int]
 class SearchPage:
     """`total` is given where it was asked for or is known anyway; `next` None on the last page.
 
-    With `cut`, not everything is included that was asked for.
+    With `cut`, not everything is included that was asked for. A search by a Glance gives `hits` in place of matches.
     """
 
-    matches: tuple[Stored, ...]
+    matches: tuple[Stored, ...] = ()
+    hits: tuple[Hit, ...] = ()
     included: tuple[Stored, ...] = ()
     total: int | None = None
     next: PageCursor | None = None
     cut: bool = False
+
+    @property
+    def shown(self) -> Sequence[Stored | Hit]:
+        """The matches, as much of them as was read."""
+        return self.matches or self.hits
 
 
 def search(tx: Tx, viewer: Viewer, query: Query, *, page: PageCursor | None = None) -> SearchPage:
@@ -57,7 +64,7 @@ def search(tx: Tx, viewer: Viewer, query: Query, *, page: PageCursor | None = No
     total = int(tx.value(found.of(select(func.count()).select_from(resource)))) if is_counted else None
     if query.only_count:
         return SearchPage(matches=(), total=total)
-    sorting = Sorting(types=query.searched, keys=query.sort)
+    sorting = Sorting(query.searched, query.sort, few=found.few)
     placed, matches = _read(tx, query, found, sorting, page)
     following = None
     if len(placed) > query.count:
@@ -69,11 +76,11 @@ def search(tx: Tx, viewer: Viewer, query: Query, *, page: PageCursor | None = No
     return SearchPage(matches=matches, included=more, total=total, next=following, cut=cut)
 
 
-def _quick_page(query: Query, page: PageCursor | None, found: Sequence[Stored]) -> SearchPage:
+def _quick_page(query: Query, page: PageCursor | None, found: Sequence[Hit]) -> SearchPage:
     if len(found) > query.count:
         following = PageCursor(query=query.fingerprint, values=(), k=found[query.count - 1].k)
-        return SearchPage(matches=tuple(found[: query.count]), next=following)
-    return SearchPage(matches=tuple(found), total=len(found) if page is None else None)
+        return SearchPage(hits=tuple(found[: query.count]), next=following)
+    return SearchPage(hits=tuple(found), total=len(found) if page is None else None)
 
 
 def _read(
@@ -82,7 +89,7 @@ def _read(
     """The places of the matches of a page, one more than it holds when there is a next one, and the matches."""
     if sorting.reads_bodies:
         return _read_sorted(tx, query, found, sorting, page)
-    chosen = found.of(select(resource, *sorting.columns()))
+    chosen = sorting.on(found.of(select(resource)))
     if page is not None:
         chosen = chosen.where(sorting.beyond(page, found.k))
     rows = tx.rows(chosen.order_by(*sorting.order(found.k)).limit(query.count + 1))
@@ -93,7 +100,7 @@ def _read(
 def _read_sorted(
     tx: Tx, query: Query, found: Plan, sorting: Sorting, page: PageCursor | None
 ) -> tuple[list[_Placed], tuple[Stored, ...]]:
-    chosen = found.of(select(resource.c.k, resource.c.body, *sorting.columns()))
+    chosen = sorting.on(found.of(select(resource.c.k, resource.c.body)))
     rows = tx.rows(chosen.limit(MOST_READ + 1))
     if len(rows) > MOST_READ:
         message = f"_sort by a token or reference takes up to {MOST_READ} matches; add a narrower condition."
