@@ -26,6 +26,7 @@ VALUES = {
     "number": "1",
     "quantity": "1|http://unitsofmeasure.org|mg",
     "uri": "http://example.org/none",
+    "special": "1|1|1|km",
 }
 
 

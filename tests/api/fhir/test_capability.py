@@ -37,6 +37,7 @@ VALUES = {
     "quantity": "1",
     "uri": "http://x",
     "composite": "x$x",
+    "special": "1|1|1|km",
 }
 
 

@@ -86,7 +86,7 @@ def test_the_interactions_claimed_are_those_of_the_routes_and_the_policy(type_: 
 @pytest.mark.parametrize("type_", all_types())
 def test_the_parameters_claimed_are_those_that_the_parser_takes(type_: str) -> None:
     claimed = {one.code for one in supported_parameters(type_)}
-    values = {"date": "2026", "number": "1", "quantity": "1", "reference": "x"}
+    values = {"date": "2026", "number": "1", "quantity": "1", "reference": "x", "special": "1|1"}
     for code, parameter in parameters_of(type_).items():
         value = values.get(parameter.type, "2026")
         name = f"{code}:missing" if parameter.type == "composite" else code
