@@ -22,6 +22,7 @@ from fhir_tracker.storage import (
     events,
     figures,
     firings,
+    key_walk,
     notifications,
     patients,
     quarantine,
@@ -35,6 +36,8 @@ from fhir_tracker.storage import (
     work_items,
 )
 from fhir_tracker.storage.database import Database, Tx
+from fhir_tracker.storage.drivers import Driver
+from fhir_tracker.storage.glance import Glance
 from fhir_tracker.storage.patients import PatientSummary
 from fhir_tracker.storage.queue import QueueFilter
 from fhir_tracker.storage.resources import Stored
@@ -45,6 +48,17 @@ ANN = Stored(
     k=0, type="Patient", id="ann", version=1, updated_at=NOW, deleted=False, body='{"resourceType":"Patient"}',
     patient="ann", connection=None, remote_id=None, remote_version=None, content_hash=None,
 )  # fmt: skip
+
+
+def by_glance(tx: Tx, viewer: Viewer) -> object:
+    """What a plain search gives on a connection of its own."""
+    driver = Driver(tx.connection.engine)
+    try:
+        return key_walk.matches(Glance(driver, tx.dialect), viewer, parse_query("Task", [], strict=True), None)
+    finally:
+        driver.close()
+
+
 KEY = FiringKey(item="Task/a", rule="r", cycle="0", level=1)
 READS: dict[str, Callable[[Tx, Viewer], object]] = {
     "audit.list": lambda tx, viewer: audit.list(tx, viewer),
@@ -60,6 +74,7 @@ READS: dict[str, Callable[[Tx, Viewer], object]] = {
     "firings.levels": lambda tx, viewer: firings.levels(tx, viewer),
     "firings.of_items": lambda tx, viewer: firings.of_items(tx, viewer, ["Task/a"])["Task/a"],
     "firings.of_task": lambda tx, viewer: firings.of_task(tx, viewer, "Task/x"),
+    "key_walk.matches": by_glance,
     "notifications.of_role": lambda tx, viewer: notifications.of_role(tx, viewer, ["rn"]),
     "notifications.of_subject": lambda tx, viewer: notifications.of_subject(tx, viewer, "Task/a"),
     "notifications.unread_count": lambda tx, viewer: notifications.unread_count(tx, viewer, ["rn"]),

@@ -1,0 +1,126 @@
+"""Many reads by one statement, on connections that outlive the server's restart, and audit rows written together."""
+
+from __future__ import annotations
+
+from contextlib import closing
+
+import psycopg
+import pytest
+
+from fhir_tracker.errors import Incorrect, Unavailable
+from fhir_tracker.storage import audit, resources, trail
+from fhir_tracker.storage.database import Database
+from fhir_tracker.storage.glance import Glance, NeedsTransaction
+from fhir_tracker.storage.schema import prepare
+from fhir_tracker.storage.trail import Access
+from tests.peers.postgres.server import Postgres
+from tests.storage.samples import NOW, VIEWER, locked, put, put_all, task
+
+WANTED = ["a", "b", "gone", "none"]
+
+
+def rows_of(database: Database) -> list[Access]:
+    with database.read() as tx:
+        found = audit.list(tx, VIEWER)
+    return [Access(*(getattr(row, name) for name in Access._fields)) for row in reversed(found)]
+
+
+def test_each_viewer_is_given_what_they_may_see_and_nothing_else(database: Database) -> None:
+    put_all(database, [task("a", "ann"), task("b", "bob"), task("gone", "ann")])
+    with database.begin() as tx:
+        put(tx, task("gone", "ann"), 2, op="delete", body="")
+    viewers = [VIEWER, locked("ann"), locked("bob"), locked("' OR true --")]
+    with database.drivers.take() as driver, database.read() as tx:
+        glance = Glance(driver, database.dialect)
+        glance.fetch((viewer, "Task", id_) for viewer in viewers for id_ in WANTED)
+        for viewer in viewers:
+            for id_ in WANTED:
+                assert resources.find(glance, viewer, "Task", id_) == resources.find(tx, viewer, "Task", id_)
+        assert resources.find(glance, VIEWER, "Task", "a") is not None
+        assert resources.find(glance, locked("bob"), "Task", "a") is None
+
+
+def test_what_was_not_fetched_and_everything_else_takes_a_transaction(database: Database) -> None:
+    with database.drivers.take() as driver:
+        glance = Glance(driver, database.dialect)
+        glance.fetch([(VIEWER, "Task", "a")])
+        assert resources.find(glance, VIEWER, "Task", "a") is None
+        for id_, viewer in (("b", VIEWER), ("a", locked("ann"))):
+            with pytest.raises(NeedsTransaction):
+                resources.find(glance, viewer, "Task", id_)
+        with pytest.raises(NeedsTransaction):
+            resources.history(glance, VIEWER, "Task", "a", count=1)
+        with pytest.raises(NeedsTransaction):
+            put(glance, task("a"))
+
+
+def test_a_statement_that_fails_leaves_the_connection_usable(database: Database) -> None:
+    with database.drivers.take() as driver:
+        for _ in range(3):
+            with pytest.raises(Incorrect):
+                driver.rows("SELECT %s", ["\ud800"])
+        assert list(driver.rows("SELECT 1", [])) == [(1,)]
+
+
+def test_connections_are_used_again_and_closed_with_the_database(ready_url: str) -> None:
+    with closing(Database.open(ready_url)) as database:
+        with database.drivers.take() as first, database.drivers.take() as second:
+            assert first is not second
+        with database.drivers.take() as third:
+            assert third in (first, second)
+        late = database.drivers.take()
+        driver = late.__enter__()
+    late.__exit__(None, None, None)
+    assert driver.rows is not None
+    if database.dialect == "postgresql":
+        assert driver.is_lost
+
+
+def test_a_read_survives_the_restart_of_the_server_and_says_when_it_is_away(own_postgres: Postgres) -> None:
+    with closing(Database.open(own_postgres.url(own_postgres.create()))) as database:
+        prepare(database)
+        put_all(database, [task("a")])
+
+        def found() -> resources.Stored | None:
+            with database.drivers.take() as driver:
+                glance = Glance(driver, database.dialect)
+                glance.fetch([(VIEWER, "Task", "a")])
+                return resources.find(glance, VIEWER, "Task", "a")
+
+        assert found()
+        own_postgres.restart()
+        assert found()
+        own_postgres.kill()
+        for _ in range(2):
+            with pytest.raises(Unavailable):
+                found()
+        own_postgres.restart()
+        assert found()
+
+
+def test_rows_written_together_are_those_written_one_by_one(database: Database) -> None:
+    rows = [
+        Access(NOW, "Device/x", "read", "Task/a", "ann", "success", "r-1", {}),
+        Access(
+            NOW, "Device/é\U0001f600", "search", "Task", None, "error", "r-2", {"parameters": ["a'", '"'], "found": 3}
+        ),
+        Access(NOW.replace(microsecond=123456), "", "call", "", None, "denied", "", {"status": 401}),
+    ]
+    with database.begin() as tx:
+        for row in rows:
+            audit.add(tx, **row._asdict())
+    trail.add(database, rows)
+    assert rows_of(database) == rows * 2
+
+
+def test_rows_are_there_for_others_when_the_call_returns(postgres: Postgres) -> None:
+    name = postgres.create()
+    with closing(Database.open(postgres.url(name))) as database:
+        prepare(database)
+        with psycopg.connect(postgres.url(name), autocommit=True) as other:
+            for number in range(5):
+                trail.add(database, [Access(NOW, "me", "read", "Task/a", None, "success", "r", {})] * (number + 1))
+                counted = other.execute("SELECT count(*), max(seq) - min(seq) + 1 FROM audit").fetchone()
+                assert counted is not None
+                assert counted[0] == (number + 1) * (number + 2) // 2
+    postgres.drop(name)
