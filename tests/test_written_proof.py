@@ -104,7 +104,8 @@ def test_a_task_that_is_moved_and_deleted_has_an_act_for_each_version(clinic: Cl
 
 @pytest.mark.parametrize("type_", ["Patient", "Organization", "Practitioner", "Basic"])
 def test_what_an_ehr_would_own_is_written_without(clinic: Clinic, type_: str) -> None:
-    plain: dict[str, Any] = {"resourceType": type_} | ({"code": {"text": "b"}} if type_ == "Basic" else {})
+    needed: dict[str, dict[str, Any]] = {"Basic": {"code": {"text": "b"}}, "Organization": {"name": "Somewhere"}}
+    plain: dict[str, Any] = {"resourceType": type_} | needed.get(type_, {})
     with clinic.acting(MONDAY, COORDINATOR) as (tx, by):
         made = writes.create(tx, plain, by)
     assert clinic.provenance(made.ref) == []
