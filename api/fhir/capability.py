@@ -20,6 +20,7 @@ from fhir_tracker.fhir.compartments import COMPARTMENTS
 from fhir_tracker.fhir.definitions.registry import SearchParameter
 from fhir_tracker.fhir.json_types import Resource
 from fhir_tracker.fhir.own_parameters import parameters_of
+from fhir_tracker.fhir.profiles.tables import profiles
 from fhir_tracker.fhir.query import MODIFIERS
 from fhir_tracker.fhir.search_values import COLUMNS, indexed_parameters
 
@@ -112,6 +113,7 @@ class Statement:
         return {
             "type": type_,
             "profile": f"http://hl7.org/fhir/StructureDefinition/{type_}",
+            **_unless_empty("supportedProfile", supported_profiles(type_)),
             "interaction": [{"code": code} for code in self.interactions(type_, access)],
             "versioning": "versioned-update" if is_open else "versioned",
             "readHistory": True,
@@ -141,6 +143,12 @@ def supported_parameters(type_: str) -> tuple[SearchParameter, ...]:
     codes = indexed_parameters(type_) | (COLUMNS & parameters_of(type_).keys())
     found = (parameters_of(type_)[code] for code in sorted(codes))
     return tuple(one for one in found if one.type in MODIFIERS)
+
+
+@cache
+def supported_profiles(type_: str) -> tuple[str, ...]:
+    """The profiles that a resource of a type can be validated against, with their versions."""
+    return tuple(sorted(f"{one.url}|{one.version}" for one in profiles().values() if one.type == type_))
 
 
 @cache

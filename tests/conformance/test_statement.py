@@ -232,6 +232,38 @@ def test_each_operation_claimed_is_at_an_address_and_others_are_not(one_client: 
         issue_of(one_client.get(place), 404)
 
 
+@pytest.mark.requirement(1, 122)
+def test_each_profile_claimed_can_be_validated_against(one_client: httpx.Client, rest: Body) -> None:
+    claimed = {(row["type"], url) for row in rest["resource"] for url in row.get("supportedProfile", [])}
+    assert {type_ for type_, _ in claimed} == {"CarePlan", "CareTeam", "Goal", "Patient"}
+    for type_, url in claimed:
+        told = {}
+        for profile in (url, "http://example.org/StructureDefinition/none"):
+            parameters = [{"name": "resource", "resource": minimal(type_)}, {"name": "profile", "valueUri": profile}]
+            body = json.dumps({"resourceType": "Parameters", "parameter": parameters})
+            answer = one_client.post(f"/{type_}/$validate", content=body, headers=JSON)
+            assert answer.json()["resourceType"] == "OperationOutcome"
+            told[profile] = [one["code"] for one in answer.json()["issue"]]
+        assert "not-found" not in told[url], (url, told)
+        assert told[url] != told[profile]
+
+
+@pytest.mark.requirement(122)
+def test_patients_are_found_as_us_core_asks(corner: Corner) -> None:
+    corner.put("Patient", "p", name=[{"family": "Example", "given": ["Ann"]}], birthDate="1950-02-03", gender="female",
+               identifier=[{"system": "http://example.org/mrn", "value": corner.name}])  # fmt: skip
+    for query in (
+        f"_id={corner.id('p')}",
+        f"identifier=http://example.org/mrn|{corner.name}",
+        "name=example",
+        "birthdate=1950-02-03&name=ann",
+        "gender=female&name=Example",
+        "birthdate=ge1950-01-01&birthdate=lt1951&family=example",
+        "gender=female&birthdate=1950-02-03",
+    ):
+        assert corner.found(f"Patient?{query}") == ["p"], query
+
+
 @pytest.mark.requirement(2)
 @pytest.mark.parametrize(
     "path", ["/Nope", "/Nope/1", "/patient/1", "/Patient/1/2", "/Patient/1/_history/1/2", "/$export", "/Patient/1/Nope"]
