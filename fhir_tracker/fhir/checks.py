@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 
 from fhir_tracker.errors import Issue
-from fhir_tracker.fhir.checks_elements import ELEMENT_CHECKS, RESOURCE_CHECKS, Findings
+from fhir_tracker.fhir.checks_elements import ELEMENT_CHECKS, RESOURCE_CHECKS, Findings, local_type
 from fhir_tracker.fhir.checks_shapes import Shape, Slot, is_language, shape
 from fhir_tracker.fhir.definitions.registry import resource_types
 from fhir_tracker.fhir.invariants.rules import Rule, Rules
@@ -179,6 +179,9 @@ class _Walk(Findings):
             self.add(path, f"is not {slot.refused}", "code-invalid")
         elif slot.language and not is_language(value):
             self.add(path, "is not a language tag of BCP 47, such as en or es-MX", "code-invalid")
+        elif slot.type == "canonical" and value[0] == "#":
+            if not local_type(self.scope, value):
+                self.add(path, "points to a contained resource that is not there", "value")
         elif slot.remembers:
             slot.remember(value)
 

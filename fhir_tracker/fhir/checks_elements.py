@@ -11,7 +11,13 @@ from collections.abc import Callable
 
 from fhir_tracker.errors import Issue
 from fhir_tracker.fhir.checks_shapes import Slot, is_language
-from fhir_tracker.fhir.definitions.registry import resource_types
+from fhir_tracker.fhir.definitions.code_systems import is_unknown_code
+from fhir_tracker.fhir.definitions.registry import (
+    ExtensionDefinition,
+    extension_definition,
+    resource_types,
+    value_set,
+)
 from fhir_tracker.fhir.invariants.values import Scope
 from fhir_tracker.fhir.json_types import Json, Resource
 from fhir_tracker.fhir.references import ReferenceKind, parse_reference
@@ -72,7 +78,10 @@ def _reference(found: Findings, slot: Slot, value: Resource, path: str) -> None:
     if type(text) is not str:
         return
     if text[:1] == "#":
-        target = _local_type(found, text)
+        target = local_type(found.scope, text)
+        if text == "#" and found.scope.root is found.scope.resource:
+            found.add(f"{path}.reference", "points to the resource itself; only contained resources use #", "value")
+            return
     else:
         parsed = parse_reference(text)
         if parsed.kind is ReferenceKind.OTHER and not _ABSOLUTE.fullmatch(text):
@@ -85,12 +94,12 @@ def _reference(found: Findings, slot: Slot, value: Resource, path: str) -> None:
         found.add(f"{path}.reference", f"points to {target}; it may point to {allowed}", "structure")
 
 
-def _local_type(found: Findings, text: str) -> str:
+def local_type(scope: Scope, text: str) -> str:
     """The resource type of what `#` or `#id` points to; "" if there is none."""
     if text == "#":
-        holder = found.scope.root
+        holder = scope.root
     else:
-        held = found.scope.root.get("contained")
+        held = scope.root.get("contained")
         inside = [one for one in held if type(one) is dict and one.get("id") == text[1:]] if type(held) is list else []
         if not inside:
             return ""
@@ -122,6 +131,16 @@ def _codeable_concept(found: Findings, slot: Slot, value: Resource, path: str) -
 
 
 def _coding(found: Findings, slot: Slot, value: Resource, path: str) -> None:
+    system, code = value.get("system"), value.get("code")
+    if type(system) is str and system:
+        if not _SCHEME.match(system):
+            if ".coding[" not in path[-12:]:
+                found.add(f"{path}.system", "is not absolute; a code system is named by a URL or urn", "value")
+        elif type(code) is str and is_unknown_code(system, code):
+            found.add(f"{path}.code", "is not a code of its system, which R4 lists completely", "code-invalid")
+            return
+        elif "code" not in value and "_code" not in value and is_unknown_code(system, ""):
+            found.add(path, "names a system that R4 lists completely, and no code of it", "code-invalid")
     if slot.coded:
         _coded(found, slot, [value], path, is_absent=False)
 
@@ -129,6 +148,8 @@ def _coding(found: Findings, slot: Slot, value: Resource, path: str) -> None:
 def _coded(found: Findings, slot: Slot, codings: list[Resource], path: str, *, is_absent: bool) -> None:
     pairs = [(coding.get("system", ""), coding.get("code")) for coding in codings]
     texts = [(system, code) for system, code in pairs if type(code) is type(system) is str]
+    if found.issues and (found.issues[-1].expression or "").startswith(f"{path}."):
+        return
     if (texts or is_absent) and slot.coded.isdisjoint(texts):
         found.add(path, f"has no coding that is {slot.refused}", "code-invalid")
 
@@ -145,14 +166,31 @@ def _identifier(found: Findings, slot: Slot, value: Resource, path: str) -> None
 
 def _extension(found: Findings, slot: Slot, value: Resource, path: str) -> None:
     url = value.get("url")
-    if (
-        type(url) is str
-        and url
-        and " " not in url
-        and not _SCHEME.match(url)
-        and ".extension[" not in path.rpartition(".")[0][-14:]
-    ):
+    if type(url) is not str or not url:
+        return
+    known = extension_definition(url)
+    if known is not None:
+        _known_extension(found, known, value, path)
+    elif " " not in url and not _SCHEME.match(url) and ".extension[" not in path.rpartition(".")[0][-14:]:
         found.add(f"{path}.url", "is not absolute; only the extensions within an extension have a plain name", "value")
+
+
+def _known_extension(found: Findings, known: ExtensionDefinition, value: Resource, path: str) -> None:
+    """An extension that R4 defines has the type of value it defines, and stands where it may change a meaning or not."""
+    if path.rpartition(".")[2].startswith("modifierExtension") is not known.is_modifier:
+        right = "modifierExtension" if known.is_modifier else "extension"
+        found.add(path, f"is an extension that R4 defines for {right}", "structure")
+    name = next((one for one in value if one.startswith("value")), None)
+    if name is None:
+        return
+    if not known.types:
+        found.add(f"{path}.value", "is given; this extension has extensions instead", "structure")
+    elif name[len("value") :] not in {leaf[0].upper() + leaf[1:] for leaf in known.types}:
+        found.add(f"{path}.value", f"has another type than R4 defines for it: {', '.join(known.types)}", "structure")
+    elif known.codes and name == "valueCode":
+        codes = {code for listed in value_set(known.codes).values() for code in listed}
+        if codes and type(value[name]) is str and value[name] not in codes:
+            found.add(f"{path}.value", "is not a code that R4 allows in this extension", "code-invalid")
 
 
 ELEMENT_CHECKS: dict[str, ElementCheck] = {

@@ -168,9 +168,15 @@ def test_a_required_concept_must_have_one_of_the_codes() -> None:
     allergy: Resource = {"resourceType": "AllergyIntolerance", "patient": {"reference": "Patient/1"}}
     system = "http://terminology.hl7.org/CodeSystem/allergyintolerance-clinical"
     assert check(allergy | {"clinicalStatus": {"coding": [{"system": system, "code": "active"}]}}) == ()
-    for coding in ({"system": system, "code": "nope"}, {"system": "http://x", "code": "active"}):
-        (issue,) = check(allergy | {"clinicalStatus": {"coding": [coding]}})
-        assert (issue.expression, issue.code) == ("AllergyIntolerance.clinicalStatus", "code-invalid")
+    where = "AllergyIntolerance.clinicalStatus"
+    for concept, place in (
+        ({"coding": [{"system": "http://x", "code": "active"}]}, where),
+        ({"coding": [{"system": system, "code": "nope"}]}, f"{where}.coding[0].code"),
+        ({"coding": [{"system": system}]}, f"{where}.coding[0]"),
+        ({"text": "active"}, where),
+    ):
+        (issue,) = check(allergy | {"clinicalStatus": concept})
+        assert (issue.expression, issue.code) == (place, "code-invalid")
 
 
 @pytest.mark.parametrize("wrong", [[], {}, 5, True, None, [{}]], ids=repr)

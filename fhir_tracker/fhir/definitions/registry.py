@@ -107,6 +107,22 @@ def value_set(name: str) -> Mapping[str, frozenset[str]]:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class ExtensionDefinition:
+    """One official extension: the types its value may have, none where it has extensions instead of a value; `codes`
+    names the value set that is required of a code.
+    """
+
+    types: tuple[str, ...]
+    is_modifier: bool
+    codes: str | None = None
+
+
+def extension_definition(url: str) -> ExtensionDefinition | None:
+    """The official extension with this URL."""
+    return _extensions().get(url)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Constraint:
     """One invariant: `severity` is error or warning, `human` says what has to hold, `expression` is its FHIRPath."""
 
@@ -175,6 +191,16 @@ def _types() -> dict[str, Any]:
 def _summaries() -> dict[str, list[str]]:
     table: dict[str, list[str]] = _table("summaries.json")
     return table
+
+
+@cache
+def _extensions() -> Mapping[str, ExtensionDefinition]:
+    return {
+        url: ExtensionDefinition(
+            types=tuple(row["types"]), is_modifier=bool(row.get("modifier")), codes=row.get("codes")
+        )
+        for url, row in _table("extensions.json").items()
+    }
 
 
 @cache
