@@ -31,6 +31,7 @@ MODIFIERS: Mapping[str, tuple[str, ...]] = {
     "quantity": ("missing",),
     "uri": ("above", "below", "missing"),
     "composite": ("missing",),
+    "special": ("missing",),
 }
 COLUMNS: Mapping[str, tuple[str, ...]] = {"_id": ("not", "missing"), "_lastUpdated": ("missing",)}
 

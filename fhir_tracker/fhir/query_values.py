@@ -17,6 +17,7 @@ from fhir_tracker.fhir.quantities import decimal_range
 from fhir_tracker.fhir.references import ReferenceKind, parse_reference
 
 PREFIXES = ("eq", "ne", "gt", "ge", "lt", "le", "sa", "eb", "ap")
+_KILOMETRES = {"km": 1.0, "m": 0.001, "[mi_i]": 1.609344, "mi_us": 1.609344, "[mi_us]": 1.609344}
 _ID = re.compile(r"[A-Za-z0-9\-.]{1,64}")
 
 
@@ -85,7 +86,26 @@ class CompositeValue:
     parts: tuple[Value, ...]
 
 
-Value = TokenValue | ReferenceValue | DateValue | NumberValue | QuantityValue | StringValue | UriValue | CompositeValue
+@dataclass(frozen=True, kw_only=True)
+class NearValue:
+    """A place in degrees, and how far from it in kilometres."""
+
+    latitude: float
+    longitude: float
+    kilometres: float
+
+
+Value = (
+    TokenValue
+    | ReferenceValue
+    | DateValue
+    | NumberValue
+    | QuantityValue
+    | StringValue
+    | UriValue
+    | CompositeValue
+    | NearValue
+)
 
 
 def read_value(parameter: SearchParameter, text: str, modifier: str | None, own_base: str) -> Value:
@@ -187,6 +207,21 @@ def _uri(text: str) -> UriValue:
     return UriValue(uri=unescape(text))
 
 
+def _near(text: str) -> NearValue:
+    """R4's only special parameter, Location `near`; the distance is 50 km where it is not given."""
+    latitude, longitude, *rest = [unescape(part) for part in split(text, "|")] + [""]
+    given = [part for part in rest if part]
+    unit = _KILOMETRES.get(given[1] if len(given) == 2 else "km")
+    if len(given) > 2 or unit is None:
+        raise Incorrect("use latitude|longitude|distance|units, with units km, m, mi_us or [mi_i]")
+    for one in (latitude, longitude, *given[:1]):
+        decimal_range(one)
+    places = [float(one) for one in (latitude, longitude, given[0] if given else "50")]
+    if not (abs(places[0]) <= 90 and abs(places[1]) <= 180 and places[2] >= 0):
+        raise Incorrect("a latitude is from -90 to 90, a longitude from -180 to 180, a distance from 0")
+    return NearValue(latitude=places[0], longitude=places[1], kilometres=places[2] * unit)
+
+
 def _composite(parameter: SearchParameter, text: str, own_base: str) -> CompositeValue:
     parts = split(text, "$")
     if len(parts) != len(parameter.components):
@@ -211,4 +246,5 @@ _READERS: Mapping[str, Callable[[str], Value]] = {
     "quantity": _quantity,
     "string": _string,
     "uri": _uri,
+    "special": _near,
 }

@@ -11,7 +11,7 @@ from functools import cache, lru_cache, partial
 from itertools import islice, product
 from typing import Any
 
-from fhir_tracker.fhir.definitions.registry import SearchParameter, search_parameter, value_set
+from fhir_tracker.fhir.definitions.registry import Element, SearchParameter, elements, search_parameter, value_set
 from fhir_tracker.fhir.expressions import Hop, Index, NotCompilable, TypedPath, Where, compile_expression, matches
 from fhir_tracker.fhir.json_types import Json, Resource
 from fhir_tracker.fhir.own_parameters import parameters_of
@@ -95,6 +95,29 @@ def unindexed_reason(type_: str, code: str) -> str | None:
     except NotCompilable as error:
         return str(error)
     return None if any(_converter(parameter.type, path) for path in paths) else "no path has a convertible type"
+
+
+@cache
+def gives_one_row(type_: str, code: str) -> bool:
+    """Whether no resource of `type_` has more than one value of a plain parameter."""
+    heads: set[str] = set()
+    paths = compile_expression(parameters_of(type_)[code].expression, type_)
+    for path in paths:
+        here = type_
+        for hop in path.hops:
+            found = _element(here, hop) if isinstance(hop, str) else None
+            if found is None or found.many:
+                return False
+            heads.add(found.name)
+            here = found.types[0]
+    return len(paths) == 1 or (len(heads) == 1 and all(len(path.hops) == 1 for path in paths))
+
+
+def _element(type_: str, member: str) -> Element | None:
+    """The element that a JSON member belongs to, a choice by any of its names."""
+    known = elements(type_)
+    choices = (one for one in known.values() if one.is_choice and member.startswith(one.name.removesuffix("[x]")))
+    return known.get(member) or next(choices, None)
 
 
 def _values(sink: _Sink) -> SearchValues:

@@ -6,16 +6,20 @@ https://hl7.org/fhir/R4/search.html#prefix
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cache
 from itertools import product
 
-from sqlalchemy import ColumnElement, Select, Table, and_, false, not_, or_, select, true
+from sqlalchemy import ColumnElement, Select, Table, and_, false, not_, or_, select, true, union
 
 from fhir_tracker.errors import Incorrect
+from fhir_tracker.fhir.expressions import compile_expression
+from fhir_tracker.fhir.own_parameters import parameters_of
 from fhir_tracker.fhir.query import Filter
 from fhir_tracker.fhir.query_values import (
     CompositeValue,
     DateValue,
+    NearValue,
     NumberValue,
     QuantityValue,
     ReferenceValue,
@@ -24,6 +28,7 @@ from fhir_tracker.fhir.query_values import (
     UriValue,
     Value,
 )
+from fhir_tracker.fhir.search_values import gives_one_row
 from fhir_tracker.storage.arrays import among
 from fhir_tracker.storage.database import Dialect
 from fhir_tracker.storage.hashes import (
@@ -36,10 +41,10 @@ from fhir_tracker.storage.hashes import (
     uri_key,
 )
 from fhir_tracker.storage.indexing import joined
-from fhir_tracker.storage.ranges import in_dates, in_numbers, in_strings, is_below, updated
+from fhir_tracker.storage.ranges import in_dates, in_numbers, in_strings, is_below, is_near, updated
 from fhir_tracker.storage.tables import ix, ixd, ixn, ixs, resource
 
-_TABLES = {"date": ixd, "string": ixs, "number": ixn, "quantity": ixn}
+_TABLES = {"date": ixd, "string": ixs, "number": ixn, "quantity": ixn, "special": ixn}
 _MOST_PROBED = 64
 """A probe for more keys than this looks them all up once."""
 Types = tuple[str, ...]
@@ -64,15 +69,20 @@ class Condition:
         return not self.negative and self.column is None
 
     def holds(self, k: ColumnElement[int], dialect: Dialect) -> ColumnElement[bool]:
-        """Whether it lets the resource `k` through; a probe is kept from becoming a join on PostgreSQL."""
+        """Whether it lets the resource `k` through.
+
+        The index of keys is probed for `k`, which is kept from becoming a join on PostgreSQL. The others, whose rows of one `k`
+        lie apart, are passed over once: as a list, or for the contrary on PostgreSQL as a join against.
+        """
         if self.column is not None:
             return self.column
         ways = [among(dialect, k, self.ks)] if self.ks else []
-        if self.found is not None:
-            if self.keys is not None and len(self.keys) > _MOST_PROBED:
-                ways.append(k.in_(self.found.correlate(None)))
-            else:
-                ways.append(_probe(self.found, k, dialect))
+        if self.found is not None and self.keys is not None and len(self.keys) <= _MOST_PROBED:
+            ways.append(_probe(self.found, k, dialect))
+        elif self.found is not None and self.negative and dialect == "postgresql":
+            ways.append(self.found.where(self.found.selected_columns.k == k).correlate(resource).exists())
+        elif self.found is not None:
+            ways.append(k.in_(self.found.offset(0).correlate(None)))
         condition = or_(*ways) if ways else false()
         return not_(condition) if self.negative else condition
 
@@ -90,17 +100,18 @@ def condition(dialect: Dialect, types: Types, one: Filter) -> Condition:
     if one.type == "instant":
         return Condition(column=_instant_holds(one))
     if one.missing is not None:
-        return Condition(found=_present(dialect, types, one), negative=one.missing)
+        return _presence(dialect, types, one)
+    if one.type == "special":
+        return Condition(found=_near(types, one))
     keys = filter_keys(types, one)
     if keys is None:
         return Condition(found=_ranged(dialect, types, one))
-    found = by_keys(dialect, keys)
-    return Condition(found=found.found, keys=found.keys, negative=one.modifier == "not")
+    return replace(by_keys(dialect, keys), negative=one.modifier == "not")
 
 
 def filter_keys(types: Types, one: Filter) -> list[int] | None:
     """The keys of which one must be there; None for filters by range or text."""
-    if one.modifier == "below" or one.type in {"id", "instant", "chain", "has"}:
+    if one.modifier == "below" or one.type in {"id", "instant", "special", "chain", "has"}:
         return None
     keys: list[int] = []
     param = f"{one.param}:{one.modifier}" if one.modifier in {"identifier", "of-type"} else one.param
@@ -141,14 +152,41 @@ def dated(types: Types, filters: Sequence[Filter]) -> tuple[list[Condition], tup
         return [], tuple(filters)
     common, _, date = COMBINED[types[0]]
     first = next((one for one in filters if one.param == common and _is_code(one)), None)
-    dates = [one for one in filters if one.param == date and _is_single(one)]
+    dates = [one for one in filters if one.param == date and one.values]
     if first is None or not dates:
         return [], tuple(filters)
     (code_key,) = filter_keys(types, first) or [0]
     key = together(code_key, parameter_key(types[0], date))
-    moments = [value for one in dates for value in one.values if isinstance(value, DateValue)]
-    found = [Condition(found=select(ixd.c.k).where(ixd.c.h == key, in_dates(value))) for value in moments]
-    return found, tuple(one for one in filters if one is not first and one not in dates)
+    found = select(ixd.c.k).where(ixd.c.h == key, *(_moments(one, short=True) for one in dates))
+    return [Condition(found=found)], tuple(one for one in filters if one is not first and one not in dates)
+
+
+def windows(types: Types, filters: Sequence[Filter]) -> tuple[list[Condition], tuple[Filter, ...]]:
+    """The conditions of filters that give one date two limits, each as one range, and the filters that remain."""
+    found: list[Condition] = []
+    rest = tuple(filters)
+    for param in dict.fromkeys(one.param for one in filters if one.type == "date" and one.values):
+        limits = [one for one in rest if one.param == param and one.values]
+        if len(types) == 1 and len(limits) > 1 and gives_one_row(types[0], param):
+            inside = [_moments(one, short=_is_short(types, param)) for one in limits]
+            under = ixd.c.h == parameter_key(types[0], param)
+            found.append(Condition(found=select(ixd.c.k).where(under, *inside)))
+            rest = tuple(one for one in rest if one not in limits)
+    return found, rest
+
+
+def _moments(one: Filter, *, short: bool) -> ColumnElement[bool]:
+    return or_(*(in_dates(value, short=short) for value in one.values if isinstance(value, DateValue)))
+
+
+@cache
+def _is_short(types: Types, param: str) -> bool:
+    """Whether every value is a date or moment, not a time with two ends."""
+    return all(
+        path.type in {"date", "dateTime", "instant"}
+        for type_ in types
+        for path in compile_expression(parameters_of(type_)[param].expression, type_)
+    )
 
 
 def _is_single(one: Filter) -> bool:
@@ -177,10 +215,24 @@ def _instant_holds(one: Filter) -> ColumnElement[bool]:
     return or_(*(updated(value) for value in one.values if isinstance(value, DateValue)))
 
 
-def _present(dialect: Dialect, types: Types, one: Filter) -> Select[tuple[int]]:
+def _presence(dialect: Dialect, types: Types, one: Filter) -> Condition:
     table = _TABLES.get(one.type, ix)
-    key = presence_key if table is ix else parameter_key
-    return select(table.c.k).where(_one_of(dialect, table, [key(type_, one.param) for type_ in types]))
+    if table is ix:
+        there = by_keys(dialect, [presence_key(type_, one.param) for type_ in types])
+        return replace(there, negative=bool(one.missing))
+    param = f"{one.param}:latitude" if one.type == "special" else one.param
+    keys = [parameter_key(type_, param) for type_ in types]
+    return Condition(found=select(table.c.k).where(_one_of(dialect, table, keys)), negative=bool(one.missing))
+
+
+def _near(types: Types, one: Filter) -> Select[tuple[int]]:
+    latitudes, longitudes = (
+        [parameter_key(type_, f"{one.param}:{name}") for type_ in types] for name in ("latitude", "longitude")
+    )
+    places = [value for value in one.values if isinstance(value, NearValue)]
+    ways = [is_near(value, latitudes[0], longitudes[0]) for value in places]
+    every = union(*ways).subquery()
+    return select(every.c.k)
 
 
 def _one_of(dialect: Dialect, table: Table, keys: Sequence[int]) -> ColumnElement[bool]:
@@ -220,11 +272,14 @@ def _ranged(dialect: Dialect, types: Types, one: Filter) -> Select[tuple[int]]:
 def _range(
     dialect: Dialect, types: Types, param: str, value: Value, modifier: str | None
 ) -> tuple[Table, ColumnElement[bool]]:
+    ranged: Value = value
     if isinstance(value, CompositeValue):
         keys = [key for type_ in types for key in _composite_keys(type_, param, value)]
         ranged = next(part for part in value.parts if _keys(types[0], param, part) is None)
     else:
-        keys, ranged = [_range_key(type_, param, value) for type_ in types], value
+        keys = [_range_key(type_, param, value) for type_ in types]
+    if isinstance(value, DateValue):
+        return ixd, and_(_one_of(dialect, ixd, keys), in_dates(value, short=_is_short(types, param)))
     table, condition = _within(ranged, modifier)
     return table, and_(_one_of(dialect, table, keys), condition)
 

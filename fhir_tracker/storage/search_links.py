@@ -77,20 +77,19 @@ def _names(row: RowMapping, *, canonical: bool) -> set[str]:
 def _referred(asked: Asked, one: Filter) -> Condition:
     ks: set[int] = set()
     for link in one.links:
-        some = asked.tx.rows(
-            asked.find(link.types, link.filter, [resource.c.type, resource.c.body]).limit(FEW_READ + 1)
+        referring = asked.find(link.types, link.filter, [resource.c.k])
+        some = [row["k"] for row in asked.tx.rows(referring.limit(FEW_READ + 1))]
+        ks |= (
+            _targets(asked, one.param, some) if len(some) <= FEW_READ else _met(asked, one.param, link.types, referring)
         )
-        if len(some) <= FEW_READ:
-            ks |= _targets(asked, one.param, some)
-        else:
-            ks |= _referred_among(asked, one.param, link.types, asked.find(link.types, link.filter, [resource.c.k]))
     return Condition(ks=tuple(sorted(ks)))
 
 
-def _targets(asked: Asked, param: str, referring: Sequence[RowMapping]) -> set[int]:
+def _targets(asked: Asked, param: str, referring: Sequence[int]) -> set[int]:
     """The `k` of what these resources refer to."""
     wanted: dict[str, set[str]] = {}
-    for row in referring:
+    bodies = select(resource.c.body).where(among(asked.tx.dialect, resource.c.k, referring))
+    for row in asked.tx.rows(bodies):
         for value in extract(read_json(row["body"].encode())).references:
             if value.param == param and value.type in asked.types and value.id and not value.url:
                 wanted.setdefault(value.type, set()).add(value.id)
@@ -105,7 +104,7 @@ def _targets(asked: Asked, param: str, referring: Sequence[RowMapping]) -> set[i
     return found
 
 
-def _referred_among(asked: Asked, param: str, sources: Types, referring: Select[Any]) -> set[int]:
+def _met(asked: Asked, param: str, sources: Types, referring: Select[Any]) -> set[int]:
     """Of the candidates, the `k` of those that any of `referring` refers to: for when these are many."""
     candidates = asked.candidates([resource.c.k, resource.c.type, resource.c.id])
     by_key = {

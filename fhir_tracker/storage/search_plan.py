@@ -13,7 +13,7 @@ from fhir_tracker.fhir.query import Filter
 from fhir_tracker.fhir.query_values import TokenValue
 from fhir_tracker.model.viewer import Viewer
 from fhir_tracker.storage.arrays import among
-from fhir_tracker.storage.conditions import Condition, Types, by_keys, combined, condition, dated
+from fhir_tracker.storage.conditions import Condition, Types, by_keys, combined, condition, dated, windows
 from fhir_tracker.storage.database import Tx
 from fhir_tracker.storage.scope import row_scope
 from fhir_tracker.storage.search_links import Asked, linked
@@ -26,10 +26,14 @@ FEW = 2000
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """Conditions on rows of `resource`; with `key` they are joined to the index and walked along that key."""
+    """Conditions on rows of `resource`; with `key` they are joined to the index and walked along that key.
+
+    With `few` they are looked at one by one, at most FEW.
+    """
 
     where: tuple[ColumnElement[bool], ...]
     key: int | None = None
+    few: bool = False
 
     @property
     def k(self) -> ColumnElement[int]:
@@ -64,8 +68,9 @@ def _conditions(
     key, rest = combined(types, simple)
     if key is not None:
         known.append(by_keys(tx.dialect, [key]))
-    found, rest = dated(types, rest)
-    known += found
+    for merge in (dated, windows):
+        found, rest = merge(types, rest)
+        known += found
     known += [_of_ids(tx, types, one) if _is_ids(one) else condition(tx.dialect, types, one) for one in rest]
     for one in filters:
         if one.links:
@@ -99,7 +104,7 @@ def _chosen(tx: Tx, viewer: Viewer, types: Types, conditions: Sequence[Condition
         where.append(among(tx.dialect, resource.c.k, lead.few))
     others = [one for one in conditions if lead is None or one is not lead.condition]
     where += [one.holds(resource.c.k, tx.dialect) for one in others]
-    return Plan(where=tuple(where), key=key)
+    return Plan(where=tuple(where), key=key, few=lead is not None and lead.few is not None)
 
 
 def _of_types(types: Types) -> list[ColumnElement[bool]]:

@@ -1,7 +1,7 @@
 """What search results are sorted by, and where in that order a page begins.
 
-Dates, texts, numbers and codes of a closed list are sorted by the index. Other tokens and references keep no sortable
-text there: they are read from the resources that match, of which there may be MOST_READ.
+Of few matches the values are read from their bodies. Of many, dates, texts, numbers and codes of a closed list are sorted by the
+index; other tokens and references keep no sortable text there and are read from up to MOST_READ matches.
 
 https://hl7.org/fhir/R4/search.html#sort
 """
@@ -9,23 +9,33 @@ https://hl7.org/fhir/R4/search.html#sort
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
 import msgspec
-from sqlalchemy import BigInteger, ColumnElement, and_, case, exists, func, or_, select, type_coerce
+from sqlalchemy import BigInteger, Column, ColumnElement, Select, Subquery, and_, case, func, or_, select, type_coerce
 from sqlalchemy.engine import RowMapping
 
 from fhir_tracker.errors import Incorrect
+from fhir_tracker.fhir.body import read_json
 from fhir_tracker.fhir.definitions.registry import value_set
 from fhir_tracker.fhir.expressions import compile_expression
 from fhir_tracker.fhir.own_parameters import parameters_of
 from fhir_tracker.fhir.query import SortKey
-from fhir_tracker.fhir.search_rows import ReferenceRow, TokenRow
+from fhir_tracker.fhir.search_rows import (
+    DateRow,
+    NumberRow,
+    Part,
+    QuantityRow,
+    ReferenceRow,
+    StringRow,
+    TokenRow,
+    UriRow,
+)
 from fhir_tracker.fhir.search_values import extract_some
 from fhir_tracker.storage.conditions import Types
 from fhir_tracker.storage.hashes import parameter_key, token_key
+from fhir_tracker.storage.indexing import FARTHEST, LONGEST_TEXT
 from fhir_tracker.storage.page_cursor import PageCursor, SortValue
 from fhir_tracker.storage.tables import ix, ixd, ixn, ixs, resource
 
@@ -33,17 +43,30 @@ MOST_READ = 20_000
 """How many matches are sorted by what stands in their text."""
 MOST_CODES = 40
 _FAR = 1 << 62
-_TABLES = {"date": ixd.c.lo, "string": ixs.c.v, "uri": ixs.c.v, "number": ixn.c.lo, "quantity": ixn.c.lo}
+_COLUMNS: dict[str, Column[Any]] = {
+    "date": ixd.c.lo,
+    "string": ixs.c.v,
+    "uri": ixs.c.v,
+    "number": ixn.c.lo,
+    "quantity": ixn.c.lo,
+}
 _TEXTS = frozenset({"id", "string", "uri", "token", "reference"})
 _LAST = "\U0010ffff"
 
 
-@dataclass(frozen=True, kw_only=True)
 class Sorting:
-    """The criteria of one search over `types`."""
+    """The criteria of one search over `types`; with `few` their values are read from the bodies of the matches."""
 
-    types: Types
-    keys: tuple[SortKey, ...]
+    def __init__(self, types: Types, keys: tuple[SortKey, ...], *, few: bool = False) -> None:
+        self.types = types
+        self.keys = keys
+        self._read = [not _is_column(one) and (few or _has_no_index(types, one)) for one in keys]
+        self._joined = {
+            number: _extremes(types, one, number)
+            for number, one in enumerate(keys)
+            if not _is_column(one) and not self._read[number]
+        }
+        self._values = [None if read else self._value(number) for number, read in enumerate(self._read)]
 
     @property
     def is_rising(self) -> bool:
@@ -52,18 +75,21 @@ class Sorting:
 
     @property
     def reads_bodies(self) -> bool:
-        """Whether some criterion is not in the index."""
-        return any(_is_read(self.types, one) for one in self.keys)
+        """Whether some criterion is read from bodies."""
+        return any(self._read)
 
-    def columns(self) -> list[ColumnElement[Any]]:
-        """`sort_0`, `sort_1`, ... for the criteria that are in the index."""
-        known = [(number, one) for number, one in enumerate(self.keys) if not _is_read(self.types, one)]
-        return [_value(self.types, one).label(f"sort_{number}") for number, one in known]
+    def on(self, chosen: Select[Any]) -> Select[Any]:
+        """`chosen` (from `resource`) with `sort_0`, `sort_1`, ... for the criteria that are not read from bodies."""
+        columns = [value.label(f"sort_{number}") for number, value in enumerate(self._values) if value is not None]
+        chosen = chosen.add_columns(*columns)
+        for joined in self._joined.values():
+            chosen = chosen.outerjoin(joined, joined.c.k == resource.c.k)
+        return chosen
 
     def order(self, k: ColumnElement[int]) -> list[ColumnElement[Any]]:
         """What to order a statement by; only without `reads_bodies`."""
-        values = [_value(self.types, one) for one in self.keys]
-        order = [value.desc() if one.descending else value.asc() for one, value in zip(self.keys, values, strict=True)]
+        pairs = [(one, value) for one, value in zip(self.keys, self._values, strict=True) if value is not None]
+        order = [value.desc() if one.descending else value.asc() for one, value in pairs]
         return [*order, k.asc() if self.is_rising else k.desc()]
 
     def beyond(self, page: PageCursor, k: ColumnElement[int]) -> ColumnElement[bool]:
@@ -71,18 +97,18 @@ class Sorting:
         self._check(page)
         ways: list[ColumnElement[bool]] = []
         same: list[ColumnElement[bool]] = []
-        for one, value in zip(self.keys, page.values, strict=True):
-            key = _value(self.types, one)
-            ways.append(and_(*same, key < value if one.descending else key > value))
-            same.append(key == value)
+        for one, key, value in zip(self.keys, self._values, page.values, strict=True):
+            if key is not None:
+                ways.append(and_(*same, key < value if one.descending else key > value))
+                same.append(key == value)
         return or_(*ways, and_(*same, k > page.k if self.is_rising else k < page.k))
 
     def values(self, row: RowMapping) -> tuple[SortValue, ...]:
-        """The sort values of a row with `columns` and, where bodies are read, `body`."""
-        read = [one.param for one in self.keys if _is_read(self.types, one)]
-        texts = _texts(row["body"], frozenset(read)) if read else {}
+        """The sort values of a row of `on`, with `body` where bodies are read."""
+        wanted = [one for one, read in zip(self.keys, self._read, strict=True) if read]
+        found = _read_values(self.types, row["body"], wanted) if wanted else {}
         return tuple(
-            _chosen(texts.get(one.param, ()), one) if _is_read(self.types, one) else row[f"sort_{number}"]
+            _chosen(found.get(one.param, ()), one) if self._read[number] else row[f"sort_{number}"]
             for number, one in enumerate(self.keys)
         )
 
@@ -107,9 +133,37 @@ class Sorting:
         if len(page.values) != len(kinds) or not all(fits):
             raise Incorrect("The page link belongs to another search.")
 
+    def _value(self, number: int) -> ColumnElement[Any]:
+        """What to sort by, never NULL: resources without a value come last in either direction."""
+        key = self.keys[number]
+        if key.type == "id":
+            return resource.c.id
+        if key.type == "instant":
+            return type_coerce(resource.c.updated_at, BigInteger)
+        return func.coalesce(self._joined[number].c.extreme, _absent(key))
 
-def _is_read(types: Types, key: SortKey) -> bool:
+
+def _is_column(key: SortKey) -> bool:
+    return key.type in {"id", "instant"}
+
+
+def _has_no_index(types: Types, key: SortKey) -> bool:
     return key.type == "reference" or (key.type == "token" and not _codes(types, key.param))
+
+
+def _extremes(types: Types, key: SortKey, number: int) -> Subquery:
+    """Each resource with its smallest or largest value, found by one pass over the index."""
+    if key.type == "token":
+        codes = {token_key(types[0], key.param, None, code): code for code in _codes(types, key.param)}
+        table = ix
+        column: ColumnElement[Any] = case(codes, value=ix.c.h)
+        keys = list(codes)
+    else:
+        table, column = _COLUMNS[key.type].table, _COLUMNS[key.type]
+        keys = [parameter_key(type_, key.param) for type_ in types]
+    extreme = func.max(column) if key.descending else func.min(column)
+    under = table.c.h == keys[0] if len(keys) == 1 else table.c.h.in_(keys)
+    return select(table.c.k, extreme.label("extreme")).where(under).group_by(table.c.k).subquery(f"sorted_{number}")
 
 
 @cache
@@ -124,36 +178,6 @@ def _codes(types: Types, param: str) -> tuple[str, ...]:
     return tuple(codes) if len(codes) <= MOST_CODES else ()
 
 
-def _value(types: Types, key: SortKey) -> ColumnElement[Any]:
-    """What to sort by, never NULL: resources without a value come last in either direction."""
-    if key.type == "id":
-        return resource.c.id
-    if key.type == "instant":
-        return type_coerce(resource.c.updated_at, BigInteger)
-    if key.type == "token":
-        return _code_value(types, key)
-    column: ColumnElement[Any] = _TABLES[key.type]
-    table = column.table
-    extreme = func.max(column) if key.descending else func.min(column)
-    keys = [parameter_key(type_, key.param) for type_ in types]
-    under = table.c.h == keys[0] if len(keys) == 1 else table.c.h.in_(keys)
-    own = select(extreme).where(under, table.c.k == resource.c.k)
-    return func.coalesce(own.correlate(resource).scalar_subquery(), _absent(key))
-
-
-def _code_value(types: Types, key: SortKey) -> ColumnElement[Any]:
-    ways = [
-        (
-            exists()
-            .where(ix.c.h == token_key(types[0], key.param, None, code), ix.c.k == resource.c.k)
-            .correlate(resource),
-            code,
-        )
-        for code in _codes(types, key.param)
-    ]
-    return case(*ways, else_=_absent(key))
-
-
 def _absent(key: SortKey) -> SortValue:
     if key.type in _TEXTS:
         return "" if key.descending else _LAST
@@ -162,19 +186,36 @@ def _absent(key: SortKey) -> SortValue:
     return -1e308 if key.descending else 1e308
 
 
-def _texts(body: str, params: frozenset[str]) -> dict[str, list[str]]:
-    """Parameter -> its codes and references in a resource."""
-    found: dict[str, list[str]] = {}
-    for row in extract_some(msgspec.json.decode(body), params):
-        if isinstance(row, TokenRow):
-            found.setdefault(row.param, []).append(row.code)
-        elif isinstance(row, ReferenceRow):
-            found.setdefault(row.param, []).append(row.url or f"{row.type}/{row.id}")
+def _read_values(types: Types, body: str, keys: Sequence[SortKey]) -> dict[str, list[SortValue]]:
+    """Parameter -> its values in a resource, each as the index has it."""
+    exact = any(one.type in {"number", "quantity"} for one in keys)
+    parsed = read_json(body.encode()) if exact else msgspec.json.decode(body)
+    closed = {one.param: _codes(types, one.param) for one in keys if one.type == "token"}
+    found: dict[str, list[SortValue]] = {}
+    for row in extract_some(parsed, frozenset(one.param for one in keys)):
+        value = _indexed(row)
+        if not closed.get(row.param) or value in closed[row.param]:
+            found.setdefault(row.param, []).append(value)
     return found
 
 
-def _chosen(texts: Sequence[str], key: SortKey) -> SortValue:
-    present = [one for one in texts if one]
-    if not present:
+def _indexed(row: Part) -> SortValue:
+    match row:
+        case TokenRow():
+            return row.code
+        case ReferenceRow():
+            return row.url or f"{row.type}/{row.id}"
+        case UriRow():
+            return row.uri[:LONGEST_TEXT]
+        case StringRow():
+            return row.folded[:LONGEST_TEXT]
+        case DateRow():
+            return row.low
+        case NumberRow() | QuantityRow():
+            return max(row.low, -FARTHEST)
+
+
+def _chosen(values: Sequence[SortValue], key: SortKey) -> SortValue:
+    if not values:
         return _absent(key)
-    return max(present) if key.descending else min(present)
+    return max(values) if key.descending else min(values)

@@ -39,6 +39,7 @@ from fhir_tracker.fhir.query_values import (
     PREFIXES,
     CompositeValue,
     DateValue,
+    NearValue,
     NumberValue,
     QuantityValue,
     ReferenceValue,
@@ -65,6 +66,7 @@ KINDS: dict[str, tuple[str, str, str, object]] = {
         QuantityValue(number=NumberValue(prefix="eq", value=5, low=4.5, high=5.5), system="http://u", unit="mg"),
     ),
     "uri": ("PlanDefinition", "url", "http://x", UriValue(uri="http://x")),
+    "special": ("Location", "near", "42.5|-83.25|10|km", NearValue(latitude=42.5, longitude=-83.25, kilometres=10)),
     "composite": (
         "Observation",
         "code-value-quantity",
@@ -295,6 +297,20 @@ def test_what_is_no_quantity_is_refused(text: str) -> None:
     assert "value-quantity" in refusal("Observation", ("value-quantity", text))
 
 
+@pytest.mark.parametrize(
+    ("text", "kilometres"),
+    [("1|2", 50), ("1|2|3", 3), ("1|2|3|km", 3), ("1|2|500|m", 0.5), ("1|2|1|[mi_i]", 1.609344), ("1|2||", 50)],
+)
+def test_the_forms_of_a_place(text: str, kilometres: float) -> None:
+    (value,) = parsed("Location", ("near", text)).filters[0].values
+    assert value == NearValue(latitude=1, longitude=2, kilometres=kilometres)
+
+
+@pytest.mark.parametrize("text", ["1", "1|x", "91|0", "0|181", "1|2|-1", "1|2|3|feet", "1|2|3|km|4", "|", "nan|1"])
+def test_what_is_no_place_is_refused(text: str) -> None:
+    assert "near" in refusal("Location", ("near", text))
+
+
 @pytest.mark.parametrize("text", ["c", "c$5$6", "$", "c$mg", r"c\$5"])
 def test_a_combination_needs_each_of_its_parts(text: str) -> None:
     assert "code-value-quantity" in refusal("Observation", ("code-value-quantity", text))
@@ -386,7 +402,6 @@ def test_every_parameter_of_every_type_is_read_passed_over_or_refused(type_: str
     values = {kind: text for kind, (_, _, text, _) in KINDS.items()} | {
         "reference": "x1",
         "composite": "",
-        "special": "x",
     }
     for code, parameter in parameters_of(type_).items():
         text = values[parameter.type] or "$".join("1" for _ in parameter.components)

@@ -71,6 +71,15 @@ VALUE_SETS: list[dict[str, Any]] = [
         ("v5", None),
     )
 ]
+LOCATIONS: list[dict[str, Any]] = [
+    {"resourceType": "Location", "id": id_, **({"position": place} if place else {})}
+    for id_, place in (
+        ("l1", {"latitude": 42.05, "longitude": -83.05}),
+        ("l2", {"latitude": 42.0, "longitude": -83.2}),
+        ("l3", {"latitude": 0.05, "longitude": -179.98}),
+        ("l4", None),
+    )
+]
 
 
 CASES: list[tuple[str, str, str | list[str]]] = [
@@ -169,6 +178,11 @@ CASES: list[tuple[str, str, str | list[str]]] = [
     ("Patient", "identifier:of-type=http://v2|SS|1", ["bob"]),
     ("Patient", "identifier:of-type=http://v2|MR|2", []),
     ("Patient", "identifier=1", ["ann", "bob"]),
+    ("Location", "near=42|-83|10|km", ["l1"]),
+    ("Location", "near=42|-83|20", ["l1", "l2"]),
+    ("Location", "near=42|-83|12|[mi_i],0|179.95|20", ["l1", "l2", "l3"]),
+    ("Location", "near=0|-179.99|1", []),
+    ("Location", "near:missing=true", ["l4"]),
     ("ValueSet", "url:below=http://a.org/fhir", ["v1", "v2", "v3"]),
     ("ValueSet", "url:below=http://a.org/fhir/", ["v2", "v3"]),
     ("ValueSet", "url:below=http://a.org/fhir/x", ["v2", "v3"]),
@@ -185,7 +199,7 @@ CASES: list[tuple[str, str, str | list[str]]] = [
 
 @pytest.fixture
 def filled(database: Database) -> Database:
-    put_all(database, [*TASKS, *PATIENTS, *OBSERVATIONS, *VALUE_SETS])
+    put_all(database, [*TASKS, *PATIENTS, *OBSERVATIONS, *VALUE_SETS, *LOCATIONS])
     return database
 
 

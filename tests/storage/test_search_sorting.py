@@ -11,7 +11,7 @@ import pytest
 
 from fhir_tracker.errors import Incorrect
 from fhir_tracker.fhir.query import parse_query
-from fhir_tracker.storage import search, search_sorting
+from fhir_tracker.storage import search, search_plan, search_sorting
 from fhir_tracker.storage.database import Database
 from fhir_tracker.storage.page_cursor import PageCursor
 from tests.storage.samples import NOW, VIEWER, pairs, put, put_all, task, walk
@@ -63,12 +63,26 @@ CASES = [
     ("PlanDefinition", "url", "u4 u2 u1 u3"),
     ("PlanDefinition", "-url", "u1 u2 u4 u3"),
 ]
+IDS = "a,b,c,d,e,r1,r2,r3,u1,u2,u3,u4"
 
 
 @pytest.fixture
 def filled(database: Database) -> Database:
     put_all(database, STOCK)
     return database
+
+
+@pytest.mark.requirement(30)
+@pytest.mark.parametrize("few", [True, False])
+def test_the_values_read_and_those_of_the_index_give_one_order(
+    filled: Database, monkeypatch: pytest.MonkeyPatch, few: bool
+) -> None:
+    monkeypatch.setattr(search_plan, "FEW", 1000 if few else -1)
+    for type_, sort, order in CASES:
+        text = f"_lastUpdated=gt2000&_sort={sort}&_count=2"
+        for narrow in ("", f"_id={IDS}&"):
+            listed = " ".join(one.id for one in walk(filled, type_, f"{narrow}{text}"))
+            assert listed == order, (type_, sort)
 
 
 @pytest.mark.requirement(30)
@@ -141,7 +155,7 @@ def test_a_page_link_with_values_of_another_sort_is_refused(
 def test_only_codes_of_a_closed_list_are_sorted_without_reading(filled: Database) -> None:
     def reads(type_: str, sort: str) -> bool:
         query = parse_query(type_, pairs(f"_sort={sort}"), strict=True)
-        return search_sorting.Sorting(types=query.searched, keys=query.sort).reads_bodies
+        return search_sorting.Sorting(query.searched, query.sort).reads_bodies
 
     assert [reads("Task", one) for one in ("status", "priority", "intent", "due", "_id")] == [False] * 5
     assert [reads("Task", one) for one in ("code", "owner", "identifier", "status,code")] == [True] * 4
