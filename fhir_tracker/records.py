@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -36,7 +37,32 @@ def create(tx: Tx, resource: Resource, author: Author, *, why: Why | None = None
     return save(tx, resource | {"id": id_ or fresh_id(author.at)}, author, why=why, fresh=True)
 
 
-def fresh_id(now: datetime, random: Callable[[int], bytes] = os.urandom) -> str:
+class _Chance:
+    """Random bytes from the operating system, asked for many at a time: each asking lets other threads in between."""
+
+    def __init__(self) -> None:
+        self._guard = threading.Lock()
+        self._bytes = b""
+        self._at = 0
+        os.register_at_fork(after_in_child=self._forget)
+
+    def take(self, count: int) -> bytes:
+        """`count` bytes that were never given before."""
+        with self._guard:
+            if self._at + count > len(self._bytes):
+                self._bytes, self._at = os.urandom(4096), 0
+            self._at += count
+            return self._bytes[self._at - count : self._at]
+
+    def _forget(self) -> None:
+        self._guard = threading.Lock()
+        self._bytes = b""
+
+
+_CHANCE = _Chance()
+
+
+def fresh_id(now: datetime, random: Callable[[int], bytes] = _CHANCE.take) -> str:
     """An id for something made here."""
     return new_id(now, random)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from contextlib import suppress
 from datetime import timedelta
@@ -157,3 +158,23 @@ def _race(database: Database, version: int) -> tuple[int, int]:
     for one in writers:
         one.join()
     return results.count(True), results.count(False)
+
+
+def test_fresh_ids_are_never_given_twice_among_threads_and_after_a_fork() -> None:
+    given: list[str] = []
+    threads = [
+        threading.Thread(target=lambda: given.extend(records.fresh_id(MONDAY) for _ in range(2000))) for _ in range(4)
+    ]
+    for one in threads:
+        one.start()
+    for one in threads:
+        one.join()
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.write(writing, " ".join(records.fresh_id(MONDAY) for _ in range(50)).encode())
+        os._exit(0)
+    os.waitpid(child, 0)
+    given += os.read(reading, 10_000).decode().split()
+    given += [records.fresh_id(MONDAY) for _ in range(50)]
+    assert len(set(given)) == len(given) == 8100

@@ -75,6 +75,7 @@ def check_content_type(content_type: str) -> None:
         raise UnsupportedMediaType("Send the body in UTF-8.")
 
 
+@lru_cache(maxsize=256)
 def preference(prefer: str) -> Preference:
     """What a Prefer header asks for; what we do not know is ignored, as RFC 7240 says."""
     wanted: dict[str, str] = {}
@@ -122,7 +123,12 @@ def etag_of(version: int) -> str:
 
 def http_date(moment: datetime) -> str:
     """`moment` as HTTP writes dates."""
-    return format_datetime(moment.astimezone(UTC).replace(microsecond=0), usegmt=True)
+    return _http_date(int(moment.timestamp()))
+
+
+@lru_cache(maxsize=1024)
+def _http_date(seconds: int) -> str:
+    return format_datetime(datetime.fromtimestamp(seconds, UTC), usegmt=True)
 
 
 def _is_r4(parameters: list[str]) -> bool:

@@ -259,7 +259,7 @@ def _sqlite(url: URL) -> tuple[Engine, Engine, Turns]:
     shared = {"check_same_thread": False}
     writer = create_engine(url, pool_size=1, max_overflow=0, pool_timeout=LOCK_SECONDS, connect_args=shared)
     reader = create_engine(url, pool_size=POOL_SIZE, max_overflow=56, pool_timeout=LOCK_SECONDS, connect_args=shared)
-    _prepare_sqlite(writer, "BEGIN IMMEDIATE", ("journal_mode = WAL", "wal_autocheckpoint = 4000"))
+    _prepare_sqlite(writer, "BEGIN IMMEDIATE", ("journal_mode = WAL", "wal_autocheckpoint = 10000"))
     _prepare_sqlite(reader, "BEGIN", ("query_only = ON",))
     return writer, reader, turns
 

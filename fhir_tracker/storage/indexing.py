@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
 from itertools import product
 from typing import NamedTuple
 
@@ -80,6 +81,7 @@ def index_rows(type_: str, values: SearchValues) -> IndexRows:
     return IndexRows(frozenset(keys), frozenset(dates), frozenset(strings), finite)
 
 
+@lru_cache(maxsize=32768)
 def part_keys(type_: str, param: str, row: Part) -> tuple[int, ...]:
     """The keys by which a token, reference or uri can be found; none for other kinds."""
     if isinstance(row, TokenRow) and param.endswith(":of-type"):
