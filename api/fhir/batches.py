@@ -6,7 +6,10 @@ https://hl7.org/fhir/R4/http.html#brules
 from __future__ import annotations
 
 import random
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import cache
+from itertools import groupby
 
 from api.fhir.actions import Finder
 from api.fhir.auditing import record
@@ -21,29 +24,32 @@ from fhir_tracker.fhir.bundle_references import local_form
 from fhir_tracker.fhir.json_types import Json
 from fhir_tracker.fhir.references import ReferenceKind, parse_reference, rewrite_references, walk_references
 
+READS_AT_ONCE = 50
+"""Entries that only read and follow each other share a view of the store and the writing of their audit rows."""
+
 _ATTEMPTS = 6
 _DENIALS = frozenset({Category.FORBIDDEN, Category.NOT_FOUND})
 _NOT_RECORDED = frozenset({Category.BUSY, Category.UNAVAILABLE})
+_Read = Entry | TrackerError
+_Answered = tuple[_Read, FhirResponse]
 
 
 def process(request: FhirRequest, entries: tuple[Json, ...], find: Finder) -> FhirResponse:
     """The batch-response, its entries in the order of the request, each with its own status; one audit row for each."""
     urls = frozenset(url for entry in entries if (url := _full_url(entry)))
     wanted = preference(request.header("prefer"))
-    texts = []
+    find = cache(find)
+    texts: list[bytes] = []
     size = 0
-    for index, entry in enumerate(entries):
-        method = url = ""
-        try:
-            if size > LARGEST_ANSWER:
-                raise TooLarge(f"The answer has more than {LARGEST_ANSWER} bytes already: send fewer entries at once.")
-            read = read_entry(request, entry, index, find)
-            method, url = read.method, read.read_url
-            response = _answer(request, read, urls)
-        except TrackerError as error:
-            response = FhirResponse(status=status_of(error), body=outcome_of(error), headers=headers_of(error))
-        texts.append(entry_text(url, method, response, wanted))
-        size += len(texts[-1])
+    for group in _groups([_read(request, entry, index, find) for index, entry in enumerate(entries)]):
+        if size > LARGEST_ANSWER:
+            answered: Sequence[_Answered] = [(one, _refusal(_too_large())) for one in group]
+        else:
+            answered = _answers(request, group, urls)
+        for one, response in answered:
+            url, method = (one.read_url, one.method) if isinstance(one, Entry) else ("", "")
+            texts.append(entry_text(url, method, response, wanted))
+            size += len(texts[-1])
     return joined("batch-response", texts)
 
 
@@ -52,28 +58,85 @@ def _full_url(entry: Json) -> str:
     return url if type(url) is str and url.startswith("urn:") else ""
 
 
-def _answer(request: FhirRequest, entry: Entry, urls: frozenset[str]) -> FhirResponse:
-    given = entry.request
+def _read(request: FhirRequest, entry: Json, index: int, find: Finder) -> _Read:
     try:
-        given = _local(entry, urls)
-        return _write(given, entry) if entry.action.writes else _read(given, entry)
+        return read_entry(request, entry, index, find)
+    except TrackerError as error:
+        return error
+
+
+def _groups(entries: Sequence[_Read]) -> Iterator[list[_Read]]:
+    """Each write by itself, reads together as far as they follow each other."""
+    for writes, group in groupby(entries, lambda one: isinstance(one, Entry) and one.action.writes):
+        some = list(group)
+        step = 1 if writes else READS_AT_ONCE
+        yield from (some[start : start + step] for start in range(0, len(some), step))
+
+
+def _answers(request: FhirRequest, group: Sequence[_Read], urls: frozenset[str]) -> Sequence[_Answered]:
+    only = group[0]
+    try:
+        if isinstance(only, Entry) and only.action.writes:
+            return [(only, _write(request, only, urls))]
+        return _look(request, group)
+    except TrackerError as error:
+        return [(one, _refusal(one if isinstance(one, TrackerError) else error)) for one in group]
+
+
+def _look(request: FhirRequest, group: Sequence[_Read]) -> list[_Answered]:
+    rows: list[tuple[FhirRequest, AuditNote, str]] = []
+    answered: list[_Answered] = []
+    with request.context.database.read() as tx:
+        for one in group:
+            if isinstance(one, TrackerError):
+                answered.append((one, _refusal(one)))
+                continue
+            try:
+                response = one.action.handle(one.request, tx)
+            except TrackerError as error:
+                if error.category in _NOT_RECORDED:
+                    raise
+                rows.append(_failure(one, error))
+                response = _refusal(placed(error, one.index, one.request.type))
+            else:
+                rows += [(one.request, response.note, "success")] if response.note else []
+            answered.append((one, response))
+    if rows:
+        with request.context.database.begin() as tx:
+            for row in rows:
+                record(tx, *row)
+    return answered
+
+
+def _write(request: FhirRequest, entry: Entry, urls: frozenset[str]) -> FhirResponse:
+    try:
+        return _written(_local(entry, urls), entry)
     except TrackerError as error:
         if error.category not in _NOT_RECORDED:
-            outcome = "denied" if error.category in _DENIALS else "error"
-            note = AuditNote(
-                action=entry.action.interaction,
-                ref=f"{given.type}/{given.id}".rstrip("/"),
-                detail={"status": status_of(error)},
-            )
             with request.context.database.begin() as tx:
-                record(tx, given, note, outcome)
-        raise placed(error, entry.index, given.type) from error
+                record(tx, *_failure(entry, error))
+        return _refusal(placed(error, entry.index, entry.request.type))
+
+
+def _written(given: FhirRequest, entry: Entry) -> FhirResponse:
+    for attempt in range(_ATTEMPTS):
+        try:
+            with given.context.database.begin() as tx:
+                response = entry.action.handle(given, tx)
+                if response.note:
+                    record(tx, given, response.note, "success")
+                return response
+        except VersionConflict:
+            if entry.is_guarded:
+                raise
+            clock.pause(random.uniform(0.0, 0.01 * 2**attempt))  # noqa: S311 - spreads writers, guards nothing
+    raise Busy("Others keep changing this resource; try again.")
 
 
 def _local(entry: Entry, urls: frozenset[str]) -> FhirRequest:
     """The request with references to us made relative; raises Incorrect for one to another entry of the batch."""
     resource = entry.request.resource
-    if resource is None or not entry.action.writes:
+    if resource is None:
         return entry.request
     for path, reference in walk_references(resource):
         if reference["reference"] in urls:
@@ -89,25 +152,16 @@ def _relative(text: str, base: str) -> str:
     return local if parse_reference(local).kind is ReferenceKind.RELATIVE else text
 
 
-def _read(given: FhirRequest, entry: Entry) -> FhirResponse:
-    with given.context.database.read() as tx:
-        response = entry.action.handle(given, tx)
-    if response.note:
-        with given.context.database.begin() as tx:
-            record(tx, given, response.note, "success")
-    return response
+def _failure(entry: Entry, error: TrackerError) -> tuple[FhirRequest, AuditNote, str]:
+    """What the audit trail says of an entry that failed."""
+    ref = f"{entry.request.type}/{entry.request.id}".rstrip("/")
+    note = AuditNote(action=entry.action.interaction, ref=ref, detail={"status": status_of(error)})
+    return entry.request, note, "denied" if error.category in _DENIALS else "error"
 
 
-def _write(given: FhirRequest, entry: Entry) -> FhirResponse:
-    for attempt in range(_ATTEMPTS):
-        try:
-            with given.context.database.begin() as tx:
-                response = entry.action.handle(given, tx)
-                if response.note:
-                    record(tx, given, response.note, "success")
-                return response
-        except VersionConflict:
-            if entry.is_guarded:
-                raise
-            clock.pause(random.uniform(0.0, 0.01 * 2**attempt))  # noqa: S311 - spreads writers, guards nothing
-    raise Busy("Others keep changing this resource; try again.")
+def _refusal(error: TrackerError) -> FhirResponse:
+    return FhirResponse(status=status_of(error), body=outcome_of(error), headers=headers_of(error))
+
+
+def _too_large() -> TooLarge:
+    return TooLarge(f"The answer has more than {LARGEST_ANSWER} bytes already: send fewer entries at once.")

@@ -49,7 +49,7 @@ from fhir_tracker.storage import resources
 from fhir_tracker.storage.database import Tx
 
 _ATTEMPTS = 6
-_MAYBE_CONDITIONAL = re.compile(rb'"reference"\s*:\s*"[^"]*\?|\\u')
+_CONDITIONAL = re.compile(rb'"reference"\s*:\s*"[^"]*\?')
 _SEVERAL = "More than one resource meets the condition: make it select one."
 _ERRORS: dict[int, type[TrackerError]] = {
     400: Incorrect,
@@ -242,7 +242,7 @@ class _Run:
 
     def _resolve(self, conditions: Conditions, writes: list[Entry]) -> dict[int, dict[str, str]]:
         """Resolve conditional references; those that only the store can answer after the writes are given back."""
-        if not _MAYBE_CONDITIONAL.search(self._request.body):
+        if b"\\u" not in self._request.body and not _CONDITIONAL.search(self._request.body):
             return {}
         asked = {
             entry.index: conditional_references(_resource(entry), self._request.base)
