@@ -113,9 +113,9 @@ def _met(asked: Asked, param: str, sources: Types, referring: Select[Any]) -> se
         for source in sources
     }
     refer = ix.alias("refer")
-    met = select(refer.c.h).where(
-        among(asked.tx.dialect, refer.c.h, list(by_key)), refer.c.k.in_(referring.correlate(None))
-    )
+    among_keys = among(asked.tx.dialect, refer.c.h, list(by_key))
+    # With `+ 0` SQLite does not look up every pair of a key and a `k`.
+    met = select(refer.c.h).where(among_keys, (refer.c.k + 0).in_(referring.correlate(None)))
     return {by_key[row["h"]] for row in asked.tx.rows(met.distinct())} if by_key else set()
 
 
