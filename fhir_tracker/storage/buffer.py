@@ -6,7 +6,7 @@ import sqlite3
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from itertools import chain
+from itertools import accumulate, chain
 from typing import Any, cast
 
 import psycopg
@@ -36,12 +36,12 @@ class Bulk:
     sorted_: bool = False
     given: tuple[tuple[str, str, int], ...] = ()
 
-    @cached_property
-    def postgresql(self) -> str:
-        """One INSERT of arrays, an array a column."""
+    def postgresql(self, first: int) -> str:
+        """One INSERT of arrays, an array a column, which are the values from number `first` on."""
         names = ", ".join(f'"{name}"' for name in (*(one[0] for one in self.given), *self.columns))
         values = "".join(f"{one[1]}, " for one in self.given)
-        arrays = ", ".join(f"%s::{_POSTGRESQL[self._kind(name)]}[]" for name in self.columns)
+        kinds = [_POSTGRESQL[self._kind(name)] for name in self.columns]
+        arrays = ", ".join(f"${number}::{kind}[]" for number, kind in enumerate(kinds, first))
         return f"INSERT INTO {self.table.name} ({names}) SELECT {values}given.* FROM unnest({arrays}) AS given"  # noqa: S608
 
     def sqlite(self, rows: int) -> str:
@@ -122,7 +122,8 @@ class WriteBuffer:
             if isinstance(driver, sqlite3.Connection):
                 _to_sqlite(driver, self._taken())
             elif isinstance(driver, psycopg.Connection):
-                driver.execute(*self.statement(), prepare=True).close()
+                with psycopg.RawCursor(driver) as cursor:
+                    cursor.execute(*self.statement(), prepare=True)
             else:
                 raise Fault("The database has a driver that nothing is known of.")
         except (sqlite3.Error, psycopg.Error) as error:
@@ -138,7 +139,7 @@ class WriteBuffer:
     def write_at_once(self, driver: Driver) -> None:
         """As `write`, to PostgreSQL, as a transaction of its own: one statement, one way there and back."""
         try:
-            driver.run(*self.statement())
+            driver.add(*self.statement())
         except Fault as fault:
             if isinstance(fault.__cause__, exc.IntegrityError) and is_double(fault.__cause__.orig):
                 raise VersionConflict(_DOUBLE) from fault
@@ -167,7 +168,8 @@ class WriteBuffer:
 @lru_cache(maxsize=256)
 def _joined(bulks: tuple[Bulk, ...]) -> bytes:
     """One text for the inserts of several tables."""
-    *before, last = (bulk.postgresql for bulk in bulks)
+    firsts = accumulate((len(bulk.columns) for bulk in bulks), initial=1)
+    *before, last = [bulk.postgresql(first) for bulk, first in zip(bulks, firsts, strict=False)]
     named = [f"i{number} AS ({text})" for number, text in enumerate(before)]
     return f"{'WITH ' if named else ''}{', '.join(named)} {last}".encode()
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, cast
 
+import psycopg
 from sqlalchemy import Engine, exc
 
 from fhir_tracker.storage.failures import translated
@@ -43,6 +44,13 @@ class Driver:
         if self._has_news():
             self._connection = self._connect()
         with self._translated(), self._connection.cursor() as cursor:
+            cursor.execute(sql, values, prepare=True)
+
+    def add(self, sql: bytes, values: Sequence[str]) -> None:
+        """As `run`, for a long text whose values stand as $1, $2: the driver has nothing to look for in it."""
+        if self._has_news():
+            self._connection = self._connect()
+        with self._translated(), psycopg.RawCursor(self._connection) as cursor:
             cursor.execute(sql, values, prepare=True)
 
     def _has_news(self) -> bool:
