@@ -13,7 +13,7 @@ TESTS ?= tests
 WORKERS ?= 2
 CODE := fhir_tracker mappings subscriptions api
 
-.PHONY: help demo test check bench clean constraints servers
+.PHONY: help demo test check bench agreement clean constraints servers
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -36,6 +36,9 @@ check: $(VENV)/.dev ## Lint, formatting, types, import contracts, Compose file, 
 
 bench: $(VENV)/.dev servers ## Measure: prints a table of timings (ARGS=... goes to pytest)
 	@$(BIN)/python -m pytest tests/benchmarks -q -s -o 'python_files=bench_*.py' $(ARGS)
+
+agreement: $(VENV)/.dev servers ## Compare the check of bodies with HL7's validator on many changed resources (ARGS="--seed 7 --us-core FOLDER")
+	@$(BIN)/python -m scripts.agreement $(ARGS)
 
 clean: ## Remove the virtual environment and everything built
 	@rm -rf $(VENV) dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

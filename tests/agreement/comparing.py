@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -31,6 +32,13 @@ class Pair:
     def agrees(self) -> bool:
         return bool(self.ours) == bool(self.theirs)
 
+    @property
+    def same_place(self) -> bool:
+        """Whether some place of ours is one of theirs, or holds it or is in it next to it."""
+        ours = {_plain(place) for place, _ in self.ours}
+        theirs = {_plain(place) for place, _ in self.theirs}
+        return any(one == other or _holder(one) == other or one == _holder(other) for one in ours for other in theirs)
+
 
 def compare(
     validator: Validator,
@@ -44,7 +52,10 @@ def compare(
 
     `profiles` is resource type -> URL of the profile to judge by, beside R4 itself.
     """
-    plain = [Case(text=write_json(resource), kind="as it is", base=name, where="") for name, resource in bases]
+    plain = [
+        Case(text=write_json(one), type=str(one["resourceType"]), kind="as it is", base=name, where="")
+        for name, one in bases
+    ]
     found = pairs(validator, plain, [_profile(one, profiles) for _, one in bases])
     right = [base for base, pair in zip(bases, found, strict=True) if not pair.theirs]
     cases = [(case, _profile(one, profiles)) for name, one in right for case in mutants(name, one, count, rng)]
@@ -82,3 +93,12 @@ def own_verdict(text: str, profile: str = "") -> tuple[tuple[str, str], ...]:
 
 def _wrong(found: Sequence[Said]) -> tuple[tuple[str, str], ...]:
     return tuple((one.location, one.message) for one in found if one.wrong)
+
+
+def _plain(place: str) -> str:
+    """A location without what only HL7's validator writes into it: comments, types of choices, urls of extensions."""
+    return re.sub(r"/\*.*?\*/|\.ofType\(\w+\)|\[url='[^']*'\]", "", place)
+
+
+def _holder(place: str) -> str:
+    return place.rpartition(".")[0]

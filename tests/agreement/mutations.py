@@ -24,6 +24,7 @@ class Case:
     """One body to judge: its JSON text on one line, what was done to which base, and where."""
 
     text: str
+    type: str
     kind: str
     base: str
     where: str
@@ -44,7 +45,7 @@ def mutants(base: str, resource: Resource, count: int, rng: random.Random) -> It
         change = MUTATIONS[kind](resource, rng)
         if change is not None:
             made += 1
-            yield Case(text=change[0], kind=kind, base=base, where=change[1])
+            yield Case(text=change[0], type=str(resource["resourceType"]), kind=kind, base=base, where=change[1])
 
 
 def _shown(place: Place) -> str:

@@ -1,0 +1,136 @@
+"""Why the two verdicts differ where they do: each reason has the words by which a disagreement is known to be of it."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from tests.agreement.comparing import Pair
+from tests.agreement.corpus import OWNED
+
+THEY = "HL7's validator refuses, the tracker accepts"
+WE = "the tracker refuses, HL7's validator accepts"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reason:
+    """One known difference: `words` is found in a message of whoever refuses."""
+
+    who: str
+    what: str
+    why: str
+    words: str
+
+
+REASONS = (
+    Reason(
+        who=THEY,
+        what="a profile that is not loaded",
+        why="A claim in meta.profile of a profile that nobody has here is a warning of ours, an error of theirs.",
+        words="Profile reference .* could not be found|Specified profile type was",
+    ),
+    Reason(
+        who=THEY,
+        what="vital signs",
+        why="They hold every Observation with a LOINC code of the vital signs to R4's vital signs profiles unasked; we hold a"
+        " resource to a profile that is asked for.",
+        words=r"StructureDefinition/(bodyheight|bodyweight|bodytemp|bmi|bp|resprate|heartrate|headcircum|oxygensat|vitalsigns)"
+        r"|magic LOINC|Constraint failed: vs-[0-9]|in the profile http://hl7.org/fhir/StructureDefinition/\w+\|4.0.1",
+    ),
+    Reason(
+        who=THEY,
+        what="units of UCUM",
+        why="They parse units; we take any code of UCUM.",
+        words="Error processing unit|HAPI-0676",
+    ),
+    Reason(
+        who=THEY,
+        what="where an extension of R4 may stand",
+        why="We know the value types of R4's own extensions, not the FHIRPath conditions of their contexts.",
+        words="is not allowed to be used at this point|a matching slice is required|must not be used as a modifierExtension"
+        "|definition allows for the types|definition is for a",
+    ),
+    Reason(
+        who=THEY,
+        what="value sets of other publishers",
+        why="They have some code lists built in (states of the USPS, MIME types) that R4 does not publish.",
+        words="usps|Unknown code .*(iso|bcp|usps)",
+    ),
+    Reason(
+        who=WE,
+        what="a reference that cannot be followed",
+        why="Reference.reference has to be Type/id, absolute, or #id: they take any text without blanks.",
+        words="is not a reference",
+    ),
+    Reason(
+        who=WE,
+        what="active markup",
+        why="Narrative with forms, frames, scripts or styles that act is refused whatever its spelling.",
+        words="active or forbidden markup|forbidden markup|not well-formed",
+    ),
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Disagreement:
+    """One pair that differs, with its reason, or None where nobody has one."""
+
+    pair: Pair
+    who: str
+    reason: Reason | None
+
+
+def disagreements(pairs: Sequence[Pair]) -> list[Disagreement]:
+    """Every pair whose verdicts differ."""
+    return [_explained(pair) for pair in pairs if not pair.agrees]
+
+
+def _explained(pair: Pair) -> Disagreement:
+    who, messages = (THEY, pair.theirs) if pair.theirs else (WE, pair.ours)
+    text = "\n".join(message for _, message in messages)
+    fitting = (one for one in REASONS if one.who == who and re.search(one.words, text))
+    return Disagreement(pair=pair, who=who, reason=next(fitting, None))
+
+
+def share(pairs: Sequence[Pair]) -> float:
+    """How many of the pairs agree, 0 to 1."""
+    return sum(pair.agrees for pair in pairs) / len(pairs)
+
+
+def table(pairs: Sequence[Pair]) -> str:
+    """What a person reads: agreement by type and by mutation, then each disagreement by its reason."""
+    both = [pair for pair in pairs if pair.ours and pair.theirs]
+    placed = sum(pair.same_place for pair in both)
+    lines = [
+        f"agree: {share(pairs):.2%} of {len(pairs)} cases; both refuse {len(both)}, {placed} in the same place",
+        "",
+    ]
+    lines += _counted("type", [(pair.case.type, pair) for pair in pairs])
+    lines += ["", *_counted("mutation", [(pair.case.kind, pair) for pair in pairs]), ""]
+    found = disagreements(pairs)
+    counts = Counter((one.who, one.reason.what if one.reason else "NO REASON KNOWN") for one in found)
+    lines += [f"{number:5} {who}: {what}" for (who, what), number in counts.most_common()]
+    lines += [_line(one) for one in sorted(found, key=lambda one: one.reason is not None)]
+    return "\n".join(lines)
+
+
+def owned_only(pairs: Sequence[Pair]) -> list[Pair]:
+    """The pairs of types that the tracker owns; the others are copies of an EHR's, or lists of names."""
+    return [pair for pair in pairs if pair.case.type in OWNED]
+
+
+def _counted(title: str, rows: list[tuple[str, Pair]]) -> list[str]:
+    cases = Counter(name for name, _ in rows)
+    same = Counter(name for name, pair in rows if pair.agrees)
+    return [f"{title:24} {'cases':>6} {'agree':>8}"] + [
+        f"{name:24} {cases[name]:6} {same[name] / cases[name]:8.1%}" for name in sorted(cases)
+    ]
+
+
+def _line(one: Disagreement) -> str:
+    case = one.pair.case
+    said = (one.pair.theirs or one.pair.ours)[0]
+    why = one.reason.what if one.reason else "NO REASON KNOWN"
+    return f"- {why}: {case.base}, {case.kind} at {case.where or 'its root'}: {said[0]} {said[1][:160]}"
