@@ -164,8 +164,7 @@ def with_history(
     owners = [row for row in log if row.what == "owner" and row.after]
     levels = [one for one in fired if one.kind == "escalate" and one.state != "resolved" and item.open]
     last = attempts[-1] if attempts else None
-    return replace(
-        item,
+    return item.having(
         status_since=statuses[-1].effective_at if statuses else item.status_since,
         assigned_since=(owners[-1].effective_at if owners else item.assigned_since) if item.owner else None,
         cycle=max((row.cycle for row in log), default=0),

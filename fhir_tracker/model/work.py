@@ -50,6 +50,12 @@ class WorkItem:
     focus: str | None = None
     next_action_at: datetime | None = None
 
+    def having(self, **changes: object) -> WorkItem:
+        """As `dataclasses.replace`, several times faster: a work item is made with every write of work."""
+        changed = object.__new__(WorkItem)
+        changed.__dict__.update(self.__dict__, **changes)
+        return changed
+
 
 @dataclass(frozen=True, kw_only=True)
 class Transition:

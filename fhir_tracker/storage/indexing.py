@@ -49,15 +49,6 @@ class IndexRows(NamedTuple):
     strings: frozenset[tuple[int, str, str]] = frozenset()
     numbers: frozenset[tuple[int, float, float]] = frozenset()
 
-    def with_rows(self, other: IndexRows) -> IndexRows:
-        """These rows and those of `other`."""
-        return IndexRows(
-            keys=self.keys | other.keys,
-            dates=self.dates | other.dates,
-            strings=self.strings | other.strings,
-            numbers=self.numbers | other.numbers,
-        )
-
 
 def index_rows(type_: str, values: SearchValues) -> IndexRows:
     """What a resource of `type_` with these values puts into the index."""
