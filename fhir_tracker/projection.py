@@ -21,6 +21,8 @@ from fhir_tracker.storage.database import Tx
 from fhir_tracker.storage.resources import Stored
 
 _PROJECTOR = worker_viewer("projection")
+WORK_TYPES = frozenset({"Task", "CarePlan"})
+"""What can be a work item."""
 ATTEMPTED = frozenset({"completed", "not-done"})
 _ANSWERS: Mapping[str, FiringState] = {
     "accepted": "acknowledged",
@@ -47,7 +49,7 @@ def project(
     item = item_of(tx, stored, resource)
     if item is not None:
         _save_item(tx, item, author, why, fresh=fresh)
-    elif stored.version > 1:
+    elif stored.version > 1 and stored.type in WORK_TYPES:
         _drop_item(tx, stored.ref, author, why)
 
 
@@ -57,7 +59,8 @@ def withdraw(tx: Tx, stored: Stored, author: Author, why: Why | None = None) -> 
         patients.drop(tx, stored.id)
     if stored.type in EVENT_TYPES:
         _replace_event(tx, stored, None, author.at)
-    _drop_item(tx, stored.ref, author, why)
+    if stored.type in WORK_TYPES:
+        _drop_item(tx, stored.ref, author, why)
 
 
 def item_of(tx: Tx, stored: Stored, resource: Resource) -> WorkItem | None:
@@ -91,7 +94,7 @@ def refresh(tx: Tx, item: WorkItem, *, at: datetime | None) -> WorkItem:
 
 def _awake(item: WorkItem, at: datetime | None) -> WorkItem:
     due = at if item.open and item.program else None
-    return item if item.next_action_at == due else replace(item, next_action_at=due)
+    return item if item.next_action_at == due else item.having(next_action_at=due)
 
 
 def refresh_ref(tx: Tx, ref: str, *, at: datetime | None) -> None:

@@ -28,6 +28,7 @@ from fhir_tracker.storage.tables import remote_body as remote_bodies
 from fhir_tracker.storage.types import microseconds, moment
 
 Op = Literal["create", "update", "delete"]
+_Row = RowMapping | dict[str, Any]
 BATCH = 500
 MOST_VERSIONS = (1 << 31) - 1
 """What the column holds."""
@@ -221,12 +222,12 @@ def save(tx: Tx, new: NewVersion, values: SearchValues | None, author: Author) -
 def save_indexed(tx: Tx, new: NewVersion, rows: IndexRows, author: Author) -> Stored:
     """As `save`, with the index rows worked out. A first version that somebody else wrote too can be told as late as at the end."""
     tx.types.add(new.type)
-    tx.foreseen.pop((new.type, new.id), None)
+    _, foreseen = tx.foreseen.pop((new.type, new.id), (None, None))
     if new.version == 1:
         stored = _create(tx, new)
         add_index(tx, stored.k, rows)
     else:
-        stored, before = _replace(tx, new)
+        stored, before = _replace(tx, new, foreseen)
         write_index(tx, stored.k, before, IndexRows() if new.op == "delete" else rows)
     _remember(tx, stored, new, author)
     return stored
@@ -294,9 +295,9 @@ def _create(tx: Tx, new: NewVersion) -> Stored:
     return stored
 
 
-def _replace(tx: Tx, new: NewVersion) -> tuple[Stored, IndexRows]:
+def _replace(tx: Tx, new: NewVersion, foreseen: Stored | None) -> tuple[Stored, IndexRows]:
     is_old = (resource.c.type == new.type, resource.c.id == new.id, resource.c.version == new.version - 1)
-    old = tx.first(select(resource).where(*is_old))
+    old: _Row | None = vars(foreseen) if foreseen else tx.first(select(resource).where(*is_old))
     if old is None:
         raise VersionConflict(f"{new.type}/{new.id} is not at version {new.version - 1}.")
     kept = ("connection", "remote_id", "remote_version", "content_hash", *(["patient"] if new.op == "delete" else []))
@@ -327,7 +328,7 @@ def _row(new: NewVersion) -> dict[str, object]:
     }
 
 
-def _indexed(row: RowMapping) -> IndexRows:
+def _indexed(row: _Row) -> IndexRows:
     if row["deleted"]:
         return IndexRows()
     return index_rows(row["type"], extract(read_json(row["body"].encode())))
