@@ -60,9 +60,8 @@ class _Walk(Findings):
         self.scope, self.ids = outer, ids
 
     def object(self, form: Shape, value: Resource, path: str) -> None:
-        issues = self.issues
-        before = len(issues)
-        if before >= MOST_ISSUES:
+        before = self.misshapen
+        if len(self.issues) >= MOST_ISSUES:
             return
         slots = form.slots
         chosen: dict[str, str] | None = None
@@ -82,7 +81,7 @@ class _Walk(Findings):
                 wrong = slot.fault(member)
                 if wrong is not None or slot.asks_more:
                     self.primitive(slot, member, wrong, f"{path}.{slot.choice or name}")
-        self.whole(form, value, path, is_right=len(issues) == before)
+        self.whole(form, value, path, is_right=self.misshapen == before)
 
     def whole(self, form: Shape, value: Resource, path: str, *, is_right: bool) -> None:
         """What is asked of an object beyond each of its members."""
@@ -195,12 +194,12 @@ class _Walk(Findings):
         if type(value) is not dict or not value:
             self.no_object(form, value, path)
             return
-        before = len(self.issues)
+        before = self.misshapen
         self.object(form, value, path)
         check_element = ELEMENT_CHECKS.get(slot.type)
         if check_element is not None:
             check_element(self, slot, value, path)
-        if slot.rules and len(self.issues) == before:
+        if slot.rules and self.misshapen == before:
             for rules in slot.rules:
                 self.rules(rules, value, path)
 

@@ -25,6 +25,8 @@ from fhir_tracker.fhir.references import ReferenceKind, parse_reference
 BCP_47 = "urn:ietf:bcp:47"
 WITHOUT_FULL_URL = frozenset({"transaction", "batch", "transaction-response", "batch-response"})
 _ABSOLUTE = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*:\S+")
+_R4 = "http://hl7.org/fhir/StructureDefinition/"
+_URL = re.compile(r"[!#-;=?-\[\]_a-z~]+")
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*:")
 _RESTFUL = re.compile(r"https?://\S+/(?P<type>[A-Z][A-Za-z]+)/(?P<id>[A-Za-z0-9\-.]{1,64})")
 
@@ -32,15 +34,17 @@ _RESTFUL = re.compile(r"https?://\S+/(?P<type>[A-Z][A-Za-z]+)/(?P<id>[A-Za-z0-9\
 class Findings:
     """The issues found so far, the resource a value is in, and the ids of its elements."""
 
-    __slots__ = ("ids", "issues", "scope")
+    __slots__ = ("ids", "issues", "misshapen", "scope")
 
     def __init__(self, scope: Scope) -> None:
         self.issues: list[Issue] = []
+        self.misshapen = 0
         self.scope = scope
         self.ids: set[str] | None = None
 
     def add(self, path: str, wrong: str, code: str, severity: str = "error") -> None:
-        """One issue at `path`; `wrong` follows it in the message."""
+        """One issue at `path`; `wrong` follows it in the message. All but broken invariants are counted as misshapen."""
+        self.misshapen += code != "invariant"
         self.issues.append(Issue(message=f"{path} {wrong}.", code=code, expression=path, severity=severity))
 
     def element_id(self, value: Json, path: str) -> None:
@@ -73,7 +77,7 @@ ElementCheck = Callable[[Findings, Slot, Resource, str], None]
 def _reference(found: Findings, slot: Slot, value: Resource, path: str) -> None:
     said = value.get("type")
     if type(said) is str:
-        _type_of_reference(found, slot, said, "reference" in value, path)
+        _type_of_reference(found, slot, said, value.get("reference"), path)
     text = value.get("reference")
     if type(text) is not str:
         return
@@ -86,7 +90,8 @@ def _reference(found: Findings, slot: Slot, value: Resource, path: str) -> None:
         parsed = parse_reference(text)
         if parsed.kind is ReferenceKind.OTHER and not _ABSOLUTE.fullmatch(text):
             right = "Type/id, an absolute URL, urn:uuid: or #id of a contained resource"
-            found.add(f"{path}.reference", f"is not a reference: give {right}", "value")
+            severity = "warning" if _URL.fullmatch(text) else "error"
+            found.add(f"{path}.reference", f"is not a reference: give {right}", "value", severity)
             return
         target = parsed.type
     if slot.targets and target and target not in slot.targets:
@@ -108,12 +113,28 @@ def local_type(scope: Scope, text: str) -> str:
     return name if type(name) is str else ""
 
 
-def _type_of_reference(found: Findings, slot: Slot, said: str, with_reference: bool, path: str) -> None:
+def _type_of_reference(found: Findings, slot: Slot, said: str, text: Json, path: str) -> None:
     if said not in resource_types() and not said.startswith(("http:", "https:")):
         found.add(f"{path}.type", "is not a resource type of FHIR R4", "code-invalid")
-    elif with_reference and slot.targets and said in resource_types() and said not in slot.targets:
+    elif said.startswith(_R4):
+        found.add(
+            f"{path}.type", "is an address; the type of a resource is its bare name, such as Patient", "code-invalid"
+        )
+    elif text is not None and slot.targets and said in resource_types() and said not in slot.targets:
         allowed = ", ".join(sorted(slot.targets))
         found.add(f"{path}.type", f"is not a type this may point to: {allowed}", "structure")
+    elif type(text) is str and said in resource_types() and parse_reference(text).type not in ("", said):
+        found.add(f"{path}.type", "is not the type that the reference points to", "structure")
+
+
+def _quantity(found: Findings, slot: Slot, value: Resource, path: str) -> None:
+    system, code = value.get("system"), value.get("code")
+    if type(system) is not str or not system:
+        return
+    if not _SCHEME.match(system):
+        found.add(f"{path}.system", "is not absolute; a system of units is named by a URL or urn", "value")
+    elif type(code) is str and is_unknown_code(system, code):
+        found.add(f"{path}.code", "is not a code of its system, which R4 lists completely", "code-invalid")
 
 
 def _codeable_concept(found: Findings, slot: Slot, value: Resource, path: str) -> None:
@@ -197,6 +218,7 @@ ELEMENT_CHECKS: dict[str, ElementCheck] = {
     "Reference": _reference,
     "CodeableConcept": _codeable_concept,
     "Coding": _coding,
+    **dict.fromkeys(("Quantity", "Age", "Count", "Distance", "Duration"), _quantity),
     "Identifier": _identifier,
     "Extension": _extension,
 }

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from decimal import Decimal
 
 from fhir_tracker.fhir.invariants.functions import FUNCTIONS
-from fhir_tracker.fhir.invariants.paths import ANY, SYSTEM, Typed, of_type, slots, step
+from fhir_tracker.fhir.invariants.paths import ANY, SYSTEM, Slots, Typed, of_type, slots, step
 from fhir_tracker.fhir.invariants.syntax import (
     Call,
     Literal,
@@ -295,9 +295,10 @@ def _presence(node: Node, types: frozenset[str]) -> Test | None:
     """`x.exists()` and `x.empty()` of an element of the focus, asked of the JSON names alone."""
     if not (isinstance(node, Call) and node.name in ("exists", "empty") and not node.arguments):
         return None
-    names = _names(node.of, types)
-    if not names:
+    found = _slots(node.of, types)
+    if found is None:
         return None
+    names = found.names
     wanted = node.name == "exists"
     if len(names) == 1:
         (name,) = names
@@ -306,23 +307,30 @@ def _presence(node: Node, types: frozenset[str]) -> Test | None:
     return lambda value, _scope: (type(value) is dict and not absent(value)) is wanted
 
 
-def _names(node: Node | None, types: frozenset[str]) -> frozenset[str]:
+def _same(left: Test, right: Test, *, wanted: bool) -> Test:
+    return lambda value, scope: (left(value, scope) is right(value, scope)) is wanted
+
+
+def _slots(node: Node | None, types: frozenset[str]) -> Slots | None:
+    """Where the JSON holds the element of the focus that `node` is; None if it is something else."""
     if not (isinstance(node, Member) and node.of is None) or node.name in types:
-        return frozenset()
-    found = slots(types, node.name)
-    return found.names if found else frozenset()
+        return None
+    return slots(types, node.name)
 
 
 def _comparison(node: Node, types: frozenset[str]) -> Test | None:
-    """`x = 'code'` and `x in ('a' | 'b')` of a primitive of the focus."""
-    if not (isinstance(node, Operation) and node.operator in ("=", "in")):
+    """`x = 'code'` and `x in ('a' | 'b')` of one primitive of the focus; `x.exists() != y.exists()`."""
+    if not (isinstance(node, Operation) and node.operator in ("=", "!=", "in")):
         return None
-    names = _names(node.left, types)
+    left, right = _presence(node.left, types), _presence(node.right, types)
+    if left and right and node.operator != "in":
+        return _same(left, right, wanted=node.operator == "=")
+    found = _slots(node.left, types)
     wanted = _literals(node.right)
-    plain = [name for name in names if name[0] != "_"]
-    if not wanted or len(plain) != 1 or len(names) != 2:
+    if not wanted or node.operator == "!=" or found is None or found.many or len(found.names) != 2:
         return None
-    name, sibling = plain[0], f"_{plain[0]}"
+    name = found.members[0][0]
+    sibling = f"_{name}"
 
     def compare(value: Json, scope: Scope) -> bool | None:
         if type(value) is not dict:
