@@ -181,6 +181,14 @@ def test_each_parameter_claimed_for_every_type_selects_in_a_search_of_everything
         assert "entry" not in answer.json(), name
 
 
+@pytest.mark.requirement(23)
+def test_every_type_has_id_and_last_updated_and_what_the_latter_means_is_told(statement: Body) -> None:
+    for row in statement["rest"][0]["resource"]:
+        parameters = {one["name"]: one for one in row["searchParam"]}
+        assert {"_id", "_lastUpdated"} <= set(parameters)
+        assert "stored" in parameters["_lastUpdated"]["documentation"]
+
+
 @pytest.mark.requirement(32)
 def test_each_compartment_claimed_is_there_and_no_other(client: httpx.Client, statement: Body) -> None:
     claimed = {str(one).rpartition("/")[2] for one in statement["rest"][0]["compartment"]}
