@@ -23,9 +23,9 @@ def check(resource: Resource, *, warnings: bool = False) -> tuple[Issue, ...]:
     """What is wrong with `resource` as FHIR R4, at most 50 issues; empty when nothing is.
 
     Each issue says what is wrong and what would be right, never the value, and has a FHIRPath location. The invariants
-    are asked of every part that has the right shape; those that only warn are left out unless `warnings`.
+    are asked of every part that has the right shape. What only warns is left out unless `warnings`.
     """
-    walk = _Walk(resource, warnings=warnings)
+    walk = _Walk(Scope(resource, resource), warnings=warnings)
     walk.resource(resource, "")
     return tuple(walk.issues[:MOST_ISSUES])
 
@@ -33,11 +33,7 @@ def check(resource: Resource, *, warnings: bool = False) -> tuple[Issue, ...]:
 class _Walk(Findings):
     """One pass over one resource and what is in it."""
 
-    __slots__ = ("warnings",)
-
-    def __init__(self, resource: Resource, *, warnings: bool) -> None:
-        super().__init__(Scope(resource, resource))
-        self.warnings = warnings
+    __slots__ = ()
 
     def resource(self, value: Json, path: str) -> None:
         if type(value) is not dict:

@@ -34,17 +34,21 @@ _RESTFUL = re.compile(r"https?://\S+/(?P<type>[A-Z][A-Za-z]+)/(?P<id>[A-Za-z0-9\
 class Findings:
     """The issues found so far, the resource a value is in, and the ids of its elements."""
 
-    __slots__ = ("ids", "issues", "misshapen", "scope")
+    __slots__ = ("ids", "issues", "misshapen", "scope", "warnings")
 
-    def __init__(self, scope: Scope) -> None:
+    def __init__(self, scope: Scope, *, warnings: bool) -> None:
         self.issues: list[Issue] = []
+        self.warnings = warnings
         self.misshapen = 0
         self.scope = scope
         self.ids: set[str] | None = None
 
     def add(self, path: str, wrong: str, code: str, severity: str = "error") -> None:
-        """One issue at `path`; `wrong` follows it in the message. All but broken invariants are counted as misshapen."""
-        self.misshapen += code != "invariant"
+        """One issue at `path`; `wrong` follows it in the message. Every error but a broken invariant is a wrong shape."""
+        if severity == "error":
+            self.misshapen += code != "invariant"
+        elif not self.warnings:
+            return
         self.issues.append(Issue(message=f"{path} {wrong}.", code=code, expression=path, severity=severity))
 
     def element_id(self, value: Json, path: str) -> None:

@@ -45,6 +45,7 @@ BROKEN_EXAMPLES = {
         ("ActivityDefinition.transform", "value"),
     ],
     "EventDefinition-example": [("EventDefinition.text.div", "value")],
+    "MedicationAdministration-medadmin0312": [("MedicationAdministration.dosage.dose.code", "code-invalid")],
     "QuestionnaireResponse-gcs": [("QuestionnaireResponse.questionnaire", "value")],
 }
 
@@ -80,7 +81,10 @@ MUTATIONS: list[tuple[tuple[str | int, ...], Any, str, str]] = [
     (("for",), {}, "Task.for", "structure"),
     (("for", "reference"), "no good", "Task.for.reference", "value"),
     (("for", "reference"), "http://evil.example/x y", "Task.for.reference", "value"),
-    (("for", "reference"), "Nope/1", "Task.for.reference", "value"),
+    (("for", "reference"), "http://evil.example/<x>", "Task.for.reference", "value"),
+    (("for", "type"), "Nope", "Task.for.type", "code-invalid"),
+    (("owner", "type"), "Observation", "Task.owner.type", "structure"),
+    (("for", "reference"), "#", "Task.for.reference", "value"),
     (("owner", "reference"), "Observation/1", "Task.owner.reference", "structure"),
     (("owner", "reference"), "https://ehr.example/fhir/Observation/1", "Task.owner.reference", "structure"),
     (("owner", "bogus"), 1, "Task.owner", "structure"),
@@ -142,6 +146,14 @@ def test_a_mutated_task_has_the_issue_in_its_place(
     else:
         holder[path[-1]] = value
     assert [(issue.expression, issue.code) for issue in check(resource)] == [(where, code)]
+
+
+@pytest.mark.parametrize("text", ["Nope/1", "words", "Patient/a_b", "../Patient/1"])
+def test_a_relative_reference_that_nobody_can_follow_is_warned_of(text: str) -> None:
+    task = TASK | {"for": {"reference": text}}
+    assert check(task) == ()
+    (issue, *_) = check(task, warnings=True)
+    assert (issue.expression, issue.severity) == ("Task.for.reference", "warning")
 
 
 def test_a_message_says_what_would_be_right_and_never_the_value() -> None:
