@@ -5,11 +5,12 @@ https://hl7.org/fhir/R4/bundle.html
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from urllib.parse import urlencode
 from uuid import NAMESPACE_URL, uuid5
+
+import msgspec
 
 from api.fhir.exchange import Pairs
 from fhir_tracker.errors import Issue
@@ -75,10 +76,10 @@ def version_entry(base: str, version: PastVersion, subset: Subset = WHOLE) -> st
 
 def address(base: str, path: str, pairs: Pairs) -> str:
     """An absolute address of our API with these parameters."""
-    query = urlencode(pairs, safe=":/|,$")
+    query = urlencode(pairs, safe=":/,$")
     whole = f"{base}/{path}" if path else base
     return f"{whole}?{query}" if query else whole
 
 
 def _json(value: object) -> str:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    return msgspec.json.encode(value).decode()

@@ -5,10 +5,11 @@ https://hl7.org/fhir/R4/http.html#summary
 
 from __future__ import annotations
 
-from api.fhir import bundling, history, patching, reading, searching, validating, writing
+from api.fhir import applying, bundling, history, patching, reading, searching, validating, writing
 from api.fhir.actions import Action, Route
 from api.fhir.capability import Statement
 from api.fhir.exchange import FhirRequest, FhirResponse
+from fhir_tracker import own_operations
 from fhir_tracker.errors import NotFound, UnknownType
 from fhir_tracker.fhir.definitions.registry import resource_types
 from fhir_tracker.storage.database import Tx
@@ -31,6 +32,13 @@ _VALIDATE = Action(
     operation=validating.DEFINITION,
     own_transactions=validating.validate,
 )
+_APPLY_PLAN = Action(handle=applying.apply_plan, interaction="operation", operation=own_operations.APPLY_PLAN)
+_APPLY_ACTIVITY = Action(
+    handle=applying.apply_activity, interaction="operation", operation=own_operations.APPLY_ACTIVITY
+)
+_INSTANTIATE = Action(
+    handle=applying.instantiate, interaction="operation", operation=own_operations.INSTANTIATE, writes=True
+)
 ROUTES: tuple[Route, ...] = (
     Route(
         template=(),
@@ -45,6 +53,11 @@ ROUTES: tuple[Route, ...] = (
     Route(template=("{type}", "_search"), actions={"POST": _SEARCH}),
     Route(template=("{type}", "$validate"), actions={"POST": _VALIDATE}),
     Route(template=("{type}", "{id}", "$validate"), actions={"GET": _VALIDATE, "POST": _VALIDATE}),
+    Route(template=("PlanDefinition", "$apply"), actions={"POST": _APPLY_PLAN}),
+    Route(template=("PlanDefinition", "{id}", "$apply"), actions={"GET": _APPLY_PLAN, "POST": _APPLY_PLAN}),
+    Route(template=("PlanDefinition", "{id}", "$instantiate"), actions={"POST": _INSTANTIATE}),
+    Route(template=("ActivityDefinition", "$apply"), actions={"POST": _APPLY_ACTIVITY}),
+    Route(template=("ActivityDefinition", "{id}", "$apply"), actions={"GET": _APPLY_ACTIVITY, "POST": _APPLY_ACTIVITY}),
     Route(
         template=("{type}", "_history"),
         actions={"GET": Action(handle=history.history_of_type, interaction="history-type")},
@@ -81,11 +94,12 @@ ROUTES: tuple[Route, ...] = (
 )
 
 STATEMENT = Statement(ROUTES)
+_BY_LENGTH = {length: tuple(one for one in ROUTES if len(one.template) == length) for length in range(9)}
 
 
 def find_route(path: tuple[str, ...]) -> tuple[Route, dict[str, str]]:
     """The route of a path and its parts by name; raises UnknownType or NotFound when there is none."""
-    for route in ROUTES:
+    for route in _BY_LENGTH.get(len(path), ()):
         parts = _match(route.template, path)
         member = parts.pop("member", None) if parts is not None else None
         if parts is not None and (member is None or searching.is_in_compartment(parts["type"], member)):

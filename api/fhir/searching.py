@@ -105,9 +105,10 @@ def _entries(request: FhirRequest, query: Query, page: SearchPage, subset: Subse
 
 
 def _links(request: FhirRequest, query: Query, path: str, page: SearchPage, given: str | None) -> list[tuple[str, str]]:
-    def link(relation: str, cursor: str | None) -> tuple[str, str]:
-        pairs = (*query.applied, (PAGE, cursor)) if cursor else query.applied
-        return relation, address(request.base, path, pairs)
-
-    links = [link("self", given), link("first", None)]
-    return [*links, link("next", page.next.encode(request.context.secret_key.encode()))] if page.next else links
+    first = address(request.base, path, query.applied)
+    start = f"{first}{'&' if query.applied else '?'}{PAGE}="
+    links = [
+        ("self", address(request.base, path, (*query.applied, (PAGE, given))) if given else first),
+        ("first", first),
+    ]
+    return [*links, ("next", start + page.next.encode(request.context.secret_key.encode()))] if page.next else links

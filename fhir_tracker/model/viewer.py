@@ -27,9 +27,12 @@ class Viewer:
 ALL_SCOPES = frozenset({"system/*.cruds"})
 
 
+_OPEN = Viewer(who="Device/open-mode", name="Open mode", roles=frozenset(ROLES), scopes=ALL_SCOPES)
+
+
 def open_viewer() -> Viewer:
     """The viewer of `serve --open`: no authentication, every role; bound to loopback by the command line."""
-    return Viewer(who="Device/open-mode", name="Open mode", roles=frozenset(ROLES), scopes=ALL_SCOPES)
+    return _OPEN
 
 
 def worker_viewer(name: str) -> Viewer:

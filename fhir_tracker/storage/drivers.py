@@ -43,8 +43,8 @@ class Driver:
         """A statement that changes something; PostgreSQL only, as writers of SQLite take turns."""
         if self._has_news():
             self._connection = self._connect()
-        with self._translated(), self._connection.cursor() as cursor:
-            cursor.execute(sql, values, prepare=True)
+        with self._translated():
+            self._cursor.execute(sql, values, prepare=True)
 
     def add(self, sql: bytes, values: Sequence[str]) -> None:
         """As `run`, for a long text whose values stand as $1, $2: the driver has nothing to look for in it."""
@@ -71,8 +71,7 @@ class Driver:
     def _rows(self, sql: str, values: Sequence[object]) -> Sequence[Row]:
         if not self._is_postgresql:
             return cast(Sequence[Row], self._connection.execute(sql.replace("%s", "?"), values).fetchall())
-        with self._connection.cursor(binary=True) as cursor:
-            return cast(Sequence[Row], cursor.execute(sql, values, prepare=True).fetchall())
+        return cast(Sequence[Row], self._cursor.execute(sql, values, prepare=True).fetchall())
 
     def _connect(self) -> Any:
         with translated():
@@ -84,6 +83,7 @@ class Driver:
         raw.detach()
         if self._is_postgresql:
             connection.autocommit = True
+            self._cursor = connection.cursor(binary=True)
         return connection
 
     @contextmanager
