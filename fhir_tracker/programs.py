@@ -6,6 +6,7 @@ import logging
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import lru_cache
+from typing import cast
 
 from fhir_tracker.errors import Incorrect, NotFound
 from fhir_tracker.fhir.json_types import Resource
@@ -73,9 +74,19 @@ def active_programs(tx: Tx) -> list[Program]:
 
 
 def load(tx: Tx, code: str, version: int | None = None) -> Program | None:
-    """One version of a program, the active one when no version is named; None when there is none."""
-    row = rows.find(tx, code, version) if version is not None else rows.active(tx, code)
-    return parsed(row.source, row.version) if row else None
+    """One version of a program, the active one when no version is named; None when there is none.
+
+    A version never changes once it is committed; which one is active is asked once a transaction.
+    """
+    if version is not None and ("program", code, version) in tx.kept:
+        return cast(Program, tx.kept["program", code, version])
+    key = ("program", code, version, tx.wrote)
+    if key not in tx.here:
+        row = rows.find(tx, code, version) if version is not None else rows.active(tx, code)
+        tx.here[key] = parsed(row.source, row.version) if row else None
+        if row is not None and tx.wrote == 0:
+            tx.kept["program", code, row.version] = tx.here[key]
+    return cast(Program | None, tx.here[key])
 
 
 def required(tx: Tx, code: str, version: int | None = None) -> Program:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from datetime import datetime
 from hashlib import blake2b
@@ -51,10 +51,15 @@ class Tx:
 
     Rows that are only added wait in `added` and reach the database at the end, or before the next statement that could see
     them; `wrote` counts the statements that may have changed something.
+    `kept` is for what never changes once committed, shared by all transactions; `here` for what this one knows.
     """
 
-    def __init__(self, connect: Callable[[], Connection], dialect: Dialect, pool: KeyPool) -> None:
+    def __init__(
+        self, connect: Callable[[], Connection], dialect: Dialect, pool: KeyPool, kept: dict[Hashable, Any]
+    ) -> None:
         self.dialect = dialect
+        self.kept = kept
+        self.here: dict[Hashable, Any] = {}
         self.added = WriteBuffer()
         self.wrote = 0
         self.keys = Keys(pool, self._draw)
@@ -99,6 +104,10 @@ class Tx:
         """The first row or None."""
         return self._ready(statement).execute(statement).mappings().first()
 
+    def peek(self, statement: Executable) -> RowMapping | None:
+        """As `first`, of tables for which no rows are held back."""
+        return self.connection.execute(statement).mappings().first()
+
     def value(self, statement: Executable) -> Any:
         """The first column of the first row, or None."""
         return self._ready(statement).execute(statement).scalar()
@@ -135,10 +144,11 @@ class LateWrite:
         engine: Engine,
         turns: Turns | None,
         pool: KeyPool,
+        kept: dict[Hashable, Any],
         direct: Drivers | None,
         before: Callable[[], None],
     ) -> None:
-        self.tx = Tx(self._connect, cast(Dialect, engine.dialect.name), pool)
+        self.tx = Tx(self._connect, cast(Dialect, engine.dialect.name), pool, kept)
         self._engine = engine
         self._turns = turns
         self._direct = direct
@@ -188,6 +198,7 @@ class Database:
         self._reader = reader
         self._turns = turns
         self._keys = KeyPool()
+        self._kept: dict[Hashable, Any] = {}
         self.drivers = Drivers(reader)
 
     @classmethod
@@ -211,7 +222,7 @@ class Database:
         """A write transaction: commits at the end, rolls back on any exception; Busy when its turn does not come."""
         with self._turns.take(LOCK_SECONDS) if self._turns else nullcontext():
             with translated(), self._writer.begin() as connection:
-                tx = Tx(lambda: connection, self.dialect, self._keys)
+                tx = Tx(lambda: connection, self.dialect, self._keys, self._kept)
                 yield tx
                 tx.flush()
             tx.keys.release()
@@ -219,13 +230,13 @@ class Database:
     def begin_late(self, before: Callable[[], None]) -> LateWrite:
         """A write transaction that begins with its first statement, after calling `before`; its maker ends it."""
         direct = self.drivers if self.dialect == "postgresql" else None
-        return LateWrite(self._writer, self._turns, self._keys, direct, before)
+        return LateWrite(self._writer, self._turns, self._keys, self._kept, direct, before)
 
     @contextmanager
     def read(self) -> Iterator[Tx]:
         """A read-only transaction that sees one moment of the database throughout."""
         with translated(), self._reader.begin() as connection:
-            yield Tx(lambda: connection, self.dialect, self._keys)
+            yield Tx(lambda: connection, self.dialect, self._keys, self._kept)
 
     def close(self) -> None:
         """Let go of every connection."""

@@ -39,13 +39,13 @@ def add(tx: Tx, code: str, *, title: str, source: str, at: datetime, by: str) ->
 
 def active(tx: Tx, code: str) -> ProgramVersion | None:
     """The active version of a program, or None."""
-    row = tx.first(select(program).where(program.c.code == code, program.c.status == "active"))
+    row = tx.peek(select(program).where(program.c.code == code, program.c.status == "active"))
     return from_row(ProgramVersion, row) if row else None
 
 
 def find(tx: Tx, code: str, version: int) -> ProgramVersion | None:
     """One version of a program, or None."""
-    row = tx.first(select(program).where(program.c.code == code, program.c.version == version))
+    row = tx.peek(select(program).where(program.c.code == code, program.c.version == version))
     return from_row(ProgramVersion, row) if row else None
 
 
