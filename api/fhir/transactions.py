@@ -95,7 +95,7 @@ class _Run:
         self._size = 0
 
     def answer(self, tx: Tx) -> FhirResponse:
-        """Do everything in this transaction."""
+        """Do everything in this transaction; work comes after what it is about, whose dates its due time may need."""
         self._take_turns(tx)
         named = [one.ref for one in self._entries if one.action.writes and one.ref]
         resources.foresee(tx, self._request.viewer, named)
@@ -112,7 +112,7 @@ class _Run:
         self._place_writes(tx, conditions, creates, changes)
         self._link([*creates, *changes])
         late = self._resolve(conditions, [*creates, *changes])
-        ordered = [*creates, *sorted(changes, key=self._place)]
+        ordered = sorted([*creates, *sorted(changes, key=self._place)], key=lambda one: one.request.type == "Task")
         for entry in ordered:
             if entry.index not in late:
                 self._write(tx, entry)

@@ -192,6 +192,37 @@ def test_read_models_and_provenance_follow_as_from_single_writes(client: TestCli
     assert proofs["alone"] == proofs["whole"] == proofs["parts"] > 0
 
 
+@pytest.mark.requirement(33, 39)
+@pytest.mark.parametrize("method", ["POST", "PUT"])
+def test_work_finds_its_plan_wherever_that_stands_in_the_bundle(
+    client: TestClient, database: Database, method: str
+) -> None:
+    clinic = Clinic(database)
+    patient = clinic.patient("anna")
+    clinic.discharge(patient, MONDAY)
+    with database.read() as tx:
+        plan = next(one.ref for one in work_items.of_patient(tx, VIEWER, patient) if one.kind == "plan")
+    stored = client.get(f"/fhir/{plan}").json()
+    copy = {name: value for name, value in stored.items() if name not in ("id", "meta")} | {"id": "copied"}
+    call = TASK | {
+        "id": "call",
+        "for": {"reference": f"Patient/{patient}"},
+        "instantiatesCanonical": f"{CANONICAL}/ActivityDefinition/ring.first-call",
+        "basedOn": [{"reference": "CarePlan/copied"}],
+    }
+    due = []
+    for turned in (False, True):
+        entries = [put(call | {"id": f"call-{turned}"}), put(copy)]
+        if method == "POST":
+            entries[0]["request"] = {"method": "POST", "url": "Task"}
+        answer = send(client, "transaction", entries[:: -1 if turned else 1])
+        assert answer.status_code == 200, answer.content
+        written = next(one["resource"] for one in answer.json()["entry"] if one["resource"]["resourceType"] == "Task")
+        due.append(written["restriction"]["period"]["end"])
+    alone = client.put("/fhir/Task/alone", content=json.dumps(call | {"id": "alone"}), headers=JSON).json()
+    assert due == [alone["restriction"]["period"]["end"]] * 2
+
+
 @pytest.fixture(scope="module")
 def quick_client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
     """A server on one database for many examples."""
