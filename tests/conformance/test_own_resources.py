@@ -34,7 +34,10 @@ WRITTEN = (
     "ActivityDefinition",
     "CodeSystem",
     "ValueSet",
+    "SearchParameter",
 )
+SEVERAL_VERSIONS = re.compile(r"^Bundle-history.*Multiple matches in bundle for reference")
+"""The validator wants one resource for each reference, and a history holds several versions of one by its nature."""
 US_CORE_CATEGORY = ("http://hl7.org/fhir/us/core/CodeSystem/careplan-category", "assess-plan")
 
 
@@ -140,6 +143,13 @@ def test_the_validator_finds_no_error_in_anything_the_tracker_writes(
         "Bundle-empty": api.get("/Task?status=draft"),
         "Bundle-count": api.get("/Task?_summary=count"),
         "Bundle-history": api.get(f"/Task/{task}/_history"),
+        "Bundle-history-type": api.get("/Task/_history?_count=20"),
+        "Bundle-history-system": api.get("/_history?_count=100"),
+        "Bundle-summary": api.get("/Task?_summary=true&_include=Task:patient&_count=5"),
+        "Bundle-text": api.get("/CarePlan?_summary=text&_count=5"),
+        "Bundle-elements": api.get("/Task?_elements=code,note&_count=5"),
+        "Bundle-system": api.get("/?_type=Task,Patient,CarePlan,Flag&_count=20"),
+        "Bundle-compartment": api.get(f"/{resources['Task'][0]['for']['reference']}/*?_count=20"),
         "OperationOutcome-404": api.get("/Task/none"),
         "OperationOutcome-400": api.get("/Task?due=x"),
         "OperationOutcome-body": api.post("/Task", content=b'{"resourceType":"Task","status":"x"}', headers=JSON),
@@ -155,8 +165,8 @@ def test_the_validator_finds_no_error_in_anything_the_tracker_writes(
         (tmp_path / f"{name}.json").write_text(answer.text)
     findings = validate([tmp_path])
     peer_versions["HL7 validator (HAPI)"] = VERSION
-    wrong = sorted({f"{one.file.name} {one.location}: {one.message}" for one in findings if one.wrong})
-    assert wrong == []
+    wrong = {f"{one.file.name} {one.location}: {one.message}" for one in findings if one.wrong}
+    assert sorted(text for text in wrong if not SEVERAL_VERSIONS.search(text)) == []
 
 
 @pytest.mark.requirement(119, 121)
