@@ -28,6 +28,7 @@ _HEADERS = (
     (b"x-content-type-options", b"nosniff"),
     (b"referrer-policy", b"no-referrer"),
 )
+_LISTS = frozenset({"accept", "accept-encoding", "if-match", "if-none-match", "prefer"})
 _fresh = random.Random()  # noqa: S311 - an id names a request, it opens nothing
 log = logging.getLogger("api.edge")
 
@@ -117,8 +118,12 @@ def is_fhir(path: str) -> bool:
 
 
 def by_name(headers: Sequence[tuple[bytes, bytes]]) -> dict[str, str]:
-    """Headers as text by their names in lower case; of several with one name the first."""
-    return {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in reversed(headers)}
+    """Headers as text by their names in lower case; of several with one name the first, or all where that is a list."""
+    named = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in reversed(headers)}
+    if len(named) != len(headers):
+        for name in _LISTS & named.keys():
+            named[name] = ", ".join(value.decode("latin-1") for key, value in headers if key.lower() == name.encode())
+    return named
 
 
 def request_id(given: str) -> str:

@@ -14,7 +14,7 @@ from api.fhir.exchange import AuditNote, FhirRequest, FhirResponse, Pairs
 from api.fhir.negotiation import preference
 from api.fhir.subsets import subset_of
 from fhir_tracker.errors import Incorrect, NotFound
-from fhir_tracker.fhir.dates import OPEN_END, date_range, from_milliseconds
+from fhir_tracker.fhir.dates import OPEN_END, asked_range, from_milliseconds
 from fhir_tracker.storage import history as log
 from fhir_tracker.storage.database import Tx
 from fhir_tracker.storage.history import HistoryPage, Place, Span
@@ -99,7 +99,7 @@ def _range(request: FhirRequest, name: str) -> tuple[datetime, datetime | None] 
     if len(values) > 1:
         raise Incorrect(f"{name} is given once.", expression=name)
     try:
-        low, high = date_range(values[0])
+        low, high = asked_range(values[0])
     except Incorrect as error:
         raise Incorrect(f"{name}: {error.message}", expression=name) from None
     return from_milliseconds(low), None if high >= OPEN_END else from_milliseconds(high)

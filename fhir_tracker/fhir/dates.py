@@ -26,6 +26,9 @@ _DATE = re.compile(
 )
 
 
+_LOST_PLUS = re.compile(r"(T[0-9:.]+) ([0-9]{2}:[0-9]{2})\Z")
+
+
 @lru_cache(maxsize=8192)
 def date_range(text: str) -> tuple[int, int]:
     """The half-open [low, high) in milliseconds that a date, dateTime, instant or partial one covers.
@@ -45,6 +48,11 @@ def date_range(text: str) -> tuple[int, int]:
         return low, _milliseconds(_next(start, match))
     except OverflowError:
         return low, OPEN_END
+
+
+def asked_range(text: str) -> tuple[int, int]:
+    """The same for a date in a query, where a `+` that nobody escaped has arrived as a blank."""
+    return date_range(_LOST_PLUS.sub(r"\1+\2", text))
 
 
 def parse_datetime(text: str) -> datetime:

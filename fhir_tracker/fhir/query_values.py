@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from fhir_tracker.errors import Incorrect
-from fhir_tracker.fhir.dates import date_range
+from fhir_tracker.fhir.dates import asked_range
 from fhir_tracker.fhir.definitions.registry import SearchParameter, resource_types, search_parameter
 from fhir_tracker.fhir.folding import fold
 from fhir_tracker.fhir.quantities import decimal_range
@@ -143,7 +143,7 @@ def unescape(text: str) -> str:
 def read_date(text: str) -> DateValue:
     """A date with an optional prefix."""
     prefix, rest = _prefixed(text)
-    low, high = date_range(rest)
+    low, high = asked_range(rest)
     return DateValue(prefix=prefix, low=low, high=high)
 
 
