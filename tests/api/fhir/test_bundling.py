@@ -282,3 +282,67 @@ def test_whatever_the_links_and_the_order_the_store_is_the_same(
     ]
     assert sorted(found) == sorted(links)
     assert [name[f"Person/{one['id']}"] for one in persons] == order
+
+
+WORDS = [
+    "urn:uuid:1",
+    "urn:oid:1.2",
+    "Patient",
+    "Patient/1",
+    "Patient?identifier=a|b",
+    "PATCH",
+    "POST",
+    "Bundle",
+    "",
+    "#x",
+    "*",
+]
+ANYTHING: st.SearchStrategy[Any] = st.recursive(
+    st.one_of(st.none(), st.booleans(), st.integers(), st.floats(allow_nan=False), st.text(max_size=8), st.sampled_from(WORDS)),
+    lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(st.sampled_from(
+        ["reference", "resourceType", "id", "identifier", "system", "value", "url", "method", "resource", "request", "div"]
+    ), inner, max_size=4)),
+    max_leaves=12,
+)  # fmt: skip
+
+
+def _places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """The path of every member and item."""
+    pairs = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, member in pairs:
+        yield (*path, key)
+        yield from _places(member, (*path, key))
+
+
+@pytest.mark.security("S34")
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    type_=st.sampled_from(["transaction", "batch"]), changes=st.lists(st.tuples(st.integers(0), ANYTHING), max_size=4)
+)
+def test_no_change_of_a_bundle_is_a_fault(quick_client: TestClient, type_: str, changes: list[tuple[int, Any]]) -> None:
+    identified = PATIENT | {"identifier": [{"system": "a", "value": "b"}]}
+    bundle: Entry = {
+        "resourceType": "Bundle",
+        "type": type_,
+        "entry": [
+            {"fullUrl": "urn:uuid:1", **ask("POST", "Patient", identified)},
+            {"fullUrl": "urn:oid:1.2", **put(TASK | {"for": {"reference": "urn:uuid:1"}})},
+            {"request": {"method": "PUT", "url": "Patient?identifier=a|c", "ifMatch": 'W/"1"'}, "resource": identified},
+            {"request": {"method": "POST", "url": "Patient", "ifNoneExist": "identifier=a|b"}, "resource": identified},
+            ask("DELETE", "Patient?identifier=nobody"),
+            ask("GET", "Task?patient=1&_include=Task:patient"),
+        ],
+    }
+    for at, value in changes:
+        places = list(_places(bundle))
+        *path, last = places[at % len(places)]
+        holder: Any = bundle
+        for key in path:
+            holder = holder[key]
+        holder[last] = value
+    answer = quick_client.post("/fhir", content=json.dumps(bundle), headers=JSON)
+    assert answer.status_code < 500, answer.text
+    if answer.status_code >= 400:
+        assert answer.json()["resourceType"] == "OperationOutcome"
+    else:
+        assert not [one for one in answer.json().get("entry", []) if one["response"]["status"].startswith("5")]
