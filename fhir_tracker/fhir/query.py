@@ -36,6 +36,8 @@ DEFAULT_COUNT = 50
 MOST_PARAMETERS = 50
 MOST_KEYS = 30_000
 """What the alternatives of one parameter may come to, over all types searched and referred to."""
+MOST_LINKED = 120
+"""Links of all chains in one search together, each of which may be a statement."""
 LONGEST_VALUE = 2000
 NOT_FILTERS = frozenset({"_format", "_pretty"})
 """Parameters that are about the answer's form; whoever answers reads them."""
@@ -150,6 +152,8 @@ def _parse(asked: Query, pairs: Sequence[tuple[str, str]], strict: bool) -> Quer
             raise Incorrect(f"The parameter {shown(name)} is not supported for {asked.type or 'all types searched'}.")
         else:
             ignored.append(name)
+    if sum(map(_links, reading.filters)) > MOST_LINKED:
+        raise Incorrect("The chains of this search lead to too many types; name them, such as subject:Patient.name.")
     return replace(
         asked,
         filters=tuple(reading.filters),
@@ -163,6 +167,10 @@ def _parse(asked: Query, pairs: Sequence[tuple[str, str]], strict: bool) -> Quer
         applied=tuple(applied),
         ignored=tuple(dict.fromkeys(ignored)),
     )
+
+
+def _links(one: Filter) -> int:
+    return sum(1 + _links(link.filter) for link in one.links)
 
 
 def _weight(one: Filter) -> int:

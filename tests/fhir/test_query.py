@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fhir_tracker.errors import Incorrect
-from fhir_tracker.fhir.query import Include, SortKey, parse_query
+from fhir_tracker.fhir.query import Include, SortKey, parse_query, parse_system_query
 from fhir_tracker.fhir.query_values import (
     DateValue,
     NumberValue,
@@ -158,8 +158,14 @@ def test_escaped_parts_come_out_of_a_split_as_they_went_in(parts: list[str]) -> 
 
 @given(st.lists(st.tuples(st.text(max_size=20), st.text(max_size=40)), max_size=5), st.booleans())
 def test_no_text_makes_the_parser_fail_otherwise_than_by_saying_so(given_: list[tuple[str, str]], strict: bool) -> None:
-    names = ["status", "authored-on", "patient", "due", "_sort", "_count", "_include", "_lastUpdated", "code:not"]
+    names = [
+        "subject.name", "focus.subject:Patient.", "_has:Task:part-of:code", "_has:", "_has:Task", "..", "owner:.x", "_include:iterate",
+        "identifier:of-type", "_elements", "_summary",
+    ]  # fmt: skip
+    names += ["status", "authored-on", "patient", "due", "_sort", "_count", "_include", "_lastUpdated", "code:not"]
     tried = given_ + [(names[index % len(names)], value) for index, (_, value) in enumerate(given_)]
     for type_ in ("Task", "Observation"):
         with suppress(Incorrect):
             assert parse_query(type_, tried, strict=strict).type == type_
+    with suppress(Incorrect):
+        parse_system_query(tried, strict=strict)

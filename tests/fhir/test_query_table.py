@@ -435,6 +435,7 @@ def test_every_parameter_of_every_type_is_read_passed_over_or_refused(type_: str
         ([("_has:Task:x:y", "x")], "no reference parameter"),
         ([("_has", "x")], "_has:Type"),
         ([("focus.subject.subject.status", "x")], "name one"),
+        ([("focus.subject.name", "x")] * 10, "too many types"),
     ],
 )
 def test_limits_and_what_is_not_supported_are_said(pairs: Sequence[tuple[str, str]], message: str) -> None:
