@@ -20,7 +20,7 @@ from fhir_tracker.model.event import EVENT_TYPES
 from fhir_tracker.model.plan import anchor_extension
 from fhir_tracker.model.program import CANONICAL, Program, TaskTemplate
 from fhir_tracker.model.viewer import Viewer, worker_viewer
-from fhir_tracker.model.vocabulary import PLAN_STAGE, PLAN_TRIGGER
+from fhir_tracker.model.vocabulary import KEY_SYSTEM, PLAN_STAGE, PLAN_TRIGGER
 from fhir_tracker.model.work import Event
 from fhir_tracker.rules.due import due_at
 from fhir_tracker.rules.eligibility import enrolments
@@ -66,8 +66,19 @@ def consume(tx: Tx, program: Program, now: datetime, *, limit: int = 1000) -> Co
     return Consumed(changes=len(found), enrolled=enrolled, more=len(found) == limit)
 
 
-def by_hand(tx: Tx, program: Program, patient: str, author: Author, *, reason: str = "Enrolled by hand") -> Stored:
-    """Open a plan for a patient because a person says so; raises RuleBroken when one of this program is open already."""
+def by_hand(
+    tx: Tx,
+    program: Program,
+    patient: str,
+    author: Author,
+    *,
+    reason: str = "Enrolled by hand",
+    key: str | None = None,
+) -> Stored:
+    """Open a plan for a patient because a person says so; raises RuleBroken when one of this program is open already.
+
+    `key` is the caller's own name for this plan, kept as an identifier.
+    """
     _require_patient(tx, author.viewer, patient)
     before = [one for one in rows.of_patient(tx, author.viewer, patient) if one.program == program.code]
     mine = [one for one in work_items.of_patient(tx, author.viewer, patient) if one.kind == "plan"]
@@ -78,6 +89,7 @@ def by_hand(tx: Tx, program: Program, patient: str, author: Author, *, reason: s
         version=program.version,
         patient=patient,
         trigger=f"by-hand:{len(before) + 1}",
+        key=key,
         anchor="enrolment",
         anchor_at=author.at,
         reason=reason,
@@ -180,6 +192,8 @@ def _care_plan(program: Program, plan_id: str, wanted: Enrol, tasks: Sequence[Re
         "period": {"start": instant(author.at)},
         "created": instant(author.at),
     }
+    if wanted.key:
+        resource["identifier"] = [{"system": KEY_SYSTEM, "value": wanted.key}]
     if "/" in wanted.trigger:
         resource["supportingInfo"] = [{"reference": wanted.trigger}]
     if tasks:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime
 
-from fhir_tracker import programs, provenance, records, task_resources, transitions
+from fhir_tracker import definition_lifecycle, programs, provenance, records, task_resources, transitions
 from fhir_tracker.errors import Incorrect, MethodNotAllowed, RuleBroken
 from fhir_tracker.fhir.checks import check
 from fhir_tracker.fhir.codeable import first_code
@@ -60,6 +60,8 @@ def update(
         return _proven(tx, records.save(tx, resource | {"id": id_}, author, if_match=if_match), author, "CREATE"), True
     if type_ == "Task":
         return _update_task(tx, f"Task/{id_}", resource | {"id": id_}, author, if_match), False
+    if type_ in definition_lifecycle.TYPES:
+        definition_lifecycle.check_change(records.resource_of(before), resource | {"id": id_})
     return _proven(tx, records.save(tx, resource | {"id": id_}, author, if_match=if_match), author, "UPDATE"), False
 
 

@@ -84,7 +84,10 @@ class ReturnToQueue:
 
 @dataclass(frozen=True, kw_only=True)
 class Enrol:
-    """Open a plan of a program for a patient because of `trigger` (an event's reference, empty when by hand)."""
+    """Open a plan of a program for a patient because of `trigger` (an event's reference, empty when by hand).
+
+    `key` is a caller's own name for the plan.
+    """
 
     program: str
     version: int
@@ -93,6 +96,7 @@ class Enrol:
     anchor: str
     anchor_at: datetime
     reason: str
+    key: str | None = None
 
 
 Effect = Escalate | CreateTask | RaiseFlag | ClearFlag | SetStatus | SetPriority | Notify | ReturnToQueue

@@ -18,6 +18,7 @@ HOLD_UNTIL: Final = f"{CANONICAL}/StructureDefinition/hold-until"
 HOLD_EVENT: Final = f"{CANONICAL}/StructureDefinition/hold-event"
 PLAN_STAGE: Final = f"{CANONICAL}/StructureDefinition/plan-stage"
 PLAN_ANCHOR: Final = f"{CANONICAL}/StructureDefinition/plan-anchor"
+KEY_SYSTEM: Final = f"{CANONICAL}/identifier/instantiation"
 PLAN_TRIGGER: Final = f"{CANONICAL}/StructureDefinition/plan-trigger"
 
 ESCALATION: Final = "escalation"

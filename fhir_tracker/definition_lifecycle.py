@@ -1,0 +1,36 @@
+"""How a published definition may change: a draft freely, an active one only to retire, a retired one not at all.
+
+Plans that run keep the version they began with, so its content must stay what it was.
+https://hl7.org/fhir/R4/plandefinition-definitions.html#PlanDefinition.status
+"""
+
+from __future__ import annotations
+
+from fhir_tracker.errors import RuleBroken
+from fhir_tracker.fhir.json_types import Resource
+
+TYPES = frozenset({"PlanDefinition", "ActivityDefinition"})
+_FREE = frozenset({"id", "meta", "text", "status", "date"})
+_AFTER = {
+    "active": ("active", "retired"),
+    "retired": ("retired",),
+}
+
+
+def check_change(before: Resource, after: Resource) -> None:
+    """Raise RuleBroken for a change of a definition with a canonical address that its status does not allow."""
+    type_, status = str(before["resourceType"]), str(before.get("status"))
+    allowed = _AFTER.get(status)
+    if type_ not in TYPES or allowed is None or "url" not in before:
+        return
+    if after.get("status") not in allowed:
+        raise RuleBroken(
+            f"A {status} {type_} can become {' or '.join(allowed)} and nothing else.", expression=f"{type_}.status"
+        )
+    names = (before.keys() | after.keys()) - _FREE
+    changed = sorted(name for name in names if before.get(name) != after.get(name))
+    if changed:
+        raise RuleBroken(
+            f"A {status} {type_} keeps its content; publish a new version for another {changed[0]}.",
+            expression=f"{type_}.{changed[0]}",
+        )
