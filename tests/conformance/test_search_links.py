@@ -209,3 +209,55 @@ def test_the_self_link_says_the_count_that_was_used(ward: Corner) -> None:
 def test_modifiers_and_forms_of_references(ward: Corner, query: str, names: str) -> None:
     base = str(ward.client.base_url).rstrip("/")
     assert ward.names(query.format(a=ward.id("a"), ann=ward.id("ann"), base=base)) == names
+
+
+@pytest.mark.requirement(20, 23)
+@pytest.mark.parametrize(
+    ("query", "names"),
+    [
+        ("ValueSet?url:below=http://{corner}/fhir", "one two"),
+        ("ValueSet?url:below=http://{corner}/fh", ""),
+        ("ValueSet?url:above=http://{corner}/fhir/vs/x", "one two"),
+        ("ValueSet?url=http://{corner}/fhir", "one"),
+        ("Patient?identifier:of-type=http://v2|MR|7", "typed"),
+        ("Patient?identifier:of-type=http://v2|SS|7", ""),
+        ("Location?near=42|-83|10|km", "near"),
+        ("Location?near=42|-83|10|m", ""),
+        ("ValueSet?_source=http://{corner}/source", "one"),
+        ("ValueSet?_profile=http://{corner}/profile", "one"),
+        ("ValueSet?_security=http://s|R", "one"),
+        ("ValueSet?_tag:not=http://s|R", "one two"),
+    ],
+)
+def test_uris_typed_identifiers_places_and_what_meta_says(client: httpx.Client, query: str, names: str) -> None:
+    corner = Corner(client)
+    base = f"http://{corner.name}"
+    meta = {
+        "source": f"{base}/source",
+        "profile": [f"{base}/profile"],
+        "security": [{"system": "http://s", "code": "R"}],
+    }
+    corner.put("ValueSet", "one", status="active", url=f"{base}/fhir", meta=meta)
+    corner.put("ValueSet", "two", status="active", url=f"{base}/fhir/vs")
+    typed = {"type": {"coding": [{"system": "http://v2", "code": "MR"}]}, "value": "7"}
+    corner.put("Patient", "typed", identifier=[typed])
+    corner.put("Location", "near", position={"latitude": 42.05, "longitude": -83.05})
+    assert corner.names(query.format(corner=corner.name)) == names
+
+
+@pytest.mark.requirement(18)
+@pytest.mark.parametrize("name", ["_text", "_content", "_list", "_query", "_filter"])
+def test_text_lists_and_named_queries_are_nothing_that_is_known(ward: Corner, name: str) -> None:
+    answer = ward.client.get(f"/Task?_tag={TAGS}|{ward.name}&{name}=x")
+    assert len(matches_of(answer.json())) == 4
+    assert name not in link_of(answer.json(), "self")
+    issue_of(ward.client.get(f"/Task?{name}=x", headers=STRICT), 400)
+
+
+@pytest.mark.requirement(29)
+def test_a_total_is_none_exact_or_told_by_a_count(ward: Corner) -> None:
+    told = {one: ward.bundle(f"Task?_count=2&_total={one}").get("total") for one in ("none", "accurate", "estimate")}
+    assert told == {"none": None, "accurate": 4, "estimate": 4}
+    for text in ("_summary=count", "_count=0"):
+        page = ward.bundle(f"Task?patient.name=birch&{text}")
+        assert (page["total"], page.get("entry")) == (3, None)
