@@ -13,11 +13,20 @@ from api.fhir.negotiation import check_content_type, etag_of, http_date, if_matc
 from api.fhir.policy import is_writable, why_read_only
 from api.outcomes import outcome
 from fhir_tracker import writes
-from fhir_tracker.errors import Conflict, Incorrect, Issue, MethodNotAllowed, PreconditionFailed, VersionConflict
+from fhir_tracker.errors import (
+    Conflict,
+    Incorrect,
+    Issue,
+    MethodNotAllowed,
+    PreconditionFailed,
+    RuleBroken,
+    VersionConflict,
+)
 from fhir_tracker.fhir.body import read_resource
 from fhir_tracker.fhir.identity import is_legal_id
 from fhir_tracker.fhir.json_types import Resource
 from fhir_tracker.fhir.references import ReferenceKind, parse_reference, rewrite_references
+from fhir_tracker.fhir.subsets import is_subset
 from fhir_tracker.storage import resources
 from fhir_tracker.storage.database import Tx
 from fhir_tracker.storage.resources import Stored
@@ -132,6 +141,10 @@ def expected_version(request: FhirRequest, tx: Tx) -> int | None:
 
 
 def _update(request: FhirRequest, tx: Tx, resource: Resource) -> FhirResponse:
+    if is_subset(resource):
+        raise RuleBroken(
+            "The body is a part of a resource (SUBSETTED): read it whole, then change it.", expression="meta.tag"
+        )
     match = expected_version(request, tx)
     stored, created = writes.update(tx, request.type, request.id, resource, request.author(), if_match=match)
     return written(request, stored, 201 if created else 200, "create" if created else "update")
@@ -142,7 +155,8 @@ def _resource(request: FhirRequest) -> Resource:
     if resource is None:
         check_content_type(request.header("content-type"))
         resource = read_resource(request.body, max_bytes=request.context.settings.body_limit)
-        resource = rewrite_references(resource, lambda text: relative_form(text, f"{request.base}/"))
+        if request.base.encode() in request.body or b"\\" in request.body:
+            resource = rewrite_references(resource, lambda text: relative_form(text, f"{request.base}/"))
     if resource["resourceType"] != request.type:
         raise Incorrect(f"The body is not a {request.type}.", expression="resourceType")
     return resource

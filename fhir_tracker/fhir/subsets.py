@@ -84,6 +84,17 @@ def subset_of(resource: Resource, subset: Subset, *, is_match: bool = True) -> R
     return resource
 
 
+def is_subset(resource: Resource) -> bool:
+    """Whether a resource says of itself that parts of it were left out."""
+    meta = resource.get("meta")
+    tags = meta.get("tag") if isinstance(meta, dict) else None
+    return isinstance(tags, list) and any(_says_so(tag) for tag in tags)
+
+
+def _says_so(tag: Json) -> bool:
+    return isinstance(tag, dict) and all(tag.get(name) == value for name, value in SUBSETTED.items())
+
+
 def _named(type_: str, chosen: Sequence[str], *, is_match: bool) -> frozenset[str] | None:
     """None where no name is for this type: then all of it is wanted."""
     names: set[str] = set()
@@ -150,7 +161,7 @@ def _tagged(resource: Resource) -> Resource:
     held = dict(meta) if isinstance(meta, dict) else {}
     tags = held.get("tag")
     present = list(tags) if isinstance(tags, list) else []
-    if not any(isinstance(tag, dict) and tag.get("code") == SUBSETTED["code"] for tag in present):
+    if not any(_says_so(tag) for tag in present):
         present.append(dict(SUBSETTED))
     first = {name: resource[name] for name in ("resourceType", "id") if name in resource}
     return first | {"meta": held | {"tag": present}} | {k: v for k, v in resource.items() if k not in {*first, "meta"}}

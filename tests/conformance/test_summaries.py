@@ -12,7 +12,7 @@ import pytest
 
 from fhir_tracker.fhir.body import read_resource
 from fhir_tracker.fhir.checks import check
-from tests.conformance.talk import FORM, TAGS, Body, Corner, issue_of, link_of, matches_of
+from tests.conformance.talk import FORM, JSON, TAGS, Body, Corner, issue_of, link_of, matches_of
 
 DIV = '<div xmlns="http://www.w3.org/1999/xhtml">told</div>'
 FULL: Body = {
@@ -74,6 +74,16 @@ def test_the_tag_is_never_stored_and_the_version_stays(stocked: Corner) -> None:
     assert SUBSETTED not in whole.json()["meta"]["tag"]
     assert cut.headers["etag"] == whole.headers["etag"] == 'W/"1"'
     assert stocked.listed("Task?_tag=SUBSETTED") == []
+
+
+@pytest.mark.requirement(4, 29)
+@pytest.mark.parametrize("query", ["_summary=true", "_elements=note"])
+def test_a_part_of_a_resource_does_not_overwrite_the_whole(stocked: Corner, query: str) -> None:
+    address = f"/Task/{stocked.id('t')}"
+    cut = stocked.client.get(f"{address}?{query}")
+    answer = stocked.client.put(address, content=cut.content, headers=JSON)
+    assert issue_of(answer, 422)["code"] == "business-rule"
+    assert kept(stocked.client.get(address).json()) == {*FULL, "for"}
 
 
 @pytest.mark.requirement(29)
