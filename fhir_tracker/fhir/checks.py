@@ -113,24 +113,27 @@ class _Walk(Findings):
         if slot is None or slot.fault is None or slot.type == "xhtml":
             shown = name if _PLAIN_NAME.fullmatch(name) else "an unknown member"
             self.add(path, f"has no element `{shown}`" if shown == name else f"has {shown}", "structure")
-        elif not slot.many:
-            self.beside(member, f"{path}.{name}", has_value=name[1:] in value)
+            return
+        place = f"{path}.{slot.choice or name[1:]}"
+        if not slot.many:
+            self.beside(member, name, place, has_value=name[1:] in value)
         elif type(member) is not list or not member:
-            self.add(f"{path}.{name}", "must be an array as long as its values", "structure")
+            self.add(place, f"has a `{name}` that is no array as long as its values", "structure")
         else:
             held = value.get(name[1:])
-            given = len(held) if type(held) is list else 0
+            values = held if type(held) is list else []
             for index, item in enumerate(member):
                 if item is not None:
-                    has_value = index < given and held is not None and held[index] is not None
-                    self.beside(item, f"{path}.{name}[{index}]", has_value=has_value)
-                elif index >= given:
-                    self.add(f"{path}.{name}[{index}]", "is null where there is no value either", "structure")
+                    has_value = index < len(values) and values[index] is not None
+                    self.beside(item, name, f"{place}[{index}]", has_value=has_value)
+                elif index >= len(values):
+                    self.add(f"{place}[{index}]", f"is null in `{name}` and has no value either", "structure")
 
-    def beside(self, value: Json, path: str, *, has_value: bool) -> None:
+    def beside(self, value: Json, name: str, path: str, *, has_value: bool) -> None:
         """The `id` and extensions of a primitive, which has a value or at least an extension."""
         if type(value) is not dict or not value:
-            self.no_object(shape("Element"), value, path)
+            wrong = "empty; leave it out" if value == {} else f"{kind(value)}; it must be an object"
+            self.add(path, f"has a `{name}` that is {wrong}", "structure")
             return
         self.object(shape("Element"), value, path)
         if not has_value and value.keys() == {"id"}:

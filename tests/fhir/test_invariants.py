@@ -253,7 +253,7 @@ BROKEN: list[tuple[str, str, Resource, Resource]] = [
         ),
         patient(name=[{"extension": [{"url": "http://x.example/a", "extension": [{"url": "b", "valueString": "x"}]}]}]),
     ),
-    ("ele-1", "Patient._gender", patient(_gender={"id": "a"}), patient(gender="other", _gender={"id": "a"})),
+    ("ele-1", "Patient.gender", patient(_gender={"id": "a"}), patient(gender="other", _gender={"id": "a"})),
     ("ref-1", "Patient.managingOrganization", patient(**AT_CLINIC), contained(clinic(), **AT_CLINIC)),
     (
         "dom-2",
