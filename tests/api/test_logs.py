@@ -9,7 +9,9 @@ import io
 import json
 import logging
 import re
+import subprocess
 import sys
+import time
 from types import TracebackType
 
 import pytest
@@ -17,7 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from api.edge import by_name, request_id, route_of
-from api.logs import LineFormatter, set_up_logs, shown
+from api.logs import LineFormatter, StandardError, collect_lines, set_up_logs, shown
 from api.serve import address_of, listen
 from fhir_tracker.errors import Conflict, UsageError
 
@@ -167,3 +169,50 @@ def test_a_log_line_goes_to_the_standard_error_of_the_moment_and_never_fails(
         logging.getLogger().handlers[:] = before
     assert second.getvalue().count("\n") == 1
     assert "heard" in second.getvalue()
+
+
+def test_collected_lines_come_complete_in_order_and_warnings_at_once(capsys: pytest.CaptureFixture[str]) -> None:
+    handler = StandardError()
+    handler.setFormatter(LineFormatter())
+
+    def tell(text: str, level: int = logging.INFO) -> None:
+        handler.handle(logging.LogRecord("api.edge", level, "", 0, text, None, None))
+
+    tell("at once")
+    assert "at once" in capsys.readouterr().err
+    handler.start_collecting()
+    for number in range(500):
+        tell(f"n{number}")
+    tell("last", logging.WARNING)
+    said = capsys.readouterr().err
+    assert said.splitlines()[-1].endswith("WARNING api.edge last")
+    tell("later")
+    for _ in range(500):
+        said += capsys.readouterr().err
+        if "later" in said:
+            break
+        time.sleep(0.02)
+    assert [one.split(" ")[-1] for one in said.splitlines()] == [
+        *(f"n{number}" for number in range(500)),
+        "last",
+        "later",
+    ]
+
+
+def test_a_line_that_waits_is_written_at_the_end_of_the_process() -> None:
+    program = (
+        "import logging; from api.logs import collect_lines, set_up_logs; set_up_logs('INFO'); collect_lines();"
+        "logging.getLogger('api.edge').info('the last one')"
+    )
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert ended.stderr.count('"the last one"') == 1
+
+
+def test_only_our_own_handlers_are_told_to_collect() -> None:
+    root = logging.getLogger()
+    other = logging.NullHandler()
+    root.addHandler(other)
+    try:
+        collect_lines()
+    finally:
+        root.removeHandler(other)
