@@ -53,16 +53,15 @@ def save(tx: Tx, item: WorkItem) -> None:
 def add(tx: Tx, item: WorkItem) -> None:
     """Write an item that was never there."""
     tx.woken.clear()
-    due, none = due_order(item), None
     tx.added.add(
         ITEM,
         (
             tx.keys.take(),
             *[item.__dict__[name] if name not in _MOMENTS else _number(item.__dict__[name]) for name in _FIELDS],
-            microseconds(due),
+            microseconds(due_order(item)),
             fold(item.title),
-            none,
-            none,
+            None,
+            None,
         ),
     )
 
