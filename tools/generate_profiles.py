@@ -28,8 +28,16 @@ LISTED_ELSEWHERE = {
     },
     "omb-ethnicity-category": {CDC_RACE: ["2135-2", "2186-5"], NULL_FLAVOR: ["UNK", "ASKU"]},
     "birthsex": {GENDER: ["F", "M"], NULL_FLAVOR: ["UNK", "ASKU", "OTH"]},
+    "us-core-usps-state": {
+        "https://www.usps.com/": (
+            "AA AE AK AL AP AR AS AZ CA CO CT DC DE FL FM GA GU HI IA ID IL IN KS KY LA MA MD ME MH MI MN MO MP MS MT NC "
+            "ND NE NH NJ NM NV NY OH OK OR PA PR PW RI SC SD TN TX UM UT VA VI VT WA WI WV WY"
+        ).split()
+    },
 }
-"""6.1.0 names value sets of the VSAC for these; the codes are those of the value sets in US Core 3.1.1 and 4.0.0."""
+"""6.1.0 names value sets of the VSAC for these, whose codes are those of US Core 3.1.1 and 4.0.0, and all of USPS for states."""
+EXTENSIBLE = (VALUE_SETS + "us-core-usps-state",)
+"""A text bound to these is one of the codes: every state has one."""
 
 
 def main() -> None:
@@ -77,7 +85,7 @@ def _row(element: Any, definitions: dict[str, Any]) -> Any:
     if profiles:
         row["profiles"] = profiles
     binding = element.get("binding", {})
-    if binding.get("strength") == "required":
+    if binding.get("strength") == "required" or binding.get("valueSet") in EXTENSIBLE:
         row["codes"] = binding["valueSet"]
     for name, value in element.items():
         if name.startswith(("pattern", "fixed")):

@@ -171,7 +171,6 @@ def _coding(found: Findings, slot: Slot, value: Resource, path: str) -> None:
         elif type(code) is str and is_unknown_code(system, code):
             wrong = "is not a code of its system, which R4 lists completely"
             found.add(f"{path}.code", wrong, "code-invalid", _weight_of_code(found))
-            return
         elif "code" not in value and "_code" not in value and is_unknown_code(system, ""):
             found.add(path, "names a system that R4 lists completely, and no code of it", "code-invalid")
     if slot.coded:

@@ -30,6 +30,11 @@ ATTRIBUTES_OF = {
     "table": frozenset("border cellpadding cellspacing frame rules summary".split()),
     "td": frozenset({"nowrap"}),
 }
+_PARENTS = {
+    "td": frozenset({"tr"}),
+    "th": frozenset({"tr"}),
+    "tr": frozenset({"table", "thead", "tbody", "tfoot"}),
+}
 _MARKUP_DECLARATION = re.compile(r"<!(?!--|\[CDATA\[)|<\?")
 _SPACES = re.compile(r"[\x00-\x20]+")
 _ACTIVE = ("javascript:", "vbscript:", "data:")
@@ -46,6 +51,8 @@ class _Reader:
     def __init__(self) -> None:
         self.started = False
         self.readable = False
+        self.open: list[str] = []
+        self.in_cdata = False
         self.ids: set[str] = set()
         self.links: set[str] = set()
 
@@ -60,6 +67,9 @@ class _Reader:
                 raise _Forbidden("is not one XHTML <div> element")
             if attributes.get("xmlns") != NAMESPACE:
                 raise _Forbidden(f'has a <div> outside of the namespace xmlns="{NAMESPACE}"')
+        if name in _PARENTS and self.open[-1] not in _PARENTS[name]:
+            raise _Forbidden("has a part of a table outside of where it belongs")
+        self.open.append(name)
         if attributes:
             self.attributes(name, attributes)
         if name == "img":
@@ -73,13 +83,19 @@ class _Reader:
                 address = _SPACES.sub("", value).lower()
                 if address.startswith(_ACTIVE) and not (name == "img" and address.startswith("data:image/")):
                     raise _Forbidden("holds active markup: a link that runs something")
-                if address[:1] == "#" and name == "a":
+                if address[:1] == "#" and name in ("a", "img"):
                     self.links.add(value[1:])
             elif attribute in ("id", "name"):
                 self.ids.add(value)
 
+    def end(self, name: str) -> None:
+        self.open.pop()
+
+    def cdata(self) -> None:
+        self.in_cdata = not self.in_cdata
+
     def text(self, text: str) -> None:
-        if not self.readable and not text.isspace():
+        if not self.readable and not self.in_cdata and not text.isspace():
             self.readable = True
 
 
@@ -91,7 +107,9 @@ def xhtml_fault(text: str) -> str | None:
     parser = ParserCreate()
     parser.buffer_text = True
     parser.StartElementHandler = reader.start
+    parser.EndElementHandler = reader.end
     parser.CharacterDataHandler = reader.text
+    parser.StartCdataSectionHandler = parser.EndCdataSectionHandler = reader.cdata
     try:
         parser.Parse(text, True)
     except _Forbidden as forbidden:

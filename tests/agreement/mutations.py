@@ -127,7 +127,7 @@ def unknown_element(resource: Resource, rng: random.Random) -> Change:
 
 def edge_value(resource: Resource, rng: random.Random) -> Change | None:
     """A value at the edge of its type's format."""
-    place = _pick(resource, rng, lambda one: one.leaf in EDGES)
+    place = _pick(resource, rng, lambda one: one.leaf in EDGES and (one.within, one.name) != ("Reference", "reference"))
     return _one(place, resource, rng.choice(EDGES[place.leaf]), rng) if place else None
 
 

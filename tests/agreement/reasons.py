@@ -54,21 +54,71 @@ REASONS = (
     ),
     Reason(
         who=THEY,
-        what="value sets of other publishers",
-        why="They have some code lists built in (states of the USPS, MIME types) that R4 does not publish.",
-        words="usps|Unknown code .*(iso|bcp|usps)",
+        what="short object identifiers",
+        why="R4's format of an oid allows urn:oid:1.2.3; they want a longer one.",
+        words="OIDs must be valid",
+    ),
+    Reason(
+        who=THEY,
+        what="addresses of rare schemes",
+        why="A system or canonical has to be absolute: to us ftp:, tel:, mailto: and HTTP: are, to them not.",
+        words="must be an absolute reference|Canonical URLs must be absolute|Inappropriate CodeSystem URL",
+    ),
+    Reason(
+        who=THEY,
+        what="a byte order mark as text",
+        why="A text that is nothing but U+FEFF is empty to them.",
+        words="ele-1",
+    ),
+    Reason(
+        who=THEY,
+        what="fractions of a second in a time",
+        why="R4's format of a time allows 10:00:00.5; they do not.",
+        words="Not a valid time",
+    ),
+    Reason(
+        who=THEY,
+        what="a required code that is only an extension",
+        why="A code may be absent with a reason; where its value set is required they want the code.",
+        words="No code provided",
     ),
     Reason(
         who=WE,
         what="a reference that cannot be followed",
-        why="Reference.reference has to be Type/id, absolute, or #id: they take any text without blanks.",
+        why="Reference.reference has to be Type/id, absolute, or #id: what could be an address is a warning of ours, other text is"
+        " refused; they take any text without blanks.",
         words="is not a reference",
     ),
     Reason(
         who=WE,
-        what="active markup",
-        why="Narrative with forms, frames, scripts or styles that act is refused whatever its spelling.",
-        words="active or forbidden markup|forbidden markup|not well-formed",
+        what="markup that no browser should see",
+        why="A narrative is one well-formed div without document type, instructions or unknown elements: their parser forgives a"
+        " missing end, what follows the end, and prefixes.",
+        words="markup|XHTML",
+    ),
+    Reason(
+        who=WE,
+        what="base64 with wrong padding or blanks",
+        why="Groups of four, blanks between groups only, as R4's format says.",
+        words="is not base64",
+    ),
+    Reason(
+        who=WE,
+        what="types that are no resources",
+        why="Abstract types, as a resourceType, are refused before anything is checked.",
+        words="is not one of FHIR R4",
+    ),
+    Reason(
+        who=WE,
+        what="minus nought",
+        why="R4's format of an integer has no -0.",
+        words="whole number",
+    ),
+    Reason(
+        who=WE,
+        what="targets of references inside of identifiers",
+        why="They stop at the first level of some references; we check every one.",
+        words="it may point to",
     ),
 )
 
