@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from functools import cache
 from itertools import product
 
-from sqlalchemy import ColumnElement, Select, Table, and_, false, not_, or_, select, true, union
+from sqlalchemy import Column, ColumnElement, Select, Table, and_, false, not_, or_, select, true, union
 
 from fhir_tracker.errors import Incorrect
 from fhir_tracker.fhir.expressions import compile_expression
@@ -68,7 +68,7 @@ class Condition:
         """Whether the resources it lets through can be listed."""
         return not self.negative and self.column is None
 
-    def holds(self, k: ColumnElement[int], dialect: Dialect) -> ColumnElement[bool]:
+    def holds(self, k: Column[int], dialect: Dialect) -> ColumnElement[bool]:
         """Whether it lets the resource `k` through.
 
         The index of keys is probed for `k`, which is kept from becoming a join on PostgreSQL. The others, whose rows of one `k`
@@ -80,7 +80,7 @@ class Condition:
         if self.found is not None and self.keys is not None and len(self.keys) <= _MOST_PROBED:
             ways.append(_probe(self.found, k, dialect))
         elif self.found is not None and self.negative and dialect == "postgresql":
-            ways.append(self.found.where(self.found.selected_columns.k == k).correlate(resource).exists())
+            ways.append(self.found.where(self.found.selected_columns.k == k).correlate(k.table).exists())
         elif self.found is not None:
             ways.append(k.in_(self.found.offset(0).correlate(None)))
         condition = or_(*ways) if ways else false()
@@ -197,8 +197,8 @@ def _is_code(one: Filter) -> bool:
     return _is_single(one) and isinstance(one.values[0], TokenValue) and one.values[0].system is None
 
 
-def _probe(found: Select[tuple[int]], k: ColumnElement[int], dialect: Dialect) -> ColumnElement[bool]:
-    matching = found.where(found.selected_columns.k == k).correlate(resource)
+def _probe(found: Select[tuple[int]], k: Column[int], dialect: Dialect) -> ColumnElement[bool]:
+    matching = found.where(found.selected_columns.k == k).correlate(k.table)
     return (matching.offset(0) if dialect == "postgresql" else matching).exists()
 
 

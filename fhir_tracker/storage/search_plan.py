@@ -22,6 +22,8 @@ from fhir_tracker.storage.tables import ix, resource
 
 FEW = 2000
 """Up to so many index rows are fetched and sorted; a walk in order is cheaper beyond."""
+_walked = ix.alias("walked")
+"""The index rows of the key that is walked along: others are probed for their `k`, before any resource is looked at."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,12 +40,12 @@ class Plan:
     @property
     def k(self) -> ColumnElement[int]:
         """The `k` to order by."""
-        return resource.c.k if self.key is None else ix.c.k
+        return resource.c.k if self.key is None else _walked.c.k
 
     def of(self, chosen: Select[Any]) -> Select[Any]:
         """`chosen` (from `resource`) with all conditions."""
         if self.key is not None:
-            chosen = chosen.join_from(resource, ix, ix.c.k == resource.c.k).where(ix.c.h == self.key)
+            chosen = chosen.join_from(resource, _walked, _walked.c.k == resource.c.k).where(_walked.c.h == self.key)
         return chosen.where(*self.where)
 
 
@@ -103,7 +105,7 @@ def _chosen(tx: Tx, viewer: Viewer, types: Types, conditions: Sequence[Condition
     elif lead.few is not None:
         where.append(among(tx.dialect, resource.c.k, lead.few))
     others = [one for one in conditions if lead is None or one is not lead.condition]
-    where += [one.holds(resource.c.k, tx.dialect) for one in others]
+    where += [one.holds(resource.c.k if key is None else _walked.c.k, tx.dialect) for one in others]
     return Plan(where=tuple(where), key=key, few=lead is not None and lead.few is not None)
 
 
