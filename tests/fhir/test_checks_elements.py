@@ -111,21 +111,32 @@ def test_an_extension_that_changes_no_meaning_is_no_modifier() -> None:
     assert found(modifierExtension=[extension]) == [("Patient.modifierExtension[0]", "structure")]
 
 
-SYSTEM = "http://terminology.hl7.org/CodeSystem/v3-MaritalStatus"
+SYSTEM = "http://hl7.org/fhir/CodeSystem/task-code"
 
 
 @pytest.mark.parametrize(
     ("coding", "expected"),
     [
-        ({"system": SYSTEM, "code": "M"}, []),
-        ({"system": SYSTEM, "code": "nope"}, [("Patient.maritalStatus.coding[0].code", "code-invalid")]),
-        ({"system": SYSTEM, "display": "Married"}, [("Patient.maritalStatus.coding[0]", "code-invalid")]),
+        ({"system": SYSTEM, "code": "approve"}, []),
+        ({"system": SYSTEM, "code": "nope"}, [("Task.code.coding[0].code", "code-invalid")]),
+        ({"system": SYSTEM, "display": "Approve"}, [("Task.code.coding[0]", "code-invalid")]),
         ({"system": "http://snomed.info/sct", "code": "nope"}, []),
         ({"code": "nope"}, []),
     ],
 )
 def test_a_code_of_a_system_that_r4_lists_is_in_the_list(coding: Json, expected: Json) -> None:
-    assert found(maritalStatus={"coding": [coding]}) == expected
+    task: Resource = {"resourceType": "Task", "status": "requested", "intent": "order", "code": {"coding": [coding]}}
+    assert issues(task) == expected
+
+
+def test_a_code_that_its_system_does_not_have_is_a_warning_in_what_ehrs_write() -> None:
+    system = "http://terminology.hl7.org/CodeSystem/v3-MaritalStatus"
+    person: Resource = {"resourceType": "Patient", "maritalStatus": {"coding": [{"system": system, "code": "nope"}]}}
+    assert check(person) == ()
+    assert [issue.expression for issue in check(person, warnings=True)] == [
+        "Patient.maritalStatus.coding[0].code",
+        "Patient",
+    ]
 
 
 @pytest.mark.parametrize(
