@@ -167,8 +167,8 @@ class GroupWriter:
                 for job in group.jobs:
                     job.answer(job.result, job.error)
             else:
-                lost = isinstance(caught.error, Unavailable) or not group.write.tx.has_begun
-                self._undo(group, caught.error, hopeless=lost)
+                unable = isinstance(caught.error, Busy) and not group.write.tx.has_begun
+                self._undo(group, caught.error, hopeless=unable or isinstance(caught.error, Unavailable))
             with self._guard:
                 self._handed = None
                 self._for_works.notify()

@@ -18,7 +18,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import text, update
 
-from fhir_tracker.errors import Busy, NotFound, Unavailable, VersionConflict
+from fhir_tracker.errors import Busy, Incorrect, NotFound, Unavailable, VersionConflict
 from fhir_tracker.storage import audit, changes, resources
 from fhir_tracker.storage.database import Database, Tx
 from fhir_tracker.storage.group import MOST_WAITING, GroupWriter
@@ -155,13 +155,33 @@ def test_a_work_that_fails_after_it_wrote_is_undone_and_the_others_stay(
 def test_of_two_that_create_the_same_one_wins_and_the_rest_is_written_once(
     database: Database, writer: GroupWriter
 ) -> None:
+    for name in ("first", "second"):
+        assert writer.run(creating(name)).result(20) == name
     go_on, _ = held(writer)
     futures = [writer.run(creating(name)) for name in ("a", "same", "b", "same", "c")]
     go_on.set()
     errors = [future.exception(20) for future in futures]
     assert [type(error) for error in errors] == [type(None), type(None), type(None), VersionConflict, type(None)]
-    assert found(database, "Task", "status=requested") == ["a", "b", "c", "same"]
-    assert sorted(trail(database)) == ["Task/a", "Task/b", "Task/c", "Task/same"]
+    names = ["a", "b", "c", "first", "same", "second"]
+    assert found(database, "Task", "status=requested") == names
+    assert sorted(trail(database)) == [f"Task/{name}" for name in names]
+
+
+@pytest.mark.parametrize("is_warm", [False, True])
+def test_a_value_that_cannot_be_held_harms_only_its_own_work(
+    database: Database, writer: GroupWriter, *, is_warm: bool
+) -> None:
+    if is_warm:
+        assert [writer.run(creating(name)).result(20) for name in ("w1", "w2")] == ["w1", "w2"]
+
+    def spoil(tx: Tx) -> None:
+        audit.add(tx, at=NOW, who="\ud800", action="read", ref="Task/1")
+
+    go_on, _ = held(writer)
+    futures: list[Future[object]] = [writer.run(creating("a")), writer.run(spoil), writer.run(creating("b"))]
+    go_on.set()
+    assert [type(future.exception(20)) for future in futures] == [type(None), Incorrect, type(None)]
+    assert trail(database)[-2:] == ["Task/a", "Task/b"]
 
 
 def test_a_statement_the_database_refuses_harms_only_its_own_work(database: Database, writer: GroupWriter) -> None:
