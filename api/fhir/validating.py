@@ -25,6 +25,7 @@ from fhir_tracker.storage.database import Tx
 
 DEFINITION = "http://hl7.org/fhir/OperationDefinition/Resource-validate"
 MODES = ("create", "update", "delete", "profile")
+SEVERITIES = ("fatal", "error", "warning", "information")
 _R4 = "http://hl7.org/fhir/StructureDefinition/"
 _BAD = ("error", "fatal")
 _NOT_OURS_TO_SAY = frozenset({Category.BUSY, Category.UNAVAILABLE, Category.FAULT})
@@ -67,7 +68,11 @@ def validate_here(request: FhirRequest, tx: Tx) -> FhirResponse:
 def _answer(request: FhirRequest, asked: Asked, found: list[Issue], patient: str | None) -> FhirResponse:
     ref = f"{request.type}/{request.id}".rstrip("/")
     note = AuditNote(action="validate", ref=ref, patient=patient, detail={"mode": asked.mode} if asked.mode else {})
-    return FhirResponse(status=200, body=outcome(found), note=note)
+    return FhirResponse(status=200, body=outcome(sorted(found, key=_rank)), note=note)
+
+
+def _rank(issue: Issue) -> int:
+    return SEVERITIES.index(issue.severity)
 
 
 def _asked(request: FhirRequest) -> Asked:
@@ -156,7 +161,7 @@ def _found(request: FhirRequest, tx: Tx, asked: Asked) -> tuple[list[Issue], str
     resource = asked.resource
     if resource is None:
         resource = records.resource_of(stored) if stored else {}
-    found = list(check(resource))
+    found = list(check(resource, warnings=True))
     if asked.resource is not None and asked.mode == "update" and resource.get("id") != request.id:
         path = f"{request.type}.id"
         found.append(Issue(message="The id is not the id in the address.", code="invalid", expression=path))

@@ -13,11 +13,13 @@ import pytest
 
 from tests.conformance.talk import JSON, Corner, created, issue_of, matches_of
 
-TASK = {"resourceType": "Task", "status": "requested", "intent": "order"}
+TEXT = {"status": "generated", "div": '<div xmlns="http://www.w3.org/1999/xhtml">words</div>'}
+TASK = {"resourceType": "Task", "text": TEXT, "status": "requested", "intent": "order"}
+BACKWARDS = {"start": "2026-02-01", "end": "2026-01-01"}
 US_CORE = "http://hl7.org/fhir/us/core/StructureDefinition/us-core-"
 PLAN = {
     "resourceType": "CarePlan",
-    "text": {"status": "generated", "div": '<div xmlns="http://www.w3.org/1999/xhtml">words</div>'},
+    "text": TEXT,
     "status": "active",
     "intent": "plan",
     "category": [
@@ -66,7 +68,7 @@ def test_a_wrong_resource_is_told_with_the_places_and_the_answer_is_still_200(cl
 
 
 def test_a_broken_invariant_is_told_by_its_place(client: httpx.Client) -> None:
-    body = {**TASK, "executionPeriod": {"start": "2026-02-01", "end": "2026-01-01"}}
+    body = {**TASK, "executionPeriod": BACKWARDS}
     assert errors(ask(client, "/Task/$validate", body)) == ["Task.executionPeriod"]
     detail = {"reference": {"reference": "Task/1"}, "detail": {"status": "scheduled"}}
     assert errors(ask(client, "/CarePlan/$validate", {**PLAN, "activity": [detail]})) == ["CarePlan.activity[0]"]
@@ -137,20 +139,29 @@ def test_a_claim_of_an_unknown_profile_is_a_warning(client: httpx.Client) -> Non
     assert (issue["severity"], issue["code"], issue["expression"]) == ("warning", "not-found", ["Task.meta.profile[0]"])
 
 
+def test_good_practice_is_a_warning_and_comes_after_errors(client: httpx.Client) -> None:
+    plain = {name: value for name, value in TASK.items() if name != "text"}
+    answer = ask(client, "/Task/$validate", plain)
+    issue = issue_of(answer, 200)
+    assert (issue["severity"], issue["expression"]) == ("warning", ["Task"])
+    wrong = ask(client, "/Task/$validate", {**plain, "executionPeriod": BACKWARDS}).json()["issue"]
+    assert [one["severity"] for one in wrong] == ["error", "warning"]
+
+
 def test_a_stored_resource_is_validated_by_get_and_post(corner: Corner) -> None:
-    task = corner.put("Task", "t", status="requested", intent="order")
+    task = corner.put("Task", "t", status="requested", intent="order", text=TEXT)
     path = f"/Task/{task['id']}/$validate"
     assert is_fine(corner.client.get(path))
     assert is_fine(ask(corner.client, path))
     assert is_fine(ask(corner.client, path, wrapped(mode="delete")))
     assert is_fine(ask(corner.client, path, mode="update"))
-    plan = corner.put("CarePlan", "c", status="active", intent="plan", subject={"reference": "Patient/p1"})
+    plan = corner.put("CarePlan", "c", status="active", intent="plan", subject={"reference": "Patient/p1"}, text=TEXT)
     answer = corner.client.get(f"/CarePlan/{plan['id']}/$validate", params={"profile": f"{US_CORE}careplan"})
     assert set(errors(answer)) == {"CarePlan.category"}
 
 
 def test_an_update_is_rehearsed_against_the_stored_resource(corner: Corner) -> None:
-    task = corner.put("Task", "t", status="completed", intent="order")
+    task = corner.put("Task", "t", status="completed", intent="order", text=TEXT)
     path = f"/Task/{task['id']}/$validate"
     assert errors(ask(corner.client, path, wrapped({**TASK, "id": "another"}, mode="update"))) == ["Task.id"]
     issue = issue_of(ask(corner.client, path, wrapped({**task, "status": "draft"}, mode="update")), 200)
@@ -170,7 +181,7 @@ def test_a_create_that_the_rules_refuse_is_told_and_nothing_is_stored_either_way
 
 
 def test_a_delete_is_rehearsed_and_the_resource_stays(corner: Corner) -> None:
-    task = corner.put("Task", "t", status="requested", intent="order")
+    task = corner.put("Task", "t", status="requested", intent="order", text=TEXT)
     assert is_fine(ask(corner.client, f"/Task/{task['id']}/$validate", wrapped(mode="delete")))
     assert corner.client.get(f"/Task/{task['id']}").status_code == 200
     created(corner.client.put(f"/Task/{task['id']}", content=json.dumps({**task, "priority": "stat"}), headers=JSON))
@@ -202,6 +213,7 @@ def test_the_statement_lists_the_operation_on_every_type(one_client: httpx.Clien
 def provenance() -> dict[str, Any]:
     return {
         "resourceType": "Provenance",
+        "text": TEXT,
         "target": [{"reference": "Task/1"}],
         "recorded": "2026-01-01T00:00:00Z",
         "agent": [{"who": {"display": "Synthetic"}}],
