@@ -81,9 +81,10 @@ class WriteBuffer:
         self._rows: dict[Bulk, list[Row]] = {}
         self._total = 0
         self._written = 0
+        self.is_broken = False
 
     def __bool__(self) -> bool:
-        return self._total > self._written
+        return self._total > self._written or self.is_broken
 
     def add(self, bulk: Bulk, row: Row) -> None:
         """Hold one row back."""
@@ -116,7 +117,10 @@ class WriteBuffer:
         self._total = mark.total
 
     def write(self, connection: Connection) -> None:
-        """Put everything into the database; raises VersionConflict when a row with a unique value of one is there already."""
+        """Put everything into the database; raises VersionConflict when a row with a unique value of one is there already.
+
+        After an error the rows are lost and `is_broken` says so: nothing of the transaction may be kept.
+        """
         driver = connection.connection.driver_connection
         try:
             if isinstance(driver, sqlite3.Connection):
@@ -126,6 +130,7 @@ class WriteBuffer:
                     cursor.execute(*self.statement(), prepare=True)
             else:
                 raise Fault("The database has a driver that nothing is known of.")
+            self.is_broken = False
         except (sqlite3.Error, psycopg.Error) as error:
             if is_lost(driver):
                 connection.invalidate(error)
@@ -140,6 +145,7 @@ class WriteBuffer:
         """As `write`, to PostgreSQL, as a transaction of its own: one statement, one way there and back."""
         try:
             driver.add(*self.statement())
+            self.is_broken = False
         except Fault as fault:
             if isinstance(fault.__cause__, exc.IntegrityError) and is_double(fault.__cause__.orig):
                 raise VersionConflict(_DOUBLE) from fault
@@ -156,6 +162,9 @@ class WriteBuffer:
         return _joined(tuple(rows)), arrays
 
     def _taken(self) -> dict[Bulk, list[Row]]:
+        if self.is_broken:
+            raise Fault("Rows of this transaction could not be written before; it cannot go on.")
+        self.is_broken = True
         rows = {bulk: some for bulk, some in self._rows.items() if some}
         self._rows = {}
         self._written = self._total

@@ -10,6 +10,8 @@ from datetime import datetime
 from hashlib import blake2b
 from typing import Any, Literal, Self, cast
 
+import psycopg
+from psycopg.pq import TransactionStatus
 from sqlalchemy import (
     Connection,
     CursorResult,
@@ -28,7 +30,7 @@ from sqlalchemy.engine import URL, RowMapping
 from sqlalchemy.exc import ArgumentError
 from sqlalchemy.pool import ConnectionPoolEntry
 
-from fhir_tracker.errors import UsageError
+from fhir_tracker.errors import Fault, UsageError
 from fhir_tracker.model.viewer import Viewer
 from fhir_tracker.storage.buffer import WriteBuffer
 from fhir_tracker.storage.drivers import Drivers
@@ -169,6 +171,7 @@ class LateWrite:
         with translated():
             self.tx.flush()
             if self.tx.has_begun:
+                _refuse_aborted(self.tx.connection)
                 self.tx.connection.commit()
                 self._held.close()
 
@@ -184,6 +187,13 @@ class LateWrite:
         connection = self._held.enter_context(self._engine.connect())
         connection.begin()
         return connection
+
+
+def _refuse_aborted(connection: Connection) -> None:
+    """PostgreSQL answers a commit after an error that nobody minded with a rollback, and no word of it."""
+    driver = connection.connection.driver_connection
+    if isinstance(driver, psycopg.Connection) and driver.info.transaction_status == TransactionStatus.INERROR:
+        raise Fault("A statement failed before; the transaction cannot be committed.")
 
 
 def _no_wait() -> None:
@@ -225,6 +235,7 @@ class Database:
                 tx = Tx(lambda: connection, self.dialect, self._keys, self._kept)
                 yield tx
                 tx.flush()
+                _refuse_aborted(connection)
             tx.keys.release()
 
     def begin_late(self, before: Callable[[], None]) -> LateWrite:

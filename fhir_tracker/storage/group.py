@@ -12,7 +12,7 @@ from typing import Any, TypeVar, cast
 
 from sqlalchemy.exc import DBAPIError
 
-from fhir_tracker.errors import Busy, Unavailable
+from fhir_tracker.errors import Busy, Fault, Unavailable
 from fhir_tracker.storage.database import Database, LateWrite, Tx
 from fhir_tracker.storage.failures import translated
 
@@ -222,6 +222,9 @@ def _run(job: _Job, group: _Group) -> bool:
     with _Caught() as caught, translated():
         job.result = job.work(tx)
     job.error = caught.error
+    if tx.added.is_broken:
+        job.error = job.error or Fault("What went wrong with the database was passed over.")
+        return False
     if caught.error is None:
         return True
     if tx.wrote != wrote or not tx.added.can_go_back(mark) or isinstance(caught.error.__cause__, DBAPIError):

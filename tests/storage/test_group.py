@@ -17,8 +17,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import text, update
+from sqlalchemy.exc import DBAPIError
 
-from fhir_tracker.errors import Busy, Incorrect, NotFound, Unavailable, VersionConflict
+from fhir_tracker.errors import Busy, Fault, Incorrect, NotFound, Unavailable, VersionConflict
 from fhir_tracker.storage import audit, changes, resources
 from fhir_tracker.storage.database import Database, Tx
 from fhir_tracker.storage.group import MOST_WAITING, GroupWriter
@@ -165,6 +166,49 @@ def test_of_two_that_create_the_same_one_wins_and_the_rest_is_written_once(
     names = ["a", "b", "c", "first", "same", "second"]
     assert found(database, "Task", "status=requested") == names
     assert sorted(trail(database)) == [f"Task/{name}" for name in names]
+
+
+def test_a_work_whose_look_finds_the_conflict_of_another_is_not_harmed(database: Database, writer: GroupWriter) -> None:
+    assert writer.run(creating("x")).result(20) == "x"
+    go_on, _ = held(writer)
+    futures: list[Future[object]] = [
+        writer.run(creating("a")),
+        writer.run(creating("x")),
+        writer.run(lambda tx: resources.find(tx, VIEWER, "Task", "none")),
+        writer.run(changing("b")),
+    ]
+    go_on.set()
+    assert [type(future.exception(20)) for future in futures] == [type(None), VersionConflict, type(None), type(None)]
+    assert found(database, "Task", "status=requested") == ["a", "b", "x"]
+    assert sorted(trail(database)) == ["Task/a", "Task/x"]
+
+
+def test_a_work_that_passes_over_an_error_of_the_database_is_told_and_nobody_loses_by_it(
+    database: Database, writer: GroupWriter
+) -> None:
+    def careless(tx: Tx) -> None:
+        with suppress(VersionConflict):
+            put(tx, task("x"))
+            tx.flush()
+
+    def very_careless(tx: Tx) -> None:
+        with suppress(DBAPIError):
+            tx.execute(text("SELECT * FROM nothing_of_that_name").columns())
+
+    assert writer.run(creating("x")).result(20) == "x"
+    go_on, _ = held(writer)
+    futures: list[Future[object]] = [
+        writer.run(changing("y")),
+        writer.run(careless),
+        writer.run(very_careless),
+        writer.run(creating("b")),
+    ]
+    go_on.set()
+    errors = [future.exception(20) for future in futures]
+    assert (errors[0], errors[3]) == (None, None)
+    assert isinstance(errors[1], Fault)
+    assert isinstance(errors[2], Fault) == (database.dialect == "postgresql")
+    assert found(database, "Task", "status=requested") == ["b", "x", "y"]
 
 
 @pytest.mark.parametrize("is_warm", [False, True])
