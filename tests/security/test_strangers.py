@@ -20,7 +20,7 @@ from fhir_tracker.storage.schema import prepare
 from tests.conformance.server import Tracker
 from tests.conformance.talk import JSON, issue_of
 
-FOR_EVERYBODY = {"/livez", "/readyz", "/metrics", "/fhir/metadata"}
+FOR_EVERYBODY = {"/livez", "/readyz", "/metrics", "/fhir/metadata", "/openapi.json", "/docs"}
 FILLED = {"{type}": "Patient", "{id}": "x1", "{version}": "1", "{path:anything}": "anything"}
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 
@@ -97,12 +97,12 @@ def test_a_stranger_learns_nothing_from_the_api_not_even_what_is_there(locked: T
 
 @pytest.mark.security("A1", "S57")
 def test_what_machines_may_know_holds_no_patient_and_no_secret(locked: Tracker) -> None:
-    for path in ("/livez", "/readyz", "/metrics"):
+    for path in ("/livez", "/readyz", "/metrics", "/openapi.json", "/docs"):
         answer = httpx.get(f"{locked.url}{path}", trust_env=False)
         assert answer.status_code == 200
         assert "made-up-key" not in answer.text
         assert "Patient/" not in answer.text
-    for path in ("/docs", "/redoc", "/openapi.json", "/admin", "/.env", "/debug", "/console"):
+    for path in ("/redoc", "/fhir/docs", "/admin", "/.env", "/debug", "/console"):
         assert httpx.get(f"{locked.url}{path}", trust_env=False).status_code == 401
 
 
