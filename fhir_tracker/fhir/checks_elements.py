@@ -230,10 +230,20 @@ def _known_extension(found: Findings, known: ExtensionDefinition, value: Resourc
             found.add(f"{path}.value", "is not a code that R4 allows in this extension", "code-invalid")
 
 
+def _meta(found: Findings, slot: Slot, value: Resource, path: str) -> None:
+    """A profile of R4 itself that a resource claims is the one of its own type."""
+    claimed = value.get("profile")
+    for index, url in enumerate(claimed if type(claimed) is list else ()):
+        name = url.removeprefix(_R4).partition("|")[0] if type(url) is str and url.startswith(_R4) else ""
+        if name in resource_types() and name != found.scope.resource.get("resourceType"):
+            found.add(f"{path}.profile[{index}]", "is the profile of another type of resource", "value")
+
+
 ELEMENT_CHECKS: dict[str, ElementCheck] = {
     "Reference": _reference,
     "CodeableConcept": _codeable_concept,
     "Coding": _coding,
+    "Meta": _meta,
     **dict.fromkeys(("Quantity", "Age", "Count", "Distance", "Duration"), _quantity),
     "Identifier": _identifier,
     "Extension": _extension,

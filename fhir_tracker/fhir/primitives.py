@@ -26,6 +26,8 @@ _TIME = r"(?:[01][0-9]|2[0-3]):[0-5][0-9]:(?:[0-5][0-9]|60)(?:\.[0-9]+)?"
 _ZONE = r"(?:Z|[+-](?:(?:0[0-9]|1[0-3]):[0-5][0-9]|14:00))"
 _VISIBLE = r"[^\s\x00-\x1f]"
 _BASE64 = re.compile(r"\s*(?:[0-9A-Za-z+/]{4}\s*)*(?:[0-9A-Za-z+/]{2}==|[0-9A-Za-z+/]{3}=)?\s*")
+_MARK = "\ufeff"
+"""A byte order mark, which is no text."""
 _URN = re.compile(
     r"urn:uuid:[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}|urn:oid:[0-2](?:\.(?:0|[1-9][0-9]*))+|(?!urn:uuid:|urn:oid:).*",
     re.DOTALL,
@@ -36,7 +38,7 @@ _ABSOLUTE = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*:")
 def _text(value: Json) -> str | None:
     if type(value) is not str:
         return f"is {kind(value)}; it must be a string"
-    if not value:
+    if not value or value == _MARK:
         return "is empty; leave it out or give it a value"
     return f"is longer than {LONGEST_STRING} characters" if len(value) > LONGEST_STRING else None
 

@@ -29,7 +29,7 @@ REASONS = (
         who=THEY,
         what="a profile that is not loaded",
         why="A claim in meta.profile of a profile that nobody has here is a warning of ours, an error of theirs.",
-        words="Profile reference .* could not be found|Specified profile type was",
+        words="Profile reference .* could not be found",
     ),
     Reason(
         who=THEY,
@@ -63,12 +63,6 @@ REASONS = (
         what="addresses of rare schemes",
         why="A system or canonical has to be absolute: to us ftp:, tel:, mailto: and HTTP: are, to them not.",
         words="must be an absolute reference|Canonical URLs must be absolute|Inappropriate CodeSystem URL",
-    ),
-    Reason(
-        who=THEY,
-        what="a byte order mark as text",
-        why="A text that is nothing but U+FEFF is empty to them.",
-        words="ele-1",
     ),
     Reason(
         who=THEY,
@@ -116,8 +110,8 @@ REASONS = (
     ),
     Reason(
         who=WE,
-        what="targets of references inside of identifiers",
-        why="They stop at the first level of some references; we check every one.",
+        what="targets of conditional and unusual references",
+        why="We take the type from any form of reference that names one, such as Patient?identifier=x; they only from Type/id.",
         words="it may point to",
     ),
 )
