@@ -54,6 +54,13 @@ REASONS = (
     ),
     Reason(
         who=THEY,
+        what="unknown codes in the types that EHRs own",
+        why="A code that its completely listed system does not have is an error in what is written here, and a warning in types that"
+        " EHRs own.",
+        words="Unknown code",
+    ),
+    Reason(
+        who=THEY,
         what="short object identifiers",
         why="R4's format of an oid allows urn:oid:1.2.3; they want a longer one.",
         words="OIDs must be valid",
