@@ -33,13 +33,17 @@ PROVEN = frozenset(
 """The types that are the tracker's own: each of their writes has a Provenance."""
 
 
-def create(tx: Tx, resource: Resource, author: Author, *, id_: str | None = None) -> Stored:
+def create(
+    tx: Tx, resource: Resource, author: Author, *, id_: str | None = None, tells_of_others: bool = False
+) -> Stored:
     """Store a new resource; a Task of a program gets what its template says and it left out.
 
-    `id_` is a fresh id that is promised to it already; without one it is given one here.
+    `id_` is a fresh id that is promised to it already; without one it is given one here. `tells_of_others` is for a
+    caller's Provenance of what it writes in the same transaction.
     """
     _check_shape(resource)
-    _refuse_read_only(resource["resourceType"])
+    if not tells_of_others:
+        _refuse_read_only(resource["resourceType"])
     if resource["resourceType"] == "Task":
         return _create_task(tx, resource, author, id_ or records.fresh_id(author.at), fresh=True)
     return _proven(tx, records.create(tx, resource, author, id_=id_), author, "CREATE")

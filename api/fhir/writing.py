@@ -35,15 +35,19 @@ from fhir_tracker.storage.resources import Stored
 def create(request: FhirRequest, tx: Tx) -> FhirResponse:
     """201 under a new id, with Location, ETag and Last-Modified; the caller's id and version do not count.
 
-    With If-None-Exist: 200 and the one resource that is there already, 412 when there are several.
+    With If-None-Exist: 200 and the one resource that is there already, 412 when there are several. A Provenance is taken
+    only in a transaction, with what it tells of.
     """
-    check_writable(request)
+    tells_of_others = request.type == "Provenance" and request.resource is not None and bool(request.id)
+    if not tells_of_others:
+        check_writable(request)
     resource = _resource(request)
     if request.header("if-none-exist"):
         found = match_of_header(request, tx)
         if found:
             return written(request, found, 200, "read")
-    stored = writes.create(tx, resource, request.author(), id_=request.id or None)
+    author = request.author()
+    stored = writes.create(tx, resource, author, id_=request.id or None, tells_of_others=tells_of_others)
     return written(request, stored, 201, "create")
 
 

@@ -87,3 +87,27 @@ def _measured(subject: str, code: str, value: int) -> Body:
 def _create(resource: Body, full_url: str) -> Body:
     made: Body = {"request": {"method": "POST", "url": resource["resourceType"]}, "resource": resource}
     return made | ({"fullUrl": full_url} if full_url else {})
+
+
+@pytest.mark.requirement(123, 141)
+def test_a_transaction_brings_the_provenance_of_what_it_writes(client: httpx.Client) -> None:
+    patient: Body = {"resourceType": "Patient", "name": [{"family": "Synthetic"}]}
+    proof: Body = {
+        "resourceType": "Provenance",
+        "target": [{"reference": "urn:uuid:6e2c0d1a-0000-4000-8000-000000000001"}],
+        "recorded": "2026-03-02T15:00:00Z",
+        "agent": [{"who": {"display": "A generator of synthetic patients"}}],
+    }
+    entries = [
+        _create(patient, "urn:uuid:6e2c0d1a-0000-4000-8000-000000000001"),
+        _create(proof, "urn:uuid:6e2c0d1a-0000-4000-8000-000000000002"),
+    ]
+    answer = client.post("", json={"resourceType": "Bundle", "type": "transaction", "entry": entries}, headers=JSON)
+    assert answer.status_code == 200, answer.text
+    stored = [one["response"]["location"].partition("/_history")[0] for one in answer.json()["entry"]]
+    kept = client.get(stored[1]).json()
+    assert stored[0].endswith(kept["target"][0]["reference"])
+    for method in ("PUT", "DELETE"):
+        again = client.request(method, stored[1], json=kept, headers=JSON)
+        assert again.status_code == 405
+    assert client.post("Provenance", json=kept, headers=JSON).status_code == 405
