@@ -15,6 +15,8 @@ import pytest
 from tests.conformance.server import Tracker
 
 pytestmark = pytest.mark.peer
+CORNER = "http://example.org/corner"
+HIM = "7c9e6679-7425-40de-944b-e07fc1f90ae7"
 
 
 @pytest.fixture
@@ -117,3 +119,100 @@ def test_fhirpy_walks_the_pages_also_asynchronously(tracker: Tracker) -> None:
     with ThreadPoolExecutor(1) as beside_any_running_loop:
         walked = beside_any_running_loop.submit(lambda: asyncio.run(walk())).result()
     assert sorted(walked) == sorted(found)
+
+
+def synthetic(family: str, corner: str) -> dict[str, Any]:
+    """A made-up patient of one test."""
+    return {"name": [{"family": family}], "identifier": [{"system": CORNER, "value": corner}]}
+
+
+@pytest.mark.requirement(9, 12, 44)
+def test_fhirpy_patches_refreshes_and_reads_the_history(tracker: Tracker) -> None:
+    from fhirpy import SyncFHIRClient
+    from fhirpy.base.exceptions import OperationOutcome
+
+    client: Any = SyncFHIRClient(tracker.fhir)
+    patient = client.resource("Patient", name=[{"family": "Before"}])
+    patient.save()
+    path = f"Patient/{patient.id}"
+    part = [
+        {"name": "type", "valueCode": "replace"},
+        {"name": "path", "valueString": "Patient.name[0].family"},
+        {"name": "value", "valueString": "After"},
+    ]
+    patch = {"resourceType": "Parameters", "parameter": [{"name": "operation", "part": part}]}
+    assert client.execute(path, method="patch", data=patch)["name"][0]["family"] == "After"
+    patient.refresh()
+    assert (patient["name"][0]["family"], patient["meta"]["versionId"]) == ("After", "2")
+    history = client.execute(f"{path}/_history", method="get")
+    assert [one["request"]["method"] for one in history["entry"]] == ["PUT", "POST"]
+    with pytest.raises(OperationOutcome):
+        client.resource("Patient", id=patient.id).patch(active="a merge patch is none that R4 knows")
+
+
+@pytest.mark.requirement(28, 33, 34, 37, 43)
+def test_fhirpy_writes_by_conditions_in_bundles_and_searches_by_chains(tracker: Tracker) -> None:
+    from fhirpy import SyncFHIRClient
+    from fhirpy.base.exceptions import MultipleResourcesFound
+
+    client: Any = SyncFHIRClient(tracker.fhir)
+    corner = uuid4().hex
+    known = client.resources("Patient").search(identifier=f"{CORNER}|{corner}")
+    first, made = known.update(client.resource("Patient", **synthetic("One", corner)))
+    assert (made, first["meta"]["versionId"]) == (True, "1")
+    updated, new = known.update(client.resource("Patient", **synthetic("Three", corner)))
+    assert (updated.id, updated["meta"]["versionId"], new) == (first.id, "2", False)
+    task = {"resourceType": "Task", "status": "requested", "intent": "order", "for": {"reference": "urn:uuid:" + HIM}}
+    entries = [
+        {"resource": task, "request": {"method": "POST", "url": "Task"}},
+        {
+            "fullUrl": f"urn:uuid:{HIM}",
+            "resource": {"resourceType": "Patient"} | synthetic("Four", corner),
+            "request": {"method": "POST", "url": "Patient"},
+        },
+    ]
+    answer = client.execute("", data={"resourceType": "Bundle", "type": "transaction", "entry": entries})
+    assert [one["response"]["status"] for one in answer["entry"]] == ["201 Created", "201 Created"]
+    found = client.resources("Task").search(**{"patient.identifier": f"{CORNER}|{corner}"}).include("Task", "patient")
+    assert [one["for"]["reference"] for one in found.fetch()] == [
+        answer["entry"][1]["response"]["location"].partition("/fhir/")[2].partition("/_history")[0]
+    ]
+    assert (
+        client.resources("Patient")
+        .has("Task", "patient", status="requested")
+        .search(name="four", identifier=corner)
+        .count()
+        == 1
+    )
+    with pytest.raises(MultipleResourcesFound):
+        known.delete()
+
+
+@pytest.mark.requirement(27, 28, 33, 34, 44)
+def test_fhirclient_sends_a_transaction_and_reads_it_back_by_chains_and_histories(smart: Any) -> None:
+    from fhirclient.models.bundle import Bundle
+    from fhirclient.models.patient import Patient
+    from fhirclient.models.task import Task
+
+    corner = uuid4().hex
+    task = {"resourceType": "Task", "status": "requested", "intent": "order", "for": {"reference": "urn:uuid:" + HIM}}
+    entries = [
+        {"resource": task, "request": {"method": "POST", "url": "Task"}},
+        {
+            "fullUrl": f"urn:uuid:{HIM}",
+            "resource": {"resourceType": "Patient"} | synthetic("Bound", corner),
+            "request": {"method": "POST", "url": "Patient"},
+        },
+    ]
+    sent = Bundle({"type": "transaction", "entry": entries})
+    answer = Bundle(smart.server.post_json("", sent.as_json()).json())
+    assert [one.response.status for one in answer.entry] == ["201 Created", "201 Created"]
+    bundle = Task.where({"patient.identifier": f"{CORNER}|{corner}"}).perform(smart.server)
+    assert [(one.resource.resource_type, one.search.mode) for one in bundle.entry] == [("Task", "match")]
+    found = bundle.entry[0].resource
+    assert found.for_fhir.resolved(Patient).name[0].family == "Bound"
+    found.status = "accepted"
+    found.update(smart.server)
+    history = Bundle.read_from(f"Task/{found.id}/_history", smart.server)
+    assert [one.request.method for one in history.entry] == ["PUT", "POST"]
+    assert history.entry[0].resource.status == "accepted"
