@@ -27,6 +27,8 @@ NUMBERS: Mapping[str, tuple[int, ...]] = {
     "refusals": (4, 14, 19),
     "validate": (4,),
     "operations": (1,),
+    "$apply": (135,),
+    "$instantiate": (136,),
     "summary and elements of a read": (5,),
     "search": (16, 17, 20),
     "search by POST": (16,),

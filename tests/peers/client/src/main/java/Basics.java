@@ -1,8 +1,8 @@
 import ca.uhn.fhir.rest.api.MethodOutcome;
 import ca.uhn.fhir.rest.api.PreferReturnEnum;
 import ca.uhn.fhir.rest.api.SummaryEnum;
-import ca.uhn.fhir.rest.client.api.IGenericClient;
 import ca.uhn.fhir.rest.client.apache.GZipContentInterceptor;
+import ca.uhn.fhir.rest.client.api.IGenericClient;
 import ca.uhn.fhir.rest.server.exceptions.InvalidRequestException;
 import ca.uhn.fhir.rest.server.exceptions.MethodNotAllowedException;
 import ca.uhn.fhir.rest.server.exceptions.PreconditionFailedException;
@@ -10,12 +10,16 @@ import ca.uhn.fhir.rest.server.exceptions.ResourceGoneException;
 import ca.uhn.fhir.rest.server.exceptions.ResourceNotFoundException;
 import java.math.BigDecimal;
 import java.util.Map;
+import org.hl7.fhir.r4.model.Bundle;
 import org.hl7.fhir.r4.model.CapabilityStatement;
+import org.hl7.fhir.r4.model.CarePlan;
+import org.hl7.fhir.r4.model.Enumerations;
 import org.hl7.fhir.r4.model.IdType;
 import org.hl7.fhir.r4.model.Observation;
 import org.hl7.fhir.r4.model.OperationOutcome;
 import org.hl7.fhir.r4.model.Parameters;
 import org.hl7.fhir.r4.model.Patient;
+import org.hl7.fhir.r4.model.PlanDefinition;
 import org.hl7.fhir.r4.model.Provenance;
 import org.hl7.fhir.r4.model.Quantity;
 import org.hl7.fhir.r4.model.StringType;
@@ -40,6 +44,8 @@ class Basics {
 		all.put("refusals", Basics::refusals);
 		all.put("validate", Basics::validate);
 		all.put("operations", Basics::operations);
+		all.put("$apply", Basics::apply);
+		all.put("$instantiate", Basics::instantiate);
 		all.put("summary and elements of a read", Basics::summary);
 	}
 
@@ -215,6 +221,42 @@ class Basics {
 		Client.yes(!Corner.told(sent).contains("error "), Corner.told(sent));
 		Client.refused(ResourceNotFoundException.class, () -> corner.client.operation().onInstance(id).named("$nonsense")
 				.withNoParameters(Parameters.class).execute());
+	}
+
+	static PlanDefinition plan(Corner corner) {
+		PlanDefinition one = corner.tagged(new PlanDefinition());
+		one.setUrl("http://example.org/PlanDefinition/" + corner.name).setVersion("1").setStatus(Enumerations.PublicationStatus.ACTIVE);
+		one.setTitle("Synthetic plan").addAction().setTitle("Call").setDescription("Call the patient");
+		return corner.made(one);
+	}
+
+	static Parameters with(String... pairs) {
+		Parameters given = new Parameters();
+		for (int i = 0; i < pairs.length; i += 2) {
+			given.addParameter(pairs[i], new StringType(pairs[i + 1]));
+		}
+		return given;
+	}
+
+	static void apply(Corner corner) {
+		IdType id = plan(corner).getIdElement().toUnqualifiedVersionless();
+		String patient = Corner.ref(corner.made(corner.patient("Applied")));
+		CarePlan made = corner.client.operation().onInstance(id).named("$apply").withParameters(with("subject", patient)).returnResourceType(CarePlan.class).execute();
+		Client.same(patient, made.getSubject().getReference());
+		Client.yes(made.getInstantiatesCanonical().get(0).getValue().endsWith(corner.name + "|1"), "the version it came from");
+		Client.same(0, corner.client.search().forResource(CarePlan.class).where(CarePlan.PATIENT.hasId(patient)).returnBundle(Bundle.class).execute().getTotal());
+		Client.refused(InvalidRequestException.class, () -> corner.client.operation().onInstance(id).named("$apply").withNoParameters(Parameters.class).execute());
+	}
+
+	static void instantiate(Corner corner) {
+		IdType id = plan(corner).getIdElement().toUnqualifiedVersionless();
+		String patient = Corner.ref(corner.made(corner.patient("Instantiated")));
+		Parameters given = with("subject", patient, "key", corner.name);
+		CarePlan first = corner.client.operation().onInstance(id).named("$instantiate").withParameters(given).returnResourceType(CarePlan.class).execute();
+		CarePlan again = corner.client.operation().onInstance(id).named("$instantiate").withParameters(given).returnResourceType(CarePlan.class).execute();
+		Client.same(first.getIdElement().getIdPart(), again.getIdElement().getIdPart());
+		Bundle tasks = corner.client.search().forResource(Task.class).where(Task.BASED_ON.hasId(Corner.ref(first))).returnBundle(Bundle.class).execute();
+		Client.same(1, tasks.getEntry().size());
 	}
 
 	static void summary(Corner corner) {
