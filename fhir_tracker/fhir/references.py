@@ -19,7 +19,7 @@ _LOCATION = re.compile(
     r"(?:(?P<base>https?://[^\s?#]+)/)?(?P<type>[A-Z][A-Za-z]+)/(?P<id>[A-Za-z0-9\-.]{1,64})"
     r"(?:/_history/(?P<version>[A-Za-z0-9\-.]{1,64}))?(?:#[^\s]*)?"
 )
-_CONDITIONAL = re.compile(r"(?P<type>[A-Z][A-Za-z]+)\?\S+")
+_CONDITIONAL = re.compile(r"(?P<type>[A-Z][A-Za-z]+)\?\S*")
 
 
 class ReferenceKind(StrEnum):

@@ -20,6 +20,7 @@ PARSED = [
     ("#p1", K.FRAGMENT, "", "", "p1", ""),
     ("#", K.FRAGMENT, "", "", "", ""),
     ("Patient?identifier=urn:x|1", K.CONDITIONAL, "", "Patient", "", ""),
+    ("Patient?", K.CONDITIONAL, "", "Patient", "", ""),
     ("Nope/1", K.OTHER, "", "", "", ""),
     ("Patient/" + "x" * 65, K.OTHER, "", "", "", ""),
     ("https://ehr.example/binary?x=1", K.OTHER, "", "", "", ""),
