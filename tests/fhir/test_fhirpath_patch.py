@@ -1,4 +1,4 @@
-"""FHIRPath Patch: the cases of the specification's own tests told again, and what a patch cannot do."""
+"""FHIRPath Patch: each kind of operation on small resources, and what a patch cannot do."""
 
 from __future__ import annotations
 
