@@ -214,7 +214,12 @@ def test_the_mutations_reach_most_of_what_can_be_wrong() -> None:
 
 
 def test_several_mistakes_are_told_at_once() -> None:
-    task = least("Task") | {"status": "no-such-code", "nonsense": 1, "for": {"reference": "no reference"}, "priority": []}
+    task = least("Task") | {
+        "status": "no-such-code",
+        "nonsense": 1,
+        "for": {"reference": "no reference"},
+        "priority": [],
+    }
     assert sorted(issues(task)) == [
         ("Task", "structure"),
         ("Task.for.reference", "value"),
