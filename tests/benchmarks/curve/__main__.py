@@ -9,6 +9,8 @@ import argparse
 import os
 import platform
 import shutil
+import signal
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -53,6 +55,7 @@ def main() -> None:
     parser.add_argument("--database", choices=["sqlite", "postgresql"], default="postgresql")
     parser.add_argument("--output")
     asked = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended"))
     sizes = [int(size) for size in asked.sizes.split(",")]
     rows: dict[str, list[str]] = {}
     with _database(asked.database) as database:

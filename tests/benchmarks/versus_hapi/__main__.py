@@ -10,6 +10,8 @@ import json
 import os
 import platform
 import shutil
+import signal
+import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
@@ -62,6 +64,7 @@ def works(folder: Path, seconds: int) -> Sequence[Work]:
 def main() -> None:
     """Start the servers, take the rounds in turns and print the table."""
     asked = _arguments()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended"))
     folder = Path(tempfile.mkdtemp(prefix="versus-hapi-", dir="/var/tmp"))
     folder.chmod(0o755)
     try:
