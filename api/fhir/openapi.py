@@ -169,6 +169,8 @@ def _of_query(route: Route, method: str, action: Action, kind: _Kind) -> Iterato
     if (method == "GET" and action.interaction.startswith("search")) or is_conditional:
         yield from _named([f"search.{one.code}" for one in common_parameters()])
         yield reference("parameters", "AnySearchParameter")
+    if method == "GET" and action.operation:
+        yield reference("parameters", "AnyParameter")
     if action.interaction == "search-system" or MEMBER in route.template:
         yield reference("parameters", "_type")
 

@@ -141,6 +141,12 @@ PARAMETERS: Mapping[str, Json] = {
         "explode": True,
         "schema": {"type": "object", "additionalProperties": _TEXT},
     },
+    "AnyParameter": {
+        **_query("parameters", "The simple parameters of the operation: see its OperationDefinition", {}),
+        "style": "form",
+        "explode": True,
+        "schema": {"type": "object", "additionalProperties": _TEXT},
+    },
     "_type": _query("_type", "The types to search, by commas", _TEXT),
     "_count": _query("_count", "How many a page, at most 1000", {"type": "integer", "minimum": 0}),
     "_sort": _query("_sort", "Search parameters by commas, - for descending", _TEXT),
