@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from fhir_tracker import enrolment, program_resources, programs, publishing, task_resources
+from fhir_tracker.errors import Fault
 from fhir_tracker.fhir.checks import check
 from fhir_tracker.fhir.identity import is_legal_id
 from fhir_tracker.fhir.json_types import Resource
@@ -178,9 +179,10 @@ def test_going_back_and_forth_between_two_texts_keeps_one_version_active(clinic:
 def test_a_publication_that_is_rolled_back_leaves_nothing(clinic: Clinic) -> None:
     before, rows = clinic.stored(*DEFINITIONS), on_record(clinic)
 
-    with clinic.acting(MONDAY) as (tx, by):
+    with pytest.raises(Fault, match="the power failed"), clinic.acting(MONDAY) as (tx, by):
         assert publishing.publish(tx, SECOND, by).version == 2
-        tx.connection.rollback()
+        tx.flush()
+        raise Fault("the power failed")
     assert (clinic.stored(*DEFINITIONS), on_record(clinic)) == (before, rows)
     assert clinic.publish(SECOND, MONDAY).version == 2
 

@@ -94,7 +94,7 @@ def wrong_bodies(patient: dict[str, object]) -> list[str]:
         json.dumps(patient | {"id": NAME}),
         json.dumps(patient)[:-4],
         json.dumps(patient)[:-1] + f',"active":"{NAME}","active":"{MRN}"}}',
-        json.dumps(patient | {"managingOrganization": {"reference": f"{NAME}/{MRN}"}}),
+        json.dumps(patient | {"managingOrganization": {"reference": f"{NAME} {MRN}"}}),
         json.dumps(patient | {"contained": [{"resourceType": NAME}]}),
         json.dumps(patient | {"extension": [{"url": NOTE, "valueNonsense": NAME}]}),
     ]

@@ -72,7 +72,7 @@ def test_a_version_that_is_no_longer_present_is_refused_alike(reader: Reader, cl
     old = clinic.resource(task)["meta"]["versionId"]
     clinic.move(task, "calling", now)
     said = texts(reader, "PUT", task, moved(clinic, task, "calling"), 412, If_Match=f'W/"{old}"')
-    assert "read it again" in said[0]
+    assert "Read it again" in said[0]
     page = reader.send(at(task) + "/claim", {"version": old})
     assert page.status == 412
     assert "Somebody changed this meanwhile. Nothing of yours was saved." in page.words
