@@ -179,10 +179,14 @@ def test_going_back_and_forth_between_two_texts_keeps_one_version_active(clinic:
 def test_a_publication_that_is_rolled_back_leaves_nothing(clinic: Clinic) -> None:
     before, rows = clinic.stored(*DEFINITIONS), on_record(clinic)
 
-    with pytest.raises(Fault, match="the power failed"), clinic.acting(MONDAY) as (tx, by):
-        assert publishing.publish(tx, SECOND, by).version == 2
-        tx.flush()
-        raise Fault("the power failed")
+    def publish_and_fail() -> None:
+        with clinic.acting(MONDAY) as (tx, by):
+            assert publishing.publish(tx, SECOND, by).version == 2
+            tx.flush()
+            raise Fault("the power failed")
+
+    with pytest.raises(Fault, match="the power failed"):
+        publish_and_fail()
     assert (clinic.stored(*DEFINITIONS), on_record(clinic)) == (before, rows)
     assert clinic.publish(SECOND, MONDAY).version == 2
 
