@@ -25,7 +25,10 @@ MUST = frozenset(
     | set(range(135, 139))
 )
 """What the FHIR API must do, by number; the rest of its groups should or may be."""
-OPEN = {14: "403 and 429 come with logins and limits, which are not there yet"}
+OPEN = {
+    14: "403 and 429 come with logins and limits, which are not there yet",
+    46: "nothing is written back to EHRs yet",
+}
 """What is not met, or not wholly, and why."""
 FAILED = pytest.StashKey[set[str]]()
 _NAMED = "requirements"
@@ -71,7 +74,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     others = sorted((one for one in covered if one.isdigit() and one not in grouped), key=int)
     terminalreporter.line(f"{'Others':11} {' '.join(f'{one}:{len(covered[one])}' for one in others) or '-'}")
     failed = {int(one) for one in config.stash[FAILED] if one.isdigit()}
-    untested = sorted(number for number in MUST if str(number) not in covered)
+    untested = sorted(number for number in MUST - OPEN.keys() if str(number) not in covered)
     terminalreporter.line(
         f"{'Must':11} {len(MUST)}; failed: {_joined(failed & MUST)}; untested here: {_joined(untested)}"
     )

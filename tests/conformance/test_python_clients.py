@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import warnings
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
 from typing import Any
 from uuid import uuid4
@@ -13,6 +11,7 @@ from uuid import uuid4
 import pytest
 
 from tests.conformance.server import Tracker
+from tests.support.loops import in_own_loop
 
 pytestmark = pytest.mark.peer
 CORNER = "http://example.org/corner"
@@ -116,9 +115,7 @@ def test_fhirpy_walks_the_pages_also_asynchronously(tracker: Tracker) -> None:
         later: Any = AsyncFHIRClient(tracker.fhir)
         return [one.id async for one in later.resources("Task").search(_tag=corner).limit(3)]
 
-    with ThreadPoolExecutor(1) as beside_any_running_loop:
-        walked = beside_any_running_loop.submit(lambda: asyncio.run(walk())).result()
-    assert sorted(walked) == sorted(found)
+    assert sorted(in_own_loop(walk)) == sorted(found)
 
 
 def synthetic(family: str, corner: str) -> dict[str, Any]:

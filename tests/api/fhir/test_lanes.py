@@ -17,6 +17,7 @@ from fhir_tracker import clock
 from fhir_tracker.errors import Busy
 from fhir_tracker.model.viewer import open_viewer
 from fhir_tracker.storage.database import Tx
+from tests.support.loops import in_own_loop
 
 SECONDS = 20
 
@@ -46,7 +47,7 @@ def answer_of(one: Job) -> FhirResponse:
 
 
 def in_loop(work: Callable[[], Coroutine[Any, Any, None]]) -> None:
-    asyncio.run(asyncio.wait_for(work(), SECONDS))
+    in_own_loop(work, seconds=SECONDS)
 
 
 async def settled(jobs: list[Job]) -> list[FhirResponse | BaseException]:

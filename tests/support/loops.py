@@ -1,0 +1,16 @@
+"""Coroutines run by tests that are not coroutines themselves."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+
+def in_own_loop(work: Callable[[], Coroutine[Any, Any, T]], *, seconds: float = 60) -> T:
+    """Run `work()` in an event loop on a thread of its own: the browser tests leave one running on the test's thread."""
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(lambda: asyncio.run(asyncio.wait_for(work(), seconds))).result()
