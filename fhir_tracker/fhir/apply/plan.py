@@ -98,7 +98,7 @@ def _action(action: Resource, definition: Resource, making: _Making, depth: int)
     if not _applies(action, making.situation):
         return
     made: Resource = {name: action[name] for name in _KEPT if name in action}
-    conditions = [{"kind": one["kind"], **_part(one, "expression")} for one in objects_at(action, "condition")]
+    conditions = [{**_part(one, "kind"), **_part(one, "expression")} for one in objects_at(action, "condition")]
     if conditions:
         made["condition"] = conditions
     inner = [made_ for child in objects_at(action, "action") for made_ in _action(child, definition, making, depth)]
