@@ -149,8 +149,7 @@ def _template(request: Resource, program: Program) -> TaskTemplate | None:
 
 def _note_faults(plan: Resource, situation: Situation) -> None:
     """Say where the definition itself leads to something that FHIR does not allow."""
-    faults = [one for one in check(plan) if one.severity in ("error", "fatal")]
     situation.notes.extend(
         Issue(message=f"What the definition gives is not valid: {one.message}", code="invalid", severity="warning")
-        for one in faults[:10]
+        for one in check(plan)[:10]
     )

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from datetime import datetime
 
 from fhir_tracker import definition_lifecycle, programs, provenance, records, task_resources, transitions
-from fhir_tracker.errors import Incorrect, MethodNotAllowed, RuleBroken
-from fhir_tracker.fhir.checks import check
+from fhir_tracker.errors import MethodNotAllowed, RuleBroken
+from fhir_tracker.fhir.checks import require_valid
 from fhir_tracker.fhir.codeable import first_code
 from fhir_tracker.fhir.dates import instant
 from fhir_tracker.fhir.json_types import Resource
@@ -41,7 +41,7 @@ def create(
     `id_` is a fresh id that is promised to it already; without one it is given one here. `tells_of_others` is for a
     caller's Provenance of what it writes in the same transaction.
     """
-    _check_shape(resource)
+    require_valid(resource)
     if not tells_of_others:
         _refuse_read_only(resource["resourceType"])
     if resource["resourceType"] == "Task":
@@ -53,7 +53,7 @@ def update(
     tx: Tx, type_: str, id_: str, resource: Resource, author: Author, *, if_match: int | None = None
 ) -> tuple[Stored, bool]:
     """Store the next version, or the first under a given id; True when it was created."""
-    _check_shape(resource)
+    require_valid(resource)
     _refuse_read_only(type_)
     before = resources.find(tx, author.viewer, type_, id_)
     records.check_match(before, if_match)
@@ -86,12 +86,6 @@ def _proven(tx: Tx, stored: Stored, author: Author, activity: str) -> Stored:
     if stored.type in PROVEN:
         provenance.record(tx, [stored], author, activity=activity)
     return stored
-
-
-def _check_shape(resource: Resource) -> None:
-    issues = check(resource)
-    if any(issue.severity in ("error", "fatal") for issue in issues):
-        raise Incorrect(issues[0].message, issues=issues)
 
 
 def _refuse_read_only(type_: str) -> None:

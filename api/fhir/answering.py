@@ -7,7 +7,6 @@ writes and what takes long have threads of their own, so that none waits for ano
 from __future__ import annotations
 
 import asyncio
-import random
 import threading
 import weakref
 from collections.abc import Callable
@@ -18,10 +17,10 @@ from api.context import AppContext
 from api.fhir.actions import Action
 from api.fhir.auditing import access, record
 from api.fhir.encoding import encoded, pretty
-from api.fhir.exchange import AuditNote, FhirRequest, FhirResponse
+from api.fhir.exchange import FhirRequest, FhirResponse
+from api.fhir.failing import ATTEMPTS, failure, is_recorded, pause_after, refusal
 from api.fhir.lanes import Job, Lane, Pool, Returns
-from api.outcomes import headers_of, outcome_of, status_of
-from fhir_tracker.errors import Busy, Category, TrackerError, VersionConflict
+from fhir_tracker.errors import Busy, TrackerError, VersionConflict
 from fhir_tracker.storage import audit, trail
 from fhir_tracker.storage.database import Tx
 from fhir_tracker.storage.glance import Glance, NeedsTransaction
@@ -29,10 +28,6 @@ from fhir_tracker.storage.group import GroupWriter
 from fhir_tracker.storage.trail import Access
 
 READ = "read"
-_ATTEMPTS = 6
-_DENIALS = frozenset({Category.FORBIDDEN, Category.NOT_FOUND})
-_NOT_RECORDED = frozenset({Category.BUSY, Category.UNAVAILABLE})
-"""These say that the store did not answer in time: the trail, which is in it, could not be written either."""
 
 
 class Answering:
@@ -69,13 +64,13 @@ class Answering:
     async def _written(self, request: FhirRequest, action: Action) -> FhirResponse:
         """A write without If-Match that lost a race is simply done again: its caller named no version."""
         try:
-            for attempt in range(_ATTEMPTS):
+            for attempt in range(ATTEMPTS):
                 try:
                     return await self._submitted(request, action, partial(_apply, request, action))
                 except VersionConflict:
                     if request.header("if-match"):
                         raise
-                await asyncio.sleep(random.uniform(0.0, 0.01 * 2**attempt))  # noqa: S311 - spreads writers, guards nothing
+                await asyncio.sleep(pause_after(attempt))
             raise Busy("Others keep changing this resource; try again.")
         except TrackerError as error:
             return await self._told(request, action, error)
@@ -165,11 +160,6 @@ class Answering:
         self._returns.give(job, response)
 
 
-def refusal(error: TrackerError) -> FhirResponse:
-    """The answer that says what was wrong."""
-    return FhirResponse(status=status_of(error), body=outcome_of(error), headers=headers_of(error))
-
-
 def packed(request: FhirRequest, response: FhirResponse) -> FhirResponse:
     """The answer as the caller takes it: in lines when asked for, with gzip where that pays."""
     lines = pretty(response.body, request.values("_pretty")) if request.pairs else response.body
@@ -192,12 +182,7 @@ def _succeeded(job: Job, response: FhirResponse) -> tuple[FhirResponse, list[Acc
 
 
 def _failed(request: FhirRequest, action: Action, error: TrackerError) -> tuple[FhirResponse, list[Access]]:
-    if error.category in _NOT_RECORDED:
-        return refusal(error), []
-    note = AuditNote(
-        action=action.interaction, ref=f"{request.type}/{request.id}".rstrip("/"), detail={"status": status_of(error)}
-    )
-    return refusal(error), [access(request, note, "denied" if error.category in _DENIALS else "error")]
+    return refusal(error), [access(request, *failure(request, action, error))] if is_recorded(error) else []
 
 
 def _apply(request: FhirRequest, action: Action, tx: Tx) -> FhirResponse:

@@ -179,8 +179,7 @@ def _faults(body: Resource) -> tuple[Issue, ...]:
     return tuple(
         one
         for one in check(body)
-        if one.severity in ("error", "fatal")
-        and (one.code in ("structure", "required") or ".resource." not in (one.expression or ""))
+        if one.code in ("structure", "required") or ".resource." not in (one.expression or "")
     )
 
 

@@ -5,10 +5,9 @@ https://hl7.org/fhir/R4/http.html#brules
 
 from __future__ import annotations
 
-import random
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from functools import cache
+from functools import cache, partial
 from itertools import groupby
 
 from api.fhir.actions import Finder
@@ -16,10 +15,9 @@ from api.fhir.auditing import record
 from api.fhir.bundle_answers import LARGEST_ANSWER, entry_text, joined
 from api.fhir.bundle_entries import Entry, placed, read_entry
 from api.fhir.exchange import AuditNote, FhirRequest, FhirResponse
+from api.fhir.failing import failure, is_recorded, refusal, repeated
 from api.fhir.negotiation import preference
-from api.outcomes import headers_of, outcome_of, status_of
-from fhir_tracker import clock
-from fhir_tracker.errors import Busy, Category, Incorrect, TooLarge, TrackerError, VersionConflict
+from fhir_tracker.errors import Incorrect, TooLarge, TrackerError
 from fhir_tracker.fhir.bundle_references import local_form
 from fhir_tracker.fhir.json_types import Json
 from fhir_tracker.fhir.references import ReferenceKind, parse_reference, rewrite_references, walk_references
@@ -27,9 +25,6 @@ from fhir_tracker.fhir.references import ReferenceKind, parse_reference, rewrite
 READS_AT_ONCE = 50
 """Entries that only read and follow each other share a view of the store and the writing of their audit rows."""
 
-_ATTEMPTS = 6
-_DENIALS = frozenset({Category.FORBIDDEN, Category.NOT_FOUND})
-_NOT_RECORDED = frozenset({Category.BUSY, Category.UNAVAILABLE})
 _Read = Entry | TrackerError
 _Answered = tuple[_Read, FhirResponse]
 
@@ -43,7 +38,7 @@ def process(request: FhirRequest, entries: tuple[Json, ...], find: Finder) -> Fh
     size = 0
     for group in _groups([_read(request, entry, index, find) for index, entry in enumerate(entries)]):
         if size > LARGEST_ANSWER:
-            answered: Sequence[_Answered] = [(one, _refusal(_too_large())) for one in group]
+            answered: Sequence[_Answered] = [(one, refusal(_too_large())) for one in group]
         else:
             answered = _answers(request, group, urls)
         for one, response in answered:
@@ -80,7 +75,7 @@ def _answers(request: FhirRequest, group: Sequence[_Read], urls: frozenset[str])
             return [(only, _write(request, only, urls))]
         return _look(request, group)
     except TrackerError as error:
-        return [(one, _refusal(one if isinstance(one, TrackerError) else error)) for one in group]
+        return [(one, refusal(one if isinstance(one, TrackerError) else error)) for one in group]
 
 
 def _look(request: FhirRequest, group: Sequence[_Read]) -> list[_Answered]:
@@ -89,15 +84,15 @@ def _look(request: FhirRequest, group: Sequence[_Read]) -> list[_Answered]:
     with request.context.database.read() as tx:
         for one in group:
             if isinstance(one, TrackerError):
-                answered.append((one, _refusal(one)))
+                answered.append((one, refusal(one)))
                 continue
             try:
                 response = one.action.handle(one.request, tx)
             except TrackerError as error:
-                if error.category in _NOT_RECORDED:
+                if not is_recorded(error):
                     raise
                 rows.append(_failure(one, error))
-                response = _refusal(placed(error, one.index, one.request.type))
+                response = refusal(placed(error, one.index, one.request.type))
             else:
                 rows += [(one.request, response.note, "success")] if response.note else []
             answered.append((one, response))
@@ -110,27 +105,21 @@ def _look(request: FhirRequest, group: Sequence[_Read]) -> list[_Answered]:
 
 def _write(request: FhirRequest, entry: Entry, urls: frozenset[str]) -> FhirResponse:
     try:
-        return _written(_local(entry, urls), entry)
+        work = partial(_written, _local(entry, urls), entry)
+        return repeated(work, lambda: entry.is_guarded, "Others keep changing this resource; try again.")
     except TrackerError as error:
-        if error.category not in _NOT_RECORDED:
+        if is_recorded(error):
             with request.context.database.begin() as tx:
                 record(tx, *_failure(entry, error))
-        return _refusal(placed(error, entry.index, entry.request.type))
+        return refusal(placed(error, entry.index, entry.request.type))
 
 
 def _written(given: FhirRequest, entry: Entry) -> FhirResponse:
-    for attempt in range(_ATTEMPTS):
-        try:
-            with given.context.database.begin() as tx:
-                response = entry.action.handle(given, tx)
-                if response.note:
-                    record(tx, given, response.note, "success")
-                return response
-        except VersionConflict:
-            if entry.is_guarded:
-                raise
-            clock.pause(random.uniform(0.0, 0.01 * 2**attempt))  # noqa: S311 - spreads writers, guards nothing
-    raise Busy("Others keep changing this resource; try again.")
+    with given.context.database.begin() as tx:
+        response = entry.action.handle(given, tx)
+        if response.note:
+            record(tx, given, response.note, "success")
+        return response
 
 
 def _local(entry: Entry, urls: frozenset[str]) -> FhirRequest:
@@ -153,14 +142,7 @@ def _relative(text: str, base: str) -> str:
 
 
 def _failure(entry: Entry, error: TrackerError) -> tuple[FhirRequest, AuditNote, str]:
-    """What the audit trail says of an entry that failed."""
-    ref = f"{entry.request.type}/{entry.request.id}".rstrip("/")
-    note = AuditNote(action=entry.action.interaction, ref=ref, detail={"status": status_of(error)})
-    return entry.request, note, "denied" if error.category in _DENIALS else "error"
-
-
-def _refusal(error: TrackerError) -> FhirResponse:
-    return FhirResponse(status=status_of(error), body=outcome_of(error), headers=headers_of(error))
+    return entry.request, *failure(entry.request, entry.action, error)
 
 
 def _too_large() -> TooLarge:

@@ -18,7 +18,7 @@ from api.fhir.negotiation import check_content_type, http_date, preference
 from fhir_tracker.errors import Incorrect, Issue, MethodNotAllowed, NotFound, TooLarge, TrackerError
 from fhir_tracker.fhir.body import read_resource, write_json
 from fhir_tracker.fhir.bundle_references import local_form
-from fhir_tracker.fhir.checks import check
+from fhir_tracker.fhir.checks import check, require_valid
 from fhir_tracker.fhir.dates import parse_datetime
 from fhir_tracker.fhir.definitions.registry import resource_types
 from fhir_tracker.fhir.identity import is_legal_id
@@ -88,7 +88,7 @@ def read_bundle(request: FhirRequest) -> Incoming:
         raise Incorrect(
             "Only a Bundle can be posted here; create other resources at [base]/Type.", expression="resourceType"
         )
-    _check_shell({name: value for name, value in bundle.items() if name != "entry"}, "Bundle")
+    require_valid({name: value for name, value in bundle.items() if name != "entry"})
     if bundle["type"] not in _PROCESSED:
         raise Incorrect(
             f"A Bundle of type {bundle['type']} is not processed here: send a transaction or a batch, or create it as a "
@@ -128,12 +128,6 @@ def _placed(issue: Issue, place: str, type_: str) -> Issue:
         path = f"{place}.resource{dot}{rest}" if type_ and head.partition("[")[0] == type_ else place
     message = issue.message if place in issue.message else f"{place}: {issue.message}"
     return replace(issue, message=message, expression=path)
-
-
-def _check_shell(shell: Resource, path: str) -> None:
-    issues = [issue for issue in check(shell) if issue.severity in ("error", "fatal")]
-    if issues:
-        raise Incorrect(issues[0].message, issues=tuple(issues), expression=path)
 
 
 def _read_entry(request: FhirRequest, entry: Json, index: int, find: Finder) -> Entry:

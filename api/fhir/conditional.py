@@ -48,6 +48,11 @@ def take_turn(tx: Tx, type_: str) -> None:
     tx.wait_for_others(f"condition {type_}")
 
 
+def several() -> PreconditionFailed:
+    """What is wrong with a condition that more than one resource meets."""
+    return PreconditionFailed(_SEVERAL, issues=(Issue(message=_SEVERAL, code="multiple-matches"),))
+
+
 def _query(request: FhirRequest, pairs: Sequence[tuple[str, str]]) -> Query:
     query = parse_query(request.type, pairs, strict=True, own_base=request.base)
     if not query.filters or len(query.filters) != len(query.applied):
@@ -60,5 +65,5 @@ def _only(request: FhirRequest, tx: Tx, query: Query) -> Stored | None:
     take_turn(tx, request.type)
     found = search.search(tx, request.viewer, replace(query, count=2)).matches
     if len(found) > 1:
-        raise PreconditionFailed(_SEVERAL, issues=(Issue(message=_SEVERAL, code="multiple-matches"),))
+        raise several()
     return found[0] if found else None

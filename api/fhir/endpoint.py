@@ -13,12 +13,13 @@ from starlette.types import Receive, Scope, Send
 
 from api.context import AppContext
 from api.edge import HEADERS, REQUEST_ID, ROUTE
-from api.fhir.actions import Action, Route
-from api.fhir.answering import Answering, refusal
+from api.fhir.actions import Action
+from api.fhir.answering import Answering
 from api.fhir.encoding import decoded
 from api.fhir.exchange import FhirRequest, FhirResponse, Pairs
+from api.fhir.failing import refusal
 from api.fhir.negotiation import check_accepts
-from api.fhir.routes import STATEMENT, find_route
+from api.fhir.routes import find_route
 from api.outcomes import FHIR_JSON, outcome_of_status
 from fhir_tracker import clock
 from fhir_tracker.errors import (
@@ -86,7 +87,7 @@ def _asked(context: AppContext, scope: Scope, body: bytes) -> tuple[FhirRequest,
     headers: dict[str, str] = scope[HEADERS]
     pairs = _parameters(scope, path, body)
     check_accepts(headers.get("accept", ""), [value for name, value in pairs if name == "_format" and value])
-    route, parts = find_route(path) if path != _METADATA else (_STATEMENT, {})
+    route, parts = find_route(path)
     scope[ROUTE] = route.name
     method = "GET" if scope["method"] == "HEAD" else scope["method"]
     if method not in route.actions:
@@ -134,10 +135,6 @@ def _refuse_stranger(request: FhirRequest, tx: Tx) -> FhirResponse:
 
 
 _STRANGER = Action(handle=_refuse_stranger, interaction="call", quick=True)
-_STATEMENT = Route(
-    template=_METADATA,
-    actions={"GET": Action(handle=_refuse_stranger, interaction="capabilities", own_transactions=STATEMENT.answer)},
-)
 
 
 def _not_allowed(method: str, allowed: str) -> FhirResponse:

@@ -11,17 +11,17 @@ from dataclasses import replace
 from api.fhir.conditional import match_of_address
 from api.fhir.exchange import FhirRequest, FhirResponse
 from api.fhir.negotiation import check_content_type
+from api.fhir.reading import find_present
 from api.fhir.writing import check_writable, expected_version, relative_form, written
 from fhir_tracker import records, writes
-from fhir_tracker.errors import Gone, Incorrect, NotFound, RuleBroken, TooLarge, UnsupportedMediaType
+from fhir_tracker.errors import Incorrect, NotFound, RuleBroken, TooLarge, UnsupportedMediaType
 from fhir_tracker.fhir.body import read_json, read_resource, write_json
-from fhir_tracker.fhir.checks import check
+from fhir_tracker.fhir.checks import require_valid
 from fhir_tracker.fhir.json_types import Json, Resource
 from fhir_tracker.fhir.patch import fhirpath_patch, json_patch
 from fhir_tracker.fhir.reading import at
 from fhir_tracker.fhir.references import rewrite_references
 from fhir_tracker.fhir.summary_text import with_text_in_step
-from fhir_tracker.storage import resources
 from fhir_tracker.storage.database import Tx
 from fhir_tracker.storage.resources import Stored
 
@@ -37,12 +37,7 @@ def patch(request: FhirRequest, tx: Tx) -> FhirResponse:
     """
     check_writable(request)
     change = _change(request)
-    stored = resources.find(tx, request.viewer, request.type, request.id)
-    if stored is None:
-        raise NotFound(f"There is no {request.type} with this id.")
-    if stored.deleted:
-        raise Gone(f"This {request.type} was deleted; its history is still there.")
-    return _patch(request, tx, stored, change)
+    return _patch(request, tx, find_present(request, tx), change)
 
 
 def patch_by_condition(request: FhirRequest, tx: Tx) -> FhirResponse:
@@ -84,9 +79,7 @@ def _change(request: FhirRequest) -> Change:
     parameters = read_resource(request.body, max_bytes=limit)
     if parameters["resourceType"] != "Parameters":
         raise Incorrect("The body of a FHIRPath Patch is a Parameters resource.", expression="resourceType")
-    issues = tuple(issue for issue in check(parameters) if issue.severity in ("error", "fatal"))
-    if issues:
-        raise Incorrect(issues[0].message, issues=issues)
+    require_valid(parameters)
     return lambda before: fhirpath_patch.apply(before, parameters)
 
 

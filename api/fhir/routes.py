@@ -19,7 +19,7 @@ def _process(request: FhirRequest) -> FhirResponse:
     return bundling.process(request, find_route)
 
 
-def _metadata(request: FhirRequest, tx: Tx) -> FhirResponse:
+def _metadata(request: FhirRequest, tx: Tx | None = None) -> FhirResponse:
     return STATEMENT.answer(request)
 
 
@@ -29,7 +29,7 @@ _SEARCH = Action(handle=searching.search, interaction="search-type", quick=True)
 _VALIDATE = Action(
     handle=validating.validate_here,
     interaction="operation",
-    operation=validating.DEFINITION,
+    operation=own_operations.VALIDATE,
     own_transactions=validating.validate,
 )
 _APPLY_PLAN = Action(handle=applying.apply_plan, interaction="operation", operation=own_operations.APPLY_PLAN)
@@ -48,7 +48,10 @@ ROUTES: tuple[Route, ...] = (
         },
     ),
     Route(template=("_search",), actions={"POST": _SEARCH_ALL}),
-    Route(template=("metadata",), actions={"GET": Action(handle=_metadata, interaction="capabilities")}),
+    Route(
+        template=("metadata",),
+        actions={"GET": Action(handle=_metadata, interaction="capabilities", own_transactions=_metadata)},
+    ),
     Route(template=("_history",), actions={"GET": Action(handle=history.history_of_all, interaction="history-system")}),
     Route(template=("{type}", "_search"), actions={"POST": _SEARCH}),
     Route(template=("{type}", "$validate"), actions={"POST": _VALIDATE}),

@@ -5,7 +5,6 @@ https://hl7.org/fhir/R4/http.html#trules
 
 from __future__ import annotations
 
-import random
 import re
 from collections.abc import Iterable
 from dataclasses import replace
@@ -17,12 +16,12 @@ from api.fhir.auditing import record
 from api.fhir.bundle_answers import LARGEST_ANSWER, entry_text, joined
 from api.fhir.bundle_conditions import Condition, Conditions, condition
 from api.fhir.bundle_entries import Entry, placed, read_entry
-from api.fhir.conditional import take_turn
+from api.fhir.conditional import several, take_turn
 from api.fhir.exchange import AuditNote, FhirRequest, FhirResponse
+from api.fhir.failing import repeated
 from api.fhir.negotiation import preference
-from fhir_tracker import clock, records
+from fhir_tracker import records
 from fhir_tracker.errors import (
-    Busy,
     Conflict,
     Fault,
     Incorrect,
@@ -32,7 +31,6 @@ from fhir_tracker.errors import (
     RuleBroken,
     TooLarge,
     TrackerError,
-    VersionConflict,
 )
 from fhir_tracker.fhir.body import read_json, write_json
 from fhir_tracker.fhir.bundle_references import (
@@ -48,9 +46,7 @@ from fhir_tracker.fhir.query import NOT_FILTERS
 from fhir_tracker.storage import resources
 from fhir_tracker.storage.database import Tx
 
-_ATTEMPTS = 6
 _CONDITIONAL = re.compile(rb'"reference"\s*:\s*"[^"]*\?')
-_SEVERAL = "More than one resource meets the condition: make it select one."
 _ERRORS: dict[int, type[TrackerError]] = {
     400: Incorrect,
     404: NotFound,
@@ -67,16 +63,18 @@ def process(request: FhirRequest, entries: tuple[Json, ...], find: Finder) -> Fh
     """
     find = cache(find)
     read = [read_entry(request, entry, index, find) for index, entry in enumerate(entries)]
-    for attempt in range(_ATTEMPTS):
+    run = _Run(request, read, find)
+
+    def once() -> FhirResponse:
+        nonlocal run
         run = _Run(request, read, find)
-        try:
-            with request.context.database.begin() as tx:
-                return run.answer(tx)
-        except VersionConflict:
-            if run.current is not None and run.current.is_guarded:
-                raise
-            clock.pause(random.uniform(0.0, 0.01 * 2**attempt))  # noqa: S311 - spreads writers, guards nothing
-    raise Busy("Others keep changing the resources of this Bundle; try again.")
+        with request.context.database.begin() as tx:
+            return run.answer(tx)
+
+    def is_guarded() -> bool:
+        return run.current is not None and run.current.is_guarded
+
+    return repeated(once, is_guarded, "Others keep changing the resources of this Bundle; try again.")
 
 
 class _Run:
@@ -177,7 +175,7 @@ class _Run:
         wanted = _of_create(entry)
         found = self._found(conditions, entry, wanted)
         if len(found) > 1:
-            raise self._refused(entry, _several())
+            raise self._refused(entry, several())
         if place := next(iter(found.values()), twins.get(wanted)):
             self._places[entry.index] = place
             self._existing.add(entry.index)
@@ -192,7 +190,7 @@ class _Run:
             return
         found = self._found(conditions, entry, _of_address(entry))
         if len(found) > 1:
-            raise self._refused(entry, _several())
+            raise self._refused(entry, several())
         if not found and entry.method == "PATCH":
             raise self._refused(entry, NotFound(f"No {entry.request.type} meets the condition."))
         if not found and entry.method == "DELETE":
@@ -358,10 +356,6 @@ def _resource(entry: Entry) -> Resource:
     if entry.request.resource is None:
         raise Fault("An entry that writes has no resource.")
     return entry.request.resource
-
-
-def _several() -> PreconditionFailed:
-    return PreconditionFailed(_SEVERAL, issues=(Issue(message=_SEVERAL, code="multiple-matches"),))
 
 
 def _of_create(entry: Entry) -> Condition:

@@ -23,7 +23,6 @@ from fhir_tracker.fhir.profiles.tables import Profile, find_profile, profiles
 from fhir_tracker.fhir.references import rewrite_references
 from fhir_tracker.storage.database import Tx
 
-DEFINITION = "http://hl7.org/fhir/OperationDefinition/Resource-validate"
 MODES = ("create", "update", "delete", "profile")
 SEVERITIES = ("fatal", "error", "warning", "information")
 _R4 = "http://hl7.org/fhir/StructureDefinition/"

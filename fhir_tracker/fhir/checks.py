@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 
-from fhir_tracker.errors import Issue
+from fhir_tracker.errors import Incorrect, Issue
 from fhir_tracker.fhir.checks_elements import ELEMENT_CHECKS, RESOURCE_CHECKS, Findings, local_type
 from fhir_tracker.fhir.checks_shapes import Shape, Slot, is_language, shape
 from fhir_tracker.fhir.definitions.registry import resource_types
@@ -28,6 +28,13 @@ def check(resource: Resource, *, warnings: bool = False) -> tuple[Issue, ...]:
     walk = _Walk(Scope(resource, resource), warnings=warnings)
     walk.resource(resource, "")
     return tuple(walk.issues[:MOST_ISSUES])
+
+
+def require_valid(resource: Resource) -> None:
+    """Raise Incorrect with every issue of `resource`."""
+    issues = check(resource)
+    if issues:
+        raise Incorrect(issues[0].message, issues=issues)
 
 
 class _Walk(Findings):

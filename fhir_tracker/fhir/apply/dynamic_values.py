@@ -44,7 +44,7 @@ def with_dynamic_values(resource: Resource, definition: Resource, situation: Sit
 
 
 def _errors(resource: Resource) -> set[str]:
-    return {f"{one.expression} {one.code}" for one in check(resource) if one.severity in ("error", "fatal")}
+    return {f"{one.expression} {one.code}" for one in check(resource)}
 
 
 def _steps(path: str, resource: Resource) -> list[tuple[str, int]]:
