@@ -95,12 +95,11 @@ def check(
 ) -> None:
     """Raise RuleBroken unless the program (or, outside programs, the default table) allows the move as asked.
 
-    Any open work may be entered in error, with a reason, also where its program has no such status.
+    Any work, closed or not, may be entered in error, with a reason, also where its program has no such status.
     """
     is_mistake = program is not None and request.to == ENTERED_IN_ERROR and program.status(request.to) is None
     if program is None or item.kind == "escalation" or is_mistake:
-        if not (is_mistake and item.open):
-            rules_moves.check_default_move(item.fhir_status, request.to)
+        rules_moves.check_default_move(item.fhir_status, request.to)
         _require_reason(item, request, given)
         return
     rules_moves.check_move(program, item, request, roles=viewer.roles, given=given)

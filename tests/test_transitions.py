@@ -289,6 +289,26 @@ def test_work_of_any_program_can_be_entered_in_error_with_a_reason(clinic: Clini
     assert "businessStatus" not in clinic.resource(call(clinic))
 
 
+@pytest.mark.requirement(125)
+@pytest.mark.parametrize(
+    ("closed", "fields"),
+    [("reached", {"outreach.outcome": "reached", "note": "Spoke with the daughter"}), ("unreachable", {"reason": "x"})],
+)
+def test_closed_work_too_can_be_entered_in_error_with_a_reason_and_stays_so(
+    clinic: Clinic, closed: str, fields: dict[str, str]
+) -> None:
+    clinic.move(call(clinic), closed, MONDAY, NURSE, fields)
+    with pytest.raises(RuleBroken, match="a reason must be given"):
+        clinic.move(call(clinic), "entered-in-error", MONDAY + HOUR, FRONT_DESK)
+    clinic.move(call(clinic), "entered-in-error", MONDAY + HOUR, FRONT_DESK, {"reason": "Wrong patient"})
+    item = clinic.item(call(clinic))
+    assert (item.open, item.status, item.clock, item.cycle) == (False, "entered-in-error", "stopped", 0)
+    assert "businessStatus" not in clinic.resource(call(clinic))
+    for to in ("to-call", "calling", "reached", "unreachable"):
+        with pytest.raises(RuleBroken, match="nothing may follow"):
+            clinic.move(call(clinic), to, MONDAY + 2 * HOUR, EVERYONE, fields | {"reason": "It was right"})
+
+
 @pytest.mark.requirement(125, 127)
 def test_a_plain_task_follows_the_default_table_and_gives_its_reasons(clinic: Clinic) -> None:
     clinic.put({"resourceType": "Task", "id": "t", "status": "requested", "intent": "order"}, MONDAY)

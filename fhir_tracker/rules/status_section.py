@@ -35,7 +35,7 @@ DEFAULT_MOVES: Final[Mapping[str, tuple[str, ...]]] = {
     "in-progress": ("on-hold", "ready", "completed", "failed", "cancelled"),
     "on-hold": ("ready", "in-progress", "completed", "failed", "cancelled"),
 }
-"""The R4 table for tasks outside programs; everything open may also become entered-in-error."""
+"""The R4 table for tasks outside programs; anything may also become entered-in-error."""
 
 
 def read_stages(node: Node | None, draft: Draft) -> tuple[Stage, ...]:
