@@ -6,11 +6,11 @@ from base64 import b64encode
 from hashlib import sha256
 
 from fastapi import APIRouter
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from starlette.responses import HTMLResponse, Response
 
 from api.context import AppContext
 from api.fhir.openapi import document
+from api.page_templates import page_templates
 from fhir_tracker.fhir.body import write_json
 from fhir_tracker.fhir.json_types import Json, Resource
 
@@ -37,20 +37,13 @@ def reference_routes(context: AppContext) -> APIRouter:
 
 def _page(described: Resource) -> Response:
     """The page needs no script; its own style is the only thing that a browser may apply."""
-    environment = Environment(
-        loader=PackageLoader("api", "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["resolved"] = _resolved
-    style = environment.get_template("reference.css").render()
+    templates = page_templates("api", resolved=_resolved)
+    style = templates.get_template("reference.css").render()
     allowed = b64encode(sha256(style.encode()).digest()).decode()
     policy = (
         f"default-src 'none'; style-src 'sha256-{allowed}'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
     )
-    page = environment.get_template("reference.html").render(document=described, style=style)
+    page = templates.get_template("reference.html").render(document=described, style=style)
     return HTMLResponse(page, headers={"Content-Security-Policy": policy})
 
 

@@ -17,6 +17,7 @@ from fhir_tracker.fhir.apply.situation import Situation, canonical_of
 from fhir_tracker.fhir.checks import check
 from fhir_tracker.fhir.json_types import Json, Resource
 from fhir_tracker.fhir.query import parse_query
+from fhir_tracker.fhir.query_values import escaped
 from fhir_tracker.fhir.reading import objects_at, text_at
 from fhir_tracker.fhir.references import ReferenceKind, parse_reference
 from fhir_tracker.model.author import Author
@@ -28,7 +29,6 @@ from fhir_tracker.storage import resources, search
 from fhir_tracker.storage.database import Tx
 
 DEFINITIONS = ("ActivityDefinition", "PlanDefinition", "Questionnaire")
-_SPECIAL = str.maketrans({"\\": "\\\\", ",": "\\,", "$": "\\$"})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,8 +47,9 @@ def plan_for(tx: Tx, author: Author, definition: Resource, asked: Parameters, su
     situation = situation_of(tx, author, asked, subject)
     applied = applied_plan(tx, definition, situation, author)
     plan = contained(applied, situation)
-    _note_faults(plan, situation)
-    return contained(applied, situation)
+    faults = _faults(plan)
+    situation.notes.extend(faults)
+    return contained(applied, situation) if faults else plan
 
 
 def request_for(tx: Tx, author: Author, definition: Resource, asked: Parameters, subject: str) -> Resource:
@@ -108,7 +109,7 @@ def find_definition(tx: Tx, viewer: Viewer, canonical: str, types: tuple[str, ..
         return _read(tx, viewer, canonical) if reference.type in types else None
     url, _, version = canonical.partition("|")
     for type_ in types:
-        pairs = [("url", url.translate(_SPECIAL)), *([("version", version.translate(_SPECIAL))] if version else [])]
+        pairs = [("url", escaped(url)), *([("version", escaped(version))] if version else [])]
         try:
             query = parse_query(type_, pairs, strict=True)
         except Incorrect:
@@ -147,9 +148,9 @@ def _template(request: Resource, program: Program) -> TaskTemplate | None:
     return next(named, None)
 
 
-def _note_faults(plan: Resource, situation: Situation) -> None:
-    """Say where the definition itself leads to something that FHIR does not allow."""
-    situation.notes.extend(
+def _faults(plan: Resource) -> list[Issue]:
+    """Where the definition itself leads to something that FHIR does not allow."""
+    return [
         Issue(message=f"What the definition gives is not valid: {one.message}", code="invalid", severity="warning")
         for one in check(plan)[:10]
-    )
+    ]

@@ -16,6 +16,7 @@ from fhir_tracker.fhir.apply.situation import canonical_of
 from fhir_tracker.fhir.definitions.registry import elements
 from fhir_tracker.fhir.json_types import Resource
 from fhir_tracker.fhir.query import parse_query
+from fhir_tracker.fhir.query_values import escaped
 from fhir_tracker.fhir.reading import references_at, text_at
 from fhir_tracker.model.author import Author
 from fhir_tracker.model.program import Program
@@ -113,8 +114,7 @@ def _words(request: Resource) -> str:
 
 
 def _of_key(tx: Tx, author: Author, key: str) -> Stored | None:
-    escaped = "".join(f"\\{one}" if one in "\\,|$" else one for one in key)
-    query = parse_query("CarePlan", [("identifier", f"{KEY_SYSTEM}|{escaped}")], strict=True)
+    query = parse_query("CarePlan", [("identifier", f"{KEY_SYSTEM}|{escaped(key)}")], strict=True)
     found = search.search(tx, author.viewer, query).matches
     return found[0] if found else None
 

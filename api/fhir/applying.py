@@ -6,16 +6,17 @@ https://hl7.org/fhir/R4/plandefinition-operation-apply.html
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from uuid import NAMESPACE_URL, uuid5
 
 from api.fhir import writing
 from api.fhir.exchange import AuditNote, FhirRequest, FhirResponse
 from api.fhir.negotiation import check_content_type
 from api.fhir.policy import is_writable
+from api.fhir.reading import find_present
 from fhir_tracker import applying, records
 from fhir_tracker.applying import Parameters
-from fhir_tracker.errors import Gone, Incorrect, Issue, NotFound, RuleBroken
+from fhir_tracker.errors import Incorrect, Issue, RuleBroken
 from fhir_tracker.fhir.body import read_resource, write_json
 from fhir_tracker.fhir.checks import check
 from fhir_tracker.fhir.json_types import Json, Resource
@@ -23,7 +24,6 @@ from fhir_tracker.fhir.reading import text_at
 from fhir_tracker.fhir.references import ReferenceKind, parse_reference
 from fhir_tracker.instantiation import instantiate as instantiated
 from fhir_tracker.model.author import Author
-from fhir_tracker.storage import resources
 from fhir_tracker.storage.database import Tx
 
 MOST_SUBJECTS = 50
@@ -104,12 +104,7 @@ def _bundle(parameters: Parameters, made: list[Resource]) -> Resource:
 def _definition(request: FhirRequest, tx: Tx, asked: _Asked, type_: str) -> Resource:
     """What the address names, else the parameters; raises RuleBroken for one that is itself not valid."""
     if request.id:
-        stored = resources.find(tx, request.viewer, type_, request.id)
-        if stored is None:
-            raise NotFound(f"There is no {type_} with this id.")
-        if stored.deleted:
-            raise Gone(f"This {type_} was deleted.")
-        return records.resource_of(stored)
+        return records.resource_of(find_present(replace(request, type=type_), tx))
     inline = next((value for name, kind in _INLINE.items() if kind == type_ and (value := asked.one(name))), None)
     url = asked.one("url")
     if isinstance(inline, dict) and inline.get("resourceType") == type_:

@@ -6,7 +6,7 @@ https://spec.openapis.org/oas/v3.1.0
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from api.context import Access, AppContext
 from api.fhir.actions import Action, Route
@@ -46,24 +46,19 @@ class _Kind:
 
 _BODY_ERRORS = (408, 413, 415)
 _WRITE_ERRORS = (409, 412, 422, *_BODY_ERRORS)
+_READ = _Kind(
+    summary="Read a resource",
+    answers={200: "Resource", 304: ""},
+    errors=(410,),
+    headers=("If-None-Match", "If-Modified-Since"),
+    query=_ABOUT_READS,
+)
 _KINDS: Mapping[str, _Kind] = {
     "capabilities": _Kind(
         summary="What this server does", answers={200: "CapabilityStatement", 304: ""}, headers=("If-None-Match",)
     ),
-    "read": _Kind(
-        summary="Read a resource",
-        answers={200: "Resource", 304: ""},
-        errors=(410,),
-        headers=("If-None-Match", "If-Modified-Since"),
-        query=_ABOUT_READS,
-    ),
-    "vread": _Kind(
-        summary="Read a version of a resource",
-        answers={200: "Resource", 304: ""},
-        errors=(410,),
-        headers=("If-None-Match", "If-Modified-Since"),
-        query=_ABOUT_READS,
-    ),
+    "read": _READ,
+    "vread": replace(_READ, summary="Read a version of a resource"),
     "create": _Kind(
         summary="Create a resource, or only when nothing is found (If-None-Exist)",
         answers={200: "Resource", 201: "Resource"},

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment
 from starlette.responses import HTMLResponse
 
+from api.page_templates import page_templates
 from api.staff.shapes import Frame
 from api.staff.trail import carried
 
@@ -24,16 +25,8 @@ HEADERS = {
 
 @lru_cache(maxsize=1)
 def templates() -> Environment:
-    """The templates: everything is escaped, and a name that does not exist is a mistake."""
-    environment = Environment(
-        loader=PackageLoader("api.staff", "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["carried"] = carried
-    return environment
+    """The templates of the staff's pages, read once."""
+    return page_templates("api.staff", carried=carried)
 
 
 def render(template: str, frame: Frame, **values: object) -> str:

@@ -135,6 +135,11 @@ def split(text: str, separator: str) -> list[str]:
     return parts
 
 
+def escaped(text: str) -> str:
+    """`text` as one value of a search parameter, in which no character separates."""
+    return re.sub(r"([,$|\\])", r"\\\1", text)
+
+
 def unescape(text: str) -> str:
     r"""`\,` `\$` `\|` and `\\` as the characters they stand for."""
     return re.sub(r"\\([,$|\\])", r"\1", text) if "\\" in text else text

@@ -9,22 +9,10 @@ from fhir_tracker.model.viewer import Viewer
 from fhir_tracker.storage.database import Dialect, Tx
 from fhir_tracker.storage.drivers import Driver
 from fhir_tracker.storage.scope import row_scope_text
+from fhir_tracker.storage.tables import resource
 
 Row = tuple[Any, ...]
-COLUMNS = (
-    "k",
-    "type",
-    "id",
-    "version",
-    "updated_at",
-    "deleted",
-    "body",
-    "patient",
-    "connection",
-    "remote_id",
-    "remote_version",
-    "content_hash",
-)
+COLUMNS = tuple(resource.c.keys())
 """Of a resource, as rows here hold them."""
 SELECTED = ", ".join(f"r.{name}" for name in COLUMNS)
 

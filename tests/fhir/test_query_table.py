@@ -6,7 +6,6 @@ https://hl7.org/fhir/R4/search.html#modifiers
 from __future__ import annotations
 
 import random
-import re
 from collections.abc import Sequence
 from itertools import product
 
@@ -46,6 +45,7 @@ from fhir_tracker.fhir.query_values import (
     StringValue,
     TokenValue,
     UriValue,
+    escaped,
     split,
     unescape,
 )
@@ -205,10 +205,6 @@ def test_the_forms_of_a_token(text: str, system: str | None, code: str | None) -
 
 
 PLAIN = st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1, max_size=10)
-
-
-def escaped(text: str) -> str:
-    return re.sub(r"([\\,$|])", r"\\\1", text)
 
 
 @pytest.mark.requirement(20)
