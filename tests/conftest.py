@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from hypothesis import settings
 from playwright.sync_api import Browser, Page
 
 from tests.peers.chromium.browser import running_chromium
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
 
 pytest_plugins = ["tests.requirements_table"]
 VERSIONS = pytest.StashKey[dict[str, str]]()
+# How long one example takes says how busy the machine is, and nothing about the product.
+settings.register_profile("steady", settings(), deadline=None)
+settings.load_profile("steady")
 
 
 def pytest_configure(config: pytest.Config) -> None:
