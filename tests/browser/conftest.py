@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import uvicorn
+from playwright.sync_api import expect
 
 from api.app import create_app
 from api.context import Access, AppContext
@@ -23,6 +24,7 @@ from fhir_tracker.storage.schema import prepare
 from tests.support.clinic import Clinic
 
 SETTINGS = {"HOME": "/nowhere", "FHIR_TRACKER_SWEEP_INTERVAL": "200ms"}
+expect.set_options(timeout=20_000)
 
 
 @dataclass(frozen=True, kw_only=True)

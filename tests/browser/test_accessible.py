@@ -5,7 +5,7 @@ from typing import Literal
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser
+from playwright.sync_api import Browser, expect
 
 from tests.browser.conftest import Tracker
 from tests.browser.test_walks import late
@@ -56,6 +56,8 @@ def test_axe_finds_nothing(
         page.goto(tracker.address + paths[name])
         if name == "refused":
             page.get_by_role("button", name="Move to Unreachable").click()
+            expect(page.get_by_label("Reason")).to_have_attribute("aria-invalid", "true")
+            page.wait_for_load_state("load")
         results = Axe().run(page, options={"runOnly": {"type": "tag", "values": TAGS}})
         for violation in results.response["violations"]:
             nodes = [
@@ -77,10 +79,18 @@ def test_nothing_runs_over_the_side(tracker: Tracker, paths: dict[str, str], chr
     context.close()
 
 
-def test_every_target_is_large_enough_to_hit(tracker: Tracker, paths: dict[str, str], chromium: Browser) -> None:
-    context = chromium.new_context(viewport={"width": 400, "height": 800})
+@pytest.mark.parametrize("compact", [False, True], ids=["comfortable", "compact"])
+@pytest.mark.parametrize("width", [400, 800, 1280])
+def test_every_target_is_large_enough_to_hit(
+    tracker: Tracker, paths: dict[str, str], chromium: Browser, width: int, compact: bool
+) -> None:
+    context = chromium.new_context(viewport={"width": width, "height": 800})
     page = context.new_page()
-    script = """() => [...document.querySelectorAll('button, input:not([type=hidden]), select, summary, nav a, .button, .foot a')]
+    page.goto(tracker.address)
+    if compact:
+        page.get_by_role("button", name="Compact rows").click()
+        expect(page.get_by_role("button", name="Comfortable rows")).to_be_visible()
+    script = """() => [...document.querySelectorAll('button, input:not([type=hidden]), select, summary, a')]
         .filter(one => one.offsetParent && !one.matches('.more-box, .skip'))
         .map(one => [one.outerHTML.slice(0, 80), one.getBoundingClientRect()])
         .filter(([, box]) => box.height < 24 || box.width < 24).map(([text]) => text)"""
