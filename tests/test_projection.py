@@ -16,7 +16,7 @@ from fhir_tracker.model.event import EVENT_TYPES, event_of
 from fhir_tracker.model.patient import summary_of
 from fhir_tracker.model.task import task_item
 from fhir_tracker.model.vocabulary import HOLD_EVENT, HOLD_UNTIL, ROLE_SYSTEM, WORK_SYSTEM
-from fhir_tracker.model.work import Event, WorkItem
+from fhir_tracker.model.work import LONGEST, Event, WorkItem
 from fhir_tracker.records import Remote
 from fhir_tracker.storage import events, patients, work_items
 from fhir_tracker.storage.database import Database
@@ -375,6 +375,17 @@ def test_texts_of_any_length_can_be_projected(clinic: Clinic, length: int) -> No
     )
     clinic.put(body | {"code": code, "for": {"reference": f"Patient/{long}"}}, MONDAY)
     assert clinic.item("Task/t").patient is None
+
+
+def test_a_plan_with_texts_of_any_length_can_be_projected(clinic: Clinic) -> None:
+    long = "".join(random.Random(2).choices("abcdefghijklmnopqrstuvwxyz0123456789", k=10_000))
+    plan = {"resourceType": "CarePlan", "id": "p", "intent": "plan", "subject": ANN}
+    body = {"instantiatesCanonical": [clinic.program.canonical], "author": {"reference": f"Practitioner/{long}"}}
+    clinic.put(plan | body | {"status": "active"}, MONDAY)
+    item = clinic.item("CarePlan/p")
+    assert (item.open, item.owner) == (True, f"Practitioner/{long}"[:LONGEST])
+    clinic.put(plan | body | {"status": long}, MONDAY + HOUR)
+    assert clinic.item("CarePlan/p").status == long[:LONGEST]
 
 
 LEAF = st.one_of(

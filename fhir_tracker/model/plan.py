@@ -37,7 +37,7 @@ def plan_item(resource: Resource, program: Program, *, created_at: datetime) -> 
         owner=text_at(resource, "author", "reference"),
         created_at=started,
         status_since=started,
-    )
+    ).fitted()
 
 
 def stage_of(resource: Resource, program: Program) -> str:

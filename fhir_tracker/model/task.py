@@ -6,7 +6,6 @@ https://hl7.org/fhir/R4/task.html
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import datetime
 from typing import Literal
 
@@ -28,9 +27,6 @@ from fhir_tracker.model.vocabulary import (
 from fhir_tracker.model.work import ClockState, Event, Firing, ItemKind, Transition, WorkItem
 
 _CLOCKS: dict[str, ClockState] = {"on-hold": "paused", **dict.fromkeys(CLOSED_TASK, "stopped")}
-LONGEST = 500
-_INDEXED = ("plan", "code", "status", "fhir_status", "role", "owner", "priority", "focus")
-"""Texts that a database indexes: what an EHR sends there may be of any length, and an index has its limits."""
 What = Literal["stage", "status", "owner", "role", "due", "priority", "escalation", "note"]
 
 
@@ -45,7 +41,7 @@ def task_item(resource: Resource, program: Program | None, *, mirrored: bool, cr
     status = task_status(resource, program)
     own = program.status(status) if program else None
     authored = moment_at(resource, "authoredOn") or created_at
-    item = WorkItem(
+    return WorkItem(
         ref=f"Task/{resource['id']}",
         kind=_kind(resource, mirrored),
         title=_title(resource, program),
@@ -68,9 +64,7 @@ def task_item(resource: Resource, program: Program | None, *, mirrored: bool, cr
         hold_until=moment_at({"until": extension_value(resource, HOLD_UNTIL, "valueDateTime")}, "until"),
         hold_event=text_at({"event": extension_value(resource, HOLD_EVENT, "valueCode")}, "event"),
         focus=text_at(resource, "focus", "reference"),
-    )
-    long = {name: text[:LONGEST] for name in _INDEXED if (text := getattr(item, name)) and len(text) > LONGEST}
-    return replace(item, **long) if long else item
+    ).fitted()
 
 
 def _title(resource: Resource, program: Program | None) -> str:

@@ -10,6 +10,9 @@ from typing import Literal
 ItemKind = Literal["task", "plan", "escalation", "outside"]
 ClockState = Literal["running", "paused", "stopped"]
 FiringState = Literal["open", "acknowledged", "taken-over", "sent-back", "resolved"]
+LONGEST = 500
+_INDEXED = ("plan", "code", "status", "fhir_status", "role", "owner", "priority", "focus")
+"""Texts that a database indexes: what is sent there may be of any length, and an index has its limits."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,6 +58,11 @@ class WorkItem:
         changed = object.__new__(WorkItem)
         changed.__dict__.update(self.__dict__, **changes)
         return changed
+
+    def fitted(self) -> WorkItem:
+        """The same with the texts that a database indexes cut to LONGEST characters."""
+        long = {name: text[:LONGEST] for name in _INDEXED if (text := getattr(self, name)) and len(text) > LONGEST}
+        return self.having(**long) if long else self
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from fhir_tracker.fhir.json_types import Json, Resource
@@ -14,9 +14,9 @@ from fhir_tracker.model.patient import summary_of
 from fhir_tracker.model.plan import plan_facts, plan_item
 from fhir_tracker.model.program import CANONICAL
 from fhir_tracker.model.subject import id_of, patient_of
-from fhir_tracker.model.task import LONGEST, notes_of, task_item
+from fhir_tracker.model.task import notes_of, task_item
 from fhir_tracker.model.vocabulary import HOLD_UNTIL, PLAN_ANCHOR, PLAN_STAGE, program_named
-from fhir_tracker.model.work import WorkItem
+from fhir_tracker.model.work import LONGEST, WorkItem
 from fhir_tracker.rules.program_file import read_program
 from tests.support.clinic import MONDAY, RING
 
@@ -97,6 +97,7 @@ def test_any_task_is_a_work_item(resource: Resource, mirrored: bool) -> None:
 
 
 @given(resource=wrong("CarePlan"))
+@example(resource={"resourceType": "CarePlan", "id": "x", "status": "x" * 700, "author": {"reference": "y" * 3000}})
 @settings(max_examples=100, deadline=None)
 def test_any_plan_is_a_work_item_with_an_enrolment(resource: Resource) -> None:
     item = plan_item(resource, PROGRAM, created_at=MONDAY)

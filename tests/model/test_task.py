@@ -11,7 +11,6 @@ import pytest
 from fhir_tracker.fhir.dates import instant
 from fhir_tracker.model.author import Author, Why
 from fhir_tracker.model.task import (
-    LONGEST,
     What,
     changes_between,
     next_cycle,
@@ -23,7 +22,7 @@ from fhir_tracker.model.task import (
 )
 from fhir_tracker.model.viewer import worker_viewer
 from fhir_tracker.model.vocabulary import ROLE_SYSTEM, WORK_SYSTEM
-from fhir_tracker.model.work import Event, Firing, FiringKey, FiringState, Transition, WorkItem
+from fhir_tracker.model.work import LONGEST, Event, Firing, FiringKey, FiringState, Transition, WorkItem
 from fhir_tracker.rules.program_file import read_program
 from tests.support.clinic import MONDAY, RING
 
