@@ -41,7 +41,7 @@ from fhir_tracker.storage.hashes import (
     uri_key,
 )
 from fhir_tracker.storage.indexing import joined
-from fhir_tracker.storage.ranges import in_dates, in_numbers, in_strings, is_below, is_near, updated
+from fhir_tracker.storage.ranges import in_dates, in_number_pairs, in_numbers, in_strings, is_below, is_near, updated
 from fhir_tracker.storage.tables import ix, ixd, ixn, ixs, resource
 
 _TABLES = {"date": ixd, "string": ixs, "number": ixn, "quantity": ixn, "special": ixn}
@@ -272,15 +272,14 @@ def _ranged(dialect: Dialect, types: Types, one: Filter) -> Select[tuple[int]]:
 def _range(
     dialect: Dialect, types: Types, param: str, value: Value, modifier: str | None
 ) -> tuple[Table, ColumnElement[bool]]:
-    ranged: Value = value
     if isinstance(value, CompositeValue):
         keys = [key for type_ in types for key in _composite_keys(type_, param, value)]
-        ranged = next(part for part in value.parts if _keys(types[0], param, part) is None)
-    else:
-        keys = [_range_key(type_, param, value) for type_ in types]
+        table, condition = _within_all([part for part in value.parts if _keys(types[0], param, part) is None])
+        return table, and_(_one_of(dialect, table, keys), condition)
+    keys = [_range_key(type_, param, value) for type_ in types]
     if isinstance(value, DateValue):
         return ixd, and_(_one_of(dialect, ixd, keys), in_dates(value, short=_is_short(types, param)))
-    table, condition = _within(ranged, modifier)
+    table, condition = _within(value, modifier)
     return table, and_(_one_of(dialect, table, keys), condition)
 
 
@@ -292,11 +291,19 @@ def _range_key(type_: str, param: str, value: Value) -> int:
 
 def _composite_keys(type_: str, param: str, value: CompositeValue) -> list[int]:
     keyed = [keys for part in value.parts if (keys := _keys(type_, param, part)) is not None]
-    if len(keyed) + 1 != len(value.parts):
-        raise Incorrect(f"The parameter {param} cannot be searched by two ranges at once.")
     keys = [joined(type_, param, chosen) for chosen in product(*keyed)]
     amount = next((part for part in value.parts if isinstance(part, QuantityValue)), None)
     return keys if amount is None else [together(key, _range_key(type_, param, amount)) for key in keys]
+
+
+def _within_all(values: Sequence[Value]) -> tuple[Table, ColumnElement[bool]]:
+    """The parts of a composite that have no keys."""
+    match values:
+        case [NumberValue() as first, NumberValue() as second]:
+            return ixn, in_number_pairs(first, second)
+        case [value]:
+            return _within(value, None)
+    raise Incorrect("This combination of values cannot be searched by.")
 
 
 def _within(value: Value, modifier: str | None) -> tuple[Table, ColumnElement[bool]]:

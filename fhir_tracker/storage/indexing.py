@@ -105,7 +105,7 @@ def _add_composite(
     strings: set[tuple[int, str, str]],
     numbers: set[tuple[int, float, float]],
 ) -> None:
-    """Parts with keys are joined into one key; one further part by range may follow."""
+    """Parts with keys are joined into one key; one further part by range may follow, or two whole numbers, one a column."""
     ranged = [part for part in row.parts if isinstance(part, DateRow | StringRow | NumberRow | QuantityRow)]
     keyed = [part_keys(type_, row.param, part) for part in row.parts if part not in ranged]
     for chosen in product(*keyed):
@@ -119,6 +119,8 @@ def _add_composite(
                 strings.add((key, text.folded[:LONGEST_TEXT], text.text[:LONGEST_TEXT]))
             case [NumberRow() as number]:
                 numbers.add((key, number.low, number.high))
+            case [NumberRow() as first, NumberRow() as second]:
+                numbers.add((key, (first.low + first.high) / 2, (second.low + second.high) / 2))
             case [QuantityRow() as quantity]:
                 units = quantity_keys(type_, row.param, quantity)
                 numbers |= {(together(key, unit), quantity.low, quantity.high) for unit in units}

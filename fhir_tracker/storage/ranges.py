@@ -46,7 +46,15 @@ def in_dates(value: DateValue, *, short: bool = False) -> ColumnElement[bool]:
 
 def in_numbers(value: NumberValue) -> ColumnElement[bool]:
     """A stored number is the range its digits stand for; it is compared by its middle, a Range by the side that counts."""
-    low, high = ixn.c.lo, ixn.c.hi
+    return _compared(value, ixn.c.lo, ixn.c.hi)
+
+
+def in_number_pairs(first: NumberValue, second: NumberValue) -> ColumnElement[bool]:
+    """Whether a row of two whole numbers, one a column, compares with both values."""
+    return and_(*(_compared(value, at - 0.5, at + 0.5) for value, at in ((first, ixn.c.lo), (second, ixn.c.hi))))
+
+
+def _compared(value: NumberValue, low: ColumnElement[float], high: ColumnElement[float]) -> ColumnElement[bool]:
     equal = and_(low < value.high, high > value.low, (low + high) / 2 >= value.low, (low + high) / 2 < value.high)
     by_prefix = {
         "eq": equal,

@@ -77,7 +77,25 @@ def some_patient(chance: random.Random, id_: str) -> dict[str, Any]:
     return body
 
 
-MAKERS = {"Task": some_task, "Observation": some_observation, "Patient": some_patient}
+def some_sequence(chance: random.Random, id_: str) -> dict[str, Any]:
+    body: dict[str, Any] = {"resourceType": "MolecularSequence", "id": id_, "coordinateSystem": 0}
+    if chance.random() < 0.8:
+        start = chance.randint(0, 30)
+        body["referenceSeq"] = {"chromosome": coded(chance), "windowStart": start}
+        if chance.random() < 0.9:
+            body["referenceSeq"]["windowEnd"] = start + chance.randint(0, 10)
+    spans = [(start, start + chance.randint(0, 10)) for start in chance.sample(range(30), chance.randint(0, 3))]
+    if spans:
+        body["variant"] = [{"start": start, "end": end} for start, end in spans]
+    return body
+
+
+MAKERS = {
+    "Task": some_task,
+    "Observation": some_observation,
+    "Patient": some_patient,
+    "MolecularSequence": some_sequence,
+}
 
 
 def codings_of(body: Body, path: str) -> list[tuple[str | None, str]]:
@@ -196,6 +214,41 @@ def quantity(chance: random.Random) -> Asked:
     return Asked(text=f"value-quantity={prefix}{text}" + (f"||{unit}" if unit else ""), fits=fits)
 
 
+def spans_of(body: Body, param: str) -> list[tuple[int, int]]:
+    """The coordinates of the window or of the variants, whichever the parameter is about."""
+    if "variant" in param:
+        return [(one["start"], one["end"]) for one in body.get("variant", [])]
+    referred = body.get("referenceSeq", {})
+    return [(referred["windowStart"], referred["windowEnd"])] if "windowEnd" in referred else []
+
+
+def coordinates(chance: random.Random, param: str) -> Asked:
+    """A code of the chromosome with two numbers that hold of the window, or of one and the same variant."""
+    if chance.random() < 0.2:
+        return Asked(
+            text=f"{param}:missing=true", fits=lambda body: "referenceSeq" not in body or not spans_of(body, param)
+        )
+    code = chance.choice(CODES)
+    limits = [(chance.choice(("", "gt", "lt", "ge", "le", "ne", "sa", "eb")), chance.randint(0, 40)) for _ in range(2)]
+
+    def fits(body: Body) -> bool:
+        referred = body.get("referenceSeq", {})
+        here = any(held == code for _, held in codings_of(referred, "chromosome"))
+        return here and any(all(map(_compares, limits, span)) for span in spans_of(body, param))
+
+    text = "$".join([code, *(f"{prefix}{number}" for prefix, number in limits)])
+    return Asked(text=f"{param}={text}", fits=fits)
+
+
+def _compares(limit: tuple[str, int], number: int) -> bool:
+    prefix, value = limit
+    answers = {
+        "": number == value, "ne": number != value, "gt": number > value, "lt": number < value, "ge": number >= value,
+        "le": number <= value, "sa": number > value, "eb": number < value,
+    }  # fmt: skip
+    return answers[prefix]
+
+
 def given_and_family(body: Body) -> list[str]:
     return [text for name in body.get("name", []) for text in (name["family"], *name["given"])]
 
@@ -229,6 +282,10 @@ def filters(chance: random.Random, type_: str) -> Asked:
             lambda: date(chance, "birthdate", "birthDate", [one for one in DATES if "T" not in one]),
             lambda: missing("name", "name", chance),
             lambda: missing("birthdate", "birthDate", chance),
+        ],
+        "MolecularSequence": [
+            lambda: coordinates(chance, "chromosome-window-coordinate"),
+            lambda: coordinates(chance, "chromosome-variant-coordinate"),
         ],
     }
     some = chance.sample(ids, 5)

@@ -208,6 +208,38 @@ def test_a_search_finds_what_the_specification_says(filled: Database) -> None:
     assert answers == [(type_, text, list(expected)) for type_, text, expected in CASES]
 
 
+@pytest.mark.requirement(26)
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("chromosome-variant-coordinate=http://x|7$ge10$le20", ["s1"]),
+        ("chromosome-variant-coordinate=7$30$40", ["s1"]),
+        ("chromosome-variant-coordinate=7$10$40", []),
+        ("chromosome-variant-coordinate=7$gt10$lt40", []),
+        ("chromosome-variant-coordinate=7$lt11$2147483647", ["s2"]),
+        ("chromosome-variant-coordinate=8$ge10$le20", []),
+        ("chromosome-variant-coordinate=8$ge10$le20,7$30$40", ["s1"]),
+        ("chromosome-variant-coordinate:missing=true", ["s3"]),
+    ],
+)
+def test_a_code_and_two_numbers_are_those_of_one_and_the_same_part(
+    database: Database, text: str, expected: list[str]
+) -> None:
+    spans = {"s1": [(10, 20), (30, 40)], "s2": [(10, 2147483647)], "s3": []}
+    bodies = [
+        {
+            "resourceType": "MolecularSequence",
+            "id": id_,
+            "coordinateSystem": 0,
+            "referenceSeq": {"chromosome": coded("http://x", "7")},
+            **({"variant": [{"start": start, "end": end} for start, end in held]} if held else {}),
+        }
+        for id_, held in spans.items()
+    ]
+    put_all(database, bodies)
+    assert found(database, "MolecularSequence", text) == expected
+
+
 @pytest.mark.parametrize(
     "text", ["", "status=requested", "patient=ann", "patient=bob&status=requested", "_id=c", "code:not=x"]
 )

@@ -10,7 +10,7 @@ import random
 import pytest
 
 from fhir_tracker.errors import Incorrect
-from fhir_tracker.fhir.definitions.registry import resource_types
+from fhir_tracker.fhir.definitions.registry import SearchParameter, resource_types, search_parameter
 from fhir_tracker.fhir.own_parameters import parameters_of
 from fhir_tracker.fhir.query import parse_query
 from fhir_tracker.fhir.query_filters import common_parameter
@@ -21,9 +21,15 @@ from tests.storage.samples import VIEWER, locked, put_all, task
 
 PLAIN = {
     "token": "s|c", "reference": "Patient/ann", "string": "x", "date": "ge2026-01", "number": "gt1", "quantity": "5||mg",
-    "uri": "http://x", "special": "1|2|3|km", "composite": "",
+    "uri": "http://x", "special": "1|2|3|km",
 }  # fmt: skip
 SOME = [*random.Random(11).sample(sorted(resource_types()), 8), "Task", "MolecularSequence"]
+
+
+def value_for(parameter: SearchParameter) -> str:
+    """Some value that can be asked for; of a composite one for each part."""
+    parts = [search_parameter(one.definition) for one in parameter.components]
+    return "$".join(PLAIN[part.type] for part in parts if part) if parts else PLAIN[parameter.type]
 
 
 def questions(type_: str) -> list[list[tuple[str, str]]]:
@@ -35,8 +41,7 @@ def questions(type_: str) -> list[list[tuple[str, str]]]:
         asked.append([(f"{code}:missing", "true"), ("_total", "accurate")])
         if known.type in SORTED_BY:
             asked.append([("_sort", f"-{code},_id")])
-        if PLAIN[known.type]:
-            asked += [[(code, PLAIN[known.type])], [(code, PLAIN[known.type]), ("_lastUpdated", "gt2000")]]
+        asked += [[(code, value_for(known))], [(code, value_for(known)), ("_lastUpdated", "gt2000")]]
         if known.type == "reference":
             asked += [[(f"{code}._lastUpdated", "gt2000")], [("_include", f"{type_}:{code}")]]
     return asked
@@ -54,6 +59,16 @@ def test_every_question_about_every_parameter_is_answered(
             for asked in questions(type_):
                 query = parse_query(type_, asked, strict=True)
                 assert search.search(tx, VIEWER, query).matches is not None, asked
+
+
+@pytest.mark.requirement(26)
+def test_every_combination_of_every_type_can_be_asked_for(database: Database) -> None:
+    with database.read() as tx:
+        for type_ in sorted(resource_types()):
+            for known in parameters_of(type_).values():
+                if known.components:
+                    query = parse_query(type_, [(known.code, value_for(known))], strict=True)
+                    assert search.search(tx, VIEWER, query).matches == (), known.code
 
 
 @pytest.mark.requirement(28)

@@ -7,28 +7,35 @@ from sqlalchemy import delete, text
 from fhir_tracker.storage import schema
 from fhir_tracker.storage.database import Database
 from fhir_tracker.storage.hashes import token_key
-from fhir_tracker.storage.tables import ix, ixs, resource
+from fhir_tracker.storage.tables import ix, ixn, ixs, resource
 from tests.storage.samples import found, put_all
 
 TYPED = {"type": {"coding": [{"system": "http://v2", "code": "MR"}]}, "value": "1"}
-SEARCHES = (("ValueSet", "url:below=http://a"), ("Patient", "identifier:of-type=http://v2|MR|1"))
+SEARCHES = (
+    ("ValueSet", "url:below=http://a"),
+    ("Patient", "identifier:of-type=http://v2|MR|1"),
+    ("MolecularSequence", "chromosome-window-coordinate=1$ge5$le9"),
+)
 
 
 def as_before(database: Database) -> None:
     """Take away what the earlier program had no rows for."""
     with database.begin() as tx:
         tx.execute(delete(ixs))
+        tx.execute(delete(ixn))
         tx.execute(delete(ix).where(ix.c.h == token_key("Patient", "identifier:of-type", "http://v2|MR", "1")))
         tx.execute(resource.update().where(resource.c.id == "broken").values(body="{2}"))
         tx.connection.execute(text("UPDATE alembic_version SET version_num = '0002'"))
 
 
-def test_uris_and_typed_identifiers_of_before_are_found_after_the_upgrade(database: Database) -> None:
+def test_uris_typed_identifiers_and_pairs_of_numbers_of_before_are_found_after_the_upgrade(database: Database) -> None:
     sets = [{"resourceType": "ValueSet", "id": f"v{n}", "status": "active", "url": f"http://a/{n}"} for n in range(600)]
     people = [{"resourceType": "Patient", "id": id_, "identifier": [TYPED]} for id_ in ("ann", "broken")]
-    put_all(database, [*sets, *people])
+    window = {"chromosome": {"coding": [{"code": "1"}]}, "windowStart": 5, "windowEnd": 9}
+    sequence = {"resourceType": "MolecularSequence", "id": "s", "coordinateSystem": 0, "referenceSeq": window}
+    put_all(database, [*sets, *people, sequence])
     as_before(database)
-    assert [found(database, *one) for one in SEARCHES] == [[], []]
+    assert [found(database, *one) for one in SEARCHES] == [[], [], []]
     assert any(step.startswith("0004 ") for step in schema.migrate(database))
-    assert [len(found(database, *one)) for one in SEARCHES] == [600, 1]
+    assert [len(found(database, *one)) for one in SEARCHES] == [600, 1, 1]
     assert len(found(database, "Patient", "identifier=1")) == 2

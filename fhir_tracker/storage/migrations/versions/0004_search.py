@@ -1,4 +1,4 @@
-"""Uris by their path and identifiers by the code of their type can be found in what was stored before."""
+"""Uris by their path, identifiers by the code of their type and combinations with two numbers can be found in what was stored before."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ BATCH = 500
 _NEXT = sa.text("SELECT k, type, body FROM resource WHERE k > :after AND NOT deleted ORDER BY k LIMIT :batch")
 _KEY = sa.text("INSERT INTO ix (h, k) VALUES (:h, :k) ON CONFLICT DO NOTHING")
 _TEXT = sa.text("INSERT INTO ixs (h, v, k, exact) VALUES (:h, :v, :k, :exact) ON CONFLICT DO NOTHING")
+_NUMBER = sa.text("INSERT INTO ixn (h, lo, k, hi) VALUES (:h, :lo, :k, :hi) ON CONFLICT DO NOTHING")
 
 
 def upgrade() -> None:
@@ -29,7 +30,8 @@ def upgrade() -> None:
         found = [(row.k, _rows(row.type, row.body)) for row in rows]
         keys = [{"h": h, "k": k} for k, one in found for h in sorted(one.keys)]
         texts = [{"h": h, "v": v, "k": k, "exact": exact} for k, one in found for h, v, exact in sorted(one.strings)]
-        for statement, given in ((_KEY, keys), (_TEXT, texts)):
+        numbers = [{"h": h, "lo": low, "k": k, "hi": high} for k, one in found for h, low, high in sorted(one.numbers)]
+        for statement, given in ((_KEY, keys), (_TEXT, texts), (_NUMBER, numbers)):
             if given:
                 connection.execute(statement, given)
 
