@@ -43,7 +43,7 @@ class Application(FastAPI):
 
 def create_app(context: AppContext) -> Application:
     """The whole application for one context; the caller owns the database and the worker."""
-    numbers = RequestNumbers(context.database)
+    numbers = RequestNumbers(context.database, context.tally)
     app = Application(
         title="fhir-tracker",
         docs_url=None,

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from urllib.parse import urlsplit
 
+from api.tally import Tally
 from fhir_tracker.config import Settings
 from fhir_tracker.model.viewer import Viewer, open_viewer
 from fhir_tracker.storage.database import Database
@@ -22,7 +23,7 @@ class Access(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class AppContext:
-    """One running server. `public_url` has no slash at its end; `worker` says whether this process runs one."""
+    """One running server. `public_url` has no slash at its end; `worker` says whether it runs one, in whichever of its processes."""
 
     database: Database
     settings: Settings
@@ -31,6 +32,7 @@ class AppContext:
     secret_key: str
     started_at: datetime
     worker: bool = False
+    tally: Tally = field(default_factory=Tally)
 
     @property
     def fhir_base(self) -> str:

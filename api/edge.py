@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import random
 import re
 from collections.abc import Sequence
@@ -30,6 +31,7 @@ _HEADERS = (
 )
 _LISTS = frozenset({"accept", "accept-encoding", "if-match", "if-none-match", "prefer"})
 _fresh = random.Random()  # noqa: S311 - an id names a request, it opens nothing
+os.register_at_fork(after_in_child=_fresh.seed)
 log = logging.getLogger("api.edge")
 
 

@@ -60,7 +60,7 @@ def _worker(context: AppContext, beat: str | None, now: datetime) -> Check:
     if at is not None and now - at <= limit:
         return {"status": "ok", "ageSeconds": age}
     if context.worker and now - context.started_at > limit:
-        return {"status": "fail", "ageSeconds": age, "reason": "the worker of this process is silent"}
+        return {"status": "fail", "ageSeconds": age, "reason": "the worker of this server is silent"}
     reason = "no worker has been heard of lately" if at else "no worker has been heard of yet"
     return {"status": "warn", "ageSeconds": age, "reason": reason}
 

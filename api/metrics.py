@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
 from datetime import datetime
+from itertools import accumulate
 
-from prometheus_client import CollectorRegistry, Counter, Histogram
-from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client import CollectorRegistry
+from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from api.tally import AWAY, BUCKETS, Row, Tally
 from fhir_tracker import clock
 from fhir_tracker.errors import TrackerError
 from fhir_tracker.fhir.definitions.registry import resource_types
@@ -18,30 +21,46 @@ from fhir_tracker.storage.database import Database, Tx
 
 WORKER_HEARTBEAT = "worker-heartbeat"
 _VIEWER = worker_viewer("metrics")
-_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+_ENDS = (*(str(one) for one in BUCKETS), "+Inf")
 
 
-class RequestNumbers:
-    """The counters of one server; several servers in one process (as in tests) do not share them."""
+class RequestNumbers(Collector):
+    """What the processes of one server have answered; several servers in one process (as in tests) do not share it."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, tally: Tally) -> None:
         self.registry = CollectorRegistry()
-        labels = ("method", "route")
-        self._total = Counter("http_requests", "Requests answered.", (*labels, "status"), registry=self.registry)
-        self._seconds = Histogram(
-            "http_request_seconds", "Seconds until the answer.", labels, registry=self.registry, buckets=_BUCKETS
-        )
+        self.registry.register(self)
         self.registry.register(StoreNumbers(database))
-        self._met: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
+        self.note = tally.note
+        self._tally = tally
 
-    def note(self, method: str, route: str, status: int, seconds: float) -> None:
-        """Count one answered request."""
-        met = self._met.get((method, route, status))
-        if met is None:
-            met = (self._total.labels(method, route, str(status)), self._seconds.labels(method, route))
-            self._met[method, route, status] = met
-        met[0].inc()
-        met[1].observe(seconds)
+    def describe(self) -> list[Metric]:
+        """Nothing ahead of time."""
+        return []
+
+    def collect(self) -> Iterator[Metric]:
+        """Requests by method, route and status, and how they spread over the processes."""
+        totals: Counter[tuple[str, str, str]] = Counter()
+        times: dict[tuple[str, str], list[Row]] = defaultdict(list)
+        for row in self._tally.rows():
+            totals[row.method, row.route, str(row.status)] += sum(row.buckets)
+            times[row.method, row.route].append(row)
+        answered = CounterMetricFamily("http_requests", "Requests answered.", labels=["method", "route", "status"])
+        for kind, count in totals.items():
+            answered.add_metric(kind, count)
+        seconds = HistogramMetricFamily("http_request_seconds", "Seconds until the answer.", labels=["method", "route"])
+        for place, rows in times.items():
+            seconds.add_metric(place, _cumulated(rows), sum(row.seconds for row in rows))
+        yield from (answered, seconds, *self._processes())
+
+    def _processes(self) -> Iterator[Metric]:
+        held = GaugeMetricFamily("process_connections", "Connections that a process holds.", labels=["process"])
+        answered = CounterMetricFamily("process_requests", "Requests that a process answered.", labels=["process"])
+        for place in range(self._tally.processes):
+            connections = self._tally.held(place)
+            held.add_metric([str(place)], connections if connections < AWAY else 0)
+            answered.add_metric([str(place)], self._tally.answered(place))
+        yield from (held, answered)
 
 
 class StoreNumbers(Collector):
@@ -63,6 +82,12 @@ class StoreNumbers(Collector):
             found = []
         yield GaugeMetricFamily("database_up", "1 when the database answers.", value=1.0 if found else 0.0)
         yield from found
+
+
+def _cumulated(rows: Sequence[Row]) -> list[tuple[str, float]]:
+    """Buckets as Prometheus wants them: each counts what the smaller ones do too."""
+    counts = accumulate(sum(column) for column in zip(*(row.buckets for row in rows), strict=True))
+    return list(zip(_ENDS, counts, strict=True))
 
 
 def _families(tx: Tx, now: datetime) -> Iterator[Metric]:

@@ -27,6 +27,8 @@ HOUR = timedelta(hours=1)
 FAMILIES = {
     "http_requests": {"method", "route", "status"},
     "http_request_seconds": {"method", "route", "le"},
+    "process_connections": {"process"},
+    "process_requests": {"process"},
     "database_up": set[str](),
     "sync_lag_seconds": {"connection", "type"},
     "cursor_age_seconds": {"connection", "type"},
