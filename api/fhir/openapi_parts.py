@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from http import HTTPStatus
 
 from fhir_tracker.fhir.json_types import Json, Resource
+from fhir_tracker.fhir.subsets import SUMMARIES
 
 FHIR = "application/fhir+json"
 ID = r"^[A-Za-z0-9\-.]{1,64}$"
@@ -159,7 +160,7 @@ PARAMETERS: Mapping[str, Json] = {
     "_summary": _query(
         "_summary",
         "How much of each resource",
-        {"type": "string", "enum": ["true", "false", "text", "data", "count"]},
+        {"type": "string", "enum": [*SUMMARIES]},
     ),
     "_elements": _query("_elements", _ELEMENTS, _TEXT),
     "_format": _query(

@@ -11,11 +11,9 @@ from functools import lru_cache
 from api.fhir.bundles import address, bundle, match_entries, match_entry, outcome_entry
 from api.fhir.exchange import AuditNote, FhirRequest, FhirResponse, Pairs
 from api.fhir.negotiation import preference
-from api.fhir.subsets import subset_of
 from fhir_tracker.errors import Incorrect, Issue
 from fhir_tracker.fhir.compartments import compartment_types
 from fhir_tracker.fhir.query import Query, parse_query, parse_system_query
-from fhir_tracker.fhir.subsets import Subset
 from fhir_tracker.storage import search as index
 from fhir_tracker.storage.database import Tx
 from fhir_tracker.storage.page_cursor import PageCursor
@@ -76,22 +74,21 @@ def _is_strict(request: FhirRequest) -> bool:
 
 
 def _answer(request: FhirRequest, tx: Tx, query: Query, path: str, note: AuditNote) -> FhirResponse:
-    subset = subset_of(request)
-    if subset.summary == "text" and query.includes:
+    if query.subset.summary == "text" and query.includes:
         raise Incorrect("_summary=text cannot be used with _include and _revinclude.", expression="_summary")
     given = next(iter(request.values(PAGE)), None)
     key = request.context.secret_key.encode()
     page = index.search(tx, request.viewer, query, page=PageCursor.decode(given, key) if given else None)
     links = _links(request, query, path, page, given)
-    body = bundle("searchset", _entries(request, query, page, subset), links, request.now, page.total)
+    body = bundle("searchset", _entries(request, query, page), links, request.now, page.total)
     detail = {**note.detail, "parameters": sorted({name for name, _ in query.applied}), "found": len(page.shown)}
     noted = AuditNote(action=note.action, ref=note.ref, patient=note.patient, detail=detail)
     return FhirResponse(status=200, body=body, note=noted)
 
 
-def _entries(request: FhirRequest, query: Query, page: SearchPage, subset: Subset) -> Iterator[str]:
-    yield from match_entries(request.base, page.shown, subset)
-    yield from (match_entry(request.base, stored, "include", subset) for stored in page.included)
+def _entries(request: FhirRequest, query: Query, page: SearchPage) -> Iterator[str]:
+    yield from match_entries(request.base, page.shown, query.subset)
+    yield from (match_entry(request.base, stored, "include", query.subset) for stored in page.included)
     issues = []
     if query.ignored:
         named = ", ".join(name[:60] for name in query.ignored[:20])

@@ -19,13 +19,12 @@ from fhir_tracker.fhir.query_results import (
     Include,
     SortKey,
     read_count,
-    read_elements,
     read_include,
     read_sort,
-    read_summary,
     read_total,
 )
 from fhir_tracker.fhir.query_values import ReferenceValue
+from fhir_tracker.fhir.subsets import WHOLE, Subset, read_subset
 
 __all__ = [
     "DEFAULT_COUNT", "LONGEST_VALUE", "MODIFIERS", "MOST_ALTERNATIVES", "MOST_COUNT", "MOST_PARAMETERS", "SORTED_BY",
@@ -49,7 +48,7 @@ class Query:
     """All conditions must hold. `applied` are the pairs that count, for the self link; `ignored` the names passed over.
 
     `type` is "" for a search of the whole system; `types` are those searched, none for every type. With `compartment`,
-    a type and an id, only what is in that compartment. `summary` and `elements` are for whoever writes the answer.
+    a type and an id, only what is in that compartment. `subset` is for whoever writes the answer.
     """
 
     type: str
@@ -61,8 +60,7 @@ class Query:
     count: int = DEFAULT_COUNT
     only_count: bool = False
     total: str | None = None
-    summary: str | None = None
-    elements: tuple[str, ...] = ()
+    subset: Subset = WHOLE
     includes: tuple[Include, ...] = ()
     applied: tuple[tuple[str, str], ...] = ()
     ignored: tuple[str, ...] = ()
@@ -88,8 +86,8 @@ class _Reading:
     sort: tuple[SortKey, ...] = ()
     count: int = DEFAULT_COUNT
     total: str | None = None
-    summary: str | None = None
-    elements: tuple[str, ...] = ()
+    summaries: list[str] = field(default_factory=list)
+    elements: list[str] = field(default_factory=list)
     includes: list[Include] = field(default_factory=list)
 
 
@@ -154,15 +152,15 @@ def _parse(asked: Query, pairs: Sequence[tuple[str, str]], strict: bool) -> Quer
             ignored.append(name)
     if sum(map(_links, reading.filters)) > MOST_LINKED:
         raise Incorrect("The chains of this search lead to too many types; name them, such as subject:Patient.name.")
+    subset = read_subset(reading.summaries, reading.elements)
     return replace(
         asked,
         filters=tuple(reading.filters),
         sort=reading.sort,
         count=reading.count,
-        only_count=reading.summary == "count" or reading.count == 0,
+        only_count=subset.summary == "count" or reading.count == 0,
         total=reading.total,
-        summary=reading.summary,
-        elements=reading.elements,
+        subset=subset,
         includes=tuple(dict.fromkeys(reading.includes)),
         applied=tuple(applied),
         ignored=tuple(dict.fromkeys(ignored)),
@@ -197,9 +195,9 @@ def _read(reading: _Reading, name: str, value: str) -> bool:
         case "_sort":
             reading.sort = read_sort(reading.types, value)
         case "_summary":
-            reading.summary = read_summary(value)
+            reading.summaries.append(value)
         case "_elements":
-            reading.elements = (*reading.elements, *read_elements(value))
+            reading.elements.append(value)
         case "_total":
             reading.total = read_total(value)
         case _ if name.partition(":")[0] in {"_include", "_revinclude"}:

@@ -5,7 +5,6 @@ https://hl7.org/fhir/R4/search.html#return
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 
 from fhir_tracker.errors import Incorrect
@@ -14,11 +13,8 @@ from fhir_tracker.fhir.query_filters import common_parameter, shown
 
 MOST_COUNT = 1000
 MOST_SORTS = 5
-MOST_ELEMENTS = 100
 SORTED_BY = ("date", "string", "number", "quantity", "token", "reference", "uri")
-SUMMARIES = frozenset({"true", "text", "data", "count", "false"})
 EVERY = "*"
-_ELEMENT = re.compile(r"[A-Za-z][A-Za-z0-9]*(\[x\])?(\.[A-Za-z][A-Za-z0-9]*(\[x\])?)*")
 _ITERATE = frozenset({"iterate", "recurse"})
 
 
@@ -50,21 +46,6 @@ def read_count(value: str) -> int:
     if not (value.isascii() and value.isdigit()) or len(value) > 9:
         raise Incorrect(f"_count is a number from 0 to {MOST_COUNT}.")
     return min(int(value), MOST_COUNT)
-
-
-def read_summary(value: str) -> str:
-    """A `_summary`."""
-    if value not in SUMMARIES:
-        raise Incorrect("_summary is true, text, data, count or false.")
-    return value
-
-
-def read_elements(value: str) -> tuple[str, ...]:
-    """The names of an `_elements`, as they stand."""
-    names = tuple(dict.fromkeys(one.strip() for one in value.split(",") if one.strip()))
-    if not names or len(names) > MOST_ELEMENTS or not all(len(one) <= 100 and _ELEMENT.fullmatch(one) for one in names):
-        raise Incorrect("_elements is a list of element names with commas between them, such as status,code.")
-    return names
 
 
 def read_total(value: str) -> str:

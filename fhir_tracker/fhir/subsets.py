@@ -5,6 +5,7 @@ https://hl7.org/fhir/R4/search.html#summary
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -23,9 +24,11 @@ from fhir_tracker.fhir.definitions.registry import (
 from fhir_tracker.fhir.json_types import Json, Resource
 
 SUMMARIES = ("true", "text", "data", "count", "false")
+MOST_ELEMENTS = 100
 SUBSETTED: Mapping[str, str] = MappingProxyType(
     {"system": "http://terminology.hl7.org/CodeSystem/v3-ObservationValue", "code": "SUBSETTED"}
 )
+_NAME = re.compile(r"[A-Za-z][A-Za-z0-9]*(\[x\])?(\.[A-Za-z][A-Za-z0-9]*(\[x\])?)*")
 _ALWAYS = frozenset({"resourceType", "id", "meta", "implicitRules", "modifierExtension"})
 
 
@@ -50,7 +53,11 @@ def read_subset(summaries: Sequence[str], names: Sequence[str]) -> Subset:
     summary = summaries[-1] if summaries else "false"
     if summary not in SUMMARIES:
         raise Incorrect(f"_summary is one of {', '.join(SUMMARIES)}.", expression="_summary")
-    chosen = tuple(name for text in names for name in (part.strip() for part in text.split(",")) if name)
+    chosen = tuple(dict.fromkeys(name for text in names for name in map(str.strip, text.split(",")) if name))
+    fit = len(chosen) <= MOST_ELEMENTS and all(len(one) <= 100 and _NAME.fullmatch(one) for one in chosen)
+    if (names and not chosen) or not fit:
+        message = "_elements is a list of element names with commas between them, such as status,code."
+        raise Incorrect(message, expression="_elements")
     if chosen and summary not in ("false", "count"):
         raise Incorrect("Use _summary or _elements, not both.", expression="_elements")
     return Subset(summary=summary, elements=chosen)

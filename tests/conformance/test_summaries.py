@@ -117,7 +117,9 @@ def test_the_self_link_says_what_was_left_out(stocked: Corner) -> None:
 
 
 @pytest.mark.requirement(19, 29)
-@pytest.mark.parametrize("query", ["_summary=all", "_summary=TRUE", "_summary=true&_elements=id"])
+@pytest.mark.parametrize(
+    "query", ["_summary=all", "_summary=TRUE", "_summary=true&_elements=id", "_elements=a b", "_elements=,"]
+)
 def test_a_summary_that_is_none_is_400(stocked: Corner, query: str) -> None:
     for path in (f"/Task/{stocked.id('t')}", "/Task", f"/Task/{stocked.id('t')}/_history"):
         issue_of(stocked.client.get(f"{path}?{query}"), 400)

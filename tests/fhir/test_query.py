@@ -21,6 +21,7 @@ from fhir_tracker.fhir.query_values import (
     split,
     unescape,
 )
+from fhir_tracker.fhir.subsets import Subset
 from tests.storage.samples import pairs
 
 
@@ -92,6 +93,8 @@ def test_a_value_is_read_by_the_type_of_its_parameter(type_: str, text: str, exp
         ("Task", "_total=all", "_total"),
         ("Task", "_summary=most", "_summary"),
         ("Task", "_elements=a b", "_elements"),
+        ("Task", "_elements=,", "_elements"),
+        ("Task", "_elements=status&_summary=text", "not both"),
         ("Task", "_include=Task", "Type:parameter"),
         ("Task", "_include=Patient:link", "from Patient"),
         ("Task", "_revinclude=Nothing:patient", "Type:parameter"),
@@ -138,9 +141,10 @@ def test_how_the_answer_is_wanted() -> None:
     )
     assert parse_query("Task", pairs("_count=0"), strict=True).only_count
     assert parse_query("Task", pairs("_summary=count"), strict=True).only_count
-    query = parse_query("Task", pairs("_count=5000&_summary=text&_elements=status,for"), strict=True)
-    assert (query.summary, query.elements, query.only_count) == ("text", ("status", "for"), False)
-    assert query.applied == (("_count", "1000"), ("_summary", "text"), ("_elements", "status,for"))
+    query = parse_query("Task", pairs("_count=5000&_elements=status,for&_elements=code"), strict=True)
+    assert (query.subset, query.only_count) == (Subset(elements=("status", "for", "code")), False)
+    assert query.applied == (("_count", "1000"), ("_elements", "status,for"), ("_elements", "code"))
+    assert parse_query("Task", pairs("_summary=text"), strict=True).subset == Subset(summary="text")
 
 
 def test_pages_of_one_walk_share_a_fingerprint_and_other_searches_do_not() -> None:
