@@ -50,6 +50,6 @@ def by_address(resources: Mapping[str, Resource]) -> dict[str, Resource]:
 
 
 def copied(resource: Resource) -> Resource:
-    """The same, to be changed."""
-    made: Resource = json.loads(json.dumps(resource, default=str))
+    """The same for any writer of JSON, to be changed."""
+    made: Resource = json.loads(json.dumps(resource, default=float))
     return made
