@@ -17,8 +17,8 @@ from urllib.parse import urlencode, urljoin, urlsplit
 from fhir_tracker.errors import RemoteFailure, Unavailable, UsageError
 from fhir_tracker.fhir.json_types import Resource
 
-SECONDS_TO_START = 30.0
-SECONDS_TO_STOP = 5.0
+SECONDS_TO_START = 90.0
+SECONDS_TO_STOP = 20.0
 SECONDS_TO_ANSWER = 20.0
 
 

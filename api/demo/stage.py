@@ -42,7 +42,7 @@ HOST = "127.0.0.1"
 USUAL_PORT = 8765
 POLL_SECONDS = 2
 SECONDS_TO_CLOSE = 5.0
-SECONDS_TO_FINISH = 1.5
+SECONDS_TO_FINISH = 5.0
 TYPES = (
     "Patient",
     "Practitioner",
@@ -155,15 +155,16 @@ class _Following:
         self._database = database
         self._settings = settings
         self._guard = threading.Lock()
+        self._loading = threading.Lock()
         self._worker: Worker | None = None
         self._is_over = False
 
     def start(self) -> None:
         """Pull everything once, let the staff have worked on it, then follow; nothing once `stop` was called."""
-        if not self._is_over:
-            sync_due(self._database, self._settings, clock.now)
-            morning.enrol_all(self._database, clock.now())
-            morning.work_the_morning(self._database, clock.now())
+        with self._loading:
+            for step in (self._pull, self._enrol, self._work):
+                if not self._is_over:
+                    step()
         with self._guard:
             if not self._is_over:
                 self._worker = start_embedded(self._database, self._settings)
@@ -174,6 +175,17 @@ class _Following:
             self._is_over = True
             if self._worker is not None:
                 self._worker.stop(SECONDS_TO_FINISH)
+        if self._loading.acquire(timeout=SECONDS_TO_FINISH):
+            self._loading.release()
+
+    def _pull(self) -> None:
+        sync_due(self._database, self._settings, clock.now)
+
+    def _enrol(self) -> None:
+        morning.enrol_all(self._database, clock.now())
+
+    def _work(self) -> None:
+        morning.work_the_morning(self._database, clock.now())
 
 
 def _director(

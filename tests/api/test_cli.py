@@ -32,7 +32,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def run(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
     env = os.environ | environment
-    return subprocess.run([PROGRAM, *words], capture_output=True, text=True, timeout=90, check=False, env=env)
+    return subprocess.run([PROGRAM, *words], capture_output=True, text=True, timeout=300, check=False, env=env)
 
 
 def test_help_names_every_command_and_gives_examples(capsys: pytest.CaptureFixture[str]) -> None:
@@ -224,14 +224,14 @@ def test_a_newer_database_is_refused(tmp_path: Path) -> None:
 
 def test_output_cut_short_by_a_pipe_is_no_error() -> None:
     line = f"'{PROGRAM}' program show tcm | head -1; exit ${{PIPESTATUS[0]}}"
-    done = subprocess.run(["bash", "-c", line], capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(["bash", "-c", line], capture_output=True, text=True, timeout=300, check=False)
     assert "Traceback" not in done.stderr
     assert "Exception" not in done.stderr
 
 
 def test_a_mistake_of_ours_is_one_line() -> None:
     script = "import sys, api.cli as c\nc._parser = lambda words: 1 / 0\nsys.exit(c.main(['version']))"
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 1
     assert done.stderr.startswith("fhir-tracker: a mistake in the program (ZeroDivisionError at ")
     assert len(done.stderr.splitlines()) == 1

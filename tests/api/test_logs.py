@@ -187,7 +187,7 @@ def test_collected_lines_come_complete_in_order_and_warnings_at_once(capsys: pyt
     said = capsys.readouterr().err
     assert said.splitlines()[-1].endswith("WARNING api.edge last")
     tell("later")
-    for _ in range(500):
+    for _ in range(3000):
         said += capsys.readouterr().err
         if "later" in said:
             break

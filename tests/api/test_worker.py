@@ -5,15 +5,13 @@ from __future__ import annotations
 import threading
 import time
 from datetime import datetime, timedelta
-from pathlib import Path
 
-import pytest
 from sqlalchemy import update
 
 from api import worker
 from api.worker import Worker, run_once, run_rules, run_worker
 from fhir_tracker import clock, connections
-from fhir_tracker.config import Settings, load_settings
+from fhir_tracker.config import Settings
 from fhir_tracker.storage import connections as rows
 from fhir_tracker.storage import cursors
 from fhir_tracker.storage import settings as states
@@ -24,17 +22,6 @@ from tests.support.clinic import MONDAY, RING, Clinic, encounter
 
 DAY = timedelta(days=1)
 LATE = MONDAY + 2 * DAY
-
-
-@pytest.fixture
-def settings(tmp_path: Path, ready_url: str) -> Settings:
-    environ = {
-        "XDG_DATA_HOME": str(tmp_path),
-        "FHIR_TRACKER_SECRET_KEY": "a secret of this test and of nothing else",
-        "FHIR_TRACKER_SWEEP_INTERVAL": "100ms",
-        "FHIR_TRACKER_MASS_ESCALATION_LIMIT": "0",
-    }
-    return load_settings(environ, database=ready_url)
 
 
 def discharged(clinic: Clinic, number: int, at: datetime) -> list[str]:
@@ -82,9 +69,7 @@ def test_the_loops_work_by_themselves_and_stop_when_asked(database: Database, se
         discharged(clinic, 1, now - 2 * DAY)
         wait_for(lambda: bool(clinic.escalations("p0")))
     finally:
-        began = time.monotonic()
-        started.stop()
-    assert time.monotonic() - began < 10
+        started.stop(60)
     assert not any(thread.name in ("follow", "rules") and thread.is_alive() for thread in threading.enumerate())
 
 
@@ -116,11 +101,11 @@ def test_a_worker_process_runs_until_it_is_told_to_stop(database: Database, sett
     running = threading.Thread(target=lambda: ended.append(run_worker(database, settings, once=False, stop=stop)))
     running.start()
     stop.set()
-    running.join(20)
+    running.join(120)
     assert ended == [0]
 
 
-def wait_for(holds: object, seconds: float = 30.0) -> None:
+def wait_for(holds: object, seconds: float = 120.0) -> None:
     assert callable(holds)
     until = time.monotonic() + seconds
     while not holds():

@@ -95,7 +95,7 @@ def test_the_installed_server_serves_from_another_folder(installed: Installed) -
     try:
         address = f"http://127.0.0.1:{port}"
         server.wait_until(answers(f"{address}/livez"), seconds=60, what="the installed server")
-        statement = httpx.get(f"{address}/fhir/metadata", timeout=30, trust_env=False).json()
+        statement = httpx.get(f"{address}/fhir/metadata", timeout=60, trust_env=False).json()
         assert statement["resourceType"] == "CapabilityStatement"
     finally:
         assert server.stop() == 0

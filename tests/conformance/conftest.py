@@ -33,14 +33,14 @@ def one_tracker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tracker]:
 @pytest.fixture(scope="session")
 def client(tracker: Tracker) -> Iterator[httpx.Client]:
     """A client at the FHIR base."""
-    with httpx.Client(base_url=tracker.fhir, timeout=30, trust_env=False) as one:
+    with httpx.Client(base_url=tracker.fhir, timeout=60, trust_env=False) as one:
         yield one
 
 
 @pytest.fixture(scope="session")
 def one_client(one_tracker: Tracker) -> Iterator[httpx.Client]:
     """A client at the FHIR base of the server on SQLite."""
-    with httpx.Client(base_url=one_tracker.fhir, timeout=30, trust_env=False) as one:
+    with httpx.Client(base_url=one_tracker.fhir, timeout=60, trust_env=False) as one:
         yield one
 
 

@@ -19,7 +19,7 @@ from tests.conformance.server import Tracker, running_tracker
 from tests.conformance.talk import JSON, Corner, issue_of
 from tests.peers.postgres.server import Postgres
 
-MOST_SECONDS = 10.0
+MOST_SECONDS = 40.0
 """Far below what any of the slow ones takes, far above what a quiet machine needs."""
 CREATE = b"POST /fhir/Basic HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/fhir+json\r\n"
 
@@ -29,7 +29,7 @@ def connected(tracker: Tracker, count: int) -> Iterator[list[socket.socket]]:
     """So many connections, closed at the end."""
     with ExitStack() as undo:
         yield [
-            undo.enter_context(socket.create_connection(("127.0.0.1", tracker.port), timeout=30)) for _ in range(count)
+            undo.enter_context(socket.create_connection(("127.0.0.1", tracker.port), timeout=60)) for _ in range(count)
         ]
 
 
@@ -109,7 +109,7 @@ def test_who_is_under_way_when_the_server_stops_is_answered(tmp_path: Path) -> N
         answered: list[str] = []
 
         def keep_writing(number: int) -> None:
-            with httpx.Client(base_url=tracker.fhir, timeout=30, trust_env=False) as client:
+            with httpx.Client(base_url=tracker.fhir, timeout=60, trust_env=False) as client:
                 while True:
                     try:
                         answer = client.post(
@@ -133,7 +133,7 @@ def test_who_is_under_way_when_the_server_stops_is_answered(tmp_path: Path) -> N
     folder.mkdir()
     with running_tracker(database, folder, "--open") as again:
         for id_ in answered:
-            assert httpx.get(f"{again.fhir}/Basic/{id_}", trust_env=False).status_code == 200
+            assert httpx.get(f"{again.fhir}/Basic/{id_}", timeout=60, trust_env=False).status_code == 200
             stored.add(id_)
     assert len(stored) == len(answered)
 

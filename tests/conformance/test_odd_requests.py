@@ -43,7 +43,7 @@ def test_a_header_given_in_parts_is_one_list(corner: Corner) -> None:
         client.get("/Patient?colour=red", headers=[("Prefer", "return=minimal"), ("Prefer", "handling=strict")]), 400
     )
     accepts = [("Accept", "application/fhir+xml"), ("Accept", "application/fhir+json")]
-    bare = httpx.Client(base_url=client.base_url, trust_env=False, headers={"Accept": ""})
+    bare = httpx.Client(base_url=client.base_url, timeout=60, trust_env=False, headers={"Accept": ""})
     with bare:
         assert bare.get(address, headers=accepts).status_code == 200
 

@@ -22,7 +22,7 @@ FILLED = {"type": "Patient", "id": "none-such", "version": "1", "member": "Task"
 @pytest.fixture(scope="module")
 def described(one_tracker: Tracker) -> Body:
     """The document of the server on SQLite."""
-    answer = httpx.get(f"{one_tracker.url}/openapi.json", trust_env=False)
+    answer = httpx.get(f"{one_tracker.url}/openapi.json", timeout=60, trust_env=False)
     assert answer.headers["content-type"] == "application/json"
     body: Body = answer.json()
     return body
@@ -85,8 +85,8 @@ def test_a_server_that_knows_nobody_describes_itself_like_metadata(tmp_path: Pat
     with running_tracker(
         f"sqlite:///{tmp_path / 'a.db'}", tmp_path, "--public-url", "https://tracker.example", "--no-worker"
     ) as locked:
-        described = httpx.get(f"{locked.url}/openapi.json", trust_env=False).json()
-        page = httpx.get(f"{locked.url}/docs", trust_env=False)
+        described = httpx.get(f"{locked.url}/openapi.json", timeout=60, trust_env=False).json()
+        page = httpx.get(f"{locked.url}/docs", timeout=60, trust_env=False)
     assert described["servers"] == [{"url": "https://tracker.example/fhir"}]
     assert "Patient" not in described["components"]["schemas"]["WritableType"]["enum"]
     assert "401" in described["paths"]["/{type}/{id}"]["get"]["responses"]

@@ -48,7 +48,7 @@ def clinic(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tracker]:
     env = {"FHIR_TRACKER_SWEEP_INTERVAL": "1s", "FHIR_TRACKER_MASS_ESCALATION_LIMIT": "0"}
     with running_tracker(f"sqlite:///{folder / 'tracker.db'}", folder, "--open", env=env) as tracker:
         publish(tracker)
-        with httpx.Client(base_url=tracker.url, timeout=30, trust_env=False) as client:
+        with httpx.Client(base_url=tracker.url, timeout=60, trust_env=False) as client:
             discharge(client)
             work(client)
         yield tracker
@@ -57,7 +57,9 @@ def clinic(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tracker]:
 def publish(tracker: Tracker) -> None:
     program = Path(sys.executable).parent / "fhir-tracker"
     command = [program, "program", "publish", RING, "--database", tracker.database]
-    subprocess.run([str(one) for one in command], check=True, stdin=subprocess.DEVNULL, capture_output=True, timeout=60)
+    subprocess.run(
+        [str(one) for one in command], check=True, stdin=subprocess.DEVNULL, capture_output=True, timeout=300
+    )
 
 
 def discharge(client: httpx.Client) -> None:
@@ -91,7 +93,7 @@ def work(client: httpx.Client) -> None:
 
 
 def await_task(client: httpx.Client, code: str) -> str:
-    deadline = time.monotonic() + 90
+    deadline = time.monotonic() + 240
     while time.monotonic() < deadline:
         tasks = matches_of(client.get("/fhir/Task?patient=p1&_count=100").json())
         for one in tasks:
@@ -123,7 +125,7 @@ def written(client: httpx.Client) -> dict[str, list[dict[str, Any]]]:
 @pytest.fixture(scope="module")
 def api(clinic: Tracker) -> Iterator[httpx.Client]:
     """A client at the FHIR base."""
-    with httpx.Client(base_url=clinic.fhir, timeout=30, trust_env=False) as client:
+    with httpx.Client(base_url=clinic.fhir, timeout=60, trust_env=False) as client:
         yield client
 
 

@@ -245,7 +245,7 @@ def test_thirty_pages_give_each_once_while_another_client_writes(client: httpx.C
 
 def disturb(base: httpx.URL, name: str, stop: threading.Event) -> None:
     """Keep adding, rewriting and deleting in the corner until told to stop."""
-    with httpx.Client(base_url=base, timeout=30, trust_env=False) as client:
+    with httpx.Client(base_url=base, timeout=60, trust_env=False) as client:
         corner = Corner(client)
         corner.name = name
         number = 0
@@ -274,7 +274,7 @@ def test_every_address_given_out_begins_with_the_public_one(tmp_path: Path) -> N
     public = "https://tracker.example:8443/care"
     with (
         running_tracker(f"sqlite:///{tmp_path / 'a.db'}", tmp_path, "--open", "--public-url", public) as tracker,
-        httpx.Client(base_url=tracker.fhir, timeout=30, trust_env=False) as client,
+        httpx.Client(base_url=tracker.fhir, timeout=60, trust_env=False) as client,
     ):
         location = client.post("/Patient", content=b'{"resourceType":"Patient"}', headers=JSON).headers["location"]
         client.post("/Patient", content=b'{"resourceType":"Patient"}', headers=JSON)

@@ -47,7 +47,7 @@ def run(tracker: Tracker, folder: Path, name: str) -> dict[str, Any]:
         [*map(str, command), "--no-serve"],
         capture_output=True,
         text=True,
-        timeout=180,
+        timeout=600,
         check=False,
         cwd=folder,
         stdin=subprocess.DEVNULL,

@@ -63,10 +63,10 @@ def test_its_tag_stays_while_it_does_not_change(client: httpx.Client) -> None:
 
 @pytest.mark.requirement(1)
 def test_its_tag_differs_where_the_server_does_something_else(one_tracker: Tracker, tmp_path: Path) -> None:
-    opened = httpx.get(f"{one_tracker.fhir}/metadata", trust_env=False)
+    opened = httpx.get(f"{one_tracker.fhir}/metadata", timeout=60, trust_env=False)
     address = one_tracker.fhir.removesuffix("/fhir")
     with running_tracker(f"sqlite:///{tmp_path / 'a.db'}", tmp_path, "--public-url", address, "--no-worker") as locked:
-        answer = httpx.get(f"{locked.fhir}/metadata", trust_env=False)
+        answer = httpx.get(f"{locked.fhir}/metadata", timeout=60, trust_env=False)
     assert answer.status_code == 200
     assert answer.headers["etag"] != opened.headers["etag"]
     rows = {row["type"]: row for row in answer.json()["rest"][0]["resource"]}

@@ -34,7 +34,7 @@ def careful(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
     env = {"FHIR_TRACKER_REQUIRE_IF_MATCH": "yes"}
     with (
         running_tracker(f"sqlite:///{folder / 'tracker.db'}", folder, "--open", env=env) as server,
-        httpx.Client(base_url=server.fhir, timeout=30, trust_env=False) as client,
+        httpx.Client(base_url=server.fhir, timeout=60, trust_env=False) as client,
     ):
         yield client
 

@@ -112,7 +112,7 @@ def test_no_path_does_harm(corner: Corner, path: str) -> None:
     begun = time.monotonic()
     body = json.dumps(parameters((path, {"valueHumanName": {"text": "x"}})))
     answer = corner.client.patch(f"/Patient/{made['id']}", content=body, headers=JSON)
-    assert time.monotonic() - begun < 20
+    assert time.monotonic() - begun < 40
     told = issue_of(answer, answer.status_code)
     assert answer.status_code in (400, 413, 422)
     assert "aaaa" not in json.dumps(told)

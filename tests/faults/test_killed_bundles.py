@@ -17,7 +17,7 @@ ROUNDS = 3
 
 def _post_many(base: str, run: int, answered: list[str], enough: threading.Event) -> None:
     """Post one transaction after the other until the server is gone."""
-    with httpx.Client(base_url=base, timeout=20, trust_env=False) as client:
+    with httpx.Client(base_url=base, timeout=60, trust_env=False) as client:
         for number in range(10_000):
             name = f"{run}-{number}"
             marked = {"identifier": [{"system": SYSTEM, "value": name}]}
@@ -42,12 +42,12 @@ def test_a_killed_server_leaves_no_part_of_a_transaction(ready_url: str, tmp_pat
         with running_tracker(ready_url, tmp_path, "--open") as tracker:
             posting = threading.Thread(target=_post_many, args=(tracker.fhir, run, answered, enough))
             posting.start()
-            assert enough.wait(60), tracker.process.tail()
+            assert enough.wait(180), tracker.process.tail()
             tracker.process.kill()
-            posting.join(30)
+            posting.join(120)
         seen += answered
         (tmp_path / "tracker.log").unlink()
-    with running_tracker(ready_url, tmp_path, "--open") as tracker, httpx.Client(trust_env=False, timeout=30) as client:
+    with running_tracker(ready_url, tmp_path, "--open") as tracker, httpx.Client(trust_env=False, timeout=60) as client:
         for run in range(ROUNDS):
             known = [name for name in seen if name.startswith(f"{run}-")]
             for name in [*known, f"{run}-{len(known)}"]:

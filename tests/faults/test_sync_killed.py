@@ -90,7 +90,7 @@ def test_a_killed_sync_loses_nothing_and_doubles_nothing(database: Database, rea
         for pages, wait in ((1, 0.0), (2, 0.08), (1, 0.2)):
             slow.watch(pages)
             process = started(ready_url, tmp_path)
-            assert slow.sent.wait(40), process.tail()
+            assert slow.sent.wait(120), process.tail()
             time.sleep(wait)
             process.kill()
             check_that_cursor_and_rows_agree(database)

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import os
+import random
 import signal
 import socket
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import httpx
+
+LEAST_PATIENCE = 120.0
+"""Seconds below which nothing is given up: a busy machine is slow, and where all is well nobody waits."""
 
 
 class PeerFailed(AssertionError):
@@ -18,11 +23,13 @@ class PeerFailed(AssertionError):
 
 
 def free_port() -> int:
-    """A TCP port on 127.0.0.1 that nobody listened on a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A TCP port on 127.0.0.1 that nobody listened on a moment ago, below those that the system itself gives away."""
+    chance = random.SystemRandom()
+    while True:
+        port = chance.randrange(10_000, 32_000)
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 class Process:
@@ -61,6 +68,7 @@ class Process:
 
     def wait_until(self, ready: Callable[[], bool], *, seconds: float, what: str) -> None:
         """Ask `ready` until it says yes; PeerFailed with the end of the log when the program ends or time is up."""
+        seconds = max(seconds, LEAST_PATIENCE)
         deadline = time.monotonic() + seconds
         while not ready():
             if not self.running:
@@ -72,14 +80,14 @@ class Process:
 
     def wait(self, seconds: float) -> int:
         """The exit code, once it has ended by itself."""
-        return self._popen.wait(seconds)
+        return self._popen.wait(max(seconds, LEAST_PATIENCE))
 
     def send(self, number: signal.Signals) -> None:
         """Send a signal to the program itself."""
         if self.running:
             self._popen.send_signal(number)
 
-    def stop(self, *, seconds: float = 20, number: signal.Signals = signal.SIGTERM) -> int:
+    def stop(self, *, seconds: float = 60, number: signal.Signals = signal.SIGTERM) -> int:
         """End it politely, then by force; returns the exit code."""
         self.send(number)
         try:
@@ -104,7 +112,7 @@ def answers(url: str, *, status: int = 200) -> Callable[[], bool]:
 
     def ask() -> bool:
         try:
-            return httpx.get(url, timeout=5, trust_env=False).status_code == status
+            return httpx.get(url, timeout=20, trust_env=False).status_code == status
         except httpx.HTTPError:
             return False
 

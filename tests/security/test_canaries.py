@@ -35,7 +35,7 @@ def used(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tracker]:
     """A server at DEBUG with its worker, after a day of work with one synthetic patient, wrong requests included."""
     folder = tmp_path_factory.mktemp("canary")
     with running_tracker(f"sqlite:///{folder / 'tracker.db'}", folder, "--open") as tracker:
-        with httpx.Client(base_url=tracker.url, timeout=30, trust_env=False) as client:
+        with httpx.Client(base_url=tracker.url, timeout=60, trust_env=False) as client:
             work(client)
         time.sleep(3)
         yield tracker
@@ -117,7 +117,8 @@ def test_no_log_line_at_debug_holds_patient_data_or_a_query(used: Tracker) -> No
 @pytest.mark.security("L1", "S53")
 def test_no_metric_holds_patient_data(used: Tracker) -> None:
     text = (
-        httpx.get(f"{used.url}/metrics", trust_env=False).text + httpx.get(f"{used.url}/readyz", trust_env=False).text
+        httpx.get(f"{used.url}/metrics", timeout=60, trust_env=False).text
+        + httpx.get(f"{used.url}/readyz", timeout=60, trust_env=False).text
     )
     assert "/fhir/{type}" in text
     for canary in (*CANARIES, "canary"):
@@ -150,7 +151,7 @@ def test_no_refusal_repeats_the_value_that_was_wrong(used: Tracker, number: int)
         "birthDate": BORN,
     }
     body = wrong_bodies(patient)[number]
-    answer = httpx.put(f"{used.fhir}/Patient/canary", content=body, headers=JSON, trust_env=False)
+    answer = httpx.put(f"{used.fhir}/Patient/canary", content=body, headers=JSON, timeout=60, trust_env=False)
     assert 400 <= answer.status_code < 500
     for canary in CANARIES:
         assert canary not in answer.text, answer.text[:400]
@@ -161,7 +162,7 @@ def test_no_refusal_repeats_the_value_that_was_wrong(used: Tracker, number: int)
     "query", [f"birthdate={NAME}", f"_sort={NAME}", f"birthdate=gt{BORN}x", f"_count={MRN}", f"_page={NAME}"]
 )
 def test_no_refused_search_repeats_its_value(used: Tracker, query: str) -> None:
-    answer = httpx.get(f"{used.fhir}/Patient?{query}", trust_env=False)
+    answer = httpx.get(f"{used.fhir}/Patient?{query}", timeout=60, trust_env=False)
     assert answer.status_code == 400
     for canary in (MRN, NOTE, BORN):
         assert canary not in answer.text
@@ -172,8 +173,8 @@ def test_no_refused_search_repeats_its_value(used: Tracker, query: str) -> None:
 @pytest.mark.security("L2")
 def test_a_page_link_holds_no_value_of_the_resources_it_stands_between(used: Tracker) -> None:
     other = {"resourceType": "Patient", "id": "second", "name": [{"family": "Zzz"}], "birthDate": "1999-01-01"}
-    httpx.put(f"{used.fhir}/Patient/second", content=json.dumps(other), headers=JSON, trust_env=False)
-    page = httpx.get(f"{used.fhir}/Patient?_count=1&_sort=family", trust_env=False).json()
+    httpx.put(f"{used.fhir}/Patient/second", content=json.dumps(other), headers=JSON, timeout=60, trust_env=False)
+    page = httpx.get(f"{used.fhir}/Patient?_count=1&_sort=family", timeout=60, trust_env=False).json()
     following = link_of(page, "next")
     assert following
     for canary in (*CANARIES, quote(NAME)):
@@ -191,7 +192,7 @@ def test_nothing_with_patient_data_may_be_kept(used: Tracker) -> None:
         "/fhir/Patient",
         "/fhir/Nope",
     ):
-        answer = httpx.get(f"{used.url}{path}", trust_env=False)
+        answer = httpx.get(f"{used.url}{path}", timeout=60, trust_env=False)
         assert "no-store" in answer.headers["cache-control"], path
         assert answer.headers["x-content-type-options"] == "nosniff"
         assert answer.headers["referrer-policy"] == "no-referrer"

@@ -82,7 +82,7 @@ def run(folder: Path, *arguments: str) -> str:
         [str(program), *arguments, "--database", f"sqlite:///{folder / 'tracker.db'}"],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=300,
         check=False,
         env=env | {"PATH": "/usr/bin:/bin"},
         stdin=subprocess.DEVNULL,

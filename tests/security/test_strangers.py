@@ -59,7 +59,7 @@ def paths_of(route: BaseRoute) -> set[str]:
 def test_every_route_refuses_a_stranger(locked: Tracker, tmp_path: Path) -> None:
     paths = sorted(app_paths(tmp_path))
     assert len(paths) > 20
-    with httpx.Client(base_url=locked.url, timeout=30, trust_env=False) as client:
+    with httpx.Client(base_url=locked.url, timeout=60, trust_env=False) as client:
         for template in paths:
             path = template
             for name, value in FILLED.items():
@@ -81,7 +81,7 @@ def test_every_route_refuses_a_stranger(locked: Tracker, tmp_path: Path) -> None
 )
 def test_a_stranger_learns_nothing_from_the_api_not_even_what_is_there(locked: Tracker, path: str) -> None:
     answers = [
-        httpx.get(f"{locked.fhir}{path}", trust_env=False, headers=headers)
+        httpx.get(f"{locked.fhir}{path}", timeout=60, trust_env=False, headers=headers)
         for headers in (
             {},
             {"Authorization": "Bearer x"},
@@ -98,12 +98,12 @@ def test_a_stranger_learns_nothing_from_the_api_not_even_what_is_there(locked: T
 @pytest.mark.security("A1", "S57")
 def test_what_machines_may_know_holds_no_patient_and_no_secret(locked: Tracker) -> None:
     for path in ("/livez", "/readyz", "/metrics", "/openapi.json", "/docs"):
-        answer = httpx.get(f"{locked.url}{path}", trust_env=False)
+        answer = httpx.get(f"{locked.url}{path}", timeout=60, trust_env=False)
         assert answer.status_code == 200
         assert "made-up-key" not in answer.text
         assert "Patient/" not in answer.text
     for path in ("/redoc", "/fhir/docs", "/admin", "/.env", "/debug", "/console"):
-        assert httpx.get(f"{locked.url}{path}", trust_env=False).status_code == 401
+        assert httpx.get(f"{locked.url}{path}", timeout=60, trust_env=False).status_code == 401
 
 
 @pytest.mark.security("S57")
@@ -112,7 +112,7 @@ def test_what_machines_may_know_holds_no_patient_and_no_secret(locked: Tracker) 
 )
 def test_no_header_makes_a_stranger_somebody(locked: Tracker, header: str) -> None:
     for value in ("admin", "/fhir/metadata", "for=127.0.0.1"):
-        answer = httpx.get(f"{locked.fhir}/Patient", headers={header: value}, trust_env=False)
+        answer = httpx.get(f"{locked.fhir}/Patient", headers={header: value}, timeout=60, trust_env=False)
         assert issue_of(answer, 401)
 
 
@@ -125,7 +125,7 @@ def test_open_mode_is_refused_anywhere_but_on_this_machine(tmp_path: Path, host:
         [program, "serve", "--open", "--host", host, "--port", "0", "--database", database],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=300,
         check=False,
         stdin=subprocess.DEVNULL,
     )
@@ -140,10 +140,12 @@ def test_open_mode_is_refused_anywhere_but_on_this_machine(tmp_path: Path, host:
 )
 def test_open_mode_answers_under_no_other_name(one_tracker: Tracker, host: str) -> None:
     for path in ("/fhir/Patient", "/fhir/metadata", "/", "/metrics", "/static/pages.css"):
-        answer = httpx.get(f"{one_tracker.url}{path}", headers={"Host": host}, trust_env=False)
+        answer = httpx.get(f"{one_tracker.url}{path}", headers={"Host": host}, timeout=60, trust_env=False)
         assert answer.status_code in (400, 421), (path, answer.status_code)
         assert "Patient" not in answer.text
-    forwarded = httpx.get(f"{one_tracker.fhir}/metadata", headers={"X-Forwarded-Host": host}, trust_env=False)
+    forwarded = httpx.get(
+        f"{one_tracker.fhir}/metadata", headers={"X-Forwarded-Host": host}, timeout=60, trust_env=False
+    )
     assert host not in forwarded.text
 
 
@@ -152,5 +154,5 @@ def test_no_other_site_may_read_answers(one_tracker: Tracker) -> None:
     headers = {"Origin": "https://evil.example", "Access-Control-Request-Method": "GET"}
     for method in ("GET", "OPTIONS"):
         for path in ("/fhir/Patient", "/"):
-            answer = httpx.request(method, f"{one_tracker.url}{path}", headers=headers, trust_env=False)
+            answer = httpx.request(method, f"{one_tracker.url}{path}", headers=headers, timeout=60, trust_env=False)
             assert not [name for name in answer.headers if name.startswith("access-control-")]

@@ -95,10 +95,10 @@ def held(writer: GroupWriter) -> tuple[threading.Event, Future[object]]:
 
     def wait(tx: Tx) -> None:
         started.set()
-        assert go_on.wait(20)
+        assert go_on.wait(60)
 
     future: Future[object] = writer.run(wait)
-    assert started.wait(20)
+    assert started.wait(60)
     return go_on, future
 
 
@@ -111,8 +111,8 @@ def test_each_work_gives_its_own_result_in_one_transaction(database: Database, w
     go_on, first = held(writer)
     futures = [writer.run(creating(f"t{number}")) for number in range(50)]
     go_on.set()
-    assert first.result(20) is None
-    assert [future.result(20) for future in futures] == [f"t{number}" for number in range(50)]
+    assert first.result(60) is None
+    assert [future.result(60) for future in futures] == [f"t{number}" for number in range(50)]
     assert trail(database) == [f"Task/t{number}" for number in range(50)]
     with database.begin() as tx:
         seen = changes.read_since(tx, VIEWER, "test", 1000)
@@ -128,7 +128,7 @@ def test_a_work_that_fails_takes_nothing_with_it(database: Database, writer: Gro
     odd = writer.run(failing(creating("odd"), ZeroDivisionError()))
     good.append(writer.run(creating("c")))
     go_on.set()
-    assert [one.result(20) for one in good] == ["a", "b", "c"]
+    assert [one.result(60) for one in good] == ["a", "b", "c"]
     assert isinstance(lost.exception(20), NotFound)
     assert isinstance(odd.exception(20), ZeroDivisionError)
     assert found(database, "Task", "status=requested") == ["a", "b", "c"]
@@ -138,13 +138,13 @@ def test_a_work_that_fails_takes_nothing_with_it(database: Database, writer: Gro
 def test_a_work_that_fails_after_it_wrote_is_undone_and_the_others_stay(
     database: Database, writer: GroupWriter
 ) -> None:
-    assert writer.run(creating("x")).result(20) == "x"
+    assert writer.run(creating("x")).result(60) == "x"
     go_on, _ = held(writer)
     futures: list[Future[object]] = [writer.run(creating("a")), writer.run(changing("x"))]
     bad = writer.run(failing(changing("x"), NotFound("No.")))
     futures += [writer.run(changing("x")), writer.run(creating("b"))]
     go_on.set()
-    assert [one.result(20) for one in futures] == ["a", 2, 3, "b"]
+    assert [one.result(60) for one in futures] == ["a", 2, 3, "b"]
     assert isinstance(bad.exception(20), NotFound)
     with database.read() as tx:
         stored = resources.find(tx, VIEWER, "Task", "x")
@@ -157,7 +157,7 @@ def test_of_two_that_create_the_same_one_wins_and_the_rest_is_written_once(
     database: Database, writer: GroupWriter
 ) -> None:
     for name in ("first", "second"):
-        assert writer.run(creating(name)).result(20) == name
+        assert writer.run(creating(name)).result(60) == name
     go_on, _ = held(writer)
     futures = [writer.run(creating(name)) for name in ("a", "same", "b", "same", "c")]
     go_on.set()
@@ -169,7 +169,7 @@ def test_of_two_that_create_the_same_one_wins_and_the_rest_is_written_once(
 
 
 def test_a_work_whose_look_finds_the_conflict_of_another_is_not_harmed(database: Database, writer: GroupWriter) -> None:
-    assert writer.run(creating("x")).result(20) == "x"
+    assert writer.run(creating("x")).result(60) == "x"
     go_on, _ = held(writer)
     futures: list[Future[object]] = [
         writer.run(creating("a")),
@@ -195,7 +195,7 @@ def test_a_work_that_passes_over_an_error_of_the_database_is_told_and_nobody_los
         with suppress(DBAPIError):
             tx.execute(text("SELECT * FROM nothing_of_that_name").columns())
 
-    assert writer.run(creating("x")).result(20) == "x"
+    assert writer.run(creating("x")).result(60) == "x"
     go_on, _ = held(writer)
     futures: list[Future[object]] = [
         writer.run(changing("y")),
@@ -216,7 +216,7 @@ def test_a_value_that_cannot_be_held_harms_only_its_own_work(
     database: Database, writer: GroupWriter, *, is_warm: bool
 ) -> None:
     if is_warm:
-        assert [writer.run(creating(name)).result(20) for name in ("w1", "w2")] == ["w1", "w2"]
+        assert [writer.run(creating(name)).result(60) for name in ("w1", "w2")] == ["w1", "w2"]
 
     def spoil(tx: Tx) -> None:
         audit.add(tx, at=NOW, who="\ud800", action="read", ref="Task/1")
@@ -235,19 +235,19 @@ def test_a_statement_the_database_refuses_harms_only_its_own_work(database: Data
     after = writer.run(creating("b"))
     go_on.set()
     assert broken.exception(20) is not None
-    assert [before.result(20), after.result(20)] == ["a", "b"]
+    assert [before.result(60), after.result(60)] == ["a", "b"]
     assert trail(database) == ["Task/a", "Task/b"]
 
 
 def test_works_run_in_order_and_see_what_came_before(writer: GroupWriter) -> None:
     futures = [writer.run(changing("x")) for _ in range(40)]
-    assert [future.result(20) for future in futures] == list(range(1, 41))
+    assert [future.result(60) for future in futures] == list(range(1, 41))
 
 
 def test_a_work_alone_has_a_transaction_of_its_own(database: Database, writer: GroupWriter) -> None:
     go_on, _ = held(writer)
     alone = writer.run(creating("alone"), alone=True)
-    assert alone.result(20) == "alone"
+    assert alone.result(60) == "alone"
     assert found(database, "Task", "status=requested") == ["alone"]
     go_on.set()
     failed = writer.run(failing(creating("lost"), NotFound("No.")), alone=True)
@@ -260,8 +260,8 @@ def test_too_many_waiting_works_are_refused_and_the_accepted_ones_done(database:
     with pytest.raises(Busy):
         writer.run(creating("one more"))
     go_on.set()
-    assert [future.result(20) for future in futures] == [None] * MOST_WAITING
-    assert writer.run(creating("later")).result(20) == "later"
+    assert [future.result(60) for future in futures] == [None] * MOST_WAITING
+    assert writer.run(creating("later")).result(60) == "later"
 
 
 def test_what_was_accepted_is_written_before_the_end_and_nothing_after(database: Database) -> None:
@@ -272,7 +272,7 @@ def test_what_was_accepted_is_written_before_the_end_and_nothing_after(database:
     ending = threading.Thread(target=writer.close)
     ending.start()
     go_on.set()
-    ending.join(20)
+    ending.join(60)
     assert not ending.is_alive()
     assert [future.result(0) for future in futures] == [f"t{number}" for number in range(20)]
     assert alone.result(0) == "alone"
@@ -298,19 +298,19 @@ def test_others_write_meanwhile_and_neither_loses_anything(database: Database, w
 def test_a_deadlock_with_somebody_else_ends_with_everything_of_ours_written(own_database: Database) -> None:
     with closing(GroupWriter(own_database)) as writer:
         for name in ("a", "b"):
-            writer.run(creating(name)).result(20)
+            writer.run(creating(name)).result(60)
         locked, go_on = threading.Event(), threading.Event()
 
         def cross() -> None:
             with suppress(Busy), own_database.begin() as tx:
                 tx.execute(update(resource).where(resource.c.id == "b").values(content_hash="cross"))
                 locked.set()
-                assert go_on.wait(20)
+                assert go_on.wait(60)
                 tx.execute(update(resource).where(resource.c.id == "a").values(content_hash="cross"))
 
         def both(tx: Tx) -> int:
             tx.execute(update(resource).where(resource.c.id == "a").values(content_hash="group"))
-            assert locked.wait(20)
+            assert locked.wait(60)
             go_on.set()
             tx.execute(update(resource).where(resource.c.id == "b").values(content_hash="group"))
             return 1
@@ -321,9 +321,9 @@ def test_a_deadlock_with_somebody_else_ends_with_everything_of_ours_written(own_
         futures: list[Future[object]] = [writer.run(creating("c")), writer.run(both), writer.run(creating("d"))]
         hold.set()
         assert [future.exception(30) for future in (futures[0], futures[2])] == [None, None]
-        other.join(30)
+        other.join(60)
         assert len(found(own_database, "Task", "status=requested")) == 4
-        assert futures[1].result(30) == 1
+        assert futures[1].result(60) == 1
 
 
 @pytest.fixture
@@ -391,9 +391,9 @@ def test_a_writer_that_lives_through_a_restart_of_postgresql_goes_on(own_postgre
     with closing(Database.open(own_postgres.url(own_postgres.create()))) as opened:
         prepare(opened)
         with closing(GroupWriter(opened)) as writer:
-            assert writer.run(creating("before")).result(20) == "before"
+            assert writer.run(creating("before")).result(60) == "before"
             own_postgres.kill()
             assert isinstance(writer.run(creating("lost")).exception(30), Unavailable)
             own_postgres.restart()
-            assert writer.run(creating("after")).result(30) == "after"
+            assert writer.run(creating("after")).result(60) == "after"
         assert found(opened, "Task", "status=requested") == ["after", "before"]

@@ -13,12 +13,12 @@ from fhir_tracker.storage.turns import Turns
 
 
 def until(condition: threading.Event) -> None:
-    assert condition.wait(5)
+    assert condition.wait(60)
 
 
 def waiting(turns: Turns, count: int) -> None:
     """Wait until `count` threads stand in the line."""
-    for _ in range(500):
+    for _ in range(12_000):
         if len(turns._waiting) >= count:
             return
         clock.pause(0.005)
@@ -29,7 +29,7 @@ def test_turns_come_in_the_order_they_were_asked_for() -> None:
     turns, order, threads = Turns(), [], []
 
     def work(number: int) -> None:
-        with turns.take(5):
+        with turns.take(60):
             order.append(number)
 
     with turns.take(1):
@@ -47,7 +47,7 @@ def test_one_holds_at_a_time() -> None:
 
     def work() -> None:
         for _ in range(30):
-            with turns.take(5):
+            with turns.take(60):
                 inside.append(1)
                 most.append(len(inside))
                 inside.pop()
@@ -69,7 +69,7 @@ def test_who_waits_too_long_hears_that_it_is_busy_and_the_next_goes_on() -> None
         said.append("gave up")
 
     def patient() -> None:
-        with turns.take(5):
+        with turns.take(60):
             went_on.set()
 
     with turns.take(1):

@@ -17,10 +17,9 @@ VERSION = re.findall(r"<hapi>([^<]+)</hapi>", (HERE / "pom.xml").read_text())[0]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Finding:
+class Said:
     """One line of the validator: severity is INFORMATION, WARNING, ERROR or FATAL; location is a FHIRPath."""
 
-    file: Path
     severity: str
     location: str
     message: str
@@ -28,6 +27,13 @@ class Finding:
     @property
     def wrong(self) -> bool:
         return self.severity in {"ERROR", "FATAL"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding(Said):
+    """The same about one of many files."""
+
+    file: Path
 
 
 def validate(paths: Iterable[Path], *, profiles: Path | None = None) -> list[Finding]:
@@ -44,19 +50,6 @@ def validate(paths: Iterable[Path], *, profiles: Path | None = None) -> list[Fin
 def _finding(line: str) -> Finding:
     file, severity, location, message = line.split("\t", 3)
     return Finding(file=Path(file), severity=severity, location=location, message=message)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Said:
-    """One line of the validator about one resource of many."""
-
-    severity: str
-    location: str
-    message: str
-
-    @property
-    def wrong(self) -> bool:
-        return self.severity in {"ERROR", "FATAL"}
 
 
 class Validator:
