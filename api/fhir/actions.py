@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 from api.fhir.exchange import FhirRequest, FhirResponse
 from fhir_tracker.storage.database import Tx
@@ -38,7 +39,7 @@ class Route:
     template: tuple[str, ...]
     actions: Mapping[str, Action]
 
-    @property
+    @cached_property
     def name(self) -> str:
         """The template as logs and metrics show it."""
         return "/fhir/" + "/".join(self.template)

@@ -97,13 +97,24 @@ ROUTES: tuple[Route, ...] = (
 )
 
 STATEMENT = Statement(ROUTES)
-_BY_LENGTH = {length: tuple(one for one in ROUTES if len(one.template) == length) for length in range(9)}
+_Places = tuple[tuple[int, str], ...]
+_Form = tuple[Route, _Places, _Places]
+"""A route, the places of its address that are fixed with their texts, and the others with their names."""
+
+
+def _form(route: Route) -> _Form:
+    places = tuple(enumerate(route.template))
+    named = tuple((at, part.strip("{}")) for at, part in places if part.startswith("{"))
+    return route, tuple((at, part) for at, part in places if not part.startswith("{")), named
+
+
+_BY_LENGTH = {length: tuple(_form(one) for one in ROUTES if len(one.template) == length) for length in range(9)}
 
 
 def find_route(path: tuple[str, ...]) -> tuple[Route, dict[str, str]]:
     """The route of a path and its parts by name; raises UnknownType or NotFound when there is none."""
-    for route in _BY_LENGTH.get(len(path), ()):
-        parts = _match(route.template, path)
+    for route, fixed, named in _BY_LENGTH.get(len(path), ()):
+        parts = _match(path, fixed, named)
         member = parts.pop("member", None) if parts is not None else None
         if parts is not None and (member is None or searching.is_in_compartment(parts["type"], member)):
             if "type" in parts and parts["type"] not in resource_types():
@@ -116,13 +127,13 @@ def find_route(path: tuple[str, ...]) -> tuple[Route, dict[str, str]]:
     raise NotFound("There is nothing at this address; see metadata for what there is.")
 
 
-def _match(template: tuple[str, ...], path: tuple[str, ...]) -> dict[str, str] | None:
-    if len(template) != len(path):
-        return None
-    parts = {}
-    for part, given in zip(template, path, strict=True):
-        if part.startswith("{") and not given.startswith("$"):
-            parts[part.strip("{}")] = given
-        elif part != given:
+def _match(path: tuple[str, ...], fixed: _Places, named: _Places) -> dict[str, str] | None:
+    for at, text in fixed:
+        if path[at] != text:
             return None
+    parts = {}
+    for at, name in named:
+        if path[at].startswith("$"):
+            return None
+        parts[name] = path[at]
     return parts
