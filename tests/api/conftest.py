@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Protocol, cast
 
 import pytest
@@ -12,7 +13,7 @@ from starlette.testclient import TestClient
 
 from api.app import create_app
 from api.context import Access, AppContext
-from fhir_tracker.config import load_settings
+from fhir_tracker.config import Settings, load_settings
 from fhir_tracker.errors import Unavailable
 from fhir_tracker.storage.database import Database, Tx
 
@@ -66,6 +67,18 @@ def serve(database: Database) -> Iterator[Serve]:
     yield start
     for client in opened:
         client.close()
+
+
+@pytest.fixture
+def settings(tmp_path: Path, ready_url: str) -> Settings:
+    """Those of a worker that looks for due work without pause and escalates any number at once."""
+    environ = {
+        "XDG_DATA_HOME": str(tmp_path),
+        "FHIR_TRACKER_SECRET_KEY": "a secret of this test and of nothing else",
+        "FHIR_TRACKER_SWEEP_INTERVAL": "100ms",
+        "FHIR_TRACKER_MASS_ESCALATION_LIMIT": "0",
+    }
+    return load_settings(environ, database=ready_url)
 
 
 @pytest.fixture
