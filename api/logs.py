@@ -8,13 +8,15 @@ import re
 import sys
 import threading
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 
 from fhir_tracker import clock
 
 _PLAIN = re.compile(r"[A-Za-z0-9_./:{}@+,-]{1,200}")
 _COLLECTED_SECONDS = 0.03
+_PORTION = 4096
+"""So much the system writes in one piece, whoever else writes to the same pipe."""
 _TOO_TALKATIVE = ("httpx", "httpcore", "sqlalchemy", "alembic", "asyncio", "celery", "kombu", "uvicorn", "urllib3")
 
 
@@ -81,8 +83,9 @@ class StandardError(logging.Handler):
         with self._writing:
             lines = [self._lines.popleft() for _ in range(len(self._lines))]
             try:
-                sys.stderr.write("".join(lines))
-                sys.stderr.flush()
+                for text in _portions(lines):
+                    sys.stderr.write(text)
+                    sys.stderr.flush()
             except (OSError, ValueError):
                 return
 
@@ -91,6 +94,17 @@ class StandardError(logging.Handler):
             clock.pause(_COLLECTED_SECONDS)
             self._more.clear()
             self.flush()
+
+
+def _portions(lines: Sequence[str]) -> Iterator[str]:
+    """Whole lines together, as many as go in one piece, so that those of several processes never mix."""
+    start = size = 0
+    for number, line in enumerate(lines):
+        if size + len(line) > _PORTION and number > start:
+            yield "".join(lines[start:number])
+            start, size = number, 0
+        size += len(line)
+    yield "".join(lines[start:])
 
 
 def shown(text: str) -> str:

@@ -14,7 +14,9 @@ from types import FrameType
 import uvicorn
 from fastapi import FastAPI
 
+from api.door import Server
 from api.logs import collect_lines
+from api.processes import Place
 from fhir_tracker.errors import Conflict, UsageError
 
 GRACE_SECONDS = 10
@@ -47,8 +49,8 @@ def address_of(host: str, listening: socket.socket) -> str:
     return f"http://{shown}:{port}"
 
 
-def run_server(app: FastAPI, listening: socket.socket) -> None:
-    """Serve until SIGTERM or SIGINT, then let requests under way finish for a while."""
+def run_server(app: FastAPI, listening: socket.socket, place: Place) -> None:
+    """Serve at a place until SIGTERM or SIGINT, then let requests under way finish for a while."""
     config = uvicorn.Config(
         app,
         loop="uvloop",
@@ -64,7 +66,7 @@ def run_server(app: FastAPI, listening: socket.socket) -> None:
     collect_lines()
     _settle()
     with _quiet_signals():
-        uvicorn.Server(config).run(sockets=[listening])
+        Server(config, place.tally, place.leash).run(sockets=[listening])
 
 
 def _settle() -> None:

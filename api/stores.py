@@ -35,6 +35,12 @@ def open_store(settings: Settings, *, prepared: bool = True) -> Iterator[Databas
         database.close()
 
 
+def set_up_store(settings: Settings) -> None:
+    """Prepare the database and let go of it."""
+    with open_store(settings):
+        return
+
+
 def _publish_built_in(database: Database) -> None:
     """What this release defines is brought into the store once."""
     with database.read() as tx:

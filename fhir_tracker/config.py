@@ -37,6 +37,8 @@ class Settings:
     remote_body_limit: int
     redis_url: str = field(repr=False)
     require_if_match: bool
+    processes: int
+    """0 stands for `auto`."""
 
     @property
     def database_file(self) -> Path | None:
@@ -76,6 +78,15 @@ def duration(text: str) -> timedelta:
     if not value:
         raise ValueError("must be more than 0")
     return value
+
+
+def process_count(text: str) -> int:
+    """`auto`, which is 0, or a number from 1 to 64. Raises ValueError for anything else."""
+    if text.lower() == "auto":
+        return 0
+    if not re.fullmatch("[0-9]{1,2}", text) or not 1 <= int(text) <= 64:
+        raise ValueError("use auto, or a number from 1 to 64")
+    return int(text)
 
 
 def _share(text: str) -> float:
@@ -251,6 +262,15 @@ SETTINGS: tuple[Setting, ...] = (
         default="no",
         help="Whether the FHIR API answers 400 to an update, patch or delete of a resource that says nothing in "
         "`If-Match` about the version it knows.",
+    ),
+    Setting(
+        name="PROCESSES",
+        kind="number",
+        read=process_count,
+        default="auto",
+        help="How many processes of `serve` share its port. `auto` is one for each core on PostgreSQL, at most 4, and one on "
+        "SQLite, whose writers take turns. Each has up to 12 connections to the database. The option `--processes` goes "
+        "before it.",
     ),
 )
 

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import argparse
+import socket
 import sys
 from contextlib import ExitStack
 from dataclasses import replace
 
 from api.app import create_app
 from api.context import Access, AppContext
+from api.processes import Place, how_many, spread
 from api.serve import address_of, check_loopback, listen, run_server
-from api.stores import open_store, secret_key
+from api.stores import open_store, secret_key, set_up_store
 from api.worker import start_embedded
 from fhir_tracker import clock
-from fhir_tracker.config import Settings, load_settings
+from fhir_tracker.config import Settings, load_settings, process_count
 from fhir_tracker.errors import UsageError
 
 _BANNER = """
@@ -38,6 +40,13 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.add_argument("--public-url", metavar="URL", help="the address others use (else FHIR_TRACKER_PUBLIC_URL)")
     parser.add_argument("--open", action="store_true", help="no login, every type writable, this machine only")
     parser.add_argument("--no-worker", action="store_true", help="serve only; run `fhir-tracker worker` elsewhere")
+    parser.add_argument(
+        "--processes",
+        type=_processes,
+        metavar="N",
+        help="processes that share the port; auto: one a core, at most 4, on PostgreSQL, one on SQLite "
+        "(else FHIR_TRACKER_PROCESSES)",
+    )
     parser.set_defaults(func=run)
 
 
@@ -46,34 +55,46 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     if args.open:
         check_loopback(args.host)
     settings = replace(settings, public_url=_public_url(args.public_url) or settings.public_url)
-    with ExitStack() as undo:
-        listening = undo.enter_context(listen(args.host, args.port))
+    processes = how_many(args.processes, settings)
+    with listen(args.host, args.port) as listening:
         address = address_of(args.host, listening)
-        database = undo.enter_context(open_store(settings))
-        context = AppContext(
-            database=database,
-            settings=settings,
-            access=Access.OPEN if args.open else Access.LOCKED,
-            public_url=settings.public_url or address,
-            secret_key=secret_key(settings),
-            started_at=clock.now(),
-            worker=not args.no_worker,
-        )
-        app = create_app(context)
-        if context.worker:
-            undo.callback(start_embedded(database, settings).stop)
-        _tell(context, address)
-        run_server(app, listening)
+        set_up_store(settings)
+        access = Access.OPEN if args.open else Access.LOCKED
+        key, now = secret_key(settings), clock.now()
+        _tell(access, address, settings.public_url or address)
+        place = spread(processes, listening)
+        if place is None:
+            return 0
+        with open_store(settings, prepared=False) as database:
+            context = AppContext(
+                database=database,
+                settings=settings,
+                access=access,
+                public_url=settings.public_url or address,
+                secret_key=key,
+                started_at=now,
+                worker=not args.no_worker,
+                tally=place.tally,
+            )
+            _serve(context, listening, place)
     return 0
 
 
-def _tell(context: AppContext, address: str) -> None:
-    if context.access is Access.OPEN:
+def _serve(context: AppContext, listening: socket.socket, place: Place) -> None:
+    with ExitStack() as undo:
+        app = create_app(context)
+        if context.worker and place.has_worker:
+            undo.callback(start_embedded(context.database, context.settings).stop)
+        run_server(app, listening, place)
+
+
+def _tell(access: Access, address: str, public_url: str) -> None:
+    if access is Access.OPEN:
         print(_BANNER, file=sys.stderr)
     print(f"Pages      {address}/")
-    print(f"FHIR API   {context.fhir_base}")
+    print(f"FHIR API   {public_url}/fhir")
     print(f"Health     {address}/readyz")
-    if context.access is Access.LOCKED:
+    if access is Access.LOCKED:
         print("Nobody can log in yet: pages and data answer 401. See --open.")
     sys.stdout.flush()
 
@@ -82,6 +103,13 @@ def _port(text: str) -> int:
     if not text.isascii() or not text.isdigit() or int(text) > 65535:
         raise argparse.ArgumentTypeError(f"{text!r} is not a port (0 to 65535)")
     return int(text)
+
+
+def _processes(text: str) -> int:
+    try:
+        return process_count(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of processes: {error}") from None
 
 
 def _public_url(text: str | None) -> str:
