@@ -104,7 +104,7 @@ def save(
         remote_body=remote.body if remote else None,
         content_hash=remote.content_hash if remote else None,
     )
-    stored = resources.save(tx, new, extract(stamped), author)
+    stored = resources.save(tx, new, extract(stamped, unions=False), author)
     projection.project(tx, stored, stamped, author, why, fresh=fresh)
     return stored
 

@@ -28,6 +28,7 @@ from fhir_tracker.fhir.search_rows import (
     TokenRow,
     UriRow,
 )
+from fhir_tracker.fhir.search_unions import is_union
 
 COLUMNS = frozenset({"_id", "_lastUpdated"})
 """Parameters that are columns of every resource and give no rows."""
@@ -41,6 +42,7 @@ class _Sink:
     root: Resource
     rows: Rows = field(default_factory=list)
     composites: list[CompositeRow] = field(default_factory=list)
+    parts: dict[tuple[int, int], Rows] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -59,17 +61,20 @@ class _Node:
         return node
 
 
-def extract(resource: Resource) -> SearchValues:
-    """The search values of `resource` (known resourceType); values of a wrong kind or format give no row."""
+def extract(resource: Resource, *, unions: bool = True) -> SearchValues:
+    """The search values of `resource` (known resourceType); values of a wrong kind or format give no row.
+
+    Without `unions` those are left out that the index has under other parameters.
+    """
     sink = _Sink(resource)
-    _walk(_plan(resource["resourceType"]), resource, sink)
+    _walk_one(_plan(resource["resourceType"], None, unions), resource, sink, 0)
     return _values(sink)
 
 
 def extract_some(resource: Resource, params: frozenset[str]) -> list[Part]:
     """The values of these parameters only (no composites), in the order found and with repetitions."""
     sink = _Sink(resource)
-    _walk(_plan(resource["resourceType"], params), resource, sink)
+    _walk_one(_plan(resource["resourceType"], params), resource, sink, 0)
     return sink.rows
 
 
@@ -149,21 +154,28 @@ def _walk_one(node: _Node, value: Json, sink: _Sink, position: int) -> None:
         convert(param, value, sink.rows)
     for emit in node.emits:
         emit(value, sink)
-    for condition, child in node.filters.items():
-        if condition.position == position if isinstance(condition, Index) else matches(value, condition):
-            _walk_one(child, value, sink, position)
+    if node.filters:
+        for condition, child in node.filters.items():
+            if condition.position == position if isinstance(condition, Index) else matches(value, condition):
+                _walk_one(child, value, sink, position)
     members = node.members
     if members and type(value) is dict:
         for name in value if len(value) < len(members) else members:
-            if name in value and name in members:
-                _walk(members[name], value[name], sink)
+            if name in members and name in value:
+                member = value[name]
+                if type(member) is list:
+                    _walk(members[name], member, sink)
+                else:
+                    _walk_one(members[name], member, sink, 0)
 
 
 @lru_cache(maxsize=1024)
-def _plan(type_: str, only: frozenset[str] | None = None) -> _Node:
+def _plan(type_: str, only: frozenset[str] | None = None, unions: bool = True) -> _Node:
     root = _Node()
     for code, parameter in parameters_of(type_).items():
         if unindexed_reason(type_, code) is not None or (only is not None and code not in only):
+            continue
+        if not unions and is_union(type_, code):
             continue
         for path in compile_expression(parameter.expression, type_):
             if path.presence:
@@ -199,25 +211,42 @@ def _converter(search_type: str, path: TypedPath) -> Converter | None:
 
 
 def _composite(parameter: SearchParameter, base: str) -> _Emit:
-    nodes: list[tuple[_Node, bool]] = []
-    for pairs in _component_paths(parameter, base):
-        node = _Node()
-        for path, convert in pairs:
-            node.at(path.hops).plain.append(("", convert))
-        nodes.append((node, pairs[0][0].from_root))
+    """The last part is looked for first: it is the one that is most often missing."""
+    found = _component_paths(parameter, base)
+    nodes = [(_part(tuple(pairs)), pairs[0][0].from_root) for pairs in reversed(found)]
 
     def emit(value: Json, sink: _Sink) -> None:
         parts: list[Rows] = []
         for node, from_root in nodes:
-            inner = _Sink(sink.root)
-            _walk(node, sink.root if from_root else value, inner)
-            if not inner.rows:
+            rows = _part_rows(node, sink.root if from_root else value, sink)
+            if not rows:
                 return
-            parts.append(inner.rows)
+            parts.append(rows)
+        parts.reverse()
         for combination in islice(product(*parts), MOST_COMBINATIONS):
             sink.composites.append(CompositeRow(parameter.code, combination))
 
     return emit
+
+
+@cache
+def _part(pairs: tuple[tuple[TypedPath, Converter], ...]) -> _Node:
+    """The walk of one part, which several composites can share."""
+    node = _Node()
+    for path, convert in pairs:
+        node.at(path.hops).plain.append(("", convert))
+    return node
+
+
+def _part_rows(node: _Node, value: Json, sink: _Sink) -> Rows:
+    """The rows of a part in one place, found once however many composites ask for them."""
+    place = (id(node), id(value))
+    rows = sink.parts.get(place)
+    if rows is None:
+        inner = _Sink(sink.root)
+        _walk(node, value, inner)
+        rows = sink.parts[place] = inner.rows
+    return rows
 
 
 def _component_paths(parameter: SearchParameter, base: str) -> list[list[tuple[TypedPath, Converter]]]:

@@ -28,6 +28,7 @@ from fhir_tracker.fhir.query_values import (
     UriValue,
     Value,
 )
+from fhir_tracker.fhir.search_unions import parts_of
 from fhir_tracker.fhir.search_values import gives_one_row
 from fhir_tracker.storage.arrays import among
 from fhir_tracker.storage.database import Dialect
@@ -218,10 +219,10 @@ def _instant_holds(one: Filter) -> ColumnElement[bool]:
 def _presence(dialect: Dialect, types: Types, one: Filter) -> Condition:
     table = _TABLES.get(one.type, ix)
     if table is ix:
-        there = by_keys(dialect, [presence_key(type_, one.param) for type_ in types])
+        there = by_keys(dialect, [presence_key(type_, part) for type_ in types for part in parts_of(type_, one.param)])
         return replace(there, negative=bool(one.missing))
     param = f"{one.param}:latitude" if one.type == "special" else one.param
-    keys = [parameter_key(type_, param) for type_ in types]
+    keys = [parameter_key(type_, part) for type_ in types for part in parts_of(type_, param)]
     return Condition(found=select(table.c.k).where(_one_of(dialect, table, keys)), negative=bool(one.missing))
 
 
@@ -249,6 +250,12 @@ def _with_above(one: Filter) -> Sequence[Value]:
 
 
 def _keys(type_: str, param: str, value: Value) -> list[int] | None:
+    found = [_own_keys(type_, part, value) for part in parts_of(type_, param)]
+    known = [keys for keys in found if keys is not None]
+    return [key for keys in known for key in keys] if len(known) == len(found) else None
+
+
+def _own_keys(type_: str, param: str, value: Value) -> list[int] | None:
     match value:
         case TokenValue():
             return [token_key(type_, param, value.system, value.code)]
@@ -257,7 +264,7 @@ def _keys(type_: str, param: str, value: Value) -> list[int] | None:
         case UriValue():
             return [uri_key(type_, param, value.uri)]
         case CompositeValue():
-            parts = [_keys(type_, param, part) for part in value.parts]
+            parts = [_own_keys(type_, param, part) for part in value.parts]
             chosen = [part for part in parts if part is not None]
             return [joined(type_, param, keys) for keys in product(*chosen)] if len(chosen) == len(parts) else None
     return None
@@ -273,10 +280,10 @@ def _range(
     dialect: Dialect, types: Types, param: str, value: Value, modifier: str | None
 ) -> tuple[Table, ColumnElement[bool]]:
     if isinstance(value, CompositeValue):
-        keys = [key for type_ in types for key in _composite_keys(type_, param, value)]
+        keys = [key for type_ in types for own in parts_of(type_, param) for key in _composite_keys(type_, own, value)]
         table, condition = _within_all([part for part in value.parts if _keys(types[0], param, part) is None])
         return table, and_(_one_of(dialect, table, keys), condition)
-    keys = [_range_key(type_, param, value) for type_ in types]
+    keys = [_range_key(type_, part, value) for type_ in types for part in parts_of(type_, param)]
     if isinstance(value, DateValue):
         return ixd, and_(_one_of(dialect, ixd, keys), in_dates(value, short=_is_short(types, param)))
     table, condition = _within(value, modifier)
@@ -290,7 +297,7 @@ def _range_key(type_: str, param: str, value: Value) -> int:
 
 
 def _composite_keys(type_: str, param: str, value: CompositeValue) -> list[int]:
-    keyed = [keys for part in value.parts if (keys := _keys(type_, param, part)) is not None]
+    keyed = [keys for part in value.parts if (keys := _own_keys(type_, param, part)) is not None]
     keys = [joined(type_, param, chosen) for chosen in product(*keyed)]
     amount = next((part for part in value.parts if isinstance(part, QuantityValue)), None)
     return keys if amount is None else [together(key, _range_key(type_, param, amount)) for key in keys]

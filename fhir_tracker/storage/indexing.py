@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from itertools import product
 from typing import NamedTuple
@@ -21,6 +22,7 @@ from fhir_tracker.fhir.search_rows import (
     TokenRow,
     UriRow,
 )
+from fhir_tracker.fhir.search_unions import UNIONS
 from fhir_tracker.storage.bulks import IX, IXD, IXN, IXS
 from fhir_tracker.storage.database import Tx
 from fhir_tracker.storage.hashes import (
@@ -51,79 +53,131 @@ class IndexRows(NamedTuple):
 
 
 def index_rows(type_: str, values: SearchValues) -> IndexRows:
-    """What a resource of `type_` with these values puts into the index."""
-    keyed: list[TokenRow | ReferenceRow | UriRow] = [*values.tokens, *values.references, *values.uris]
-    params = {row.param.partition(":")[0] for row in keyed} | {row.param for row in values.composites}
-    keys = {key for row in keyed for key in part_keys(type_, row.param, row)}
-    keys |= {presence_key(type_, param) for param in params}
-    dates = {(parameter_key(type_, row.param), row.low, row.high) for row in values.dates}
-    strings = {
-        (parameter_key(type_, row.param), row.folded[:LONGEST_TEXT], row.text[:LONGEST_TEXT]) for row in values.strings
-    }
-    strings |= {
-        (parameter_key(type_, row.param), row.uri[:LONGEST_TEXT], row.uri[:LONGEST_TEXT]) for row in values.uris
-    }
-    numbers = {(parameter_key(type_, row.param), row.low, row.high) for row in values.numbers}
-    numbers |= {(key, row.low, row.high) for row in values.quantities for key in quantity_keys(type_, row.param, row)}
-    for row in values.composites:
-        _add_composite(type_, row, keys, dates, strings, numbers)
-    _add_combinations(type_, values, keys, dates)
-    finite = frozenset((key, max(low, -FARTHEST), min(high, FARTHEST)) for key, low, high in numbers)
-    return IndexRows(frozenset(keys), frozenset(dates), frozenset(strings), finite)
+    """What a resource of `type_` with these values puts into the index; unions are found under their parts."""
+    unions = UNIONS.get(type_, ())
+    found = _Found(type_, [], [], [], [])
+    keys = found.keys
+    for row in values.tokens:
+        if row.param not in unions:
+            keys += _present_keys(type_, row)
+    for uri in values.uris:
+        keys += _present_keys(type_, uri)
+    for to in values.references:
+        keys += (presence_key(type_, to.param.partition(":")[0]), *part_keys(type_, to.param, to))
+    _add_ranges(found, values, unions)
+    for composite in values.composites:
+        if composite.param not in unions:
+            _add_composite(found, composite)
+    _add_combinations(found, values)
+    return IndexRows(frozenset(keys), frozenset(found.dates), frozenset(found.strings), frozenset(found.numbers))
+
+
+def _add_ranges(found: _Found, values: SearchValues, unions: Container[str]) -> None:
+    type_ = found.type
+    for date in values.dates:
+        found.dates.append((parameter_key(type_, date.param), date.low, date.high))
+    for text in values.strings:
+        key = parameter_key(type_, text.param)
+        found.strings.append((key, text.folded[:LONGEST_TEXT], text.text[:LONGEST_TEXT]))
+    for uri in values.uris:
+        start = uri.uri[:LONGEST_TEXT]
+        found.strings.append((parameter_key(type_, uri.param), start, start))
+    for number in values.numbers:
+        found.numbers.append((parameter_key(type_, number.param), *_finite(number)))
+    for one in values.quantities:
+        if one.param not in unions:
+            low, high = _finite(one)
+            for key in quantity_keys(type_, one.param, one.system, one.code, one.unit):
+                found.numbers.append((key, low, high))
+
+
+@dataclass(slots=True)
+class _Found:
+    """The rows of one resource as they are found, with repetitions."""
+
+    type: str
+    keys: list[int]
+    dates: list[tuple[int, int, int]]
+    strings: list[tuple[int, str, str]]
+    numbers: list[tuple[int, float, float]]
+
+
+def _finite(row: NumberRow | QuantityRow) -> tuple[float, float]:
+    return max(row.low, -FARTHEST), min(row.high, FARTHEST)
+
+
+def _middle(row: NumberRow) -> float:
+    return max(min((row.low + row.high) / 2, FARTHEST), -FARTHEST)
 
 
 @lru_cache(maxsize=32768)
+def _present_keys(type_: str, row: TokenRow | UriRow) -> tuple[int, ...]:
+    """The keys of a token or uri, and that its parameter has a value."""
+    return (presence_key(type_, row.param.partition(":")[0]), *part_keys(type_, row.param, row))
+
+
 def part_keys(type_: str, param: str, row: Part) -> tuple[int, ...]:
     """The keys by which a token, reference or uri can be found; none for other kinds."""
-    if isinstance(row, TokenRow) and param.endswith(":of-type"):
-        return (token_key(type_, param, row.system, row.code),)
-    if isinstance(row, TokenRow):
-        coded = (token_key(type_, param, None, row.code), token_key(type_, param, row.system or "", row.code))
-        return (*coded, token_key(type_, param, row.system, None)) if row.system else coded
     if isinstance(row, ReferenceRow):
         target = row.url or (f"{row.type}/{row.id}" if row.id else None)
         return (reference_key(type_, param, target),) if target else ()
+    if isinstance(row, TokenRow):
+        if param.endswith(":of-type"):
+            return (token_key(type_, param, row.system, row.code),)
+        coded = (token_key(type_, param, None, row.code), token_key(type_, param, row.system or "", row.code))
+        return (*coded, token_key(type_, param, row.system, None)) if row.system else coded
     if isinstance(row, UriRow):
         return (uri_key(type_, param, row.uri),)
     return ()
 
 
-def quantity_keys(type_: str, param: str, row: QuantityRow) -> tuple[int, ...]:
+@lru_cache(maxsize=8192)
+def quantity_keys(type_: str, param: str, system: str | None, code: str | None, unit: str | None) -> tuple[int, ...]:
     """The keys of a quantity: in any unit, by unit text or code, and by system and code."""
     keys = {parameter_key(type_, param)}
-    keys |= {token_key(type_, param, None, unit) for unit in (row.code, row.unit) if unit}
-    if row.system and row.code:
-        keys.add(token_key(type_, param, row.system, row.code))
+    keys |= {token_key(type_, param, None, text) for text in (code, unit) if text}
+    if system and code:
+        keys.add(token_key(type_, param, system, code))
     return tuple(keys)
 
 
-def _add_composite(
-    type_: str,
-    row: CompositeRow,
-    keys: set[int],
-    dates: set[tuple[int, int, int]],
-    strings: set[tuple[int, str, str]],
-    numbers: set[tuple[int, float, float]],
-) -> None:
+def _add_composite(found: _Found, row: CompositeRow) -> None:
     """Parts with keys are joined into one key; one further part by range may follow, or two whole numbers, one a column."""
     ranged = [part for part in row.parts if isinstance(part, DateRow | StringRow | NumberRow | QuantityRow)]
-    keyed = [part_keys(type_, row.param, part) for part in row.parts if part not in ranged]
-    for chosen in product(*keyed):
-        key = joined(type_, row.param, chosen)
-        match ranged:
-            case []:
-                keys.add(key)
-            case [DateRow() as date]:
-                dates.add((key, date.low, date.high))
-            case [StringRow() as text]:
-                strings.add((key, text.folded[:LONGEST_TEXT], text.text[:LONGEST_TEXT]))
-            case [NumberRow() as number]:
-                numbers.add((key, number.low, number.high))
-            case [NumberRow() as first, NumberRow() as second]:
-                numbers.add((key, (first.low + first.high) / 2, (second.low + second.high) / 2))
-            case [QuantityRow() as quantity]:
-                units = quantity_keys(type_, row.param, quantity)
-                numbers |= {(together(key, unit), quantity.low, quantity.high) for unit in units}
+    keyed = tuple([part for part in row.parts if part not in ranged]) if ranged else row.parts
+    found.keys.append(presence_key(found.type, row.param))
+    match ranged:
+        case []:
+            found.keys += _composite_keys(found.type, row.param, keyed)
+        case [DateRow() as date]:
+            found.dates += [(key, date.low, date.high) for key in _composite_keys(found.type, row.param, keyed)]
+        case [StringRow() as text]:
+            start, exact = text.folded[:LONGEST_TEXT], text.text[:LONGEST_TEXT]
+            found.strings += [(key, start, exact) for key in _composite_keys(found.type, row.param, keyed)]
+        case [NumberRow() as number]:
+            low, high = _finite(number)
+            found.numbers += [(key, low, high) for key in _composite_keys(found.type, row.param, keyed)]
+        case [NumberRow() as first, NumberRow() as second]:
+            middles = (_middle(first), _middle(second))
+            found.numbers += [(key, *middles) for key in _composite_keys(found.type, row.param, keyed)]
+        case [QuantityRow() as amount]:
+            low, high = _finite(amount)
+            unit = (amount.system, amount.code, amount.unit)
+            found.numbers += [(key, low, high) for key in _measured_keys(found.type, row.param, keyed, unit)]
+
+
+@lru_cache(maxsize=8192)
+def _composite_keys(type_: str, param: str, parts: tuple[Part, ...]) -> tuple[int, ...]:
+    chosen = product(*(part_keys(type_, param, part) for part in parts))
+    return tuple(joined(type_, param, keys) for keys in chosen)
+
+
+@lru_cache(maxsize=8192)
+def _measured_keys(
+    type_: str, param: str, parts: tuple[Part, ...], unit: tuple[str | None, str | None, str | None]
+) -> tuple[int, ...]:
+    keys = _composite_keys(type_, param, parts)
+    return tuple(together(key, one) for key in keys for one in quantity_keys(type_, param, *unit))
 
 
 def joined(type_: str, param: str, keys: Iterable[int]) -> int:
@@ -134,17 +188,18 @@ def joined(type_: str, param: str, keys: Iterable[int]) -> int:
     return result
 
 
-def _add_combinations(type_: str, values: SearchValues, keys: set[int], dates: set[tuple[int, int, int]]) -> None:
+def _add_combinations(found: _Found, values: SearchValues) -> None:
+    type_ = found.type
     if type_ not in COMBINED:
         return
     common, partners, date = COMBINED[type_]
     firsts = [token_key(type_, common, None, row.code) for row in values.tokens if row.param == common]
     seconds = _partner_keys(type_, partners, values)
-    keys |= {together(first, second) for first, second in product(firsts, seconds)}
+    found.keys += [together(first, second) for first, second in product(firsts, seconds)]
     ranges = [row for row in values.dates if row.param == date]
-    dates |= {
+    found.dates += [
         (together(first, parameter_key(type_, date)), row.low, row.high) for first, row in product(firsts, ranges)
-    }
+    ]
 
 
 def _partner_keys(type_: str, partners: Sequence[str], values: SearchValues) -> set[int]:

@@ -331,7 +331,7 @@ def _row(new: NewVersion) -> dict[str, object]:
 def _indexed(row: _Row) -> IndexRows:
     if row["deleted"]:
         return IndexRows()
-    return index_rows(row["type"], extract(read_json(row["body"].encode())))
+    return index_rows(row["type"], extract(read_json(row["body"].encode()), unions=False))
 
 
 def _remember(tx: Tx, stored: Stored, new: NewVersion, author: Author) -> None:

@@ -32,6 +32,7 @@ from fhir_tracker.fhir.search_rows import (
     TokenRow,
     UriRow,
 )
+from fhir_tracker.fhir.search_unions import parts_of
 from fhir_tracker.fhir.search_values import extract_some
 from fhir_tracker.storage.conditions import Types
 from fhir_tracker.storage.hashes import parameter_key, token_key
@@ -160,7 +161,7 @@ def _extremes(types: Types, key: SortKey, number: int) -> Subquery:
         keys = list(codes)
     else:
         table, column = _COLUMNS[key.type].table, _COLUMNS[key.type]
-        keys = [parameter_key(type_, key.param) for type_ in types]
+        keys = [parameter_key(type_, part) for type_ in types for part in parts_of(type_, key.param)]
     extreme = func.max(column) if key.descending else func.min(column)
     under = table.c.h == keys[0] if len(keys) == 1 else table.c.h.in_(keys)
     return select(table.c.k, extreme.label("extreme")).where(under).group_by(table.c.k).subquery(f"sorted_{number}")
