@@ -99,7 +99,7 @@ class Tally:
         at = self._met.get(kind)
         if at is None:
             at = self._start + (used + 1) * _ROW
-            name = " ".join((method, str(status), route)).encode()[: _NAME_CELLS * _CELL]
+            name = f"{kind[0]} {kind[2]} {kind[1]}".encode()[: _NAME_CELLS * _CELL]
             self._memory[at * _CELL : at * _CELL + len(name)] = name
             self._cells[self._start + _USED] = used + 1
             self._met[kind] = at
