@@ -55,12 +55,6 @@ def reference(type_: str, id_: str, display: str | None = None) -> Resource:
     return built | {"display": display} if display else built
 
 
-def reference_text(holder: Json) -> str | None:
-    """The `reference` string of a Reference, if it has one."""
-    text = holder.get("reference") if isinstance(holder, dict) else None
-    return text if isinstance(text, str) else None
-
-
 def identifiers(resource: Resource) -> tuple[tuple[str, str], ...]:
     """The (system, value) pairs of a resource's `identifier`, single or many; "" for no system."""
     found = resource.get("identifier")

@@ -84,11 +84,6 @@ def _refuse(error: Exception) -> None:
         raise Incorrect("A FHIRPath expression uses a function wrongly, or one that is not known.") from None
 
 
-def check_syntax(expression: str) -> None:
-    """Raise Incorrect unless `expression` is FHIRPath that `evaluate` would take."""
-    _parse(expression)
-
-
 @lru_cache(maxsize=512)
 def _parse(expression: str) -> _Parsed:
     if len(expression) > MOST_CHARACTERS or expression.count("(") + expression.count("[") > MOST_BRACKETS:

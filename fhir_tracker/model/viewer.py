@@ -19,10 +19,6 @@ class Viewer:
     scopes: frozenset[str] = frozenset()
     patient: str | None = None
 
-    def has_role(self, *roles: str) -> bool:
-        """True when any of `roles` is held; an empty list of roles asks for none."""
-        return not roles or not self.roles.isdisjoint(roles)
-
 
 ALL_SCOPES = frozenset({"system/*.cruds"})
 

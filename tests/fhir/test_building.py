@@ -8,7 +8,7 @@ import pytest
 
 from fhir_tracker.errors import Issue
 from fhir_tracker.fhir.checks import check
-from fhir_tracker.fhir.codeable import codings, concept, first_code, identifiers, reference, reference_text, text_of
+from fhir_tracker.fhir.codeable import codings, concept, first_code, identifiers, reference, text_of
 from fhir_tracker.fhir.json_types import Json, Resource
 from fhir_tracker.fhir.narrative import narrative
 from fhir_tracker.fhir.outcome import operation_outcome
@@ -50,12 +50,11 @@ def test_a_wrong_shape_has_no_codings(wrong: Json) -> None:
     assert codings(wrong) == ()
     assert text_of(wrong) == ""
     assert first_code(wrong) is None
-    assert reference_text(wrong) is None
 
 
 def test_references_and_identifiers() -> None:
     assert reference("Patient", "1") == {"reference": "Patient/1"}
-    assert reference_text(reference("Patient", "1", "P")) == "Patient/1"
+    assert reference("Patient", "1", "P") == {"reference": "Patient/1", "display": "P"}
     assert identifiers({"identifier": [{"system": "s", "value": "1"}, {"value": "2"}, {"system": "s"}, 5]}) == (
         ("s", "1"),
         ("", "2"),

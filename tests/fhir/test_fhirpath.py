@@ -13,7 +13,7 @@ import pytest
 
 from fhir_tracker.errors import Incorrect
 from fhir_tracker.fhir.body import read_json, write_json
-from fhir_tracker.fhir.fhirpath import check_syntax, evaluate
+from fhir_tracker.fhir.fhirpath import evaluate
 from fhir_tracker.fhir.json_types import Exact
 
 NOW = datetime(2026, 3, 9, 14, 30, tzinfo=UTC)
@@ -93,12 +93,6 @@ def test_primitives_with_extensions_count_once_and_come_back_whole() -> None:
     assert evaluate("status.count()", WEIGHT) == [1]
     assert evaluate("Observation", WEIGHT)[0] is WEIGHT
     assert evaluate("%patient", WEIGHT, {"patient": {"birthDate": "2000", "_birthDate": {"id": "a"}}})[0]["_birthDate"]
-
-
-def test_syntax_alone_can_be_checked() -> None:
-    check_syntax("Task.where(status = 'x')")
-    with pytest.raises(Incorrect):
-        check_syntax("Task where")
 
 
 @pytest.mark.parametrize(

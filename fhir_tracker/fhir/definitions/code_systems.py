@@ -18,11 +18,6 @@ def is_unknown_code(system: str, code: str) -> bool:
     return (code.lower() if any_case else code) not in codes
 
 
-def is_listed(system: str) -> bool:
-    """Whether R4 lists all codes of `system`."""
-    return system in _table()
-
-
 @cache
 def _codes(system: str) -> tuple[frozenset[str], bool]:
     kind, text = _table()[system]

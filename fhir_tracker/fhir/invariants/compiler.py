@@ -18,7 +18,6 @@ from fhir_tracker.fhir.invariants.syntax import (
     NotCompilable,
     Operation,
     Variable,
-    parse,
 )
 from fhir_tracker.fhir.invariants.values import (
     NO_VALUE,
@@ -36,11 +35,6 @@ from fhir_tracker.fhir.json_types import Json
 Test = Callable[[Json, Scope], bool | None]
 DATES = frozenset({"date", "dateTime", "instant"})
 UCUM = "http://unitsofmeasure.org"
-
-
-def compile_values(expression: str, type_: str) -> Typed:
-    """`expression` as a function from values of `type_` to what it finds; raises NotCompilable."""
-    return _typed(parse(expression), frozenset({type_}))
 
 
 def _typed(node: Node, types: frozenset[str]) -> Typed:
