@@ -75,18 +75,8 @@ def task_code(program: Program, task: TaskTemplate) -> Resource:
 
 
 def _status_system(program: Program) -> Resource:
-    return {
-        "resourceType": "CodeSystem",
-        "id": f"{program.code}-status",
-        "url": program.status_system,
-        "version": str(program.version),
-        "name": program.code,
-        "title": f"{program.title}: task statuses",
-        "status": "active",
-        "caseSensitive": True,
-        "content": "complete",
-        "concept": [{"code": one.code, "display": one.title, "definition": one.means} for one in program.statuses],
-    }
+    codes = [{"code": one.code, "display": one.title, "definition": one.means} for one in program.statuses]
+    return _codes(program, "status", program.status_system, "task statuses", codes)
 
 
 def _status_values(program: Program) -> Resource:
@@ -103,15 +93,20 @@ def _status_values(program: Program) -> Resource:
 
 
 def _task_system(program: Program) -> Resource:
+    codes = [{"code": one.code, "display": one.title} for one in program.tasks]
+    return _codes(program, "task", program_task_system(program.code), "kinds of work", codes)
+
+
+def _codes(program: Program, name: str, url: str, title: str, codes: list[Resource]) -> Resource:
     return {
         "resourceType": "CodeSystem",
-        "id": f"{program.code}-task",
-        "url": program_task_system(program.code),
+        "id": f"{program.code}-{name}",
+        "url": url,
         "version": str(program.version),
         "name": program.code,
-        "title": f"{program.title}: kinds of work",
+        "title": f"{program.title}: {title}",
         "status": "active",
         "caseSensitive": True,
         "content": "complete",
-        "concept": [{"code": one.code, "display": one.title} for one in program.tasks],
+        "concept": codes,
     }

@@ -99,10 +99,7 @@ def _first_cursor(follow: Follow, type_: str, searched: Cursor) -> Cursor:
         connection=follow.connection.key,
         type=cursor_name(type_),
         watermark=searched.watermark,
-        window_start=None,
-        next_url=None,
         updated_at=follow.now(),
-        detail={},
     )
 
 

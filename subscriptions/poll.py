@@ -77,11 +77,7 @@ def _opened(follow: Follow, type_: str) -> _Pass:
     cursor = found or Cursor(
         connection=follow.connection.key,
         type=type_,
-        watermark=None,
-        window_start=None,
-        next_url=None,
         updated_at=follow.now(),
-        detail={},
     )
     progress = progress_from(cursor.detail)
     guard = PagingGuard(follow.page_cap)

@@ -259,9 +259,6 @@ def _state_cursor(follow: Follow, detail: dict[str, Any]) -> Cursor:
     return Cursor(
         connection=follow.connection.key,
         type=STATE,
-        watermark=None,
-        window_start=None,
-        next_url=None,
         updated_at=follow.now(),
         detail=detail,
     )

@@ -160,7 +160,8 @@ def _check_characters(value: Json, path: str) -> None:
             _check_characters(item, f"{path}[{index}]")
 
 
-def _encode_other(value: object) -> msgspec.Raw:
+def encode_other(value: object) -> msgspec.Raw:
+    """What an encoder of msgspec writes for an Exact: its digits as they were read."""
     if isinstance(value, Exact):
         return msgspec.Raw(value.text.encode())
     raise TypeError(f"{type(value).__name__} is not JSON")
@@ -169,4 +170,4 @@ def _encode_other(value: object) -> msgspec.Raw:
 _decode: Callable[[str], Json] = json.JSONDecoder(
     object_pairs_hook=_object, parse_float=_fraction, parse_int=_integer, parse_constant=_constant
 ).decode
-_ENCODER = msgspec.json.Encoder(enc_hook=_encode_other, decimal_format="number")
+_ENCODER = msgspec.json.Encoder(enc_hook=encode_other, decimal_format="number")

@@ -55,6 +55,7 @@ def asked_range(text: str) -> tuple[int, int]:
     return date_range(_LOST_PLUS.sub(r"\1+\2", text))
 
 
+@lru_cache(maxsize=8192)
 def parse_datetime(text: str) -> datetime:
     """The first instant of a FHIR date, dateTime or instant, aware and in UTC; raises Incorrect for anything else."""
     match = _DATE.fullmatch(text)
@@ -84,8 +85,8 @@ def from_milliseconds(value: int) -> datetime:
 
 def period_range(start: str | None, end: str | None) -> tuple[int, int]:
     """The [low, high) of a Period; a missing side is open, and `end` includes all of the unit it names."""
-    low = date_range(start)[0] if start else OPEN_START
-    high = date_range(end)[1] if end else OPEN_END
+    low = OPEN_START if start is None else date_range(start)[0]
+    high = OPEN_END if end is None else date_range(end)[1]
     return low, high
 
 

@@ -11,8 +11,9 @@ from datetime import datetime
 
 import msgspec
 
+from fhir_tracker.fhir.body import encode_other
 from fhir_tracker.fhir.dates import milliseconds
-from fhir_tracker.fhir.json_types import Exact, Resource
+from fhir_tracker.fhir.json_types import Resource
 
 LONGEST_ID = 64
 _LEGAL = re.compile(r"[A-Za-z0-9\-.]{1,64}")
@@ -60,10 +61,4 @@ def content_hash(resource: Resource) -> str:
     return hashlib.sha256(_ENCODER.encode(content)).hexdigest()
 
 
-def _encode_other(value: object) -> msgspec.Raw:
-    if isinstance(value, Exact):
-        return msgspec.Raw(value.text.encode())
-    raise TypeError(f"{type(value).__name__} is not JSON")
-
-
-_ENCODER = msgspec.json.Encoder(enc_hook=_encode_other, decimal_format="number", order="sorted")
+_ENCODER = msgspec.json.Encoder(enc_hook=encode_other, decimal_format="number", order="sorted")

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from decimal import Decimal
 
 from fhir_tracker.errors import Incorrect
-from fhir_tracker.fhir.dates import OPEN_END, OPEN_START, date_range
+from fhir_tracker.fhir.dates import OPEN_END, OPEN_START, date_range, period_range
 from fhir_tracker.fhir.folding import fold
 from fhir_tracker.fhir.json_types import Json
 from fhir_tracker.fhir.quantities import decimal_range
@@ -150,8 +150,7 @@ def period(param: str, value: Json, rows: Rows) -> None:
         return
     start, end = value.get("start"), value.get("end")
     try:
-        low = date_range(start)[0] if type(start) is str else OPEN_START
-        high = date_range(end)[1] if type(end) is str else OPEN_END
+        low, high = period_range(start if type(start) is str else None, end if type(end) is str else None)
     except Incorrect:
         return
     if low != OPEN_START or high != OPEN_END:

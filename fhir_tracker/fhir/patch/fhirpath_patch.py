@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import dataclass
-from typing import Never
+from typing import Never, TypeVar
 
 from fhir_tracker.errors import Incorrect
 from fhir_tracker.fhir.definitions.registry import Element, elements, is_complex
@@ -32,6 +32,7 @@ _NEEDS = {
     "replace": ("path", "value"),
     "move": ("path", "source", "destination"),
 }
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,28 +53,25 @@ class _Operation:
 
     def places(self, resource: Resource, meter: Meter) -> tuple[Place, ...]:
         """The elements that `path` finds."""
-        path = self.text("path")
-        if "(" in path:
-            meter.ask()
-        try:
-            return find_places(resource, path)
-        except Incorrect as error:
-            raise malformed(self.number, f"({self.kind}) has a wrong path: {error.message}") from None
+        return self._found(find_places, resource, meter)
 
     def collection(self, resource: Resource, meter: Meter) -> Collection:
         """The repeating element that `path` names."""
-        path = self.text("path")
-        if "(" in path:
-            meter.ask()
-        try:
-            found = find_collection(resource, path)
-        except Incorrect as error:
-            raise malformed(self.number, f"({self.kind}) has a wrong path: {error.message}") from None
+        found = self._found(find_collection, resource, meter)
         if found is None:
             self.fail("its path does not lead to one list", "not-found")
         if not found.element.many:
             self.fail("the element at its path does not repeat")
         return found
+
+    def _found(self, find: Callable[[Resource, str], T], resource: Resource, meter: Meter) -> T:
+        path = self.text("path")
+        if "(" in path:
+            meter.ask()
+        try:
+            return find(resource, path)
+        except Incorrect as error:
+            raise malformed(self.number, f"({self.kind}) has a wrong path: {error.message}") from None
 
     def number_of(self, name: str) -> int:
         part = self.parts[name]
