@@ -105,6 +105,7 @@ def refresh_ref(tx: Tx, ref: str, *, at: datetime | None) -> None:
 
 
 def _save_item(tx: Tx, item: WorkItem, author: Author, why: Why | None, *, fresh: bool) -> None:
+    tx.here.pop(("new patient", item.patient), None)
     before = None if fresh else work_items.find(tx, _PROJECTOR, item.ref) or _as_deleted(tx, item)
     log = changes_between(before, item, author, why)
     for row in log:
@@ -151,6 +152,7 @@ def _tell_others(tx: Tx, item: WorkItem, answer: FiringState, now: datetime, *, 
 def _save_patient(tx: Tx, summary: PatientSummary, *, fresh: bool) -> None:
     if fresh:
         patients.add(tx, summary)
+        tx.here["new patient", summary.patient] = True
     else:
         patients.save(tx, summary)
     if not fresh or "Flag" in tx.types:
@@ -168,13 +170,19 @@ def _replace_event(tx: Tx, stored: Stored, event: Event | None, now: datetime, *
         events.drop(tx, before.ref)
     seen = [one for one in (before, event) if one is not None]
     for patient in sorted({one.patient for one in seen}):
-        work_items.due_now(tx, patient, now)
+        if not _has_no_work(tx, patient):
+            work_items.due_now(tx, patient, now)
         if stored.type == "Flag":
             set_flags(tx, patient)
     if stored.type == "Communication":
         about = {ref for one in seen for ref in one.about if ref.startswith("Task/")}
         for item in work_items.find_many(tx, _PROJECTOR, about).values():
             refresh(tx, item, at=now)
+
+
+def _has_no_work(tx: Tx, patient: str) -> bool:
+    """Whether nobody can have work about a patient, who was made in this transaction as no work was since."""
+    return ("new patient", patient) in tx.here
 
 
 def set_flags(tx: Tx, patient: str) -> None:

@@ -117,14 +117,17 @@ def event_of(resource: Resource, *, seen_at: datetime) -> Event | None:
 
 
 def _codes(resource: Resource, elements: tuple[str, ...]) -> tuple[str, ...]:
-    pairs = [pair for element in elements for pair in codings(resource.get(element))]
+    pairs = [pair for element in elements if element in resource for pair in codings(resource[element])]
     return tuple(dict.fromkeys(f"{system}|{code}" for system, code in pairs))
 
 
 def _first(
     read: Callable[..., datetime | None], resource: Resource, paths: tuple[tuple[str, ...], ...]
 ) -> datetime | None:
-    return next((found for path in paths if (found := read(_through_lists(resource, path[:-1]), path[-1]))), None)
+    for path in paths:
+        if path[0] in resource and (found := read(_through_lists(resource, path[:-1]), path[-1])):
+            return found
+    return None
 
 
 def _through_lists(value: Json, path: tuple[str, ...]) -> Json:
@@ -135,17 +138,16 @@ def _through_lists(value: Json, path: tuple[str, ...]) -> Json:
 
 
 def _about(resource: Resource, paths: tuple[tuple[str, ...], ...]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(text for path in paths for text in references_at(resource, *path)))
+    given = [path for path in paths if path[0] in resource]
+    return tuple(dict.fromkeys([text for path in given for text in references_at(resource, *path)]))
 
 
 def _detail(resource: Resource) -> dict[str, str]:
-    found = {
-        "title": text_of(resource.get("code"))
-        or text_of(at(resource, "type", 0) or resource.get("type"))
-        or text_of(at(resource, "serviceType", 0)),
-        "reason": text_of(resource.get("statusReason")) or text_of(resource.get("cancelationReason")),
-        "description": text_at(resource, "description") or "",
-    }
+    found = {"title": _title(resource)}
+    if "statusReason" in resource or "cancelationReason" in resource:
+        found["reason"] = text_of(resource.get("statusReason")) or text_of(resource.get("cancelationReason"))
+    if "description" in resource:
+        found["description"] = text_at(resource, "description") or ""
     if resource["resourceType"] == "Communication":
         found |= {
             "channel": first_code(at(resource, "medium", 0)) or "",
@@ -155,3 +157,10 @@ def _detail(resource: Resource) -> dict[str, str]:
             "by": text_at(resource, "sender", "display") or text_at(resource, "sender", "reference") or "",
         }
     return {name: text for name, text in found.items() if text}
+
+
+def _title(resource: Resource) -> str:
+    title = text_of(resource["code"]) if "code" in resource else ""
+    if not title and "type" in resource:
+        title = text_of(at(resource, "type", 0) or resource["type"])
+    return title or (text_of(at(resource, "serviceType", 0)) if "serviceType" in resource else "")

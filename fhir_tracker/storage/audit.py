@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -10,6 +9,7 @@ from typing import Any
 
 from sqlalchemy import select
 
+from fhir_tracker.fhir.body import write_json
 from fhir_tracker.model.viewer import Viewer
 from fhir_tracker.storage.bulks import AUDIT
 from fhir_tracker.storage.database import Tx
@@ -47,7 +47,7 @@ def add(
     detail: Mapping[str, Any] | None = None,
 ) -> None:
     """Write one audit row, in the transaction of what it tells."""
-    told = json.dumps(dict(detail), ensure_ascii=False) if detail else "{}"
+    told = write_json(detail) if detail else "{}"
     tx.added.add(AUDIT, (microseconds(at), who, action, ref, patient, outcome, request_id, told))
 
 

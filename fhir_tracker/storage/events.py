@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 
 from sqlalchemy import delete, select
 
+from fhir_tracker.fhir.body import write_json
 from fhir_tracker.model.viewer import Viewer
 from fhir_tracker.model.work import Event
 from fhir_tracker.storage.bulks import EVENT
@@ -16,25 +16,19 @@ from fhir_tracker.storage.scope import row_scope
 from fhir_tracker.storage.types import microseconds
 from fhir_tracker.storage.work_tables import event
 
-_MOMENTS = ("start", "end", "seen_at")
-
 
 def add(tx: Tx, seen: Event) -> None:
     """Write an event that was never there."""
-    row: dict[str, object] = to_row(seen)
-    row |= {name: None if row[name] is None else microseconds(getattr(seen, name)) for name in _MOMENTS}
-    row |= {"codes": _text(list(seen.codes)), "about": _text(list(seen.about)), "detail": _text(dict(seen.detail))}
-    tx.added.add(EVENT, tuple(row[name] for name in EVENT.columns))
+    start, end = (None if one is None else microseconds(one) for one in (seen.start, seen.end))
+    codes, about, detail = write_json(seen.codes), write_json(seen.about), write_json(seen.detail)
+    whose = (seen.ref, seen.type, seen.status, seen.patient)
+    tx.added.add(EVENT, (*whose, codes, start, end, microseconds(seen.seen_at), about, detail))
 
 
 def save(tx: Tx, seen: Event) -> None:
     """Write the event as it is now, in place of what was there."""
     row = to_row(seen)
     tx.execute(tx.insert(event).values(row).on_conflict_do_update(index_elements=["ref"], set_=row))
-
-
-def _text(value: object) -> str:
-    return json.dumps(value, ensure_ascii=False)
 
 
 def drop(tx: Tx, ref: str) -> None:
