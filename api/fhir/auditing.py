@@ -10,7 +10,17 @@ from fhir_tracker.storage.trail import Access
 
 def record(tx: Tx, request: FhirRequest, note: AuditNote, outcome: str) -> None:
     """Add the row of one answer; `outcome` is `success`, `denied` (not there, or not for this caller) or `error`."""
-    audit.add(tx, **access(request, note, outcome)._asdict())
+    audit.add(
+        tx,
+        at=request.now,
+        who=request.viewer.who,
+        action=note.action,
+        ref=note.ref,
+        patient=note.patient,
+        outcome=outcome,
+        request_id=request.request_id,
+        detail=note.detail,
+    )
 
 
 def access(request: FhirRequest, note: AuditNote, outcome: str) -> Access:

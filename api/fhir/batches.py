@@ -6,7 +6,6 @@ https://hl7.org/fhir/R4/http.html#brules
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from functools import cache, partial
 from itertools import groupby
 
@@ -133,7 +132,7 @@ def _local(entry: Entry, urls: frozenset[str]) -> FhirRequest:
                 "Entries of a batch cannot refer to each other: send a transaction.", expression=f"{path}.reference"
             )
     base = entry.request.base
-    return replace(entry.request, resource=rewrite_references(resource, lambda text: _relative(text, base)))
+    return entry.request.having(resource=rewrite_references(resource, lambda text: _relative(text, base)))
 
 
 def _relative(text: str, base: str) -> str:

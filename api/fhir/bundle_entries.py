@@ -30,6 +30,7 @@ _FHIR_JSON = "application/fhir+json"
 _PROCESSED = ("transaction", "batch")
 _USUAL = frozenset({"fullUrl", "resource", "request"})
 _ASKED = frozenset({"method", "url"})
+_PLAIN_HEADERS: Mapping[str, str] = {"content-type": _FHIR_JSON}
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"})
 _PLAIN = re.compile(r"[\x21-\x7e]+")
 _WHOLE = frozenset({"create", "update"})
@@ -172,8 +173,10 @@ def _is_plain(entry: Resource, asked: Resource) -> bool:
     """Whether it has only what most entries have, all of it well-formed."""
     if not (entry.keys() <= _USUAL and asked.keys() == _ASKED):
         return False
-    texts = (entry.get("fullUrl", "urn:"), asked["method"], asked["url"])
-    return all(type(text) is str and _PLAIN.fullmatch(text) for text in texts) and asked["method"] in _METHODS
+    full_url, url, method = entry.get("fullUrl", "urn:"), asked["url"], asked["method"]
+    if not (type(full_url) is type(url) is type(method) is str and method in _METHODS):
+        return False
+    return _PLAIN.fullmatch(full_url) is not None and (url in resource_types() or _PLAIN.fullmatch(url) is not None)
 
 
 def _addressed(request: FhirRequest, entry: Resource, place: str, find: Finder) -> tuple[FhirRequest, Action]:
@@ -192,8 +195,7 @@ def _addressed(request: FhirRequest, entry: Resource, place: str, find: Finder) 
     if "id" in parts and not is_legal_id(parts["id"]):
         wrong = Incorrect if method == "PUT" else NotFound
         raise wrong("The id in the address is not a FHIR id.", expression=f"{place}.request.url")
-    given = replace(
-        request,
+    given = request.having(
         method=method,
         path=path,
         pairs=_pairs(query, f"{place}.request.url"),
@@ -211,6 +213,8 @@ def _addressed(request: FhirRequest, entry: Resource, place: str, find: Finder) 
 
 def _split(url: str, base: str, place: str) -> tuple[tuple[str, ...], str]:
     """Path and query of an address below our own base, written as a whole or without it."""
+    if url in resource_types():
+        return (url,), ""
     text = "" if url == base else local_form(url, base)
     if text.startswith(f"{base}?"):
         text = text[len(base) :]
@@ -222,6 +226,8 @@ def _split(url: str, base: str, place: str) -> tuple[tuple[str, ...], str]:
 
 
 def _pairs(query: str, place: str) -> Pairs:
+    if not query:
+        return ()
     try:
         pairs = parse_qsl(query, keep_blank_values=True, errors="strict", max_num_fields=MOST_PARAMETERS)
     except ValueError:
@@ -232,8 +238,11 @@ def _pairs(query: str, place: str) -> Pairs:
 
 
 def _headers(request: FhirRequest, asked: Resource) -> Mapping[str, str]:
+    is_strict = preference(request.header("prefer")).strict
+    if asked.keys() == _ASKED and not is_strict:
+        return _PLAIN_HEADERS
     headers = {"content-type": _FHIR_JSON}
-    if preference(request.header("prefer")).strict:
+    if is_strict:
         headers["prefer"] = "handling=strict"
     for element, name in (
         ("ifMatch", "if-match"),
@@ -265,7 +274,7 @@ def _resource(method: str, action: Action, resource: Json, place: str) -> Resour
 def _with_body(given: FhirRequest, resource: Resource, place: str) -> FhirRequest:
     if given.method == "PATCH" and resource["resourceType"] == "Binary":
         return _with_binary(given, resource, place)
-    return replace(given, body=write_json(resource).encode())
+    return given.having(body=write_json(resource).encode())
 
 
 def _with_binary(given: FhirRequest, resource: Resource, place: str) -> FhirRequest:
@@ -277,4 +286,4 @@ def _with_binary(given: FhirRequest, resource: Resource, place: str) -> FhirRequ
         body = base64.b64decode("".join(data.split()), validate=True)
     except (binascii.Error, ValueError):
         raise Incorrect("The data is not base64.", expression=f"{place}.resource.data") from None
-    return replace(given, headers={**given.headers, "content-type": content_type}, body=body)
+    return given.having(headers={**given.headers, "content-type": content_type}, body=body)

@@ -52,6 +52,12 @@ class FhirRequest:
         """Every value of a parameter, empty ones left out."""
         return [value for key, value in self.pairs if key == name and value]
 
+    def having(self, **changes: object) -> FhirRequest:
+        """As `dataclasses.replace`, several times faster: a Bundle makes a few for each of its entries."""
+        changed = object.__new__(FhirRequest)
+        changed.__dict__.update(self.__dict__, **changes)
+        return changed
+
     def author(self) -> Author:
         """The stamp on what this request writes."""
         return Author(viewer=self.viewer, origin="api", at=self.now, request_id=self.request_id)

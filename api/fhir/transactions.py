@@ -298,24 +298,25 @@ class _Run:
         id_ = place.partition("/")[2]
         if entry.index in self._existing:
             headers = {**given.headers, "if-none-exist": f"_id={id_}"}
-            self._act(tx, entry, replace(given, headers=headers))
+            self._act(tx, entry, given.having(headers=headers))
             return
         try:
             resource = relinked(_resource(entry), self._links, root_of(entry.full_url))
         except TrackerError as error:
             raise self._refused(entry, error) from None
         if given.method == "POST":
-            headers = {name: value for name, value in given.headers.items() if name != "if-none-exist"}
-            self._act(tx, entry, replace(given, id=id_, resource=resource, headers=headers))
+            if given.header("if-none-exist"):
+                given = given.having(headers={**given.headers, "if-none-exist": ""})
+            self._act(tx, entry, given.having(id=id_, resource=resource))
             return
         if entry.is_conditional:
             path = (given.type, id_)
-            given = replace(given, path=path, id=id_, pairs=())
+            given = given.having(path=path, id=id_, pairs=())
             entry = replace(entry, action=self._find(path)[0].actions[given.method])
             resource = {"id": id_, **resource} if given.method == "PUT" else resource
         is_patch = given.method == "PATCH" and resource["resourceType"] != "Binary"
         body = write_json(resource).encode() if is_patch else given.body
-        self._act(tx, entry, replace(given, resource=resource, body=body))
+        self._act(tx, entry, given.having(resource=resource, body=body))
 
     def _act(self, tx: Tx, entry: Entry, given: FhirRequest) -> None:
         self.current = entry

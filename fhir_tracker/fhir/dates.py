@@ -64,6 +64,7 @@ def parse_datetime(text: str) -> datetime:
     return _start(match).astimezone(UTC)
 
 
+@lru_cache(maxsize=256)
 def instant(moment: datetime) -> str:
     """`moment` (aware) as a FHIR instant in UTC with milliseconds, such as `2024-03-01T10:00:00.000Z`."""
     if moment.tzinfo is None:
