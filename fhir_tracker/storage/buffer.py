@@ -7,14 +7,15 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from itertools import accumulate, chain
-from typing import Any, cast
+from typing import Any
 
 import psycopg
 from sqlalchemy import BigInteger, Boolean, Connection, Float, Integer, Table, Text, exc
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
-from fhir_tracker.errors import Fault, Incorrect, VersionConflict
+from fhir_tracker.errors import Fault, VersionConflict
 from fhir_tracker.storage.drivers import Driver
+from fhir_tracker.storage.literals import boolean_array, number_array, text_array
 
 Row = tuple[Any, ...]
 """Values as the driver takes them: moments as microseconds, lists and mappings as JSON text."""
@@ -144,7 +145,7 @@ class WriteBuffer:
     def write_at_once(self, driver: Driver) -> None:
         """As `write`, to PostgreSQL, as a transaction of its own: one statement, one way there and back."""
         try:
-            driver.add(*self.statement())
+            driver.run(*self.statement())
             self.is_broken = False
         except Fault as fault:
             if isinstance(fault.__cause__, exc.IntegrityError) and is_double(fault.__cause__.orig):
@@ -204,29 +205,6 @@ def _to_sqlite(driver: sqlite3.Connection, rows: dict[Bulk, list[Row]]) -> None:
                 start += size
 
 
-def _numbers(values: Sequence[int | float | None]) -> str:
-    return "{" + str(list(values))[1:-1].replace("None", "NULL") + "}"
-
-
-def _booleans(values: Sequence[bool | None]) -> str:
-    return "{" + ",".join(["NULL" if value is None else "t" if value else "f" for value in values]) + "}"
-
-
-def _texts(values: Sequence[str | None]) -> str:
-    if None in values:
-        return "{" + ",".join(["NULL" if value is None else f'"{_escaped(value)}"' for value in values]) + "}"
-    joined = _escaped(_BETWEEN.join(cast(Sequence[str], values)))
-    if joined.count(_BETWEEN) != len(values) - 1:
-        raise Incorrect("A value cannot be held by the database.")
-    return '{"' + joined.replace(_BETWEEN, '","') + '"}'
-
-
-def _escaped(value: str) -> str:
-    return value.replace("\\", "\\\\").replace('"', '\\"')
-
-
-_BETWEEN = "\0"
-"""What no text can hold in PostgreSQL."""
 _POSTGRESQL: dict[type[TypeEngine[Any]], str] = {
     Boolean: "boolean",
     Float: "double precision",
@@ -234,9 +212,9 @@ _POSTGRESQL: dict[type[TypeEngine[Any]], str] = {
     Text: "text",
 }
 _LITERALS: dict[type[TypeEngine[Any]], Callable[[Sequence[Any]], str]] = {
-    Boolean: _booleans,
-    Float: _numbers,
-    Integer: _numbers,
-    BigInteger: _numbers,
-    Text: _texts,
+    Boolean: boolean_array,
+    Float: number_array,
+    Integer: number_array,
+    BigInteger: number_array,
+    Text: text_array,
 }

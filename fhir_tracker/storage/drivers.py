@@ -8,10 +8,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, cast
 
-import psycopg
 from sqlalchemy import Engine, exc
 
 from fhir_tracker.storage.failures import translated
+from fhir_tracker.storage.prepared import Prepared
 
 Row = tuple[Any, ...]
 
@@ -36,22 +36,15 @@ class Driver:
             except self._error:
                 if not self.is_lost:
                     raise
-            self._connection = self._connect()
+            self._replace()
             return self._rows(sql, values)
 
-    def run(self, sql: str | bytes, values: Sequence[object]) -> None:
-        """A statement that changes something; PostgreSQL only, as writers of SQLite take turns."""
+    def run(self, sql: bytes, values: Sequence[object]) -> None:
+        """A statement that changes something, whose values stand as $1, $2; not for SQLite, whose writers take turns."""
         if self._has_news():
-            self._connection = self._connect()
+            self._replace()
         with self._translated():
-            self._cursor.execute(sql, values, prepare=True)
-
-    def add(self, sql: bytes, values: Sequence[str]) -> None:
-        """As `run`, for a long text whose values stand as $1, $2: the driver has nothing to look for in it."""
-        if self._has_news():
-            self._connection = self._connect()
-        with self._translated(), psycopg.RawCursor(self._connection) as cursor:
-            cursor.execute(sql, values, prepare=True)
+            self._prepared.run(sql, values)
 
     def _has_news(self) -> bool:
         """Whether the server said something since the last answer, which is mostly that it goes away."""
@@ -71,7 +64,11 @@ class Driver:
     def _rows(self, sql: str, values: Sequence[object]) -> Sequence[Row]:
         if not self._is_postgresql:
             return cast(Sequence[Row], self._connection.execute(sql.replace("%s", "?"), values).fetchall())
-        return cast(Sequence[Row], self._cursor.execute(sql, values, prepare=True).fetchall())
+        return self._prepared.rows(sql, values)
+
+    def _replace(self) -> None:
+        self._connection.close()
+        self._connection = self._connect()
 
     def _connect(self) -> Any:
         with translated():
@@ -83,7 +80,7 @@ class Driver:
         raw.detach()
         if self._is_postgresql:
             connection.autocommit = True
-            self._cursor = connection.cursor(binary=True)
+            self._prepared = Prepared(connection)
         return connection
 
     @contextmanager

@@ -13,9 +13,9 @@ from fhir_tracker.storage.running_tables import audit
 from fhir_tracker.storage.types import microseconds
 
 _INSERT = (
-    "INSERT INTO audit (at, who, action, ref, patient, outcome, request_id, detail)"
-    " SELECT * FROM json_to_recordset(%s::json) AS given"
-    "(at bigint, who text, action text, ref text, patient text, outcome text, request_id text, detail text)"
+    b"INSERT INTO audit (at, who, action, ref, patient, outcome, request_id, detail)"
+    b" SELECT * FROM json_to_recordset($1::json) AS given"
+    b"(at bigint, who text, action text, ref text, patient text, outcome text, request_id text, detail text)"
 )
 
 
