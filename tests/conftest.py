@@ -113,6 +113,7 @@ def chromium(peer_versions: dict[str, str]) -> Iterator[Browser]:
 def page(chromium: Browser) -> Iterator[Page]:
     """A page with cookies of its own, 1280 px wide."""
     context = chromium.new_context(viewport={"width": 1280, "height": 800})
+    context.set_default_timeout(90_000)
     yield context.new_page()
     context.close()
 
