@@ -269,7 +269,7 @@ SETTINGS: tuple[Setting, ...] = (
         read=process_count,
         default="auto",
         help="How many processes of `serve` share its port. `auto` is one for each core on PostgreSQL, at most 4, and one on "
-        "SQLite, whose writers take turns. Each has up to 12 connections to the database. The option `--processes` goes "
+        "SQLite, whose writers take turns. Each has up to 22 connections to the database. The option `--processes` goes "
         "before it.",
     ),
 )

@@ -148,8 +148,10 @@ def _tail(targets: Sequence[Target]) -> Iterator[str]:
 
 
 def _resident(pid: int) -> float:
-    status = Path(f"/proc/{pid}/status").read_text()
-    return int(status.partition("VmRSS:")[2].split()[0]) / 1024
+    """Megabytes of a process and of those it started; what they share counts once."""
+    processes = [pid, *(int(one) for one in Path(f"/proc/{pid}/task/{pid}/children").read_text().split())]
+    held = (Path(f"/proc/{one}/smaps_rollup").read_text().partition("\nPss:")[2].split()[0] for one in processes)
+    return sum(map(int, held)) / 1024
 
 
 if __name__ == "__main__":
