@@ -12,6 +12,7 @@ from http import HTTPStatus
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.context import Access, AppContext
+from api.logs import plain_record
 from api.metrics import RequestNumbers
 from api.outcomes import FHIR_JSON, outcome_of_status
 from fhir_tracker import clock
@@ -78,10 +79,15 @@ class Edge:
         route = route_of(scope)
         self._numbers.note(method, route, status, seconds)
         if log.isEnabledFor(logging.INFO):
-            fields = {"method": method, "route": route, "status": status, "ms": round(seconds * 1000, 1)}
-            record = logging.LogRecord(log.name, logging.INFO, "", 0, "request", None, None)
-            record.fields = fields | {"request": scope[REQUEST_ID]}
-            log.handle(record)
+            milliseconds = round(seconds * 1000, 1)
+            told = {
+                "method": method,
+                "route": route,
+                "status": status,
+                "ms": milliseconds,
+                "request": scope[REQUEST_ID],
+            }
+            log.handle(plain_record(log.name, "request", told))
 
 
 class _Answer:

@@ -17,6 +17,7 @@ _PLAIN = re.compile(r"[A-Za-z0-9_./:{}@+,-]{1,200}")
 _COLLECTED_SECONDS = 0.03
 _PORTION = 4096
 """So much the system writes in one piece, whoever else writes to the same pipe."""
+_SAMPLE = vars(logging.LogRecord("", logging.INFO, "", 0, "", None, None))
 _TOO_TALKATIVE = ("httpx", "httpcore", "sqlalchemy", "alembic", "asyncio", "celery", "kombu", "uvicorn", "urllib3")
 
 
@@ -105,6 +106,13 @@ def _portions(lines: Sequence[str]) -> Iterator[str]:
             start, size = number, 0
         size += len(line)
     yield "".join(lines[start:])
+
+
+def plain_record(name: str, message: str, fields: Mapping[str, object]) -> logging.LogRecord:
+    """A record of level INFO without what no line of ours tells, such as the thread and the place in the source."""
+    record = object.__new__(logging.LogRecord)
+    record.__dict__ = _SAMPLE | {"name": name, "msg": message, "created": clock.now().timestamp(), "fields": fields}
+    return record
 
 
 def shown(text: str) -> str:

@@ -12,6 +12,7 @@ import re
 import subprocess
 import sys
 import time
+from datetime import datetime
 from types import TracebackType
 
 import pytest
@@ -19,7 +20,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from api.edge import by_name, request_id, route_of
-from api.logs import LineFormatter, StandardError, collect_lines, set_up_logs, shown
+from api.logs import LineFormatter, StandardError, collect_lines, plain_record, set_up_logs, shown
 from api.serve import address_of, listen
 from fhir_tracker.errors import Conflict, UsageError
 
@@ -42,6 +43,15 @@ def test_any_message_and_fields_are_one_line(message: str, fields: dict[str, obj
     assert len(written.splitlines()) <= 1
     assert LINE.fullmatch(written)
     assert written.isascii()
+
+
+@given(st.text(max_size=60), FIELDS)
+def test_a_plain_record_is_told_as_any_other(message: str, fields: dict[str, object]) -> None:
+    written = LineFormatter().format(plain_record("api.edge", message.replace("%", ""), fields))
+    moment, _, rest = written.partition(" ")
+    assert LINE.fullmatch(written)
+    assert rest == line(message.replace("%", ""), fields).partition(" ")[2]
+    assert abs(datetime.fromisoformat(moment).timestamp() - time.time()) < 60
 
 
 @given(st.text(max_size=60))
@@ -201,7 +211,7 @@ def test_collected_lines_come_complete_in_order_and_warnings_at_once(capsys: pyt
 
 def test_a_line_that_waits_is_written_at_the_end_of_the_process() -> None:
     program = (
-        "import logging; from api.logs import collect_lines, set_up_logs; set_up_logs('INFO'); collect_lines();"
+        "import logging; from api.logs import collect_lines, plain_record, set_up_logs; set_up_logs('INFO'); collect_lines();"
         "logging.getLogger('api.edge').info('the last one')"
     )
     ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
