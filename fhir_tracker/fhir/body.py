@@ -27,6 +27,7 @@ _BRACKETS = bytes.maketrans(b"[]", b"{}")
 _NO_STRUCTURE = bytes(set(range(256)) - set(b'[]{}"'))
 _STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
 _RISKY_ESCAPE = re.compile(rb"\\u(?:0000|[dD][89a-fA-F])")
+_BETWEEN_QUOTES = re.compile(rb'"[^"]*+"')
 _PLAIN_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
 
 
@@ -98,10 +99,13 @@ def with_meta(
 
 
 def _check_depth(raw: bytes, max_depth: int) -> None:
-    outline = raw if b"\\" not in raw else _STRING.sub(b"", raw)
-    outline = outline.translate(_BRACKETS, _NO_STRUCTURE).replace(b'""', b"")
+    if b"\\\\" in raw:
+        plain = _STRING.sub(b"", raw)
+    else:
+        plain = raw.replace(b'\\"', b"") if b"\\" in raw else raw
+    outline = plain.translate(_BRACKETS, _NO_STRUCTURE).replace(b'""', b"")
     if b'"' in outline:
-        outline = _STRING.sub(b"", raw).translate(_BRACKETS, _NO_STRUCTURE).replace(b'"', b"")
+        outline = _BETWEEN_QUOTES.sub(b"", outline).replace(b'"', b"")
     for _ in range(max_depth):
         shorter = outline.replace(b"{}", b"")
         if len(shorter) == len(outline):
