@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 
 from fhir_tracker import records, task_resources
 from fhir_tracker.model.author import Author, Why
-from fhir_tracker.model.viewer import worker_viewer
+from fhir_tracker.model.viewer import RULE_WORKER
 from fhir_tracker.storage import resources, settings, work_items
 from fhir_tracker.storage.database import Tx
 
@@ -16,7 +16,6 @@ _KEY = "mass-escalation-brake"
 _TURN = "mass-escalation-turn"
 _RELEASED = "mass-escalation-released-until"
 RELEASED_FOR = timedelta(minutes=30)
-_WORKER = worker_viewer("rule-worker")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +48,7 @@ def check(tx: Tx, planned: int, limit: Limit, now: datetime) -> bool:
         return True
     if engaged(tx):
         return False
-    open_items = work_items.open_count(tx, _WORKER)
+    open_items = work_items.open_count(tx, RULE_WORKER)
     if planned <= max(limit.floor, limit.share * open_items) or now < _released_until(tx, now):
         return True
     settings.put(tx, _TURN, now.isoformat())
@@ -59,7 +58,7 @@ def check(tx: Tx, planned: int, limit: Limit, now: datetime) -> bool:
         f"One sweep would have escalated {planned} of {open_items} open items. A wrong clock or calendar is likelier "
         "than a disaster: check them, then release the brake with `fhir-tracker rules release`."
     )
-    author = Author(viewer=_WORKER, origin="rules", at=now)
+    author = Author(viewer=RULE_WORKER, origin="rules", at=now)
     task = task_resources.admin_task(records.fresh_id(now), "mass-escalation", "Mass escalation stopped", reason, now)
     stored = records.save(tx, task, author)
     brake = Brake(since=now.isoformat(), escalations=planned, open_items=open_items, task=f"Task/{stored.id}")
@@ -78,8 +77,8 @@ def release(tx: Tx, now: datetime) -> Brake | None:
     settings.put(tx, _KEY, None)
     settings.put(tx, _RELEASED, (now + RELEASED_FOR).isoformat())
     work_items.wake_all(tx, now)
-    author = Author(viewer=_WORKER, origin="rules", at=now)
-    stored = resources.find(tx, _WORKER, *brake.task.split("/"))
+    author = Author(viewer=RULE_WORKER, origin="rules", at=now)
+    stored = resources.find(tx, RULE_WORKER, *brake.task.split("/"))
     if stored is not None and not stored.deleted:
         done = task_resources.with_status(records.resource_of(stored), None, "completed", now)
         records.save(tx, done, author, why=Why(reason="The brake was released."))

@@ -25,14 +25,12 @@ from fhir_tracker.model.effects import (
 )
 from fhir_tracker.model.facts import Facts
 from fhir_tracker.model.program import CANONICAL, Program
-from fhir_tracker.model.viewer import worker_viewer
+from fhir_tracker.model.viewer import RULE_WORKER
 from fhir_tracker.model.vocabulary import FLAG_SYSTEM
 from fhir_tracker.model.work import Firing
 from fhir_tracker.rules.due import due_at
 from fhir_tracker.storage import events, firings, notifications, resources
 from fhir_tracker.storage.database import Tx
-
-RULE_WORKER = worker_viewer("rule-worker")
 
 _KINDS: Mapping[type[Effect], str] = {
     Escalate: "escalate",

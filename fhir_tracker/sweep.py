@@ -19,6 +19,7 @@ from fhir_tracker.guard import Failure, guarded
 from fhir_tracker.model.effects import Effect, Escalate
 from fhir_tracker.model.facts import Evaluation, Facts
 from fhir_tracker.model.program import Program
+from fhir_tracker.model.viewer import RULE_WORKER
 from fhir_tracker.rules.engine import evaluate
 from fhir_tracker.storage import heartbeats, work_items
 from fhir_tracker.storage.database import Database, Tx
@@ -106,7 +107,7 @@ def judge_batch(database: Database, now: datetime, size: int) -> list[Judged]:
         claim = work_items.claim_due(tx, now, size, LEASE)
         if not claim.items:
             return []
-        facts = gathering.gather(tx, effects.RULE_WORKER, claim.items)
+        facts = gathering.gather(tx, RULE_WORKER, claim.items)
         found = {one: _program(tx, *one) for one in {_program_key(one) for one in facts} if one}
     return [_judge(claim, one, found.get(_program_key(one) or ("", None)), now) for one in facts]
 

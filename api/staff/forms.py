@@ -15,7 +15,7 @@ from fhir_tracker.model.program import Calendar, Move, Program
 from fhir_tracker.model.vocabulary import CHANNELS, OUTCOMES
 from fhir_tracker.model.work import WorkItem
 from fhir_tracker.rules.calendar import zone_of
-from fhir_tracker.rules.moves import PATHS
+from fhir_tracker.rules.moves import MOMENTS, PATHS
 
 _LABELS = {
     "note": "Note",
@@ -28,7 +28,6 @@ _LABELS = {
     "document": "Document",
     "output": "What came out of it",
 }
-_MOMENTS = ("due", "hold.until")
 _ATTEMPT_PATHS = {
     "Communication.medium": "outreach.channel",
     "Communication.statusReason": "outreach.outcome",
@@ -158,7 +157,7 @@ def moves_fields(values: Mapping[str, str], names: Sequence[str], calendar: Cale
     """What a move's form holds, by the names of FIELDS: local times become FHIR dateTimes, empty ones are left out."""
     wanted = [*names, "note", *(["outreach.channel"] if values.get("outreach.outcome") else [])]
     given = {name: values[name].strip() for name in wanted if values.get(name, "").strip()}
-    return {name: zoned(text, calendar) if name in _MOMENTS else text for name, text in given.items()}
+    return {name: zoned(text, calendar) if name in MOMENTS else text for name, text in given.items()}
 
 
 def zoned(text: str, calendar: Calendar) -> str:
@@ -180,7 +179,7 @@ def _field(name: str, owners: Sequence[Choice], documents: Sequence[Choice]) -> 
         return Field(name=name, label=label, kind="select", choices=(choose, *owners), required=True)
     if name == "document":
         return Field(name=name, label=label, kind="select", choices=(choose, *documents), required=True)
-    kind = "moment" if name in _MOMENTS else "textarea" if name in ("note", "output") else "text"
+    kind = "moment" if name in MOMENTS else "textarea" if name in ("note", "output") else "text"
     hint = "The hold ends by itself then." if name == "hold.until" else ""
     return Field(name=name, label=label, kind=kind, required=True, hint=hint)  # type: ignore[arg-type]
 

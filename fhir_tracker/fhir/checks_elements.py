@@ -20,6 +20,7 @@ from fhir_tracker.fhir.definitions.registry import (
 )
 from fhir_tracker.fhir.invariants.values import Scope
 from fhir_tracker.fhir.json_types import Json, Resource
+from fhir_tracker.fhir.primitives import SCHEME
 from fhir_tracker.fhir.references import ReferenceKind, parse_reference
 
 BCP_47 = "urn:ietf:bcp:47"
@@ -34,7 +35,6 @@ _BOUND = re.compile(r"\.(coding\[\d+\]|security\[\d+\]|class)$")
 """Codings of which HL7's validator only asks that a code of a listed system is one of it."""
 _R4 = "http://hl7.org/fhir/StructureDefinition/"
 _URL = re.compile(r"[!#-;=?-\[\]_a-z~]+")
-_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*:")
 _RESTFUL = re.compile(r"https?://\S+/(?P<type>[A-Z][A-Za-z]+)/(?P<id>[A-Za-z0-9\-.]{1,64})")
 
 
@@ -142,7 +142,7 @@ def _quantity(found: Findings, slot: Slot, value: Resource, path: str) -> None:
     system, code = value.get("system"), value.get("code")
     if type(system) is not str or not system:
         return
-    if not _SCHEME.match(system):
+    if not SCHEME.match(system):
         found.add(f"{path}.system", "is not absolute; a system of units is named by a URL or urn", "value")
     elif type(code) is str and is_unknown_code(system, code):
         found.add(f"{path}.code", "is not a code of its system, which R4 lists completely", "code-invalid")
@@ -165,7 +165,7 @@ def _codeable_concept(found: Findings, slot: Slot, value: Resource, path: str) -
 def _coding(found: Findings, slot: Slot, value: Resource, path: str) -> None:
     system, code = value.get("system"), value.get("code")
     if type(system) is str and system:
-        if not _SCHEME.match(system):
+        if not SCHEME.match(system):
             if not _BOUND.search(path):
                 found.add(f"{path}.system", "is not absolute; a code system is named by a URL or urn", "value")
         elif type(code) is str and is_unknown_code(system, code):
@@ -195,9 +195,9 @@ def _identifier(found: Findings, slot: Slot, value: Resource, path: str) -> None
     system, text = value.get("system"), value.get("value")
     if type(system) is not str:
         return
-    if not _SCHEME.match(system):
+    if not SCHEME.match(system):
         found.add(f"{path}.system", "is not absolute; the system of an identifier is a URL or urn", "value")
-    elif system == "urn:ietf:rfc:3986" and type(text) is str and not _SCHEME.match(text):
+    elif system == "urn:ietf:rfc:3986" and type(text) is str and not SCHEME.match(text):
         found.add(f"{path}.value", "is not a full URI, as the system urn:ietf:rfc:3986 asks", "value")
 
 
@@ -208,7 +208,7 @@ def _extension(found: Findings, slot: Slot, value: Resource, path: str) -> None:
     known = extension_definition(url)
     if known is not None:
         _known_extension(found, known, value, path)
-    elif " " not in url and not _SCHEME.match(url) and ".extension[" not in path.rpartition(".")[0][-14:]:
+    elif " " not in url and not SCHEME.match(url) and ".extension[" not in path.rpartition(".")[0][-14:]:
         found.add(f"{path}.url", "is not absolute; only the extensions within an extension have a plain name", "value")
 
 
@@ -267,7 +267,7 @@ def _entry(found: Findings, entry: Resource, path: str, *, needs_url: bool) -> N
         return
     if type(url) is not str:
         return
-    if not _SCHEME.match(url):
+    if not SCHEME.match(url):
         found.add(f"{path}.fullUrl", "is not an absolute URL", "value")
         return
     match = _RESTFUL.fullmatch(url)

@@ -7,9 +7,9 @@ from functools import cache
 from types import MappingProxyType
 
 from fhir_tracker.fhir.definitions.registry import SearchParameter, search_parameters
+from fhir_tracker.fhir.query_values import PREFIXES
 
 BASE_URL = "https://fhir-tracker.example/SearchParameter/"
-_COMPARATORS = ("eq", "ne", "gt", "ge", "lt", "le", "sa", "eb", "ap")
 
 OWN_PARAMETERS: tuple[SearchParameter, ...] = (
     SearchParameter(
@@ -18,7 +18,7 @@ OWN_PARAMETERS: tuple[SearchParameter, ...] = (
         url=BASE_URL + "Task-due",
         base=("Task",),
         expression="Task.restriction.period.end",
-        comparators=_COMPARATORS,
+        comparators=PREFIXES,
     ),
     SearchParameter(
         code="instantiates-canonical",

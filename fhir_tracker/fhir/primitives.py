@@ -32,7 +32,7 @@ _URN = re.compile(
     r"urn:uuid:[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}|urn:oid:[0-2](?:\.(?:0|[1-9][0-9]*))+|(?!urn:uuid:|urn:oid:).*",
     re.DOTALL,
 )
-_ABSOLUTE = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*:")
+SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*:")
 
 
 def _text(value: Json) -> str | None:
@@ -115,7 +115,7 @@ def _uri(value: Json) -> str | None:
 
 def _canonical(value: Json) -> str | None:
     wrong = _uri(value)
-    if wrong is None and value[0] != "#" and not _ABSOLUTE.match(value):
+    if wrong is None and value[0] != "#" and not SCHEME.match(value):
         return "is not a canonical URL: an absolute URL, or # and the id of a contained resource"
     return wrong
 

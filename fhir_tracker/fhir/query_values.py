@@ -13,12 +13,12 @@ from fhir_tracker.errors import Incorrect
 from fhir_tracker.fhir.dates import asked_range
 from fhir_tracker.fhir.definitions.registry import SearchParameter, resource_types, search_parameter
 from fhir_tracker.fhir.folding import fold
+from fhir_tracker.fhir.identity import is_legal_id
 from fhir_tracker.fhir.quantities import decimal_range
 from fhir_tracker.fhir.references import ReferenceKind, parse_reference
 
 PREFIXES = ("eq", "ne", "gt", "ge", "lt", "le", "sa", "eb", "ap")
 _KILOMETRES = {"km": 1.0, "m": 0.001, "[mi_i]": 1.609344, "mi_us": 1.609344, "[mi_us]": 1.609344}
-_ID = re.compile(r"[A-Za-z0-9\-.]{1,64}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -178,7 +178,7 @@ def _reference(parameter: SearchParameter, text: str, modifier: str | None, own_
         if modifier and parsed.type != modifier:
             raise Incorrect(f"the reference is not to a {modifier}")
         return ReferenceValue(targets=(f"{parsed.type}/{parsed.id}",))
-    if _ID.fullmatch(text):
+    if is_legal_id(text):
         types = (modifier,) if modifier else (parameter.targets or tuple(sorted(resource_types())))
         return ReferenceValue(targets=tuple(f"{type_}/{text}" for type_ in types))
     if not text or modifier:

@@ -34,3 +34,7 @@ def open_viewer() -> Viewer:
 def worker_viewer(name: str) -> Viewer:
     """A worker of the tracker itself, such as `rule-worker` or `sync`."""
     return Viewer(who=f"Device/{name}", name=name, roles=frozenset({"system"}), scopes=ALL_SCOPES)
+
+
+RULE_WORKER = worker_viewer("rule-worker")
+"""Who the rules act as."""
