@@ -28,17 +28,20 @@ from fhir_tracker.fhir.query_values import (
     UriValue,
     Value,
 )
+from fhir_tracker.fhir.search_shortcuts import mostly_there
 from fhir_tracker.fhir.search_unions import parts_of
 from fhir_tracker.fhir.search_values import gives_one_row
 from fhir_tracker.storage.arrays import among
 from fhir_tracker.storage.database import Dialect
 from fhir_tracker.storage.hashes import (
     COMBINED,
+    absence_key,
     parameter_key,
     presence_key,
     reference_key,
     together,
     token_key,
+    token_keys,
     uri_key,
 )
 from fhir_tracker.storage.indexing import joined
@@ -219,11 +222,23 @@ def _instant_holds(one: Filter) -> ColumnElement[bool]:
 def _presence(dialect: Dialect, types: Types, one: Filter) -> Condition:
     table = _TABLES.get(one.type, ix)
     if table is ix:
-        there = by_keys(dialect, [presence_key(type_, part) for type_ in types for part in parts_of(type_, one.param)])
-        return replace(there, negative=bool(one.missing))
+        return _keyed_presence(dialect, types, one)
     param = f"{one.param}:latitude" if one.type == "special" else one.param
     keys = [parameter_key(type_, part) for type_ in types for part in parts_of(type_, param)]
     return Condition(found=select(table.c.k).where(_one_of(dialect, table, keys)), negative=bool(one.missing))
+
+
+def _keyed_presence(dialect: Dialect, types: Types, one: Filter) -> Condition:
+    mostly = tuple(type_ for type_ in types if one.param in mostly_there(type_))
+    seldom = tuple(type_ for type_ in types if type_ not in mostly)
+    absent = replace(by_keys(dialect, [absence_key(type_, one.param) for type_ in mostly]), negative=not one.missing)
+    keys = [presence_key(type_, part) for type_ in seldom for part in parts_of(type_, one.param)]
+    present = replace(by_keys(dialect, keys), negative=bool(one.missing))
+    if not mostly or not seldom:
+        return absent if mostly else present
+    each = ((mostly, absent), (seldom, present))
+    ways = (and_(resource.c.type.in_(some), it.holds(resource.c.k, dialect)) for some, it in each)
+    return Condition(column=or_(*ways))
 
 
 def _near(types: Types, one: Filter) -> Select[tuple[int]]:
@@ -258,7 +273,7 @@ def _keys(type_: str, param: str, value: Value) -> list[int] | None:
 def _own_keys(type_: str, param: str, value: Value) -> list[int] | None:
     match value:
         case TokenValue():
-            return [token_key(type_, param, value.system, value.code)]
+            return list(token_keys(type_, param, value.system, value.code))
         case ReferenceValue():
             return [reference_key(type_, param, target) for target in value.targets]
         case UriValue():

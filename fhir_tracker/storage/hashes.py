@@ -8,6 +8,8 @@ from __future__ import annotations
 from functools import lru_cache
 from hashlib import blake2b
 
+from fhir_tracker.fhir.search_shortcuts import aliases, one_system
+
 _MASK = (1 << 63) - 1
 _MIX = 0x9E3779B97F4A7C15
 
@@ -35,8 +37,26 @@ def token_key(type_: str, param: str, system: str | None, code: str | None) -> i
     return digest("coding", type_, param, system, code) if code is not None else digest("system", type_, param, system)
 
 
+def token_keys(type_: str, param: str, system: str | None, code: str | None) -> tuple[int, ...]:
+    """The keys of which a resource with such a code has one; `system` and `code` as in `token_key`.
+
+    Where all codes of a parameter have one system, they are kept without it.
+    """
+    only = one_system(type_, param) if system is not None else None
+    if only is None or system != (only.system or ""):
+        return (token_key(type_, param, system, code),)
+    codes = only.codes if code is None else (code,)
+    return tuple(token_key(type_, param, None, one) for one in codes)
+
+
 def reference_key(type_: str, param: str, target: str) -> int:
-    """A reference to `target` (`Type/id` or a URL): the target's own key turned by the parameter's."""
+    """A reference to `target` (`Type/id` or a URL): the target's own key turned by the parameter's.
+
+    Under an alias that is the key of what it is an alias of.
+    """
+    alias = aliases(type_).get(param)
+    if alias is not None and f"/{alias.type}/" in f"/{target}":
+        param = alias.param
     return target_key(target) ^ parameter_key(type_, param)
 
 
@@ -54,8 +74,14 @@ def uri_key(type_: str, param: str, uri: str) -> int:
 
 @lru_cache(maxsize=4096)
 def presence_key(type_: str, param: str) -> int:
-    """Whether a resource has any value for a parameter that is kept by key only."""
+    """Whether a resource has any value for a parameter that is kept by key only, and is not mostly there."""
     return digest("present", type_, param)
+
+
+@lru_cache(maxsize=4096)
+def absence_key(type_: str, param: str) -> int:
+    """Whether a resource has no value for a parameter that is mostly there."""
+    return digest("absent", type_, param)
 
 
 def together(first: int, second: int) -> int:

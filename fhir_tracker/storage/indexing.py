@@ -22,11 +22,13 @@ from fhir_tracker.fhir.search_rows import (
     TokenRow,
     UriRow,
 )
+from fhir_tracker.fhir.search_shortcuts import mostly_there, one_system
 from fhir_tracker.fhir.search_unions import UNIONS
 from fhir_tracker.storage.bulks import IX, IXD, IXN, IXS
 from fhir_tracker.storage.database import Tx
 from fhir_tracker.storage.hashes import (
     COMBINED,
+    absence_key,
     parameter_key,
     presence_key,
     reference_key,
@@ -56,20 +58,31 @@ def index_rows(type_: str, values: SearchValues) -> IndexRows:
     """What a resource of `type_` with these values puts into the index; unions are found under their parts."""
     unions = UNIONS.get(type_, ())
     found = _Found(type_, [], [], [], [])
-    keys = found.keys
-    for row in values.tokens:
-        if row.param not in unions:
-            keys += _present_keys(type_, row)
-    for uri in values.uris:
-        keys += _present_keys(type_, uri)
-    for to in values.references:
-        keys += (presence_key(type_, to.param.partition(":")[0]), *part_keys(type_, to.param, to))
+    _add_keyed(found, values, unions)
     _add_ranges(found, values, unions)
     for composite in values.composites:
         if composite.param not in unions:
             _add_composite(found, composite)
     _add_combinations(found, values)
-    return IndexRows(frozenset(keys), frozenset(found.dates), frozenset(found.strings), frozenset(found.numbers))
+    return IndexRows(frozenset(found.keys), frozenset(found.dates), frozenset(found.strings), frozenset(found.numbers))
+
+
+def _add_keyed(found: _Found, values: SearchValues, unions: Container[str]) -> None:
+    """The keys of each value; whether there is any is told of what is seldom there, that there is none of what mostly is."""
+    type_, keys = found.type, found.keys
+    there = {row.param for row in values.tokens if row.param not in unions}
+    there |= {row.param for row in values.references} | {row.param for row in values.uris}
+    there = {param.partition(":")[0] for param in there}
+    mostly = mostly_there(type_)
+    keys += [presence_key(type_, param) for param in there - mostly]
+    keys += [absence_key(type_, param) for param in mostly - there]
+    for row in values.tokens:
+        if row.param not in unions:
+            keys += _kept_keys(type_, row)
+    for uri in values.uris:
+        keys += _kept_keys(type_, uri)
+    for to in values.references:
+        keys += part_keys(type_, to.param, to)
 
 
 def _add_ranges(found: _Found, values: SearchValues, unions: Container[str]) -> None:
@@ -111,9 +124,8 @@ def _middle(row: NumberRow) -> float:
 
 
 @lru_cache(maxsize=32768)
-def _present_keys(type_: str, row: TokenRow | UriRow) -> tuple[int, ...]:
-    """The keys of a token or uri, and that its parameter has a value."""
-    return (presence_key(type_, row.param.partition(":")[0]), *part_keys(type_, row.param, row))
+def _kept_keys(type_: str, row: TokenRow | UriRow) -> tuple[int, ...]:
+    return part_keys(type_, row.param, row)
 
 
 def part_keys(type_: str, param: str, row: Part) -> tuple[int, ...]:
@@ -124,6 +136,8 @@ def part_keys(type_: str, param: str, row: Part) -> tuple[int, ...]:
     if isinstance(row, TokenRow):
         if param.endswith(":of-type"):
             return (token_key(type_, param, row.system, row.code),)
+        if one_system(type_, param) is not None:
+            return (token_key(type_, param, None, row.code),)
         coded = (token_key(type_, param, None, row.code), token_key(type_, param, row.system or "", row.code))
         return (*coded, token_key(type_, param, row.system, None)) if row.system else coded
     if isinstance(row, UriRow):

@@ -45,9 +45,9 @@ work_item = Table(
     Column("claim_token", Text),
     Column("claimed_until", Moment),
     Index(None, "patient"),
-    Index(None, "plan"),
-    Index(None, "focus"),
 )
+for _seldom in (work_item.c.plan, work_item.c.focus):
+    Index(None, _seldom, sqlite_where=_seldom.is_not(None), postgresql_where=_seldom.is_not(None))
 
 
 def _open_index(name: str, *columns: str) -> None:

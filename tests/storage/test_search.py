@@ -90,6 +90,18 @@ CASES: list[tuple[str, str, str | list[str]]] = [
     ("Task", "status=completed,on-hold", "bd"),
     ("Task", "status=requested&status=completed", ""),
     ("Task", "status=http://hl7.org/fhir/task-status|completed", "b"),
+    ("Task", "status=http://hl7.org/fhir/task-status|", "abcdefg"),
+    ("Task", "status=http://x|completed", ""),
+    ("Task", "status=http://x|", ""),
+    ("Task", "status=|completed", ""),
+    ("Task", "status:not=http://hl7.org/fhir/task-status|requested", "bd"),
+    ("Task", "status:not=http://hl7.org/fhir/task-status|", ""),
+    ("Task", "status=http://hl7.org/fhir/task-status|requested&patient=bob", "c"),
+    ("Task", "status:missing=false", "abcdefg"),
+    ("Task", "status:missing=true", ""),
+    ("Task", "priority:missing=true", "abcdefg"),
+    ("Task", "priority:missing=false", ""),
+    ("Task", "intent=|order", "abcdefg"),
     ("Task", "code=call", "ab"),
     ("Task", "code=http://x|call", "a"),
     ("Task", "code=http://x|", "a"),
@@ -109,6 +121,8 @@ CASES: list[tuple[str, str, str | list[str]]] = [
     ("Task", "patient=bob&status=requested&code=call", ""),
     ("Task", "owner=Practitioner/p1", "c"),
     ("Task", "owner=p1", "c"),
+    ("Task", "owner:missing=false", "cd"),
+    ("Task", "owner:missing=true", "abefg"),
     ("Task", "owner=http://elsewhere/fhir/Practitioner/p1", "d"),
     ("Task", "based-on:identifier=http://ids|77", "g"),
     ("Task", "based-on:identifier=78", ""),
@@ -206,6 +220,45 @@ def filled(database: Database) -> Database:
 def test_a_search_finds_what_the_specification_says(filled: Database) -> None:
     answers = [(type_, text, found(filled, type_, text)) for type_, text, _ in CASES]
     assert answers == [(type_, text, list(expected)) for type_, text, expected in CASES]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("subject=Group/ann", "g"),
+        ("subject:Group=ann", "g"),
+        ("patient=Group/ann", ""),
+        ("patient=ann", "p"),
+        ("subject=ann", "gp"),
+        ("patient=http://other/Patient/ann", "u"),
+        ("subject=http://other/Patient/ann", "u"),
+        ("patient:missing=true", "gn"),
+        ("patient:missing=false", "pu"),
+        ("subject:missing=true", "n"),
+        ("patient:missing=true&subject:missing=false", "g"),
+        ("patient.active=true", "p"),
+        ("subject:Group.type=person", "g"),
+    ],
+)
+def test_patient_is_the_subject_where_that_is_a_patient(database: Database, text: str, expected: str) -> None:
+    about = {"p": "Patient/ann", "g": "Group/ann", "u": "http://other/Patient/ann"}
+    tasks = [task(id_) | {"for": {"reference": reference}} for id_, reference in about.items()]
+    nobody = {name: value for name, value in task("n").items() if name != "for"}
+    group = {"resourceType": "Group", "id": "ann", "type": "person", "actual": True}
+    put_all(database, [{"resourceType": "Patient", "id": "ann", "active": True}, group, *tasks, nobody])
+    assert found(database, "Task", text) == list(expected)
+
+
+def test_only_a_patients_own_tasks_are_included_in_reverse(database: Database) -> None:
+    about = {"p": "Patient/ann", "g": "Group/ann"}
+    tasks = [task(id_) | {"for": {"reference": reference}} for id_, reference in about.items()]
+    put_all(database, [{"resourceType": "Group", "id": "ann", "type": "person", "actual": True}, *tasks])
+    answers = {}
+    for param in ("patient", "subject"):
+        query = parse_query("Group", pairs(f"_revinclude=Task:{param}"), strict=True)
+        with database.read() as tx:
+            answers[param] = [one.id for one in search.search(tx, VIEWER, query).included]
+    assert answers == {"patient": [], "subject": ["g"]}
 
 
 @pytest.mark.requirement(26)

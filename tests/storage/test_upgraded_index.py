@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from sqlalchemy import delete, text
+from sqlalchemy import delete, select, text
 
 from fhir_tracker.storage import schema
 from fhir_tracker.storage.database import Database
-from fhir_tracker.storage.hashes import token_key
+from fhir_tracker.storage.hashes import presence_key, token_key
 from fhir_tracker.storage.tables import ix, ixn, ixs, resource
-from tests.storage.samples import found, put_all
+from tests.storage.samples import found, put_all, task
 
 TYPED = {"type": {"coding": [{"system": "http://v2", "code": "MR"}]}, "value": "1"}
 SEARCHES = (
@@ -38,4 +38,19 @@ def test_uris_typed_identifiers_and_pairs_of_numbers_of_before_are_found_after_t
     assert [found(database, *one) for one in SEARCHES] == [[], [], []]
     assert any(step.startswith("0004 ") for step in schema.migrate(database))
     assert [len(found(database, *one)) for one in SEARCHES] == [600, 1, 1]
-    assert len(found(database, "Patient", "identifier=1")) == 2
+    assert found(database, "Patient", "identifier=1") == ["ann"]
+
+
+def test_the_index_of_an_earlier_program_becomes_that_of_this_one(database: Database) -> None:
+    put_all(database, [task(f"t{number}") for number in range(600)])
+    with database.begin() as tx:
+        every = select(ix).order_by(ix.c.h, ix.c.k)
+        rows = [tuple(row.values()) for row in tx.rows(every)]
+        tx.execute(delete(ix).where(ix.c.h % 2 == 0))
+        tx.execute(ix.insert().values(h=presence_key("Task", "status"), k=rows[0][1]))
+        tx.connection.execute(text("DROP INDEX ix_work_item_plan"))
+        tx.connection.execute(text("CREATE INDEX ix_work_item_plan ON work_item (plan)"))
+        tx.connection.execute(text("UPDATE alembic_version SET version_num = '0004'"))
+    assert [step[:4] for step in schema.migrate(database)] == ["0005"]
+    with database.read() as tx:
+        assert [tuple(row.values()) for row in tx.rows(every)] == rows
