@@ -8,7 +8,8 @@ from __future__ import annotations
 import re
 
 from fhir_tracker.errors import Incorrect, Issue
-from fhir_tracker.fhir.checks_elements import ELEMENT_CHECKS, RESOURCE_CHECKS, Findings, local_type
+from fhir_tracker.fhir.checks_elements import ELEMENT_CHECKS, OWNED, RESOURCE_CHECKS, Findings, local_type
+from fhir_tracker.fhir.checks_memory import is_known, keep, key_of
 from fhir_tracker.fhir.checks_shapes import Shape, Slot, is_language, shape
 from fhir_tracker.fhir.definitions.registry import resource_types
 from fhir_tracker.fhir.invariants.rules import Rule, Rules
@@ -16,6 +17,7 @@ from fhir_tracker.fhir.invariants.values import Scope
 from fhir_tracker.fhir.json_types import Json, Resource, kind
 
 MOST_ISSUES = 50
+_REPEATED = frozenset({"CodeableConcept", "Coding"})
 _PLAIN_NAME = re.compile(r"_?[A-Za-z][A-Za-z0-9]{0,63}")
 
 
@@ -200,6 +202,11 @@ class _Walk(Findings):
         if type(value) is not dict or not value:
             self.no_object(form, value, path)
             return
+        key = None
+        if slot.type in _REPEATED and not self.warnings:
+            key = key_of(slot, value, strict=self.scope.root.get("resourceType") in OWNED)
+            if key is not None and is_known(key):
+                return
         before = self.misshapen
         self.object(form, value, path)
         check_element = ELEMENT_CHECKS.get(slot.type)
@@ -208,6 +215,8 @@ class _Walk(Findings):
         if slot.rules and self.misshapen == before:
             for rules in slot.rules:
                 self.rules(rules, value, path)
+        if key is not None and not self.issues:
+            keep(key, slot, value)
 
     def no_object(self, form: Shape, value: Json, path: str) -> None:
         if type(value) is not dict:
