@@ -290,7 +290,7 @@ def test_others_write_meanwhile_and_neither_loses_anything(database: Database, w
     other = threading.Thread(target=beside)
     other.start()
     futures = [writer.run(creating(f"t{number}") if number % 3 else changing("x")) for number in range(90)]
-    assert all(future.exception(30) is None for future in futures)
+    assert all(future.exception(60) is None for future in futures)
     other.join()
     assert len(found(database, "Task", "status=requested&_count=200")) == 30 + 60 + 1
 
@@ -320,7 +320,7 @@ def test_a_deadlock_with_somebody_else_ends_with_everything_of_ours_written(own_
         hold, _ = held(writer)
         futures: list[Future[object]] = [writer.run(creating("c")), writer.run(both), writer.run(creating("d"))]
         hold.set()
-        assert [future.exception(30) for future in (futures[0], futures[2])] == [None, None]
+        assert [future.exception(60) for future in (futures[0], futures[2])] == [None, None]
         other.join(60)
         assert len(found(own_database, "Task", "status=requested")) == 4
         assert futures[1].result(60) == 1
