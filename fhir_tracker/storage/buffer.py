@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from itertools import accumulate, chain
+from operator import itemgetter
 from typing import Any
 
 import psycopg
@@ -15,19 +16,21 @@ from sqlalchemy.types import TypeDecorator, TypeEngine
 
 from fhir_tracker.errors import Fault, VersionConflict
 from fhir_tracker.storage.drivers import Driver
-from fhir_tracker.storage.literals import boolean_array, number_array, text_array
+from fhir_tracker.storage.literals import Packed, boolean_array, number_array, packed, text_array
 
 Row = tuple[Any, ...]
 """Values as the driver takes them: moments as microseconds, lists and mappings as JSON text."""
 
 _DOUBLE = "Somebody else wrote the same at the same time."
+_KEY = itemgetter(0)
+"""Rows of one key of an index lie side by side, in whatever order."""
 _CHUNKS = (64, 8, 1)
 """How many rows one SQLite statement takes: few texts to prepare, few calls that let other threads in."""
 
 
 @dataclass(frozen=True, eq=False)
 class Bulk:
-    """How rows are added to one table: `columns` name the values of a row in order, `sorted_` puts them in key order first.
+    """How rows are added to one table: `columns` name the values of a row in order, `sorted_` puts them in order of their first value.
 
     `given` are columns that PostgreSQL works out itself, with what SQLite has there instead.
     """
@@ -42,8 +45,8 @@ class Bulk:
         names = ", ".join(f'"{name}"' for name in (*(one[0] for one in self.given), *self.columns))
         values = "".join(f"{one[1]}, " for one in self.given)
         kinds = [_POSTGRESQL[self._kind(name)] for name in self.columns]
-        arrays = ", ".join(f"${number}::{kind}[]" for number, kind in enumerate(kinds, first))
-        return f"INSERT INTO {self.table.name} ({names}) SELECT {values}given.* FROM unnest({arrays}) AS given"  # noqa: S608
+        arrays = ", ".join(f"unnest(${number}::{kind}[])" for number, kind in enumerate(kinds, first))
+        return f"INSERT INTO {self.table.name} ({names}) SELECT {values}{arrays}"  # noqa: S608
 
     def sqlite(self, rows: int) -> str:
         """One INSERT of `rows` rows."""
@@ -57,9 +60,13 @@ class Bulk:
         return tuple((size, self.sqlite(size)) for size in _CHUNKS)
 
     @cached_property
-    def literals(self) -> tuple[Callable[[Sequence[Any]], str], ...]:
+    def literals(self) -> tuple[Callable[[Sequence[Any]], str | Packed], ...]:
         """For each column, what makes a PostgreSQL array of its values."""
-        return tuple(_LITERALS[self._kind(name)] for name in self.columns)
+        return tuple(self._literal(name) for name in self.columns)
+
+    def _literal(self, name: str) -> Callable[[Sequence[Any]], str | Packed]:
+        kind = self._kind(name)
+        return packed if kind is Integer and not self.table.c[name].nullable else _LITERALS[kind]
 
     def _kind(self, name: str) -> type[TypeEngine[Any]]:
         kind = self.table.c[name].type
@@ -152,7 +159,7 @@ class WriteBuffer:
                 raise VersionConflict(_DOUBLE) from fault
             raise
 
-    def statement(self) -> tuple[bytes, list[str]]:
+    def statement(self) -> tuple[bytes, list[str | Packed]]:
         """Everything as one statement of PostgreSQL, with an array for each column; it counts as written."""
         rows = self._taken()
         arrays = [
@@ -171,7 +178,7 @@ class WriteBuffer:
         self._written = self._total
         for bulk, some in rows.items():
             if bulk.sorted_:
-                some.sort()
+                some.sort(key=_KEY)
         return rows
 
 

@@ -1,21 +1,69 @@
-"""Lists as PostgreSQL reads them in a text: `{1,2}`, `{"a","b"}`.
+"""Lists as PostgreSQL reads them: in a text, as `{1,2}` or `{"a","b"}`, or whole numbers in binary.
 
 https://www.postgresql.org/docs/current/arrays.html#ARRAYS-IO
 """
 
 from __future__ import annotations
 
+import struct
+import sys
+from array import array
 from collections.abc import Sequence
 from typing import cast
+
+import psycopg
+from psycopg.adapt import Dumper
+from psycopg.pq import Format
 
 from fhir_tracker.errors import Incorrect
 
 _BETWEEN = "\0"
 """What no text can hold in PostgreSQL."""
+_BIGINT, _BIGINTS = 20, 1016
+"""The numbers PostgreSQL has for the types `bigint` and `bigint[]`."""
+_HEAD = struct.Struct(">5i")
+
+
+class Packed(bytes):
+    """A `bigint[]` in binary, which the server reads several times faster than a text."""
+
+
+class _PackedDumper(Dumper):
+    format = Format.BINARY
+    oid = _BIGINTS
+
+    def dump(self, obj: Packed) -> bytes:
+        return obj
+
+
+psycopg.adapters.register_dumper(Packed, _PackedDumper)
+
+
+def packed(values: Sequence[int]) -> Packed:
+    """The array of some whole numbers, in binary; raises Incorrect when one has more than 64 bits."""
+    try:
+        numbers = array("q", values)
+    except OverflowError:
+        raise Incorrect("A number cannot be held by the database.") from None
+    if sys.byteorder == "little":
+        numbers.byteswap()
+    told, count = numbers.tobytes(), len(numbers)
+    sized = bytearray(12 * count)
+    sized[3::12] = b"\x08" * count
+    for place in range(8):
+        sized[4 + place :: 12] = told[place::8]
+    return Packed(_HEAD.pack(1, 0, _BIGINT, count, 1) + sized)
+
+
+_LONG = 64
 
 
 def number_array(values: Sequence[int | float | None]) -> str:
-    """The array of some numbers."""
+    """The array of some numbers; those of a long list that come again are written once."""
+    if len(values) >= _LONG:
+        texts = {value: repr(value) for value in set(values)}
+        if 2 * len(texts) <= len(values):
+            return "{" + ",".join([texts[value] for value in values]).replace("None", "NULL") + "}"
     return "{" + str(list(values))[1:-1].replace("None", "NULL") + "}"
 
 
