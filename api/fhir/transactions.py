@@ -45,6 +45,7 @@ from fhir_tracker.fhir.json_types import Json, Resource
 from fhir_tracker.fhir.query import NOT_FILTERS
 from fhir_tracker.storage import resources
 from fhir_tracker.storage.database import Tx
+from fhir_tracker.storage.late import late
 
 _CONDITIONAL = re.compile(rb'"reference"\s*:\s*"[^"]*\?')
 _ERRORS: dict[int, type[TrackerError]] = {
@@ -68,7 +69,7 @@ def process(request: FhirRequest, entries: tuple[Json, ...], find: Finder) -> Fh
     def once() -> FhirResponse:
         nonlocal run
         run = _Run(request, read, find)
-        with request.context.database.begin() as tx:
+        with late(request.context.database) as tx:
             return run.answer(tx)
 
     def is_guarded() -> bool:
