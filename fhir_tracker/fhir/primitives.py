@@ -25,7 +25,8 @@ _DAY = r"(?:0[1-9]|1[0-2])-(?:0[1-9]|[12][0-9]|3[01])"
 _TIME = r"(?:[01][0-9]|2[0-3]):[0-5][0-9]:(?:[0-5][0-9]|60)(?:\.[0-9]+)?"
 _ZONE = r"(?:Z|[+-](?:(?:0[0-9]|1[0-3]):[0-5][0-9]|14:00))"
 _VISIBLE = r"[^\s\x00-\x1f]"
-_BASE64 = re.compile(r"\s*(?:[0-9A-Za-z+/]{4}\s*)*(?:[0-9A-Za-z+/]{2}==|[0-9A-Za-z+/]{3}=)?\s*")
+_BASE64 = re.compile(r"\s*+(?:[0-9A-Za-z+/]{4}\s*+)*+(?:[0-9A-Za-z+/]{2}==|[0-9A-Za-z+/]{3}=)?\s*+")
+"""Nothing is tried twice: white space could be split between its parts in as many ways as it is long."""
 _MARK = "\ufeff"
 """A byte order mark, which is no text."""
 _URN = re.compile(
