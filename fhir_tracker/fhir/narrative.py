@@ -15,8 +15,9 @@ _NOT_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")
 
 
 def narrative(resource_type: str, title: str, rows: Sequence[tuple[str, str]]) -> Resource:
-    """A Narrative with status `generated`: `title` (the type when empty), then one line a (label, value); text only."""
-    heading = _text(title) or _text(resource_type)
+    """A Narrative with status `generated`: `title` (the type when blank), then one line a (label, value); text only."""
+    heading = _text(title)
+    heading = heading if heading.strip() else _text(resource_type)
     lines = "".join(f"<tr><th>{_text(label)}</th><td>{_text(value)}</td></tr>" for label, value in rows)
     table = f"<table><tbody>{lines}</tbody></table>" if lines else ""
     div = f'<div xmlns="http://www.w3.org/1999/xhtml"><p><b>{heading}</b></p>{table}</div>'

@@ -13,7 +13,7 @@ from uuid import UUID
 from xml.etree import ElementTree as ET
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from fhir_tracker.fhir.body import read_json, write_json
@@ -149,6 +149,8 @@ def test_what_counts_as_content(change: Resource, counts: bool) -> None:
 
 
 @given(st.text(max_size=60), st.lists(st.tuples(st.text(max_size=30), st.text(max_size=30)), max_size=4))
+@example("\n", [])
+@example("\x01 \u00a0", [("", "")])
 def test_a_narrative_says_its_text_and_nothing_more(title: str, rows: list[tuple[str, str]]) -> None:
     def plain(text: str) -> str:
         return "".join(one for one in text if one in "\t\n\r" or (ord(one) >= 32 and one not in "\ufffe\uffff"))
@@ -156,7 +158,9 @@ def test_a_narrative_says_its_text_and_nothing_more(title: str, rows: list[tuple
     built = narrative("Task", title, rows)
     root = ET.fromstring(built["div"].replace("\r", "&#13;"))  # noqa: S314 - our own output
     assert [one.tag.rpartition("}")[2] for one in root.iter() if one.tag.rpartition("}")[2] in ("script", "img")] == []
-    expected = (plain(title) or "Task") + "".join(plain(label) + plain(value) for label, value in rows)
+    expected = (plain(title) if plain(title).strip() else "Task") + "".join(
+        plain(label) + plain(value) for label, value in rows
+    )
     assert "".join(root.itertext()) == expected
     assert len(list(root.iter("{http://www.w3.org/1999/xhtml}tr"))) == len(rows)
     assert check({"resourceType": "Basic", "code": {"text": "x"}, "text": built}) == ()
