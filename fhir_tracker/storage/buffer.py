@@ -46,7 +46,7 @@ class Bulk:
         values = "".join(f"{one[1]}, " for one in self.given)
         kinds = [_POSTGRESQL[self._kind(name)] for name in self.columns]
         arrays = ", ".join(f"unnest(${number}::{kind}[])" for number, kind in enumerate(kinds, first))
-        return f"INSERT INTO {self.table.name} ({names}) SELECT {values}{arrays}"  # noqa: S608
+        return f"INSERT INTO {self.table.name} ({names}) SELECT {values}{arrays}"
 
     def sqlite(self, rows: int) -> str:
         """One INSERT of `rows` rows."""

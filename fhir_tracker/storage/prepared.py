@@ -17,7 +17,7 @@ from psycopg.pq import ExecStatus, Format
 from psycopg.pq.abc import PGresult
 
 from fhir_tracker.errors import Fault
-from fhir_tracker.storage.literals import text_array
+from fhir_tracker.storage.literals import Packed, text_array
 
 MOST = 250
 """With more statements than this on one connection all are forgotten: their texts come from searches of every form."""
@@ -52,7 +52,8 @@ class Prepared:
 
     def _result(self, sql: bytes, values: Sequence[bytes], form: Format) -> PGresult:
         name = self._names.get(sql) or self._prepare(sql)
-        return _checked(self._pg.exec_prepared(name, values, result_format=form))
+        forms = [Format.BINARY if type(value) is Packed else Format.TEXT for value in values]
+        return _checked(self._pg.exec_prepared(name, values, forms, result_format=form))
 
     def _prepare(self, sql: bytes) -> bytes:
         if len(self._names) >= MOST:
@@ -72,6 +73,8 @@ def numbered(sql: str) -> bytes:
 
 
 def _sent(value: object) -> bytes:
+    if type(value) is Packed:
+        return value
     if type(value) is not str and type(value) is not list:
         raise Fault(f"A statement was given {type(value).__name__}, which it cannot take.")
     sent = (value if type(value) is str else text_array(value)).encode()

@@ -55,7 +55,14 @@ def _open_index(name: str, *columns: str) -> None:
     Index(name, *(work_item.c[one] for one in columns), sqlite_where=is_open, postgresql_where=is_open)
 
 
-_open_index("ix_work_item_next", "next_action_at", "k")
+_is_awaited = work_item.c.open & work_item.c.next_action_at.is_not(None)
+Index(
+    "ix_work_item_next",
+    work_item.c.next_action_at,
+    work_item.c.k,
+    sqlite_where=_is_awaited,
+    postgresql_where=_is_awaited,
+)
 _open_index("ix_work_item_due", "due_order", "k")
 _open_index("ix_work_item_role", "role", "due_order", "k")
 _open_index("ix_work_item_owner", "owner", "due_order", "k")

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from fhir_tracker.errors import Fault, Incorrect, Unavailable
 from fhir_tracker.storage.database import Database
 from fhir_tracker.storage.drivers import Driver
-from fhir_tracker.storage.literals import boolean_array, number_array, text_array
+from fhir_tracker.storage.literals import boolean_array, number_array, packed, text_array
 from fhir_tracker.storage.prepared import MOST, Prepared, numbered
 from tests.peers.postgres.server import Postgres
 
@@ -47,6 +47,26 @@ def test_any_list_of_texts_arrives_as_it_is(connection: psycopg.Connection) -> N
         assert [row[0] for row in prepared.rows(sql, [texts])] == texts
 
     arrives()
+
+
+def test_any_whole_numbers_arrive_in_binary_by_either_way(connection: psycopg.Connection) -> None:
+    prepared = Prepared(connection)
+    prepared.run(b"CREATE TABLE kept (n bigint)", [])
+
+    @given(st.lists(st.integers(-(2**63), 2**63 - 1), min_size=1, max_size=70))
+    def arrive(numbers: list[int]) -> None:
+        prepared.run(b"TRUNCATE kept", [])
+        prepared.run(b"INSERT INTO kept SELECT unnest($1::bigint[])", [packed(numbers)])
+        with psycopg.RawCursor(connection) as cursor:
+            cursor.execute("INSERT INTO kept SELECT unnest($1::bigint[])", [packed(numbers)], prepare=True)
+        assert prepared.rows("SELECT n FROM kept", []) == [(number,) for number in [*numbers, *numbers]]
+
+    arrive()
+
+
+def test_a_number_of_more_than_64_bits_is_the_callers_mistake() -> None:
+    with pytest.raises(Incorrect):
+        packed([1, 1 << 63])
 
 
 def test_a_text_with_the_character_zero_is_refused_and_never_cut(connection: psycopg.Connection) -> None:

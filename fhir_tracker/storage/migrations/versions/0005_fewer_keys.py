@@ -18,15 +18,19 @@ depends_on = None
 BATCH = 500
 _NEXT = sa.text("SELECT k, type, body FROM resource WHERE k > :after AND NOT deleted ORDER BY k LIMIT :batch")
 _KEY = sa.text("INSERT INTO ix (h, k) VALUES (:h, :k)")
-_SELDOM = {"plan": "plan IS NOT NULL", "focus": "focus IS NOT NULL"}
+_SELDOM = (
+    ("ix_work_item_plan", ["plan"], "plan IS NOT NULL"),
+    ("ix_work_item_focus", ["focus"], "focus IS NOT NULL"),
+    ("ix_work_item_next", ["next_action_at", "k"], "open AND next_action_at IS NOT NULL"),
+)
 
 
 def upgrade() -> None:
     connection = op.get_bind()
-    for column, condition in _SELDOM.items():
-        name, where = op.f(f"ix_work_item_{column}"), sa.text(condition)
-        op.drop_index(name, "work_item")
-        op.create_index(name, "work_item", [column], sqlite_where=where, postgresql_where=where)
+    for name, columns, condition in _SELDOM:
+        where = sa.text(condition)
+        op.drop_index(op.f(name), "work_item")
+        op.create_index(op.f(name), "work_item", columns, sqlite_where=where, postgresql_where=where)
     connection.execute(sa.text("DELETE FROM ix"))
     after = -1
     while rows := connection.execute(_NEXT, {"after": after, "batch": BATCH}).all():
