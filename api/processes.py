@@ -27,7 +27,7 @@ MOST_BY_ITSELF = 4
 END_SECONDS = 25.0
 """How long the processes may take to end: requests under way, then the step of the worker, then closing."""
 _SHORT_LIFE_SECONDS = 10.0
-_PAUSES = (0.1, 1.0, 3.0, 10.0, 30.0)
+_PAUSES = (0.0, 0.1, 1.0, 3.0, 10.0, 30.0)
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD)
 _PR_SET_PDEATHSIG = 1
 log = logging.getLogger(__name__)
@@ -99,8 +99,13 @@ class _Keeper:
     def _start_due(self) -> Place | None:
         now = clock.monotonic()
         for number in [number for number, due in self._due.items() if due <= now]:
+            try:
+                pid = self._fork()
+            except OSError as error:
+                self._put_off(number, 1)
+                log.warning("no process can be started", extra={"fields": {"process": number, "error": error.strerror}})
+                continue
             del self._due[number]
-            pid = self._fork()
             if not pid:
                 return Place(tally=self._tally.at(number), leash=self._leash)
             self._running[pid] = (number, now)
@@ -111,12 +116,14 @@ class _Keeper:
         sys.stdout.flush()
         parent = os.getpid()
         signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
-        pid = os.fork()
-        if not pid:
-            os.close(self._end_of_leash)
-            _follow(parent)
-            _forget_signals()
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
+        try:
+            pid = os.fork()
+            if not pid:
+                os.close(self._end_of_leash)
+                _follow(parent)
+                _forget_signals()
+        finally:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
         return pid
 
     def _patience(self) -> float | None:
@@ -135,12 +142,17 @@ class _Keeper:
         self._tally.at(number).hold(AWAY)
         if self._is_ending:
             return
-        now = clock.monotonic()
-        self._failures[number] = self._failures[number] + 1 if now - since < _SHORT_LIFE_SECONDS else 0
-        pause = _PAUSES[min(self._failures[number], len(_PAUSES)) - 1] if self._failures[number] else 0.0
-        self._due[number] = now + pause
+        lived = clock.monotonic() - since
+        self._failures[number] = self._failures[number] + 1 if lived < _SHORT_LIFE_SECONDS else 0
+        pause = self._put_off(number, self._failures[number])
         fields = {"process": number, "code": code, "pause": pause}
         log.warning("a process of the server ended, another takes its place", extra={"fields": fields})
+
+    def _put_off(self, number: int, failures: int) -> float:
+        """Start a process again after a pause, which is longer the more often that failed; how long it is."""
+        pause = _PAUSES[min(failures, len(_PAUSES) - 1)]
+        self._due[number] = clock.monotonic() + pause
+        return pause
 
     def _end(self, heard: _Heard) -> None:
         """Let no one in any more, ask all to end, and insist after a while."""
