@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
+from typing import cast
 
 from fhir_tracker import programs
 from fhir_tracker.fhir.json_types import Resource
@@ -48,7 +49,10 @@ def project(
         _replace_event(tx, stored, event_of(resource, seen_at=stored.updated_at), author.at, fresh=fresh)
     item = item_of(tx, stored, resource)
     if item is not None:
-        _save_item(tx, item, author, why, fresh=fresh)
+        if stored.version == 1:
+            _add_item(tx, item, author, why, fresh=fresh)
+        else:
+            _save_item(tx, item, author, why)
     elif stored.version > 1 and stored.type in WORK_TYPES:
         _drop_item(tx, stored.ref, author, why)
 
@@ -104,19 +108,24 @@ def refresh_ref(tx: Tx, ref: str, *, at: datetime | None) -> None:
         refresh(tx, item, at=at)
 
 
-def _save_item(tx: Tx, item: WorkItem, author: Author, why: Why | None, *, fresh: bool) -> None:
+def _add_item(tx: Tx, item: WorkItem, author: Author, why: Why | None, *, fresh: bool) -> None:
+    """The item of a first version: it has no rows yet, and none but attempts that came before it can be about it."""
     tx.here.pop(("new patient", item.patient), None)
-    before = None if fresh else work_items.find(tx, _PROJECTOR, item.ref) or _as_deleted(tx, item)
-    log = changes_between(before, item, author, why)
+    log = changes_between(None, item, author, why)
     for row in log:
         transitions.add(tx, row, item.patient)
-    if fresh:
-        tried = _attempts(tx, item) if "Communication" in tx.types else ()
-        after = _awake(with_history(item, log, (), tried), author.at)
-        work_items.add(tx, after)
-    else:
-        after = refresh(tx, item, at=author.at)
+    tried = _attempts(tx, item) if not fresh or "Communication" in tx.types else ()
+    after = _awake(with_history(item, log, (), tried), author.at)
+    work_items.add(tx, after)
     _tell_others(tx, after, _ANSWERS.get(after.fhir_status, "open"), author.at, fresh=fresh)
+
+
+def _save_item(tx: Tx, item: WorkItem, author: Author, why: Why | None) -> None:
+    before = work_items.find(tx, _PROJECTOR, item.ref) or _as_deleted(tx, item)
+    for row in changes_between(before, item, author, why):
+        transitions.add(tx, row, item.patient)
+    after = refresh(tx, item, at=author.at)
+    _tell_others(tx, after, _ANSWERS.get(after.fhir_status, "open"), author.at)
 
 
 def _drop_item(tx: Tx, ref: str, author: Author, why: Why | None) -> None:
@@ -195,5 +204,15 @@ def set_flags(tx: Tx, patient: str) -> None:
 def _attempts(tx: Tx, item: WorkItem) -> list[Event]:
     if not item.patient or item.kind == "plan":
         return []
-    found = events.of_patients(tx, _PROJECTOR, [item.patient], ["Communication"])[item.patient]
+    found = _communications(tx, item.patient)
     return sorted((one for one in found if item.ref in one.about and one.status in ATTEMPTED), key=lambda one: one.at)
+
+
+def _communications(tx: Tx, patient: str) -> Sequence[Event]:
+    """The attempts to reach a patient, asked for once in a transaction until it writes one itself."""
+    place = ("communications", patient)
+    if place in tx.here and "Communication" not in tx.types:
+        return cast(Sequence[Event], tx.here[place])
+    found = events.of_patients(tx, _PROJECTOR, [patient], ["Communication"])[patient]
+    tx.here[place] = found
+    return found
