@@ -6,11 +6,12 @@ from typing import Any
 
 import pytest
 from sqlalchemy import Table, select
+from sqlalchemy import event as event_of_sqlalchemy
 
 from fhir_tracker import provenance, records, writes
 from fhir_tracker.fhir.json_types import Resource
 from fhir_tracker.model.program import CANONICAL
-from fhir_tracker.storage import audit
+from fhir_tracker.storage import audit, resources
 from fhir_tracker.storage.database import Database, Tx
 from fhir_tracker.storage.resources import Stored
 from fhir_tracker.storage.tables import change, ix, ixd, ixn, ixs, resource, resource_version
@@ -121,3 +122,37 @@ def test_an_attempt_written_before_its_task_in_one_transaction_counts(database: 
         records.create(tx, BODIES["a communication"] | about, by)
         stored = writes.create(tx, TASK, by, id_=task_id)
         assert left(tx, work_item, stored)[0]["attempts"] == 1
+
+
+def test_an_attempt_that_came_before_its_task_counts_whoever_wrote_it_and_when(database: Database) -> None:
+    clinic = Clinic(database)
+    early = BODIES["a communication"] | {"about": [{"reference": "Task/late"}]}
+    with clinic.acting(MONDAY, COORDINATOR) as (tx, by):
+        records.create(tx, early, by)
+    with clinic.acting(MONDAY, COORDINATOR) as (tx, by):
+        other, _ = writes.update(tx, "Task", "other", TASK | {"id": "other"}, by)
+        records.create(tx, early, by)
+        stored, _ = writes.update(tx, "Task", "late", TASK | {"id": "late"}, by)
+        assert left(tx, work_item, stored)[0]["attempts"] == 2
+        assert left(tx, work_item, other)[0]["attempts"] == 0
+
+
+def test_the_first_versions_of_many_tasks_ask_for_attempts_once_a_patient(database: Database) -> None:
+    with Clinic(database).acting(MONDAY, COORDINATOR) as (tx, by):
+        resources.foresee(tx, by.viewer, [f"Task/t{number}" for number in range(20)])
+        asked = calls_of(tx)
+        for number in range(20):
+            writes.update(tx, "Task", f"t{number}", TASK | {"id": f"t{number}"}, by)
+        assert len(asked) == 1
+
+
+def calls_of(tx: Tx) -> list[str]:
+    """The statements that are run from now on, as they are run; rows that are only added are none."""
+    texts: list[str] = []
+
+    def note(_connection: object, _cursor: object, statement: str, *_rest: object) -> None:
+        texts.append(statement)
+
+    tx.keys.take()
+    event_of_sqlalchemy.listen(tx.connection, "before_cursor_execute", note)
+    return texts
