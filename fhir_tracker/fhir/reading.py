@@ -62,6 +62,9 @@ def end_at(value: Json, *path: str | int) -> datetime | None:
 
 def references_at(value: Json, *path: str | int) -> tuple[str, ...]:
     """The `reference` strings of the Reference or References at a path."""
+    if len(path) == 1 and type(value) is dict and type(only := value.get(path[0])) is dict:
+        text = only.get("reference")
+        return (text,) if type(text) is str and text else ()
     return tuple([text for one in objects_at(value, *path) if type(text := one.get("reference")) is str and text])
 
 

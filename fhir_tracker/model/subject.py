@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 from fhir_tracker.fhir.json_types import Resource
 from fhir_tracker.fhir.reading import objects_at, references_at
 
 _PATHS = ("subject", "patient", "for", "beneficiary", "candidate", "individual", "actor", "deliverTo")
+_SHORT = 200
 _RELATIVE = re.compile(r"([A-Za-z]+)/([A-Za-z0-9\-.]{1,64})(?:/_history/[A-Za-z0-9\-.]{1,64})?(?:#\S*)?")
 
 
@@ -24,11 +26,21 @@ def patient_of(resource: Resource) -> str | None:
             for text in references_at(resource, path):
                 if patient := id_of(text, "Patient"):
                     return patient
+    if "participant" not in resource:
+        return None
     actors = [text for one in objects_at(resource, "participant") for text in references_at(one, "actor")]
     return next((patient for text in actors if (patient := id_of(text, "Patient"))), None)
 
 
 def id_of(reference: str | None, type_: str) -> str | None:
     """The id of a relative reference to `type_`, version left off; None for anything else."""
-    match = _RELATIVE.fullmatch(reference or "")
+    text = reference or ""
+    return _id_of_short(text, type_) if len(text) <= _SHORT else _id_of(text, type_)
+
+
+def _id_of(text: str, type_: str) -> str | None:
+    match = _RELATIVE.fullmatch(text)
     return match[2] if match and match[1] == type_ else None
+
+
+_id_of_short = lru_cache(maxsize=4096)(_id_of)

@@ -23,7 +23,7 @@ from fhir_tracker.fhir.search_rows import (
     UriRow,
 )
 from fhir_tracker.fhir.search_shortcuts import mostly_there, one_system
-from fhir_tracker.fhir.search_unions import UNIONS
+from fhir_tracker.fhir.search_unions import UNIONS, is_union
 from fhir_tracker.storage.bulks import IX, IXD, IXN, IXS
 from fhir_tracker.storage.database import Tx
 from fhir_tracker.storage.hashes import (
@@ -68,14 +68,10 @@ def index_rows(type_: str, values: SearchValues) -> IndexRows:
 
 
 def _add_keyed(found: _Found, values: SearchValues, unions: Container[str]) -> None:
-    """The keys of each value; whether there is any is told of what is seldom there, that there is none of what mostly is."""
     type_, keys = found.type, found.keys
-    there = {row.param for row in values.tokens if row.param not in unions}
-    there |= {row.param for row in values.references} | {row.param for row in values.uris}
-    there = {param.partition(":")[0] for param in there}
-    mostly = mostly_there(type_)
-    keys += [presence_key(type_, param) for param in there - mostly]
-    keys += [absence_key(type_, param) for param in mostly - there]
+    there = {row.param for row in values.tokens}
+    there.update([row.param for row in values.references], [row.param for row in values.uris])
+    keys += _keys_of_presence(type_, frozenset(there))
     for row in values.tokens:
         if row.param not in unions:
             keys += _kept_keys(type_, row)
@@ -83,6 +79,15 @@ def _add_keyed(found: _Found, values: SearchValues, unions: Container[str]) -> N
         keys += _kept_keys(type_, uri)
     for to in values.references:
         keys += part_keys(type_, to.param, to)
+
+
+@lru_cache(maxsize=4096)
+def _keys_of_presence(type_: str, params: frozenset[str]) -> tuple[int, ...]:
+    """Whether there is any value is told of what is seldom there, that there is none of what mostly is."""
+    there = {param.partition(":")[0] for param in params if not is_union(type_, param)}
+    mostly = mostly_there(type_)
+    present = [presence_key(type_, param) for param in there - mostly]
+    return (*present, *[absence_key(type_, param) for param in mostly - there])
 
 
 def _add_ranges(found: _Found, values: SearchValues, unions: Container[str]) -> None:
