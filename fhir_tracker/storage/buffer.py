@@ -32,13 +32,15 @@ _CHUNKS = (64, 8, 1)
 class Bulk:
     """How rows are added to one table: `columns` name the values of a row in order, `sorted_` puts them in order of their first value.
 
-    `given` are columns that PostgreSQL works out itself, with what SQLite has there instead.
+    `given` are columns that PostgreSQL works out itself, with what SQLite has there instead. Those of `seldom` are not told to
+    PostgreSQL while no row has a value there.
     """
 
     table: Table
     columns: tuple[str, ...]
     sorted_: bool = False
     given: tuple[tuple[str, str, int], ...] = ()
+    seldom: frozenset[str] = frozenset()
 
     def postgresql(self, first: int) -> str:
         """One INSERT of arrays, an array a column, which are the values from number `first` on."""
@@ -58,6 +60,22 @@ class Bulk:
     def sqlite_texts(self) -> tuple[tuple[int, str], ...]:
         """The statements for each size of chunk."""
         return tuple((size, self.sqlite(size)) for size in _CHUNKS)
+
+    def needed(self, values: Sequence[Sequence[Any]]) -> tuple[Bulk, Sequence[Sequence[Any]]]:
+        """What adds rows with these values, given by column, and the values that it takes."""
+        if not self.seldom or any(values[at].count(None) != len(values[at]) for at in self._places[1]):
+            return self, values
+        return self._narrow, [values[at] for at in self._places[0]]
+
+    @cached_property
+    def _places(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """Where in a row the usual columns are, and where the others."""
+        usual = [at for at, name in enumerate(self.columns) if name not in self.seldom]
+        return tuple(usual), tuple(at for at in range(len(self.columns)) if at not in usual)
+
+    @cached_property
+    def _narrow(self) -> Bulk:
+        return Bulk(self.table, tuple(self.columns[at] for at in self._places[0]), self.sorted_, self.given)
 
     @cached_property
     def literals(self) -> tuple[Callable[[Sequence[Any]], str | Packed], ...]:
@@ -161,13 +179,11 @@ class WriteBuffer:
 
     def statement(self) -> tuple[bytes, list[str | Packed]]:
         """Everything as one statement of PostgreSQL, with an array for each column; it counts as written."""
-        rows = self._taken()
+        told = [bulk.needed(list(zip(*some, strict=True))) for bulk, some in self._taken().items()]
         arrays = [
-            literal(column)
-            for bulk, some in rows.items()
-            for literal, column in zip(bulk.literals, zip(*some, strict=True), strict=True)
+            literal(column) for bulk, columns in told for literal, column in zip(bulk.literals, columns, strict=True)
         ]
-        return _joined(tuple(rows)), arrays
+        return _joined(tuple(bulk for bulk, _ in told)), arrays
 
     def _taken(self) -> dict[Bulk, list[Row]]:
         if self.is_broken:

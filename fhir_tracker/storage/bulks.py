@@ -14,7 +14,20 @@ def _columns(table: Table, *left_out: str) -> tuple[str, ...]:
     return tuple(column.name for column in table.c if column.name not in left_out)
 
 
-RESOURCE = Bulk(resource, _columns(resource))
+_REMOTE = frozenset({"connection", "remote_id", "remote_version", "content_hash"})
+_PLANNED = frozenset({"plan", "program", "program_version", "owner", "assigned_since", "focus", "next_action_at"})
+_LATER = frozenset(
+    {
+        "hold_until",
+        "hold_event",
+        "escalation_reason",
+        "last_attempt_at",
+        "last_attempt_outcome",
+        "claim_token",
+        "claimed_until",
+    }
+)
+RESOURCE = Bulk(resource, _columns(resource), seldom=_REMOTE)
 VERSION = Bulk(resource_version, _columns(resource_version, "body"))
 REMOTE = Bulk(remote_body, _columns(remote_body))
 CHANGE = Bulk(
@@ -25,7 +38,7 @@ IXD = Bulk(ixd, ("h", "lo", "k", "hi"), sorted_=True)
 IXS = Bulk(ixs, ("h", "v", "k", "exact"), sorted_=True)
 IXN = Bulk(ixn, ("h", "lo", "k", "hi"), sorted_=True)
 AUDIT = Bulk(audit, _columns(audit, "seq"))
-ITEM = Bulk(work_item, _columns(work_item))
-TRANSITION = Bulk(transition, _columns(transition))
+ITEM = Bulk(work_item, _columns(work_item), seldom=_PLANNED | _LATER)
+TRANSITION = Bulk(transition, _columns(transition), seldom=frozenset({"before", "reason", "note", "rule"}))
 SUMMARY = Bulk(patient_summary, _columns(patient_summary))
 EVENT = Bulk(event, _columns(event))

@@ -10,7 +10,7 @@ from sqlalchemy import func, select, text
 from fhir_tracker.errors import Incorrect, VersionConflict
 from fhir_tracker.storage import audit, changes, resources, work_items
 from fhir_tracker.storage.buffer import Bulk, WriteBuffer
-from fhir_tracker.storage.bulks import AUDIT, ITEM, IX
+from fhir_tracker.storage.bulks import AUDIT, ITEM, IX, RESOURCE, TRANSITION
 from fhir_tracker.storage.database import Database, Tx
 from fhir_tracker.storage.running_tables import audit as audit_rows
 from fhir_tracker.storage.tables import ix, resource
@@ -184,3 +184,32 @@ def test_an_empty_buffer_is_false_and_marks_are_of_their_moment() -> None:
     assert not buffer
     buffer.add(IX, (1, 2))
     assert buffer
+
+
+SELDOM = {
+    "plan": "CarePlan/c",
+    "owner": "Practitioner/nurse",
+    "hold_until": NOW,
+    "next_action_at": NOW,
+    "program_version": 3,
+}
+
+
+@pytest.mark.parametrize("members", [{}, *({name: value} for name, value in SELDOM.items()), SELDOM])
+def test_an_item_comes_back_as_it_was_alone_and_beside_one_that_has_everything(
+    database: Database, members: dict[str, object]
+) -> None:
+    alone, beside, full = (
+        item(f"Task/{name}", **some) for name, some in (("a", members), ("b", members), ("c", SELDOM))
+    )
+    run(database, lambda tx: work_items.add(tx, alone))
+    run(database, lambda tx: work_items.add(tx, beside), lambda tx: work_items.add(tx, full))
+    with database.read() as tx:
+        every = work_items.find_many(tx, VIEWER, [one.ref for one in (alone, beside, full)])
+    assert every == {one.ref: one for one in (alone, beside, full)}
+
+
+@pytest.mark.parametrize("bulk", [RESOURCE, ITEM, TRANSITION])
+def test_what_is_seldom_there_can_be_missing(bulk: Bulk) -> None:
+    assert bulk.seldom
+    assert all(bulk.table.c[name].nullable and bulk.table.c[name].server_default is None for name in bulk.seldom)
