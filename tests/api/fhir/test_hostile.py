@@ -41,6 +41,10 @@ BODIES: dict[str, tuple[bytes, int]] = {
     "bad UTF-8": (START.encode() + b',"language":"\xff\xfe"}', 400),
     "byte order mark": (b"\xef\xbb\xbf" + START.encode() + b"}", 400),
     "over the limit": (START.encode() + b',"x":"' + b"a" * 250_000 + b'"}', 413),
+    "white space in base64": (
+        START.encode() + b',"extension":[{"url":"http://x/y","valueBase64Binary":"' + b" " * 190_000 + b'!"}]}',
+        400,
+    ),
     "many extensions": (START.encode() + b',"extension":[' + b'{"url":"u"},' * 100_000 + b'{"url":"u"}]}', 413),
 }
 SEARCHES = [
