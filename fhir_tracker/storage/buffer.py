@@ -16,7 +16,7 @@ from sqlalchemy.types import TypeDecorator, TypeEngine
 
 from fhir_tracker.errors import Fault, VersionConflict
 from fhir_tracker.storage.drivers import Driver
-from fhir_tracker.storage.literals import Packed, boolean_array, number_array, packed, text_array
+from fhir_tracker.storage.literals import Packed, boolean_array, number_array, packed, packed_texts, text_array
 
 Row = tuple[Any, ...]
 """Values as the driver takes them: moments as microseconds, lists and mappings as JSON text."""
@@ -83,8 +83,10 @@ class Bulk:
         return tuple(self._literal(name) for name in self.columns)
 
     def _literal(self, name: str) -> Callable[[Sequence[Any]], str | Packed]:
-        kind = self._kind(name)
-        return packed if kind is Integer and not self.table.c[name].nullable else _LITERALS[kind]
+        kind, is_there = self._kind(name), not self.table.c[name].nullable
+        if name == "body" and is_there:
+            return packed_texts
+        return packed if kind is Integer and is_there else _LITERALS[kind]
 
     def _kind(self, name: str) -> type[TypeEngine[Any]]:
         kind = self.table.c[name].type

@@ -52,7 +52,7 @@ class Prepared:
 
     def _result(self, sql: bytes, values: Sequence[bytes], form: Format) -> PGresult:
         name = self._names.get(sql) or self._prepare(sql)
-        forms = [Format.BINARY if type(value) is Packed else Format.TEXT for value in values]
+        forms = [Format.BINARY if isinstance(value, Packed) else Format.TEXT for value in values]
         return _checked(self._pg.exec_prepared(name, values, forms, result_format=form))
 
     def _prepare(self, sql: bytes) -> bytes:
@@ -73,7 +73,7 @@ def numbered(sql: str) -> bytes:
 
 
 def _sent(value: object) -> bytes:
-    if type(value) is Packed:
+    if isinstance(value, Packed):
         return value
     if type(value) is not str and type(value) is not list:
         raise Fault(f"A statement was given {type(value).__name__}, which it cannot take.")

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from fhir_tracker.errors import Fault, Incorrect, Unavailable
 from fhir_tracker.storage.database import Database
 from fhir_tracker.storage.drivers import Driver
-from fhir_tracker.storage.literals import boolean_array, number_array, packed, text_array
+from fhir_tracker.storage.literals import boolean_array, number_array, packed, packed_texts, text_array
 from fhir_tracker.storage.prepared import MOST, Prepared, numbered
 from tests.peers.postgres.server import Postgres
 
@@ -62,6 +62,27 @@ def test_any_whole_numbers_arrive_in_binary_by_either_way(connection: psycopg.Co
         assert prepared.rows("SELECT n FROM kept", []) == [(number,) for number in [*numbers, *numbers]]
 
     arrive()
+
+
+def test_any_texts_arrive_in_binary_by_either_way(connection: psycopg.Connection) -> None:
+    prepared = Prepared(connection)
+    prepared.run(b"CREATE TABLE told (n text)", [])
+
+    @given(st.lists(TEXTS, min_size=1, max_size=5))
+    def arrive(texts: list[str]) -> None:
+        prepared.run(b"TRUNCATE told", [])
+        prepared.run(b"INSERT INTO told SELECT unnest($1::text[])", [packed_texts(texts)])
+        with psycopg.RawCursor(connection) as cursor:
+            cursor.execute("INSERT INTO told SELECT unnest($1::text[])", [packed_texts(texts)], prepare=True)
+        assert prepared.rows("SELECT n FROM told", []) == [(one,) for one in [*texts, *texts]]
+
+    arrive()
+
+
+@pytest.mark.parametrize("text", ["cut\0here", "\ud800"])
+def test_a_text_that_cannot_be_held_is_refused_in_binary_too(text: str) -> None:
+    with pytest.raises(Incorrect):
+        packed_texts(["a", text])
 
 
 def test_a_number_of_more_than_64_bits_is_the_callers_mistake() -> None:
