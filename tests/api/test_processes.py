@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import os
 import re
+import resource
 import signal
 import socket
 import subprocess
@@ -136,6 +137,38 @@ def test_a_process_that_hangs_does_not_keep_others_out(two: Tracker) -> None:
         for _ in range(20):
             assert httpx.get(f"{two.url}/livez", trust_env=False, timeout=10).status_code == 200
         assert time.monotonic() - began < 5
+
+
+def test_processes_that_have_no_file_left_take_connections_again_later(two: Tracker) -> None:
+    before = {pid: resource.prlimit(pid, resource.RLIMIT_NOFILE) for pid in serving(two)}
+    with ExitStack() as undo:
+        for pid, limits in before.items():
+            undo.callback(resource.prlimit, pid, resource.RLIMIT_NOFILE, limits)
+            held = max(int(one) for one in os.listdir(f"/proc/{pid}/fd"))
+            resource.prlimit(pid, resource.RLIMIT_NOFILE, (held + 3, limits[1]))
+        for _ in range(60):
+            undo.enter_context(socket.create_connection(("127.0.0.1", two.port), timeout=10))
+        time.sleep(0.7)
+        assert "no connection can be taken" in two.log.read_text()
+    assert [ask(two, pid, "GET", "/livez").status for pid in serving(two)] == [200, 200]
+
+
+def test_a_server_whose_first_process_is_gone_ends_where_the_system_does_not_see_to_it() -> None:
+    program = """
+import os, socket, threading, uvicorn
+from api.door import Server
+from api.tally import Tally
+
+async def app(scope, receive, send):
+    pass
+
+leash, end = os.pipe()
+threading.Timer(0.3, os.close, [end]).start()
+config = uvicorn.Config(app, loop="uvloop", lifespan="off", log_config=None)
+Server(config, Tally(), leash).run(sockets=[socket.create_server(("127.0.0.1", 0))])
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stderr) == (1, "")
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

@@ -219,6 +219,12 @@ def talk(connection: http.client.HTTPConnection, method: str, path: str, body: o
     return Answer(status=answer.status, headers=told, text=answer.read().decode())
 
 
+def test_ids_made_in_one_process_are_not_made_in_another(tracker: Tracker) -> None:
+    answers = [ask(tracker, pid, "POST", "/fhir/Patient", patient("x")) for pid in serving(tracker) * 10]
+    assert len({one.body["id"] for one in answers}) == len(answers)
+    assert len({one.headers["x-request-id"] for one in answers}) == len(answers)
+
+
 class Reader:
     """Reads the change log while others write it, as a consumer does."""
 
