@@ -9,6 +9,7 @@ from functools import lru_cache
 from hashlib import blake2b
 
 from fhir_tracker.fhir.search_shortcuts import aliases, one_system
+from fhir_tracker.storage.remembering import remembered
 
 _MASK = (1 << 63) - 1
 _MIX = 0x9E3779B97F4A7C15
@@ -29,7 +30,7 @@ def parameter_key(type_: str, param: str) -> int:
     return digest("parameter", type_, param)
 
 
-@lru_cache(maxsize=32768)
+@remembered(32768)
 def token_key(type_: str, param: str, system: str | None, code: str | None) -> int:
     """`code` in any system (system None), in no system (""), or in that one; any code of a system (code None)."""
     if system is None:
@@ -60,13 +61,13 @@ def reference_key(type_: str, param: str, target: str) -> int:
     return target_key(target) ^ parameter_key(type_, param)
 
 
-@lru_cache(maxsize=32768)
+@remembered(32768)
 def target_key(target: str) -> int:
     """The key of a resource (`Type/id`) or URL as what is pointed to, whatever points."""
     return digest("target", target)
 
 
-@lru_cache(maxsize=4096)
+@remembered(4096)
 def uri_key(type_: str, param: str, uri: str) -> int:
     """A uri as it stands."""
     return digest("uri", type_, param, uri)

@@ -36,6 +36,7 @@ from fhir_tracker.storage.hashes import (
     token_key,
     uri_key,
 )
+from fhir_tracker.storage.remembering import remembered
 from fhir_tracker.storage.tables import ix, ixd, ixn, ixs
 
 LONGEST_TEXT = 256
@@ -128,7 +129,7 @@ def _middle(row: NumberRow) -> float:
     return max(min((row.low + row.high) / 2, FARTHEST), -FARTHEST)
 
 
-@lru_cache(maxsize=32768)
+@remembered(32768)
 def _kept_keys(type_: str, row: TokenRow | UriRow) -> tuple[int, ...]:
     return part_keys(type_, row.param, row)
 
@@ -150,7 +151,7 @@ def part_keys(type_: str, param: str, row: Part) -> tuple[int, ...]:
     return ()
 
 
-@lru_cache(maxsize=8192)
+@remembered(8192)
 def quantity_keys(type_: str, param: str, system: str | None, code: str | None, unit: str | None) -> tuple[int, ...]:
     """The keys of a quantity: in any unit, by unit text or code, and by system and code."""
     keys = {parameter_key(type_, param)}
@@ -185,13 +186,13 @@ def _add_composite(found: _Found, row: CompositeRow) -> None:
             found.numbers += [(key, low, high) for key in _measured_keys(found.type, row.param, keyed, unit)]
 
 
-@lru_cache(maxsize=8192)
+@remembered(8192)
 def _composite_keys(type_: str, param: str, parts: tuple[Part, ...]) -> tuple[int, ...]:
     chosen = product(*(part_keys(type_, param, part) for part in parts))
     return tuple(joined(type_, param, keys) for keys in chosen)
 
 
-@lru_cache(maxsize=8192)
+@remembered(8192)
 def _measured_keys(
     type_: str, param: str, parts: tuple[Part, ...], unit: tuple[str | None, str | None, str | None]
 ) -> tuple[int, ...]:
