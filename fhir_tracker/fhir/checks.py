@@ -8,7 +8,14 @@ from __future__ import annotations
 import re
 
 from fhir_tracker.errors import Incorrect, Issue
-from fhir_tracker.fhir.checks_elements import ELEMENT_CHECKS, OWNED, RESOURCE_CHECKS, Findings, local_type
+from fhir_tracker.fhir.checks_elements import (
+    ELEMENT_CHECKS,
+    OWNED,
+    RESOURCE_CHECKS,
+    Findings,
+    is_plain_reference,
+    local_type,
+)
 from fhir_tracker.fhir.checks_memory import is_known, keep, key_of
 from fhir_tracker.fhir.checks_shapes import Shape, Slot, is_language, shape
 from fhir_tracker.fhir.definitions.registry import resource_types
@@ -203,6 +210,8 @@ class _Walk(Findings):
             self.no_object(form, value, path)
             return
         key = None
+        if slot.type == "Reference" and not (self.warnings or slot.rules) and is_plain_reference(slot, value):
+            return
         if slot.type in _REPEATED and not self.warnings:
             key = key_of(slot, value, strict=self.scope.root.get("resourceType") in OWNED)
             if key is not None and is_known(key):

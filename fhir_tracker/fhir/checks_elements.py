@@ -34,6 +34,7 @@ _ABSOLUTE = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*:\S+")
 _BOUND = re.compile(r"\.(coding\[\d+\]|security\[\d+\]|class)$")
 """Codings of which HL7's validator only asks that a code of a listed system is one of it."""
 _R4 = "http://hl7.org/fhir/StructureDefinition/"
+_SHORT = 200
 _URL = re.compile(r"[!#-;=?-\[\]_a-z~]+")
 _RESTFUL = re.compile(r"https?://\S+/(?P<type>[A-Z][A-Za-z]+)/(?P<id>[A-Za-z0-9\-.]{1,64})")
 
@@ -108,6 +109,21 @@ def _reference(found: Findings, slot: Slot, value: Resource, path: str) -> None:
     if slot.targets and target and target not in slot.targets:
         allowed = ", ".join(sorted(slot.targets))
         found.add(f"{path}.reference", f"points to {target}; it may point to {allowed}", "structure")
+
+
+def is_plain_reference(slot: Slot, value: Resource) -> bool:
+    """Whether all it says is `Type/id`, of a type that may stand there, and a display: then nothing is wrong with it."""
+    text = value.get("reference")
+    if type(text) is not str or len(text) > _SHORT or len(value) > 2:
+        return False
+    if len(value) == 2 and not _is_plain_text(value.get("display")):
+        return False
+    parsed = parse_reference(text)
+    return parsed.kind is ReferenceKind.RELATIVE and (not slot.targets or parsed.type in slot.targets)
+
+
+def _is_plain_text(value: Json) -> bool:
+    return type(value) is str and 1 < len(value) <= _SHORT
 
 
 def local_type(scope: Scope, text: str) -> str:

@@ -195,3 +195,22 @@ def test_the_arrays_beside_each_other_are_told_apart() -> None:
     assert found(name=[{"given": ["A", None], "_given": [why]}]) == [("Patient.name[0].given[1]", "value")]
     assert found(name=[{"given": ["A"], "_given": why}]) == [("Patient.name[0].given", "structure")]
     assert found(name=[{"given": ["A"], "_given": [5]}]) == [("Patient.name[0].given[0]", "structure")]
+
+
+@pytest.mark.parametrize(
+    ("reference", "place"),
+    [
+        ({"reference": "Patient/p", "display": ""}, "Task.owner.display"),
+        ({"reference": "Patient/p", "display": 1}, "Task.owner.display"),
+        ({"reference": "Patient/p", "text": "x"}, "Task.owner"),
+        ({"reference": "Observation/o"}, "Task.owner.reference"),
+        ({"reference": "Observation/o", "display": "made up"}, "Task.owner.reference"),
+        ({"reference": "Patient/p", "identifier": {"system": "x"}}, "Task.owner.identifier.system"),
+        ({"reference": ""}, "Task.owner.reference"),
+        ({"reference": "#none"}, "Task.owner"),
+    ],
+)
+def test_a_reference_that_says_little_is_checked_as_any(reference: dict[str, object], place: str) -> None:
+    task = {"resourceType": "Task", "status": "draft", "intent": "order"}
+    assert check(task | {"owner": {"reference": "Patient/p", "display": "made up"}}) == ()
+    assert place in [issue.expression for issue in check(task | {"owner": reference})]
