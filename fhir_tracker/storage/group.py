@@ -12,6 +12,7 @@ from typing import Any, TypeVar, cast
 
 from sqlalchemy.exc import DBAPIError
 
+from fhir_tracker import clock
 from fhir_tracker.errors import Busy, Fault, Unavailable
 from fhir_tracker.storage.database import Database, LateWrite, Tx
 from fhir_tracker.storage.failures import translated
@@ -21,6 +22,8 @@ Work = Callable[[Tx], Result]
 Answer = Callable[[Result | None, BaseException | None], None]
 
 MOST_TOGETHER = 64
+MOMENT = 0.0005
+"""Seconds that a group smaller than the one before waits for those who were answered then: they mostly come again."""
 ENOUGH = 8
 """With so many works a group is not held back for more."""
 MOST_WAITING = 1024
@@ -41,8 +44,11 @@ class _Job:
 
 @dataclass(slots=True, eq=False)
 class _Group:
+    """Works that are committed together; `until` is when it waits no longer for more."""
+
     write: LateWrite
     jobs: list[_Job] = field(default_factory=list)
+    until: float | None = None
 
 
 class GroupWriter:
@@ -59,6 +65,7 @@ class GroupWriter:
         self._waiting: deque[_Job] = deque()
         self._group: _Group | None = None
         self._handed: _Group | None = None
+        self._usual = 1
         self._is_closed = self._has_ended = False
         self._pool = ThreadPoolExecutor(MOST_ALONE, thread_name_prefix="alone")
         self._alone = 0
@@ -119,6 +126,7 @@ class GroupWriter:
                     self._group = None
             elif self._group is not None:
                 with self._guard:
+                    self._usual = len(self._group.jobs)
                     self._handed, self._group = self._group, None
                     self._for_commits.notify()
             else:
@@ -128,7 +136,7 @@ class GroupWriter:
         """The next job for the group under way; None when that is to be handed over, or at the end when there is none."""
         with self._guard:
             while not self._has_ended:
-                is_free = self._handed is None
+                is_free, patience = self._handed is None, None
                 if self._group is None:
                     if self._waiting:
                         return self._waiting.popleft()
@@ -136,12 +144,22 @@ class GroupWriter:
                         return None
                 else:
                     is_full = self._is_full(self._group)
-                    if is_free and (is_full or not self._waiting or len(self._group.jobs) >= ENOUGH):
-                        return None
-                    if self._waiting and not is_full:
+                    if self._waiting and not is_full and not (is_free and len(self._group.jobs) >= ENOUGH):
                         return self._waiting.popleft()
-                self._for_works.wait()
+                    patience = 0.0 if is_full else self._patience(self._group)
+                    if is_free and patience <= 0:
+                        return None
+                self._for_works.wait(patience if is_free else None)
             return None
+
+    def _patience(self, group: _Group) -> float:
+        """For how many seconds yet a group that nothing waits for is not handed over."""
+        if len(group.jobs) >= min(self._usual, ENOUGH) or group.jobs[0].alone or self._is_closed:
+            return 0.0
+        now = clock.monotonic()
+        if group.until is None:
+            group.until = now + MOMENT
+        return group.until - now
 
     def _is_full(self, group: _Group) -> bool:
         is_next_alone = bool(self._waiting) and self._waiting[0].alone

@@ -107,6 +107,31 @@ def trail(database: Database) -> list[str]:
         return [one.ref for one in reversed(audit.list(tx, VIEWER, limit=10_000))]
 
 
+def test_a_group_that_expects_as_many_as_came_before_goes_on_without_them(
+    database: Database, writer: GroupWriter
+) -> None:
+    go_on, first = held(writer)
+    together = [writer.run(creating(f"a{number}")) for number in range(5)]
+    go_on.set()
+    assert [one.result(60) for one in together] == [f"a{number}" for number in range(5)]
+    first.result(60)
+    for number in range(3):
+        assert writer.run(creating(f"b{number}")).result(60) == f"b{number}"
+    assert len(trail(database)) == 8
+
+
+def test_a_group_that_expects_more_is_committed_when_the_writer_closes(database: Database) -> None:
+    with closing(GroupWriter(database)) as writer:
+        go_on, first = held(writer)
+        together = [writer.run(creating(f"a{number}")) for number in range(5)]
+        go_on.set()
+        for one in together:
+            one.result(60)
+        last = writer.run(creating("last"))
+    assert last.result(1) == "last"
+    first.result(1)
+
+
 def test_each_work_gives_its_own_result_in_one_transaction(database: Database, writer: GroupWriter) -> None:
     go_on, first = held(writer)
     futures = [writer.run(creating(f"t{number}")) for number in range(50)]
