@@ -60,6 +60,10 @@ TABLE: dict[str, tuple[list[tuple[str, object]], list[str]]] = {
         ],
         ["http://h", "redis://", "localhost:6379"],
     ),
+    "PROCESSES": (
+        [("auto", 0), ("AUTO", 0), ("1", 1), ("4", 4), ("64", 64)],
+        ["0", "65", "-1", "two", "1.5", "100", "٢"],
+    ),
     "REQUIRE_IF_MATCH": ([("yes", True), ("TRUE", True), ("1", True), ("no", False), ("off", False)], ["maybe", "2"]),
 }
 BY_NAME = {setting.name: setting for setting in SETTINGS}
