@@ -20,6 +20,9 @@ from fhir_tracker.storage import resources
 from fhir_tracker.storage.database import Tx
 from fhir_tracker.storage.resources import NewVersion, Stored
 
+ABSENT = 0
+"""As `if_match`: nothing may be stored under the id, or only what was deleted."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Remote:
@@ -154,8 +157,10 @@ def check_match(before: Stored | None, if_match: int | None) -> None:
     """Raise VersionConflict when the caller named another version than the present one."""
     if if_match is None:
         return
-    present = before.version if before and not before.deleted else None
+    present = before.version if before and not before.deleted else ABSENT
     if present != if_match:
+        if if_match == ABSENT:
+            raise VersionConflict("Somebody else was faster: there is a version now.")
         now = f"the present version is {present}" if present else "there is no present version"
         raise VersionConflict(f"If-Match names version {if_match}, but {now}: read it again and reapply your change.")
 

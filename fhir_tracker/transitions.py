@@ -9,7 +9,7 @@ from fhir_tracker import outreach, programs, provenance, records, task_resources
 from fhir_tracker.errors import Gone, Incorrect, Issue, NotFound, RuleBroken
 from fhir_tracker.fhir.dates import parse_datetime
 from fhir_tracker.fhir.json_types import Resource
-from fhir_tracker.fhir.reading import objects_at
+from fhir_tracker.fhir.reading import objects_at, text_at
 from fhir_tracker.model.author import Author, Why
 from fhir_tracker.model.moves import FIELDS, MoveRequest
 from fhir_tracker.model.program import Move, Program
@@ -168,8 +168,13 @@ def note(tx: Tx, ref: str, text: str, author: Author, *, if_match: int | None = 
 
 
 def store(tx: Tx, resource: Resource, author: Author, why: Why | None, *, if_match: int | None = None) -> Stored:
-    """Save a Task that was checked, with its Provenance; closing it resolves what was escalated because of it."""
-    stored = records.save(tx, resource, author, if_match=if_match, why=why)
+    """Save a Task that was checked, with its Provenance; closing it resolves what was escalated because of it.
+
+    Without `if_match` it must still be at the version that `resource` was read at, else VersionConflict.
+    """
+    read_at = text_at(resource, "meta", "versionId")
+    expected = if_match if if_match is not None or read_at is None else int(read_at)
+    stored = records.save(tx, resource, author, if_match=expected, why=why)
     provenance.record(tx, [stored], author, why)
     settle_escalations(tx, f"Task/{stored.id}", author)
     return stored

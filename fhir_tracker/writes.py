@@ -52,7 +52,10 @@ def create(
 def update(
     tx: Tx, type_: str, id_: str, resource: Resource, author: Author, *, if_match: int | None = None
 ) -> tuple[Stored, bool]:
-    """Store the next version, or the first under a given id; True when it was created."""
+    """Store the next version, or the first under a given id; True when it was created.
+
+    What was found here is what is built on: raises VersionConflict when another writer came in between.
+    """
     require_valid(resource)
     _refuse_read_only(type_)
     before = resources.find(tx, author.viewer, type_, id_)
@@ -61,12 +64,14 @@ def update(
     if before is None or before.deleted:
         if type_ == "Task":
             return _create_task(tx, resource, author, id_), True
-        return _proven(tx, records.save(tx, resource | {"id": id_}, author, if_match=if_match), author, "CREATE"), True
+        created = records.save(tx, resource | {"id": id_}, author, if_match=records.ABSENT)
+        return _proven(tx, created, author, "CREATE"), True
     if type_ == "Task":
-        return _update_task(tx, f"Task/{id_}", resource | {"id": id_}, author, if_match), False
+        return _update_task(tx, f"Task/{id_}", resource | {"id": id_}, author, before.version), False
     if type_ in definition_lifecycle.TYPES:
         definition_lifecycle.check_change(records.resource_of(before), resource | {"id": id_})
-    return _proven(tx, records.save(tx, resource | {"id": id_}, author, if_match=if_match), author, "UPDATE"), False
+    changed = records.save(tx, resource | {"id": id_}, author, if_match=before.version)
+    return _proven(tx, changed, author, "UPDATE"), False
 
 
 def delete(tx: Tx, type_: str, id_: str, author: Author, *, if_match: int | None = None) -> Stored | None:
@@ -110,7 +115,7 @@ def _create_task(tx: Tx, resource: Resource, author: Author, id_: str, *, fresh:
             expression="Task.instantiatesCanonical",
         )
     completed = _completed(tx, resource | {"id": id_}, program, author) if program else resource | {"id": id_}
-    stored = records.save(tx, completed, author, fresh=fresh)
+    stored = records.save(tx, completed, author, fresh=fresh, if_match=records.ABSENT)
     provenance.record(tx, [stored], author, activity="CREATE")
     return stored
 

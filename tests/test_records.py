@@ -178,3 +178,11 @@ def test_fresh_ids_are_never_given_twice_among_threads_and_after_a_fork() -> Non
     given += os.read(reading, 10_000).decode().split()
     given += [records.fresh_id(MONDAY) for _ in range(50)]
     assert len(set(given)) == len(given) == 8100
+
+
+def test_a_first_version_never_goes_upon_what_somebody_else_wrote_meanwhile(database: Database) -> None:
+    assert save(database, goal(), if_match=records.ABSENT).version == 1
+    with pytest.raises(VersionConflict, match="there is a version now"):
+        save(database, goal(), 1, if_match=records.ABSENT)
+    remove(database, 2)
+    assert save(database, goal(), 3, if_match=records.ABSENT).version == 3

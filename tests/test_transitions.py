@@ -309,6 +309,17 @@ def test_closed_work_too_can_be_entered_in_error_with_a_reason_and_stays_so(
             clinic.move(call(clinic), to, MONDAY + 2 * HOUR, EVERYONE, fields | {"reason": "It was right"})
 
 
+def test_a_change_built_on_a_version_that_is_no_longer_the_present_one_is_not_stored(clinic: Clinic) -> None:
+    task = call(clinic)
+    with clinic.database.read() as tx:
+        before = transitions.find_task(tx, NURSE, task)
+    clinic.move(task, "calling", MONDAY, NURSE)
+    with clinic.database.begin() as tx, pytest.raises(VersionConflict):
+        transitions.store(tx, before.resource | {"priority": "stat"}, author(MONDAY + HOUR, NURSE), None)
+    assert clinic.item(task).status == "calling"
+    assert clinic.item(task).priority != "stat"
+
+
 @pytest.mark.requirement(125, 127)
 def test_a_plain_task_follows_the_default_table_and_gives_its_reasons(clinic: Clinic) -> None:
     clinic.put({"resourceType": "Task", "id": "t", "status": "requested", "intent": "order"}, MONDAY)

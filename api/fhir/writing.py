@@ -12,7 +12,7 @@ from api.fhir.exchange import AuditNote, FhirRequest, FhirResponse
 from api.fhir.negotiation import check_content_type, etag_of, http_date, if_match, is_unchanged, preference
 from api.fhir.policy import is_writable, why_read_only
 from api.outcomes import outcome
-from fhir_tracker import writes
+from fhir_tracker import records, writes
 from fhir_tracker.errors import (
     Conflict,
     Incorrect,
@@ -122,7 +122,7 @@ def check_writable(request: FhirRequest) -> None:
 
 
 def expected_version(request: FhirRequest, tx: Tx) -> int | None:
-    """The version that must be the present one for this write; None where any will do.
+    """The version that must be the present one for this write, ABSENT where there may be none; None where any will do.
 
     Raises VersionConflict for an If-Match that does not hold, Incorrect where one is required and missing, and
     PreconditionFailed for an If-None-Match that names what is there.
@@ -137,7 +137,7 @@ def expected_version(request: FhirRequest, tx: Tx) -> int | None:
     if match is None:
         if request.context.settings.require_if_match and present:
             raise Incorrect('This server wants to know which version you change: send If-Match: W/"<version>".')
-        return None
+        return None if present else records.ABSENT
     if present is None or not (match.anything or present in match.versions):
         now = f"the present version is {present}" if present else "there is no present version"
         raise VersionConflict(f"If-Match does not hold: {now}. Read it again and reapply your change.")

@@ -104,6 +104,7 @@ def test_a_queue_is_worked_with_the_keyboard_alone(tracker: Tracker, page: Page,
     expect(rows.nth(0)).to_be_focused()
     page.keyboard.press("Enter")
     expect(page).to_have_url(re.compile("/tasks/"))
+    page.wait_for_load_state()
     page.keyboard.press("?")
     expect(page.get_by_role("heading", name="Keys")).to_be_visible()
     page.get_by_role("button", name="Switch single keys off").click()

@@ -9,6 +9,7 @@ import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from email.utils import parsedate_to_datetime
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -62,12 +63,29 @@ def test_a_server_that_wants_if_match_answers_400_without_it(careful: httpx.Clie
     assert put(careful, "a").status_code == 201
 
 
+@pytest.mark.requirement(7, 42)
+@pytest.mark.parametrize("type_", ["Patient", "Task"])
+def test_of_several_writers_of_a_new_id_one_creates_and_the_others_update(corner: Corner, type_: str) -> None:
+    for number in range(6):
+        id_ = corner.id(f"n{number}")
+        task = {"status": "requested", "intent": "order"} if type_ == "Task" else {}
+        body = json.dumps({"resourceType": type_, "id": id_, "language": "en", **task})
+        with ThreadPoolExecutor(6) as pool:
+            path = f"/{type_}/{id_}"
+            answers = list(pool.map(lambda _: corner.client.put(path, content=body, headers=JSON), range(6)))  # noqa: B023
+        assert sorted(answer.status_code for answer in answers) == [200] * 5 + [201]
+        assert sorted(answer.json()["meta"]["versionId"] for answer in answers) == ["1", "2", "3", "4", "5", "6"]
+        assert [one.status_code for one in answers if one.json()["meta"]["versionId"] == "1"] == [201]
+
+
 @pytest.mark.requirement(40)
 def test_if_none_match_lets_an_update_only_create(corner: Corner) -> None:
-    id_ = corner.id("p")
-    with ThreadPoolExecutor(6) as pool:
-        answers = pool.map(lambda n: put(corner.client, id_, {"If-None-Match": "*"}, birthDate=f"200{n}"), range(6))
-        assert sorted(answer.status_code for answer in answers) == [201] + [412] * 5
+    for number in range(6):
+        id_ = corner.id(f"p{number}")
+        with ThreadPoolExecutor(6) as pool:
+            only = partial(put, corner.client, id_, {"If-None-Match": "*"})
+            answers = pool.map(lambda n: only(birthDate=f"200{n}"), range(6))  # noqa: B023 - done before the next round
+            assert sorted(answer.status_code for answer in answers) == [201] + [412] * 5
     issue_of(put(corner.client, id_, {"If-None-Match": 'W/"1"'}), 412)
     assert put(corner.client, id_, {"If-None-Match": 'W/"7"'}).status_code == 200
     corner.client.delete(f"/Patient/{id_}")
