@@ -158,11 +158,11 @@ def test_arrays_are_written_as_postgresql_reads_them() -> None:
 def _end_the_other_sessions(database: Database) -> None:
     engine = Driver(database._writer)
     others = "datname = current_database() AND pid <> pg_backend_pid()"
-    engine.rows(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {others}", [])
+    engine.rows(f"SELECT pg_terminate_backend(pid, 60000) FROM pg_stat_activity WHERE {others}", [])
     engine.close()
 
 
 def _refuse_all(postgres: Postgres, own: str) -> None:
     with psycopg.connect(postgres.url("postgres").replace("+psycopg", ""), autocommit=True) as admin:
         admin.execute(f'ALTER DATABASE "{own}" ALLOW_CONNECTIONS false')
-        admin.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", (own,))
+        admin.execute("SELECT pg_terminate_backend(pid, 60000) FROM pg_stat_activity WHERE datname = %s", (own,))
