@@ -238,7 +238,7 @@ class Database:
                 _refuse_aborted(connection)
             tx.keys.release()
 
-    def begin_late(self, before: Callable[[], None]) -> LateWrite:
+    def begin_late(self, before: Callable[[], None] = _no_wait) -> LateWrite:
         """A write transaction that begins with its first statement, after calling `before`; its maker ends it."""
         direct = self.drivers if self.dialect == "postgresql" else None
         return LateWrite(self._writer, self._turns, self._keys, self._kept, direct, before)

@@ -12,14 +12,10 @@ from fhir_tracker.storage.failures import translated
 @contextmanager
 def late(database: Database) -> Iterator[Tx]:
     """As `Database.begin`; what only adds rows is one statement on PostgreSQL, and one way there and back."""
-    write = database.begin_late(_at_once)
+    write = database.begin_late()
     try:
         with translated():
             yield write.tx
             write.commit()
     finally:
         write.roll_back()
-
-
-def _at_once() -> None:
-    """Wait for nobody before the first statement."""

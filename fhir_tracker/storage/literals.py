@@ -23,6 +23,8 @@ _BIGINT, _BIGINTS, _TEXT, _TEXTS = 20, 1016, 25, 1009
 """The numbers PostgreSQL has for the types `bigint`, `bigint[]`, `text` and `text[]`."""
 _HEAD = struct.Struct(">5i")
 _LENGTH = struct.Struct(">i")
+_LONG = 64
+"""Numbers that a list has at least for it to pay to look for those that come again."""
 
 
 class Packed(bytes):
@@ -77,9 +79,6 @@ def packed_texts(values: Sequence[str]) -> PackedTexts:
     if any(_BETWEEN in value for value in values):
         raise Incorrect("A value cannot be held by the database.")
     return PackedTexts(b"".join(parts))
-
-
-_LONG = 64
 
 
 def number_array(values: Sequence[int | float | None]) -> str:
