@@ -6,7 +6,7 @@ import logging
 import os
 import random
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from http import HTTPStatus
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -52,8 +52,8 @@ class Edge:
             return
         scope[HEADERS] = headers = by_name(scope["headers"])
         scope[REQUEST_ID] = request = request_id(headers.get("x-request-id", ""))
-        answer = _Answer(send, request)
         began = clock.monotonic()
+        answer = _Answer(send, request, lambda status: self._note(scope, status, clock.monotonic() - began))
         try:
             if self._host_is_ours(headers.get("host", "")):
                 await self._app(scope, receive, answer.send)
@@ -62,7 +62,7 @@ class Edge:
         except Exception:
             log.exception("request failed", extra={"fields": {"request": request, "route": route_of(scope)}})
             await answer.plainly(scope, 500, "The server made a mistake; the request id names it in the log.")
-        self._note(scope, answer.status, clock.monotonic() - began)
+        answer.note()
 
     def _host_is_ours(self, host: str) -> bool:
         """Without login, a foreign name that points here (DNS rebinding) would open the data to any web page."""
@@ -91,10 +91,12 @@ class Edge:
 
 
 class _Answer:
-    """Passes the answer on, adding what every answer carries; remembers its status."""
+    """Passes the answer on, adding what every answer carries; notes it before its end is out, so that who has it finds it counted."""
 
-    def __init__(self, send: Send, request: str) -> None:
+    def __init__(self, send: Send, request: str, note: Callable[[int], None]) -> None:
         self._send = send
+        self._note = note
+        self._is_noted = False
         self._headers = ((b"x-request-id", request.encode()), *_HEADERS)
         self.status = 0
 
@@ -106,7 +108,15 @@ class _Answer:
             present = [name for name, _ in given]
             extra = [pair for pair in self._headers if pair[0] not in present]
             message = {**message, "headers": [*given, *extra]}
+        elif not message.get("more_body"):
+            self.note()
         await self._send(message)
+
+    def note(self) -> None:
+        """Count and log the answer, once."""
+        if not self._is_noted:
+            self._is_noted = True
+            self._note(self.status)
 
     async def plainly(self, scope: Scope, status: int, text: str) -> None:
         """Answer with one sentence, as OperationOutcome under /fhir; nothing if an answer has begun."""

@@ -23,8 +23,10 @@ if TYPE_CHECKING:
 
 pytest_plugins = ["tests.requirements_table"]
 VERSIONS = pytest.StashKey[dict[str, str]]()
-# How long one example takes says how busy the machine is, and nothing about the product.
-settings.register_profile("steady", settings(), deadline=None)
+# How long one example takes says how busy the machine is, and nothing about the product. The examples are the same in each
+# run; `--hypothesis-profile=exploring` looks for new ones.
+settings.register_profile("exploring", settings(), deadline=None)
+settings.register_profile("steady", settings.get_profile("exploring"), derandomize=True)
 settings.load_profile("steady")
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import replace
 from typing import cast
 
 import pytest
@@ -11,6 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 from starlette.testclient import TestClient
+from starlette.types import Message, Receive, Scope, Send
 
 from api.app import create_app
 from api.context import Access, AppContext
@@ -73,13 +73,9 @@ class BrokenDatabase:
         raise ValueError("Secretname 1990-01-01")
 
 
-@pytest.mark.requirement(14)
-@pytest.mark.security("L1")
-@pytest.mark.parametrize("address", ["Patient/x", "Patient", "Patient/x/_history"])
-def test_a_mistake_of_ours_is_500_without_details(
-    database: Database, caplog: pytest.LogCaptureFixture, address: str
-) -> None:
-    context = AppContext(
+def context_of(database: Database) -> AppContext:
+    """An open server."""
+    return AppContext(
         database=database,
         settings=load_settings({"HOME": "/nowhere"}),
         access=Access.OPEN,
@@ -87,8 +83,13 @@ def test_a_mistake_of_ours_is_500_without_details(
         secret_key="k" * 40,
         started_at=clock.now(),
     )
-    context = replace(context, database=cast(Database, BrokenDatabase()))
-    app = create_app(context)
+
+
+@pytest.mark.requirement(14)
+@pytest.mark.security("L1")
+@pytest.mark.parametrize("address", ["Patient/x", "Patient", "Patient/x/_history"])
+def test_a_mistake_of_ours_is_500_without_details(caplog: pytest.LogCaptureFixture, address: str) -> None:
+    app = create_app(context_of(cast(Database, BrokenDatabase())))
     app.router.routes[:0] = [Route("/broken", broken)]
     client = TestClient(app, base_url="http://testserver")
     answer = client.get(f"/fhir/{address}?name=Secretname", headers={"X-Request-Id": "r-1"})
@@ -98,6 +99,26 @@ def test_a_mistake_of_ours_is_500_without_details(
     assert "request=r-1" in lines[0]
     assert "ValueError" in lines[0]
     assert "Secretname" not in answer.text + "".join(lines)
+
+
+def test_who_has_the_whole_answer_finds_it_counted(database: Database) -> None:
+    context = context_of(database)
+    app = create_app(context)
+    serving = app.fhir
+    counted: list[int] = []
+
+    async def watched(scope: Scope, receive: Receive, send: Send) -> None:
+        async def pass_on(message: Message) -> None:
+            if message["type"] == "http.response.body" and not message.get("more_body"):
+                counted.append(context.tally.answered(0))
+            await send(message)
+
+        await serving(scope, receive, pass_on)
+
+    app.fhir = watched
+    client = TestClient(app, base_url="http://testserver")
+    assert [client.get(f"/fhir/{path}").status_code for path in ("Basic/none", "Basic", "metadata")] == [404, 200, 200]
+    assert counted == [1, 2, 3]
 
 
 @pytest.mark.security("L1", "L2")
