@@ -22,9 +22,7 @@ demo: $(VENV)/.demo ## Start a simulated EHR and the tracker, and open a live de
 	@exec $(BIN)/fhir-tracker demo $(ARGS)
 
 test: $(VENV)/.dev servers ## Run every test against real databases, servers and a browser (TESTS=tests/rules runs a part, ARGS goes to pytest)
-	@folder=$$(scripts/quick-temp)
-	trap 'rm -rf "$$folder"' EXIT
-	TMPDIR=$$folder $(BIN)/python -m pytest $(TESTS) -q -n $(WORKERS) --dist loadfile --durations=10 $(ARGS)
+	@scripts/run-tests $(BIN)/python $(TESTS) -n $(WORKERS) --dist loadfile $(ARGS)
 
 check: $(VENV)/.dev ## Lint, formatting, types, import contracts, Compose file, size budgets
 	@$(BIN)/ruff check .

@@ -4,9 +4,11 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
+import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
@@ -63,6 +65,38 @@ def test_whoever_has_no_python_and_is_not_root_is_told_the_exact_command(tmp_pat
     told = run("scripts/make-venv", "python3-is-missing", str(tmp_path / "venv"), "demo", path=path)
     assert told.returncode == 1
     assert "sudo apt-get install -y python3 python3-venv" in told.stderr
+
+
+STEADY = "def test_steady(): pass\n"
+ONCE = """
+from pathlib import Path
+def test_once():
+    here = Path(__file__).with_suffix(".met")
+    was_here = here.exists()
+    here.touch()
+    assert was_here
+"""
+BROKEN = "def test_broken(): assert 0\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "code", "unsteady"),
+    [
+        (STEADY, 0, []),
+        (STEADY + ONCE, 0, ["test_once"]),
+        (STEADY + ONCE + BROKEN, 1, []),
+        ("".join(f"def test_{number}(): assert 0\n" for number in range(11)) + ONCE, 1, []),
+        ("nonsense", 2, []),
+    ],
+)
+def test_what_failed_gets_a_second_look_and_is_named_when_it_passes_then(
+    tmp_path: Path, text: str, code: int, unsteady: list[str]
+) -> None:
+    (tmp_path / "test_it.py").write_text(text)
+    (tmp_path / "pytest.ini").write_text("[pytest]\n")
+    told = run("scripts/run-tests", sys.executable, str(tmp_path), "-c", str(tmp_path / "pytest.ini"), "-n", "0")
+    assert told.returncode == code, told.stdout
+    assert re.findall("^UNSTEADY.*::(.*)", told.stdout, re.M) == unsteady
 
 
 def test_the_build_machine_runs_the_two_commands_a_person_types() -> None:
