@@ -11,7 +11,9 @@ from urllib.parse import parse_qsl
 
 from api.fhir.exchange import FhirRequest
 from fhir_tracker.errors import Incorrect, Issue, PreconditionFailed
+from fhir_tracker.fhir.dates import milliseconds
 from fhir_tracker.fhir.query import NOT_FILTERS, Query, parse_query
+from fhir_tracker.fhir.search_approximation import settled
 from fhir_tracker.storage import search
 from fhir_tracker.storage.database import Tx
 from fhir_tracker.storage.resources import Stored
@@ -57,7 +59,7 @@ def _query(request: FhirRequest, pairs: Sequence[tuple[str, str]]) -> Query:
     query = parse_query(request.type, pairs, strict=True, own_base=request.base)
     if not query.filters or len(query.filters) != len(query.applied):
         raise Incorrect("The condition names search parameters with values and nothing else.")
-    return query
+    return settled(query, milliseconds(request.now))
 
 
 def _only(request: FhirRequest, tx: Tx, query: Query) -> Stored | None:

@@ -6,6 +6,7 @@ https://hl7.org/fhir/R4/search.html
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import lru_cache
 
 from api.fhir.bundles import address, bundle, match_entries, match_entry, outcome_entry
@@ -13,7 +14,9 @@ from api.fhir.exchange import AuditNote, FhirRequest, FhirResponse, Pairs
 from api.fhir.negotiation import preference
 from fhir_tracker.errors import Incorrect, Issue
 from fhir_tracker.fhir.compartments import compartment_types
+from fhir_tracker.fhir.dates import milliseconds
 from fhir_tracker.fhir.query import Query, parse_query, parse_system_query
+from fhir_tracker.fhir.search_approximation import is_approximate, settled
 from fhir_tracker.storage import search as index
 from fhir_tracker.storage.database import Tx
 from fhir_tracker.storage.page_cursor import PageCursor
@@ -78,8 +81,10 @@ def _answer(request: FhirRequest, tx: Tx, query: Query, path: str, note: AuditNo
         raise Incorrect("_summary=text cannot be used with _include and _revinclude.", expression="_summary")
     given = next(iter(request.values(PAGE)), None)
     key = request.context.secret_key.encode()
-    page = index.search(tx, request.viewer, query, page=PageCursor.decode(given, key) if given else None)
-    links = _links(request, query, path, page, given)
+    place = PageCursor.decode(given, key) if given else None
+    began = (place.at if place else milliseconds(request.now)) if is_approximate(query) else 0
+    page = index.search(tx, request.viewer, settled(query, began), page=place)
+    links = _links(request, query, path, page, given, began)
     body = bundle("searchset", _entries(request, query, page), links, request.now, page.total)
     detail = {**note.detail, "parameters": sorted({name for name, _ in query.applied}), "found": len(page.shown)}
     noted = AuditNote(action=note.action, ref=note.ref, patient=note.patient, detail=detail)
@@ -101,11 +106,15 @@ def _entries(request: FhirRequest, query: Query, page: SearchPage) -> Iterator[s
         yield outcome_entry(issues)
 
 
-def _links(request: FhirRequest, query: Query, path: str, page: SearchPage, given: str | None) -> list[tuple[str, str]]:
+def _links(
+    request: FhirRequest, query: Query, path: str, page: SearchPage, given: str | None, began: int
+) -> list[tuple[str, str]]:
     first = address(request.base, path, query.applied)
     start = f"{first}{'&' if query.applied else '?'}{PAGE}="
     links = [
         ("self", address(request.base, path, (*query.applied, (PAGE, given))) if given else first),
         ("first", first),
     ]
-    return [*links, ("next", start + page.next.encode(request.context.secret_key.encode()))] if page.next else links
+    key = request.context.secret_key.encode()
+    around = (("previous", page.previous), ("next", page.next))
+    return links + [(name, start + replace(place, at=began).encode(key)) for name, place in around if place is not None]

@@ -23,7 +23,7 @@ MOST_ROWS = 200
 MOST_KEYS = 20
 SHORT = 2000
 """Where several keys must hold, the walk goes along one with up to so many entries."""
-_END = 1 << 62
+_NEWEST = PageCursor(query="", values=(), k=1 << 62)
 _SHOWN = "r.k, r.type, r.id, r.body"
 _READ = frozenset(
     {"type", "types", "own_base", "filters", "count", "applied", "ignored", "summary", "elements", "total"}
@@ -55,18 +55,21 @@ class _Plan(NamedTuple):
 
 
 def matches(tx: Glance, viewer: Viewer, query: Query, page: PageCursor | None) -> list[Hit] | None:
-    """Up to one row more than a page of `query` has, newest first; None when it takes the general way."""
+    """Up to one row more than a page of `query` has, newest first; None when it takes the general way.
+
+    Of a page read backward the first row is the one too many.
+    """
     plan = _plan(query)
     if plan is None or (page is not None and page.values):
         return None
-    before = page.k if page else _END
+    start = page or _NEWEST
     if plan.ids is not None or not plan.keys:
-        found = _among_resources(tx, viewer, query, plan, before)
+        found = _among_resources(tx, viewer, query, plan, start)
     else:
         lead = _lead(tx, plan.keys)
         if lead is None:
             return None
-        found = _along(tx, viewer, query, lead, [keys for keys in plan.keys if keys is not lead], before)
+        found = _along(tx, viewer, query, lead, [keys for keys in plan.keys if keys is not lead], start)
     return list(map(Hit._make, found))
 
 
@@ -114,7 +117,12 @@ def _lead(tx: Glance, keys: Sequence[tuple[int, ...]]) -> tuple[int, ...] | None
 
 
 def _along(
-    tx: Glance, viewer: Viewer, query: Query, lead: tuple[int, ...], others: Sequence[tuple[int, ...]], before: int
+    tx: Glance,
+    viewer: Viewer,
+    query: Query,
+    lead: tuple[int, ...],
+    others: Sequence[tuple[int, ...]],
+    start: PageCursor,
 ) -> Sequence[tuple[object, ...]]:
     """The limit is inside, over the index alone, so that no more bodies are read than are shown."""
     condition, values = _in_keys(tx, "a", lead)
@@ -122,15 +130,16 @@ def _along(
     inside = f" AND EXISTS (SELECT 1 FROM resource s WHERE s.k = a.k{scope}{_fence(tx)})" if scope else ""  # noqa: S608
     probes, probed = _probes(tx, "a.k", others)
     distinct = "DISTINCT " if len(lead) > 1 else ""
+    side, order = _direction(start)
     sql = (
-        f"SELECT {_SHOWN} FROM (SELECT {distinct}a.k FROM ix a WHERE {condition} AND a.k < {_number(tx)}{inside}{probes}"  # noqa: S608
-        f" ORDER BY a.k DESC LIMIT {query.count + 1}) w JOIN resource r ON r.k = w.k AND NOT r.deleted ORDER BY r.k DESC"
+        f"SELECT {_SHOWN} FROM (SELECT {distinct}a.k FROM ix a WHERE {condition} AND a.k {side} {_number(tx)}{inside}{probes}"  # noqa: S608
+        f" ORDER BY a.k {order} LIMIT {query.count + 1}) w JOIN resource r ON r.k = w.k AND NOT r.deleted ORDER BY r.k DESC"
     )
-    return tx.select(sql, [*values, _said(tx, before), *scoped, *probed])
+    return tx.select(sql, [*values, _said(tx, start.k), *scoped, *probed])
 
 
 def _among_resources(
-    tx: Glance, viewer: Viewer, query: Query, plan: _Plan, before: int
+    tx: Glance, viewer: Viewer, query: Query, plan: _Plan, start: PageCursor
 ) -> Sequence[tuple[object, ...]]:
     conditions, values = "", list[object]()
     if plan.ids is not None:
@@ -138,11 +147,18 @@ def _among_resources(
         conditions = f" AND {some}"
     scope, scoped = row_scope_text(viewer, "r")
     probes, probed = _probes(tx, "r.k", plan.keys)
+    side, order = _direction(start)
     sql = (
-        f"SELECT {_SHOWN} FROM resource r WHERE r.type = %s AND NOT r.deleted{conditions} AND r.k < {_number(tx)}"  # noqa: S608
-        f"{scope}{probes} ORDER BY r.k DESC LIMIT {query.count + 1}"
+        f"SELECT {_SHOWN} FROM resource r WHERE r.type = %s AND NOT r.deleted{conditions} AND r.k {side} {_number(tx)}"  # noqa: S608
+        f"{scope}{probes} ORDER BY r.k {order} LIMIT {query.count + 1}"
     )
-    return tx.select(sql, [query.type, *values, _said(tx, before), *scoped, *probed])
+    rows = tx.select(sql, [query.type, *values, _said(tx, start.k), *scoped, *probed])
+    return rows[::-1] if start.back else rows
+
+
+def _direction(start: PageCursor) -> tuple[str, str]:
+    """Where the rows of a page lie, and how they are read from its start on."""
+    return (">", "ASC") if start.back else ("<", "DESC")
 
 
 def _probes(tx: Glance, k: str, keys: Sequence[tuple[int, ...]]) -> Condition:

@@ -1,4 +1,4 @@
-"""Where a search page ended, as opaque text for a `next` link."""
+"""Where a search page ended or began, as opaque text for a `next` or `previous` link."""
 
 from __future__ import annotations
 
@@ -20,15 +20,21 @@ SortValue = int | float | str
 
 @dataclass(frozen=True, kw_only=True)
 class PageCursor:
-    """The last row's sort values and `k`, and the fingerprint of the query that it belongs to."""
+    """A row's sort values and `k`, and the fingerprint of the query that it belongs to.
+
+    The page is of what comes after that row, or with `back` before it. `at` is the moment, in milliseconds since 1970, that
+    a walk with approximate dates began; 0 where that does not matter.
+    """
 
     query: str
     values: tuple[SortValue, ...]
     k: int
+    back: bool = False
+    at: int = 0
 
     def encode(self, key: bytes) -> str:
         """Text safe in a URL, signed with the server's secret `key`; what it holds is not secret."""
-        content = msgspec.json.encode([self.query, list(self.values), self.k])
+        content = msgspec.json.encode([self.query, list(self.values), self.k, self.back, self.at])
         return urlsafe_b64encode(_signature(content, key) + content).decode().rstrip("=")
 
     @classmethod
@@ -39,10 +45,10 @@ class PageCursor:
             content = raw[_CHECK_BYTES:]
             if not hmac.compare_digest(raw[:_CHECK_BYTES], _signature(content, key)):
                 raise Incorrect(_REFUSED)
-            query, values, k = msgspec.json.decode(content, type=tuple[str, list[SortValue], int])
+            query, values, k, back, at = msgspec.json.decode(content, type=tuple[str, list[SortValue], int, bool, int])
         except (UnicodeEncodeError, binascii.Error, msgspec.MsgspecError):
             raise Incorrect(_REFUSED) from None
-        return cls(query=query, values=tuple(values), k=k)
+        return cls(query=query, values=tuple(values), k=k, back=back, at=at)
 
 
 def _signature(content: bytes, key: bytes) -> bytes:

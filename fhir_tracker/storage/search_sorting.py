@@ -87,22 +87,22 @@ class Sorting:
             chosen = chosen.outerjoin(joined, joined.c.k == resource.c.k)
         return chosen
 
-    def order(self, k: ColumnElement[int]) -> list[ColumnElement[Any]]:
-        """What to order a statement by; only without `reads_bodies`."""
+    def order(self, k: ColumnElement[int], *, back: bool = False) -> list[ColumnElement[Any]]:
+        """What to order a statement by, the other way round with `back`; only without `reads_bodies`."""
         pairs = [(one, value) for one, value in zip(self.keys, self._values, strict=True) if value is not None]
-        order = [value.desc() if one.descending else value.asc() for one, value in pairs]
-        return [*order, k.asc() if self.is_rising else k.desc()]
+        order = [value.desc() if one.descending != back else value.asc() for one, value in pairs]
+        return [*order, k.asc() if self.is_rising != back else k.desc()]
 
     def beyond(self, page: PageCursor, k: ColumnElement[int]) -> ColumnElement[bool]:
-        """The condition of coming after the end of an earlier page; raises Incorrect for a cursor of other values."""
-        self._check(page)
+        """The condition of coming after the place of `page`, or before it as it says; raises Incorrect for other values."""
+        self.check(page)
         ways: list[ColumnElement[bool]] = []
         same: list[ColumnElement[bool]] = []
         for one, key, value in zip(self.keys, self._values, page.values, strict=True):
             if key is not None:
-                ways.append(and_(*same, key < value if one.descending else key > value))
+                ways.append(and_(*same, key < value if one.descending != page.back else key > value))
                 same.append(key == value)
-        return or_(*ways, and_(*same, k > page.k if self.is_rising else k < page.k))
+        return or_(*ways, and_(*same, k > page.k if self.is_rising != page.back else k < page.k))
 
     def values(self, row: RowMapping) -> tuple[SortValue, ...]:
         """The sort values of a row of `on`, with `body` where bodies are read."""
@@ -121,14 +121,15 @@ class Sorting:
         return pairs
 
     def after(self, page: PageCursor, values: tuple[SortValue, ...], k: int) -> bool:
-        """Whether a row with these values comes after the end of an earlier page."""
-        self._check(page)
+        """Whether a row with these values comes after the place of `page`, or before it as it says."""
+        self.check(page)
         for one, value, last in zip(self.keys, values, page.values, strict=True):
             if value != last:
-                return bool(value < last if one.descending else value > last)  # type: ignore[operator]
-        return k > page.k if self.is_rising else k < page.k
+                return bool(value < last if one.descending != page.back else value > last)  # type: ignore[operator]
+        return k > page.k if self.is_rising != page.back else k < page.k
 
-    def _check(self, page: PageCursor) -> None:
+    def check(self, page: PageCursor) -> None:
+        """Raise Incorrect where the values of `page` are not of this sort."""
         kinds = [str if one.type in _TEXTS else int | float for one in self.keys]
         fits = [isinstance(value, kind) for value, kind in zip(page.values, kinds, strict=False)]
         if len(page.values) != len(kinds) or not all(fits):

@@ -71,6 +71,29 @@ def test_pages_of_one_give_the_same_order_as_one_page(rows: Corner, sort: str) -
     assert one_by_one == whole
 
 
+@pytest.mark.requirement(29, 30)
+@pytest.mark.parametrize("sort", ["", "due", "-due,authored-on", "_id", "-identifier"])
+def test_previous_links_lead_back_over_the_same_pages(rows: Corner, sort: str) -> None:
+    pages = [rows.bundle(f"Task?_sort={sort}&_count=2")]
+    while link_of(pages[-1], "next"):
+        pages.append(rows.client.get(link_of(pages[-1], "next")).json())
+    assert len(pages) == 3
+    page = pages.pop()
+    while pages:
+        page = rows.client.get(link_of(page, "previous")).json()
+        assert matches_of(page) == matches_of(pages.pop())
+    assert link_of(page, "previous") == ""
+    link = link_of(page, "next")
+    issue_of(rows.client.get(f"{link[:-2]}{'A' if link[-2] != 'A' else 'B'}{link[-1]}"), 400)
+
+
+@pytest.mark.requirement(22, 29)
+def test_an_approximate_date_means_the_same_on_every_page(rows: Corner) -> None:
+    page = rows.bundle("Task?authored-on=ap2026-01-02&_count=1&_sort=_id")
+    walked = [str(one["id"]).removeprefix(f"{rows.name}-") for one in walk(rows.client, page)]
+    assert set("bcd") <= set(walked) <= set("abcde")
+
+
 @pytest.mark.requirement(17, 29)
 def test_a_page_says_what_was_used_how_many_there_are_and_where_it_stands(rows: Corner) -> None:
     page = rows.bundle("Task?_count=2&_total=accurate")

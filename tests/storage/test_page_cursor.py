@@ -23,6 +23,8 @@ cursors = st.builds(
     query=st.text("0123456789abcdef", min_size=18, max_size=18),
     values=st.lists(values, max_size=4).map(tuple),
     k=st.integers(0, 2**63 - 1),
+    back=st.booleans(),
+    at=st.integers(0, 2**50),
 )
 
 
@@ -62,7 +64,8 @@ def test_a_link_cut_short_is_refused(kept: int) -> None:
 def test_links_of_two_places_differ() -> None:
     made = {PageCursor(query="q", values=(), k=k).encode(KEY) for k in range(50)}
     made |= {PageCursor(query="q", values=(k,), k=0).encode(KEY) for k in range(50)}
-    assert len(made) == 100
+    made |= {PageCursor(query="q", values=(), k=k, back=True).encode(KEY) for k in range(50)}
+    assert len(made) == 150
 
 
 @given(cursor=cursors, other=st.binary(max_size=100).filter(lambda key: key != KEY))
