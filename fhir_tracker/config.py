@@ -37,8 +37,11 @@ class Settings:
     remote_body_limit: int
     redis_url: str = field(repr=False)
     require_if_match: bool
+    referential_integrity: bool
     processes: int
     """0 stands for `auto`."""
+    process_timeout: timedelta
+    send_timeout: timedelta
 
     @property
     def database_file(self) -> Path | None:
@@ -264,6 +267,14 @@ SETTINGS: tuple[Setting, ...] = (
         "`If-Match` about the version it knows.",
     ),
     Setting(
+        name="REFERENTIAL_INTEGRITY",
+        kind="switch",
+        read=_switch,
+        default="on",
+        help="Whether the FHIR API answers 409 to a delete of what current resources still refer to; `off` lets their "
+        "references lead nowhere.",
+    ),
+    Setting(
         name="PROCESSES",
         kind="number",
         read=process_count,
@@ -271,6 +282,21 @@ SETTINGS: tuple[Setting, ...] = (
         help="How many processes of `serve` share its port. `auto` is one for each core on PostgreSQL, at most 4, and one on "
         "SQLite, whose writers take turns. Each has up to 22 connections to the database. The option `--processes` goes "
         "before it.",
+    ),
+    Setting(
+        name="PROCESS_TIMEOUT",
+        kind="duration",
+        read=duration,
+        default="60s",
+        help="How long one of several processes may hang, while others go on, until it is ended and another takes its "
+        "place.",
+    ),
+    Setting(
+        name="SEND_TIMEOUT",
+        kind="duration",
+        read=duration,
+        default="60s",
+        help="How long a client may take nothing of an answer until its connection is ended.",
     ),
 )
 

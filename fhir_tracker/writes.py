@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime
 
-from fhir_tracker import definition_lifecycle, programs, provenance, records, task_resources, transitions
+from fhir_tracker import definition_lifecycle, integrity, programs, provenance, records, task_resources, transitions
 from fhir_tracker.errors import MethodNotAllowed, RuleBroken
 from fhir_tracker.fhir.checks import require_valid
 from fhir_tracker.fhir.codeable import first_code
@@ -74,11 +74,19 @@ def update(
     return _proven(tx, changed, author, "UPDATE"), False
 
 
-def delete(tx: Tx, type_: str, id_: str, author: Author, *, if_match: int | None = None) -> Stored | None:
-    """Delete; None when there was nothing to delete. What an EHR owns is deleted there."""
+def delete(
+    tx: Tx, type_: str, id_: str, author: Author, *, if_match: int | None = None, only_unreferred: bool = False
+) -> Stored | None:
+    """Delete; None when there was nothing to delete. What an EHR owns is deleted there.
+
+    `only_unreferred`: raises Conflict while current resources refer to it; see `integrity.refusals`.
+    """
     _refuse_read_only(type_)
     before = resources.find(tx, author.viewer, type_, id_)
     _refuse_mirrored(before)
+    records.check_match(before, if_match)
+    if only_unreferred and before is not None and not before.deleted:
+        integrity.refuse_referred(tx, author.viewer, before.ref)
     removed = records.remove(tx, type_, id_, author, if_match=if_match)
     if removed is None:
         return None

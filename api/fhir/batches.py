@@ -30,6 +30,7 @@ _Answered = tuple[_Read, FhirResponse]
 
 def process(request: FhirRequest, entries: tuple[Json, ...], find: Finder) -> FhirResponse:
     """The batch-response, its entries in the order of the request, each with its own status; one audit row for each."""
+    request = request.having(bundle="batch")
     urls = frozenset(url for entry in entries if (url := _full_url(entry)))
     wanted = preference(request.header("prefer"))
     find = cache(find)

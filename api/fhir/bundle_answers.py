@@ -13,14 +13,22 @@ from http import HTTPStatus
 from api.fhir.exchange import FhirResponse
 from api.fhir.negotiation import Preference
 from api.outcomes import outcome
-from fhir_tracker.errors import Issue
-from fhir_tracker.fhir.body import write_json
+from fhir_tracker.errors import Conflict, Incorrect, Issue, NotFound, PreconditionFailed, RuleBroken, TrackerError
+from fhir_tracker.fhir.body import read_json, write_json
 from fhir_tracker.fhir.dates import instant
 
 LARGEST_ANSWER = 50_000_000
 """Bytes that the resources in one answer may have together; entries that only read are refused beyond."""
 
 _STAMP = re.compile(rb'\{"resourceType":"[A-Za-z]+","id":"[^"]+","meta":\{"versionId":"[0-9]+","lastUpdated":"([^"]+)"')
+
+_ERRORS: dict[int, type[TrackerError]] = {
+    400: Incorrect,
+    404: NotFound,
+    409: Conflict,
+    412: PreconditionFailed,
+    422: RuleBroken,
+}
 
 
 def joined(type_: str, entries: Iterable[bytes]) -> FhirResponse:
@@ -74,3 +82,18 @@ def _modified(response: FhirResponse) -> str:
     if match := _STAMP.match(response.body):
         return match[1].decode()
     return instant(parsedate_to_datetime(response.headers["Last-Modified"]))
+
+
+def error_of(response: FhirResponse) -> TrackerError:
+    """The error behind an answer that a handler gave instead of raising it."""
+    told = read_json(response.body) if response.body else {}
+    issues = tuple(
+        Issue(
+            message=str(row.get("diagnostics", "")),
+            code=str(row.get("code", "processing")),
+            expression=next(iter(row.get("expression", ())), None),
+        )
+        for row in told.get("issue", ())
+    )
+    message = issues[0].message if issues else f"The entry was answered {response.status}."
+    return _ERRORS.get(response.status, Incorrect)(message, issues=issues)

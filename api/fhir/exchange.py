@@ -23,7 +23,7 @@ class FhirRequest(Having):
     """What was asked: `path` without the base, `pairs` of query and form in order, header names in lower case.
 
     `resource` stands for `body` where it was read already, its references to us made relative: an entry of a Bundle.
-    The `id` of a create is one chosen for it by us.
+    The `id` of a create is one chosen for it by us. `bundle` is the type of the Bundle it is an entry of, or "".
     """
 
     context: AppContext
@@ -33,6 +33,7 @@ class FhirRequest(Having):
     headers: Mapping[str, str] = field(default_factory=dict)
     body: bytes = b""
     resource: Resource | None = None
+    bundle: str = ""
     viewer: Viewer
     request_id: str
     now: datetime

@@ -10,12 +10,14 @@ from dataclasses import replace
 
 from api.fhir.conditional import match_of_address
 from api.fhir.exchange import FhirRequest, FhirResponse
+from api.fhir.linking import may_have_conditions, resolved
 from api.fhir.negotiation import check_content_type
 from api.fhir.reading import find_present
 from api.fhir.writing import check_writable, expected_version, relative_form, written
 from fhir_tracker import records, writes
 from fhir_tracker.errors import Incorrect, NotFound, RuleBroken, TooLarge, UnsupportedMediaType
 from fhir_tracker.fhir.body import read_json, read_resource, write_json
+from fhir_tracker.fhir.bundle_references import conditional_references
 from fhir_tracker.fhir.checks import require_valid
 from fhir_tracker.fhir.json_types import Json, Resource
 from fhir_tracker.fhir.patch import fhirpath_patch, json_patch
@@ -53,7 +55,7 @@ def patch_by_condition(request: FhirRequest, tx: Tx) -> FhirResponse:
 def _patch(request: FhirRequest, tx: Tx, stored: Stored, change: Change) -> FhirResponse:
     expected_version(request, tx)
     before = records.resource_of(stored)
-    after = _checked(request, before, change(before))
+    after = _checked(request, tx, before, change(before))
     try:
         changed, _ = writes.update(tx, stored.type, stored.id, after, request.author(), if_match=stored.version)
     except Incorrect as error:
@@ -83,7 +85,7 @@ def _change(request: FhirRequest) -> Change:
     return lambda before: fhirpath_patch.apply(before, parameters)
 
 
-def _checked(request: FhirRequest, before: Resource, after: Json) -> Resource:
+def _checked(request: FhirRequest, tx: Tx, before: Resource, after: Json) -> Resource:
     """What a patch made, its references in our form and its generated text in step; raises RuleBroken for another identity."""
     if not isinstance(after, dict):
         raise RuleBroken("What the patch makes is not a resource.", expression=request.type)
@@ -93,6 +95,9 @@ def _checked(request: FhirRequest, before: Resource, after: Json) -> Resource:
             raise RuleBroken(f"A patch cannot change {name}.", expression=f"{request.type}.{name}")
     resource = rewrite_references(after, lambda text: relative_form(text, f"{request.base}/"))
     resource = with_text_in_step(before, resource)
-    if len(write_json(resource).encode()) > request.context.settings.body_limit:
+    text = write_json(resource).encode()
+    if len(text) > request.context.settings.body_limit:
         raise TooLarge("What the patch makes is larger than a body may be.")
-    return resource
+    if not may_have_conditions(text):
+        return resource
+    return resolved(request, tx, resource, known=conditional_references(before, request.base))

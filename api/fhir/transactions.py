@@ -5,7 +5,6 @@ https://hl7.org/fhir/R4/http.html#trules
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from dataclasses import replace
 from functools import cache
@@ -13,26 +12,26 @@ from urllib.parse import urlencode
 
 from api.fhir.actions import Finder
 from api.fhir.auditing import record
-from api.fhir.bundle_answers import LARGEST_ANSWER, entry_text, joined
+from api.fhir.bundle_answers import LARGEST_ANSWER, entry_text, error_of, joined
 from api.fhir.bundle_conditions import Condition, Conditions, condition
 from api.fhir.bundle_entries import Entry, placed, read_entry
 from api.fhir.conditional import several, take_turn
 from api.fhir.exchange import AuditNote, FhirRequest, FhirResponse
 from api.fhir.failing import repeated
+from api.fhir.linking import may_have_conditions, of_reference, only
 from api.fhir.negotiation import preference
-from fhir_tracker import records
+from fhir_tracker import integrity, records
 from fhir_tracker.errors import (
     Conflict,
     Fault,
     Incorrect,
-    Issue,
     NotFound,
     PreconditionFailed,
     RuleBroken,
     TooLarge,
     TrackerError,
 )
-from fhir_tracker.fhir.body import read_json, write_json
+from fhir_tracker.fhir.body import write_json
 from fhir_tracker.fhir.bundle_references import (
     Links,
     Target,
@@ -47,15 +46,6 @@ from fhir_tracker.storage import resources
 from fhir_tracker.storage.database import Tx
 from fhir_tracker.storage.late import late
 
-_CONDITIONAL = re.compile(rb'"reference"\s*:\s*"[^"]*\?')
-_ERRORS: dict[int, type[TrackerError]] = {
-    400: Incorrect,
-    404: NotFound,
-    409: Conflict,
-    412: PreconditionFailed,
-    422: RuleBroken,
-}
-
 
 def process(request: FhirRequest, entries: tuple[Json, ...], find: Finder) -> FhirResponse:
     """The transaction-response, its entries in the order of the request.
@@ -63,6 +53,7 @@ def process(request: FhirRequest, entries: tuple[Json, ...], find: Finder) -> Fh
     Raises the error of the first entry that fails, placed in the Bundle; then nothing was stored.
     """
     find = cache(find)
+    request = request.having(bundle="transaction")
     read = [read_entry(request, entry, index, find) for index, entry in enumerate(entries)]
     run = _Run(request, read, find)
 
@@ -117,6 +108,7 @@ class _Run:
                 self._write(tx, entry)
         self._resolve_late(tx, late, ordered)
         self._check_unique(tx, creates, changes)
+        self._check_unreferred(tx, deletes)
         for entry in self._entries:
             if entry.index not in self._answers:
                 self._act(tx, entry, entry.request)
@@ -241,14 +233,18 @@ class _Run:
 
     def _resolve(self, conditions: Conditions, writes: list[Entry]) -> dict[int, dict[str, str]]:
         """Resolve conditional references; those that only the store can answer after the writes are given back."""
-        if b"\\u" not in self._request.body and not _CONDITIONAL.search(self._request.body):
+        if not may_have_conditions(self._request.body):
             return {}
         asked = {
             entry.index: conditional_references(_resource(entry), self._request.base)
             for entry in writes
             if entry.index not in self._existing
         }
-        wanted = {text: _of_reference(text) for texts in asked.values() for text in texts}
+        wanted = {
+            text: self._of_reference(entry, text, path)
+            for entry in writes
+            for text, path in asked.get(entry.index, {}).items()
+        }
         conditions.look_up(wanted.values())
         patched = {one.request.type for one in writes if one.method == "PATCH"}
         written = {one.request.type for one in self._entries if one.action.writes}
@@ -274,7 +270,7 @@ class _Run:
         for index, texts in sorted(late.items()):
             entry = self._entries[index]
             for text, path in texts.items():
-                one = _of_reference(text)
+                one = of_reference(text, path)
                 if one.is_chained or one.type in types:
                     message = "This condition depends on entries that wait for conditions: refer to them by fullUrl."
                     raise self._refused(entry, RuleBroken(message, expression=path))
@@ -285,12 +281,16 @@ class _Run:
                 self._write(tx, entry)
 
     def _only(self, entry: Entry, path: str, found: Iterable[str]) -> str:
-        refs = list(found)
-        if len(refs) == 1:
-            return refs[0]
-        message = f"{'Several resources meet' if refs else 'No resource meets'} this conditional reference."
-        code = "multiple-matches" if refs else "not-found"
-        raise self._refused(entry, RuleBroken(message, issues=(Issue(message=message, code=code, expression=path),)))
+        try:
+            return only(found, path, RuleBroken)
+        except RuleBroken as error:
+            raise self._refused(entry, error) from None
+
+    def _of_reference(self, entry: Entry, text: str, path: str) -> Condition:
+        try:
+            return of_reference(text, path)
+        except Incorrect as error:
+            raise self._refused(entry, error) from None
 
     def _write(self, tx: Tx, entry: Entry) -> None:
         self.current = entry
@@ -326,7 +326,7 @@ class _Run:
         except TrackerError as error:
             raise self._refused(entry, error) from error
         if response.status >= 400:
-            raise self._refused(entry, _error_of(response))
+            raise self._refused(entry, error_of(response))
         self._size += len(response.body)
         if self._size > LARGEST_ANSWER:
             raise TooLarge(f"The answer would have more than {LARGEST_ANSWER} bytes.")
@@ -344,6 +344,16 @@ class _Run:
             is_shared = asked.identifier is None and types.count(asked.type) > 1
             if is_shared and len(self._found(conditions, entry, asked)) > 1:
                 raise self._refused(entry, PreconditionFailed("Other entries of the Bundle meet the condition too."))
+
+    def _check_unreferred(self, tx: Tx, deletes: list[Entry]) -> None:
+        """What was deleted is referred to by nothing that is there after all writes."""
+        if not self._request.context.settings.referential_integrity:
+            return
+        removed = {self._place(one): one for one in deletes if "ETag" in self._answers[one.index].headers}
+        refusals = integrity.refusals(tx, self._request.viewer, list(removed))
+        for ref, entry in removed.items():
+            if ref in refusals:
+                raise self._refused(entry, refusals[ref])
 
     def _refused(self, entry: Entry, error: TrackerError, element: str = "") -> TrackerError:
         self.current = entry
@@ -368,22 +378,3 @@ def _of_create(entry: Entry) -> Condition:
 def _of_address(entry: Entry) -> Condition:
     pairs = [pair for pair in entry.request.pairs if pair[0] not in NOT_FILTERS]
     return condition(entry.request.type, urlencode(pairs))
-
-
-def _of_reference(text: str) -> Condition:
-    return condition(text.partition("?")[0], text)
-
-
-def _error_of(response: FhirResponse) -> TrackerError:
-    """The error behind an answer that a handler gave instead of raising it."""
-    told = read_json(response.body) if response.body else {}
-    issues = tuple(
-        Issue(
-            message=str(row.get("diagnostics", "")),
-            code=str(row.get("code", "processing")),
-            expression=next(iter(row.get("expression", ())), None),
-        )
-        for row in told.get("issue", ())
-    )
-    message = issues[0].message if issues else f"The entry was answered {response.status}."
-    return _ERRORS.get(response.status, Incorrect)(message, issues=issues)

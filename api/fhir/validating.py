@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 
 from api.fhir import writing
 from api.fhir.exchange import AuditNote, FhirRequest, FhirResponse
+from api.fhir.linking import resolved
 from api.fhir.negotiation import check_content_type
 from api.fhir.reading import find_present
 from api.outcomes import outcome
@@ -210,8 +211,10 @@ def _write(request: FhirRequest, tx: Tx, asked: Asked) -> None:
     writing.check_writable(request)
     resource = asked.resource if asked.resource is not None else records.resource_of(find_present(request, tx))
     if asked.mode == "delete":
-        writes.delete(tx, request.type, request.id, request.author())
+        is_kept = request.context.settings.referential_integrity
+        writes.delete(tx, request.type, request.id, request.author(), only_unreferred=is_kept)
     elif asked.mode == "update":
-        writes.update(tx, request.type, request.id, resource, request.author())
+        linked = resolved(request, tx, resource)
+        writes.update(tx, request.type, request.id, linked, request.author())
     else:
-        writes.create(tx, resource, request.author())
+        writes.create(tx, resolved(request, tx, resource), request.author())

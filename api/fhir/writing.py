@@ -9,6 +9,7 @@ from dataclasses import replace
 
 from api.fhir.conditional import match_of_address, match_of_header
 from api.fhir.exchange import AuditNote, FhirRequest, FhirResponse
+from api.fhir.linking import linked
 from api.fhir.negotiation import check_content_type, etag_of, http_date, if_match, is_unchanged, preference
 from api.fhir.policy import is_writable, why_read_only
 from api.outcomes import outcome
@@ -47,6 +48,7 @@ def create(request: FhirRequest, tx: Tx) -> FhirResponse:
         if found:
             return written(request, found, 200, "read")
     author = request.author()
+    resource = linked(request, tx, resource)
     stored = writes.create(tx, resource, author, id_=request.id or None, tells_of_others=tells_of_others)
     return written(request, stored, 201, "create")
 
@@ -83,7 +85,7 @@ def update_by_condition(request: FhirRequest, tx: Tx) -> FhirResponse:
     if id_ is None:
         if if_match(request.header("if-match")):
             raise VersionConflict("If-Match names a version, but the condition finds no resource.")
-        return written(request, writes.create(tx, resource, request.author()), 201, "create")
+        return written(request, writes.create(tx, linked(request, tx, resource), request.author()), 201, "create")
     there = resources.find(tx, request.viewer, request.type, id_)
     if there is not None and not there.deleted:
         raise Conflict(
@@ -94,10 +96,11 @@ def update_by_condition(request: FhirRequest, tx: Tx) -> FhirResponse:
 
 
 def delete(request: FhirRequest, tx: Tx) -> FhirResponse:
-    """204, also for what is already gone or never was."""
+    """204, also for what is already gone or never was; 409 while others refer to it, which a transaction sees at its end."""
     check_writable(request)
     match = expected_version(request, tx)
-    stored = writes.delete(tx, request.type, request.id, request.author(), if_match=match)
+    is_kept = request.context.settings.referential_integrity and request.bundle != "transaction"
+    stored = writes.delete(tx, request.type, request.id, request.author(), if_match=match, only_unreferred=is_kept)
     patient = stored.patient if stored else None
     headers = {"ETag": etag_of(stored.version)} if stored else {}
     note = AuditNote(action="delete", ref=f"{request.type}/{request.id}", patient=patient)
@@ -150,6 +153,7 @@ def _update(request: FhirRequest, tx: Tx, resource: Resource) -> FhirResponse:
             "The body is a part of a resource (SUBSETTED): read it whole, then change it.", expression="meta.tag"
         )
     match = expected_version(request, tx)
+    resource = linked(request, tx, resource)
     stored, created = writes.update(tx, request.type, request.id, resource, request.author(), if_match=match)
     return written(request, stored, 201 if created else 200, "create" if created else "update")
 

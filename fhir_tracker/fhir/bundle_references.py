@@ -20,6 +20,7 @@ from fhir_tracker.fhir.references import ReferenceKind, is_reference, parse_refe
 _VERSION = "/_history/"
 _URNS = ("urn:uuid:", "urn:oid:")
 _LINKED = frozenset({"uri", "url", "oid", "uuid"})
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*:")
 _ATTRIBUTE = re.compile(r"""(?P<name>\b(?:href|src)\s*=\s*)(?P<quote>["'])(?P<url>[^"'<>]*)(?P=quote)""")
 
 
@@ -101,15 +102,23 @@ def relinked(resource: Resource, links: Links, root: str) -> Resource:
 
 
 def conditional_references(resource: Resource, base: str) -> dict[str, str]:
-    """Local form -> first path of each Reference.reference that is a search such as `Patient?identifier=a|b`."""
+    """Local form -> first path of each Reference.reference that is a search such as `Patient?identifier=a|b`.
+
+    What has a `?`, is no address and names no resource type is among them.
+    """
     found: dict[str, str] = {}
     if resource.get("resourceType") == "Bundle":
         return found
     for path, reference in walk_references(resource):
         text = local_form(reference["reference"], base)
-        if "?" in text and parse_reference(text).kind is ReferenceKind.CONDITIONAL:
+        if "?" in text and _is_condition(text):
             found.setdefault(text, f"{path}.reference")
     return found
+
+
+def _is_condition(text: str) -> bool:
+    kind = parse_reference(text).kind
+    return kind is ReferenceKind.CONDITIONAL or (kind is ReferenceKind.OTHER and not _SCHEME.match(text))
 
 
 class _Pass:

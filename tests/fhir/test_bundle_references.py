@@ -164,6 +164,7 @@ def test_conditional_references_are_found_with_their_place() -> None:
     assert conditional_references(resource, BASE) == {
         "Patient?identifier=a|b": "Basic.subject.reference",
         "Patient?family=x": "Basic.author.reference",
+        "Nonsense?x=1": "Basic.extension[2].valueReference.reference",
     }
 
 
