@@ -162,7 +162,8 @@ class Answering:
 
 def packed(request: FhirRequest, response: FhirResponse) -> FhirResponse:
     """The answer as the caller takes it: in lines when asked for, with gzip where that pays."""
-    lines = pretty(response.body, request.values("_pretty")) if request.pairs else response.body
+    is_json = "Content-Type" not in response.headers
+    lines = pretty(response.body, request.values("_pretty")) if request.pairs and is_json else response.body
     body, headers = encoded(lines, request.header("accept-encoding"))
     if body is response.body and not headers:
         return response

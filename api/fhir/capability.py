@@ -30,6 +30,10 @@ OF_SYSTEM = "transaction batch search-system history-system".split()
 PATCH_FORMATS = ("application/json-patch+json", "application/fhir+json")
 EACH = "{type}"
 MEMBER = "{member}"
+_CONTENT = (
+    "A read that asks for no format of FHIR by name is answered with the content. A body of another Content-Type is taken as "
+    "content, with `X-Security-Context` as its securityContext."
+)
 _LAST_UPDATED = "When the tracker last stored a change of the resource, not when the EHR did."
 _DEFINITION = "http://hl7.org/fhir/CompartmentDefinition/"
 
@@ -114,6 +118,7 @@ class Statement:
             "type": type_,
             "profile": f"http://hl7.org/fhir/StructureDefinition/{type_}",
             **_unless_empty("supportedProfile", supported_profiles(type_)),
+            **({"documentation": _CONTENT} if type_ == "Binary" else {}),
             "interaction": [{"code": code} for code in self.interactions(type_, access)],
             "versioning": "versioned-update" if is_open else "versioned",
             "readHistory": True,

@@ -15,6 +15,7 @@ from api.context import AppContext
 from api.edge import HEADERS, REQUEST_ID, ROUTE
 from api.fhir.actions import Action
 from api.fhir.answering import Answering
+from api.fhir.binaries import as_bytes, is_read_as_bytes
 from api.fhir.encoding import decoded
 from api.fhir.exchange import FhirRequest, FhirResponse, Pairs
 from api.fhir.failing import refusal
@@ -86,7 +87,10 @@ def _asked(context: AppContext, scope: Scope, body: bytes) -> tuple[FhirRequest,
         return _request(context, scope, path, (), body, _NOBODY), _STRANGER
     headers: dict[str, str] = scope[HEADERS]
     pairs = _parameters(scope, path, body)
-    check_accepts(headers.get("accept", ""), [value for name, value in pairs if name == "_format" and value])
+    accept = headers.get("accept", "")
+    is_content = path[:1] == ("Binary",) and is_read_as_bytes(path, scope["method"], accept, pairs)
+    if not is_content:
+        check_accepts(accept, [value for name, value in pairs if name == "_format" and value])
     route, parts = find_route(path)
     scope[ROUTE] = route.name
     method = "GET" if scope["method"] == "HEAD" else scope["method"]
@@ -95,7 +99,8 @@ def _asked(context: AppContext, scope: Scope, body: bytes) -> tuple[FhirRequest,
     if "id" in parts and not is_legal_id(parts["id"]):
         wrong = Incorrect if method == "PUT" else NotFound
         raise wrong("The id in the address is not a FHIR id: 1 to 64 letters, digits, - and dots.")
-    return _request(context, scope, path, pairs, body, viewer or _NOBODY, **parts), route.actions[method]
+    action = as_bytes(route.actions[method]) if is_content else route.actions[method]
+    return _request(context, scope, path, pairs, body, viewer or _NOBODY, **parts), action
 
 
 def _request(
@@ -180,7 +185,7 @@ async def _received(receive: Receive, limit: int) -> bytes:
 
 async def _send(scope: Scope, response: FhirResponse, send: Send) -> None:
     headers = [(name.lower().encode(), value.encode("latin-1")) for name, value in response.headers.items()]
-    if response.body:
+    if response.body and "Content-Type" not in response.headers:
         headers.append(_CONTENT_TYPE)
     if response.status not in (204, 304):
         headers.append((b"content-length", str(len(response.body)).encode()))

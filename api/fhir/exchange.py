@@ -71,7 +71,7 @@ class AuditNote:
 
 @dataclass(frozen=True, kw_only=True)
 class FhirResponse:
-    """The answer: JSON bytes, or none; `note` goes to the audit trail."""
+    """The answer: JSON bytes, or of the Content-Type its headers say, or none; `note` goes to the audit trail."""
 
     status: int
     body: bytes = b""

@@ -54,15 +54,32 @@ def check_accepts(accept: str, formats: list[str]) -> None:
 @lru_cache(maxsize=256)
 def accepts_json(accept: str) -> bool:
     """Whether an Accept header allows FHIR R4 JSON; what names a type more closely goes before what names it by `*`."""
+    allowed = _allowed(accept)
+    if any(allowed.get(name) for name in _JSON_TYPES):
+        return True
+    ranges = (_SERVED, *_ANY)
+    return next((allowed[name] for name in ranges if name in allowed), False)
+
+
+def names_json(accept: str) -> bool:
+    """Whether an Accept header allows FHIR R4 JSON by one of its names, and not only by `*`."""
+    allowed = _allowed(accept)
+    return any(allowed.get(name) for name in _JSON_TYPES)
+
+
+def _allowed(accept: str) -> dict[str, bool]:
+    """Media range -> whether it is wanted, of those that are not of another version of FHIR."""
     allowed: dict[str, bool] = {}
     for part in accept.split(","):
         name, *parameters = (text.strip().lower() for text in part.split(";"))
         if _is_r4(parameters):
             allowed[name] = allowed.get(name, False) or not any(_REFUSED.fullmatch(text) for text in parameters)
-    if any(allowed.get(name) for name in _JSON_TYPES):
-        return True
-    ranges = (_SERVED, *_ANY)
-    return next((allowed[name] for name in ranges if name in allowed), False)
+    return allowed
+
+
+def is_json_type(content_type: str) -> bool:
+    """Whether a Content-Type names JSON, FHIR's or any."""
+    return content_type.partition(";")[0].strip().lower() in _JSON_TYPES
 
 
 def check_content_type(content_type: str) -> None:

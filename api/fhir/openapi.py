@@ -28,7 +28,7 @@ _SEARCHED = ("_count", "_sort", "_total", "_include", "_revinclude", "_page", *_
 _OPENING = (
     "Care plan tracking on FHIR R4 (4.0.1), JSON only. `GET metadata` is the reference for what each type takes: its search "
     "parameters, includes and operations. Every answer of 400 and above carries an OperationOutcome. HEAD is served wherever "
-    "GET is."
+    "GET is. A Binary can be sent and read as the content itself: see metadata."
 )
 
 
@@ -42,6 +42,8 @@ class _Kind:
     headers: tuple[str, ...] = ()
     query: tuple[str, ...] = _ABOUT_THE_ANSWER
     body: str = ""
+    gives_content: bool = False
+    """Of a Binary, in its own format."""
 
 
 _BODY_ERRORS = (408, 413, 415)
@@ -52,6 +54,7 @@ _READ = _Kind(
     errors=(410,),
     headers=("If-None-Match", "If-Modified-Since"),
     query=_ABOUT_READS,
+    gives_content=True,
 )
 _KINDS: Mapping[str, _Kind] = {
     "capabilities": _Kind(
@@ -62,14 +65,14 @@ _KINDS: Mapping[str, _Kind] = {
     "create": _Kind(
         summary="Create a resource, or only when nothing is found (If-None-Exist)",
         answers={200: "Resource", 201: "Resource"},
-        errors=_WRITE_ERRORS,
+        errors=(403, *_WRITE_ERRORS),
         headers=("Prefer", "If-None-Exist"),
         body="Resource",
     ),
     "update": _Kind(
         summary="Store a resource",
         answers={200: "Resource", 201: "Resource"},
-        errors=_WRITE_ERRORS,
+        errors=(403, *_WRITE_ERRORS),
         headers=("Prefer", "If-Match", "If-None-Match"),
         body="Resource",
     ),
@@ -186,6 +189,8 @@ def _body(kind: _Kind) -> Resource:
 
 def _responses(method: str, action: Action, kind: _Kind, access: Access) -> Resource:
     found: Resource = {str(status): _good(status, schema) for status, schema in kind.answers.items()}
+    if kind.gives_content:
+        found["200"]["content"]["*/*"] = {}
     locked = (401,) if access is Access.LOCKED and action.interaction != "capabilities" else ()
     posted = _BODY_ERRORS if method in WITH_BODY else ()
     for status in sorted({*ALWAYS, *kind.errors, *locked, *posted}):

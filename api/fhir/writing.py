@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from api.fhir.binaries import is_sent_as_bytes, sent
 from api.fhir.conditional import match_of_address, match_of_header
 from api.fhir.exchange import AuditNote, FhirRequest, FhirResponse
 from api.fhir.linking import linked
@@ -160,7 +161,9 @@ def _update(request: FhirRequest, tx: Tx, resource: Resource) -> FhirResponse:
 
 def _resource(request: FhirRequest) -> Resource:
     resource = request.resource
-    if resource is None:
+    if resource is None and is_sent_as_bytes(request):
+        resource = sent(request)
+    elif resource is None:
         check_content_type(request.header("content-type"))
         resource = read_resource(request.body, max_bytes=request.context.settings.body_limit)
         if request.base.encode() in request.body or b"\\" in request.body:
