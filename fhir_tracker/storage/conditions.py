@@ -58,12 +58,14 @@ Types = tuple[str, ...]
 class Condition:
     """What lets a resource through: a `column` condition, or being found by the index or one of `ks`; `negative` turns it round.
 
-    `keys` are those of which one must be there, where that is all of `found`.
+    `keys` are those of which one must be there, where that is all of `found`; `span` is where `found` are all rows of dates
+    under one key with such moments.
     """
 
     found: Select[tuple[int]] | None = None
     ks: tuple[int, ...] = ()
     keys: tuple[int, ...] | None = None
+    span: tuple[int, ColumnElement[bool]] | None = None
     column: ColumnElement[bool] | None = None
     negative: bool = False
 
@@ -71,6 +73,11 @@ class Condition:
     def leads(self) -> bool:
         """Whether the resources it lets through can be listed."""
         return not self.negative and self.column is None
+
+    @property
+    def is_single(self) -> bool:
+        """Whether it is that one key is there."""
+        return self.leads and self.keys is not None and len(self.keys) == 1 and not self.ks
 
     def holds(self, k: Column[int], dialect: Dialect) -> ColumnElement[bool]:
         """Whether it lets the resource `k` through.
@@ -108,6 +115,8 @@ def condition(dialect: Dialect, types: Types, one: Filter) -> Condition:
     if one.type == "special":
         return Condition(found=_near(types, one))
     keys = filter_keys(types, one)
+    if keys is None and one.type == "date" and len(types) == 1 and parts_of(types[0], one.param) == (one.param,):
+        return _in_span(parameter_key(types[0], one.param), [_moments(one, short=_is_short(types, one.param))])
     if keys is None:
         return Condition(found=_ranged(dialect, types, one))
     return replace(by_keys(dialect, keys), negative=one.modifier == "not")
@@ -161,8 +170,18 @@ def dated(types: Types, filters: Sequence[Filter]) -> tuple[list[Condition], tup
         return [], tuple(filters)
     (code_key,) = filter_keys(types, first) or [0]
     key = together(code_key, parameter_key(types[0], date))
-    found = select(ixd.c.k).where(ixd.c.h == key, *(_moments(one, short=True) for one in dates))
-    return [Condition(found=found)], tuple(one for one in filters if one is not first and one not in dates)
+    return [_in_span(key, [_moments(one, short=True) for one in dates])], tuple(
+        one for one in filters if one is not first and one not in dates
+    )
+
+
+def usual_key(types: Types, filters: Sequence[Filter]) -> int | None:
+    """The key of the code that is usually given for a type, where it is given and dates are indexed together with it."""
+    if len(types) != 1 or types[0] not in COMBINED:
+        return None
+    common, _, _ = COMBINED[types[0]]
+    first = next((one for one in filters if one.param == common and _is_code(one)), None)
+    return next(iter(filter_keys(types, first) or ()), None) if first is not None else None
 
 
 def windows(types: Types, filters: Sequence[Filter]) -> tuple[list[Condition], tuple[Filter, ...]]:
@@ -173,10 +192,13 @@ def windows(types: Types, filters: Sequence[Filter]) -> tuple[list[Condition], t
         limits = [one for one in rest if one.param == param and one.values]
         if len(types) == 1 and len(limits) > 1 and gives_one_row(types[0], param):
             inside = [_moments(one, short=_is_short(types, param)) for one in limits]
-            under = ixd.c.h == parameter_key(types[0], param)
-            found.append(Condition(found=select(ixd.c.k).where(under, *inside)))
+            found.append(_in_span(parameter_key(types[0], param), inside))
             rest = tuple(one for one in rest if one not in limits)
     return found, rest
+
+
+def _in_span(key: int, inside: Sequence[ColumnElement[bool]]) -> Condition:
+    return Condition(found=select(ixd.c.k).where(ixd.c.h == key, *inside), span=(key, and_(*inside)))
 
 
 def _moments(one: Filter, *, short: bool) -> ColumnElement[bool]:

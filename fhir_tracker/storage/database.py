@@ -301,7 +301,7 @@ def _prepare_sqlite(engine: Engine, begin: str, pragmas: tuple[str, ...]) -> Non
 
 def _postgresql(url: URL) -> tuple[Engine, Engine, None]:
     query = dict(url.query)
-    options = f"-c lock_timeout={LOCK_SECONDS}s -c timezone=UTC -c client_min_messages=warning"
+    options = f"-c lock_timeout={LOCK_SECONDS}s -c timezone=UTC -c client_min_messages=warning -c jit=off"
     engine = create_engine(
         url,
         pool_size=POOL_SIZE,

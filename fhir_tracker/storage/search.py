@@ -24,8 +24,10 @@ from fhir_tracker.storage.page_cursor import PageCursor, SortValue
 from fhir_tracker.storage.records import from_row
 from fhir_tracker.storage.resources import Stored
 from fhir_tracker.storage.search_includes import included
+from fhir_tracker.storage.search_links import Some
 from fhir_tracker.storage.search_plan import FEW, Plan, plan
 from fhir_tracker.storage.search_sorting import MOST_READ, Sorting
+from fhir_tracker.storage.search_walks import walked
 from fhir_tracker.storage.tables import resource
 
 __all__ = ["FEW", "SearchPage", "search"]
@@ -63,17 +65,26 @@ def search(tx: Tx, viewer: Viewer, query: Query, *, page: PageCursor | None = No
     quick = key_walk.matches(tx, viewer, query, page) if isinstance(tx, Glance) and not query.only_count else None
     if quick is not None:
         return _quick_page(query, page, quick)
-    found = plan(tx, viewer, query.searched, query.filters, query.compartment)
-    total = int(tx.value(found.of(select(func.count()).select_from(resource)))) if is_counted else None
+    found = plan(
+        tx, viewer, query.searched, query.filters, query.compartment, None if is_counted else _some(query, page)
+    )
+    total = int(tx.value(found.merged(select(func.count()).select_from(resource)))) if is_counted else None
     if query.only_count:
         return SearchPage(matches=(), total=total)
     sorting = Sorting(query.searched, query.sort, few=found.few)
-    placed, matches = _read(tx, query, found, sorting, page)
+    placed, matches = _read(tx, viewer, query, found, sorting, page)
     previous, following = _around(query, page, placed)
     if following is None and page is None and total is None:
         total = len(matches)
     more, cut = included(tx, viewer, query, matches)
     return SearchPage(matches=matches, included=more, total=total, next=following, previous=previous, cut=cut)
+
+
+def _some(query: Query, page: PageCursor | None) -> Some | None:
+    """The matches that a page without `_sort` needs."""
+    if query.sort or page is None:
+        return None if query.sort else Some(count=query.count + 1)
+    return Some(count=query.count + 1, place=page.k, back=page.back)
 
 
 def _quick_page(query: Query, page: PageCursor | None, found: Sequence[Hit]) -> SearchPage:
@@ -107,16 +118,20 @@ def _around(
 
 
 def _read(
-    tx: Tx, query: Query, found: Plan, sorting: Sorting, page: PageCursor | None
+    tx: Tx, viewer: Viewer, query: Query, found: Plan, sorting: Sorting, page: PageCursor | None
 ) -> tuple[list[_Placed], tuple[Stored, ...]]:
     """The places of the matches of a page, one more than it holds when the walk goes on, and the matches."""
     if sorting.reads_bodies:
         return _read_sorted(tx, query, found, sorting, page)
-    is_back = page is not None and page.back
-    chosen = sorting.on(found.of(select(resource)))
     if page is not None:
-        chosen = chosen.where(sorting.beyond(page, found.k))
-    rows = tx.rows(chosen.order_by(*sorting.order(found.k, back=is_back)).limit(query.count + 1))
+        sorting.check(page)
+    is_back = page is not None and page.back
+    rows = walked(tx, viewer, query, found, sorting, page)
+    if rows is None:
+        chosen = sorting.on(found.merged(select(resource)))
+        if page is not None:
+            chosen = chosen.where(sorting.beyond(page, found.k))
+        rows = tx.rows(chosen.order_by(*sorting.order(found.k, back=is_back)).limit(query.count + 1))
     ordered = list(reversed(rows)) if is_back else list(rows)
     placed = [(sorting.values(row), row["k"]) for row in ordered]
     return placed, tuple(from_row(Stored, row) for row in _shown(query, page, ordered))

@@ -6,11 +6,11 @@ https://hl7.org/fhir/R4/search.html#chaining
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
 
 import msgspec
-from sqlalchemy import ColumnElement, Select, select
+from sqlalchemy import Column, ColumnElement, Select, select
 from sqlalchemy.engine import RowMapping
 
 from fhir_tracker.errors import Incorrect, Issue
@@ -30,17 +30,57 @@ MOST_MET = 100_000
 FEW_READ = 1000
 """Up to so many resources are read to see what they refer to."""
 
+LOOKED_AT = (64, 512, 4096)
+"""How many candidates are asked one by one who refers to them, before it is asked of all that are left."""
+
+
+_refer = ix.alias("refer")
+_NAMED = (resource.c.k, resource.c.type, resource.c.id)
+
+
+class Candidates(Protocol):
+    """Resources that could be answers, and their `k`."""
+
+    @property
+    def k(self) -> Column[int]:
+        """What they are ordered by."""
+
+    def of(self, chosen: Select[Any]) -> Select[Any]:
+        """`chosen` (from `resource`) of these."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Some:
+    """The first `count` by `k`, newest first or with `back` oldest first, beyond the `k` of `place`."""
+
+    count: int
+    place: int | None = None
+    back: bool = False
+
+    def of(self, candidates: Candidates, columns: Sequence[ColumnElement[Any]]) -> Select[Any]:
+        """Those of the candidates that come into question, in order."""
+        k = candidates.k
+        chosen = candidates.of(select(*columns).select_from(resource)).order_by(k.asc() if self.back else k.desc())
+        if self.place is None:
+            return chosen
+        return chosen.where(k > self.place if self.back else k < self.place)
+
+
 Find = Callable[[Types, Filter, Sequence[ColumnElement[Any]]], Select[Any]]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Asked:
-    """What is searched: `find` selects resources of some types that pass a filter, `candidates` those that could be answers."""
+    """What is searched: `find` selects resources of some types that pass a filter, `candidates` those that could be answers.
+
+    With `some`, only those of the answers are needed.
+    """
 
     tx: Tx
     types: Types
     find: Find
-    candidates: Callable[[Sequence[ColumnElement[Any]]], Select[Any]]
+    candidates: Callable[[], Candidates]
+    some: Some | None = None
 
 
 def linked(asked: Asked, one: Filter) -> Condition:
@@ -106,17 +146,38 @@ def _targets(asked: Asked, param: str, referring: Sequence[int]) -> set[int]:
 
 def _met(asked: Asked, param: str, sources: Types, referring: Select[Any]) -> set[int]:
     """Of the candidates, the `k` of those that any of `referring` refers to: for when these are many."""
-    candidates = asked.candidates([resource.c.k, resource.c.type, resource.c.id])
-    by_key = {
-        reference_key(source, param, f"{row['type']}/{row['id']}"): row["k"]
-        for row in _bounded(asked.tx, candidates, param)
-        for source in sources
-    }
-    refer = ix.alias("refer")
-    among_keys = among(asked.tx.dialect, refer.c.h, list(by_key))
+    candidates = asked.candidates()
     # With `+ 0` SQLite does not look up every pair of a key and a `k`.
-    met = select(refer.c.h).where(among_keys, (refer.c.k + 0).in_(referring.correlate(None)))
-    return {by_key[row["h"]] for row in asked.tx.rows(met.distinct())} if by_key else set()
+    every = (_refer.c.k + 0).in_(referring.correlate(None))
+    if asked.some is None:
+        rows = _bounded(asked.tx, candidates.of(select(*_NAMED).select_from(resource)), param)
+        return _referred_to(asked, param, sources, rows, every)
+    some, found = asked.some, set[int]()
+    for size in LOOKED_AT:
+        rows = asked.tx.rows(some.of(candidates, _NAMED).limit(size))
+        found |= _referred_to(asked, param, sources, rows, _each(referring))
+        if len(rows) < size or len(found) >= some.count:
+            return found
+        some = replace(some, place=rows[-1]["k"])
+    rows = _bounded(asked.tx, some.of(candidates, _NAMED), param)
+    return found | _referred_to(asked, param, sources, rows, every)
+
+
+def _each(referring: Select[Any]) -> ColumnElement[bool]:
+    """That what refers is one of `referring`, looked up by its `k`."""
+    return referring.where(resource.c.k == _refer.c.k).correlate(_refer).offset(0).exists()
+
+
+def _referred_to(
+    asked: Asked, param: str, sources: Types, rows: Sequence[RowMapping], does: ColumnElement[bool]
+) -> set[int]:
+    by_key = {
+        reference_key(source, param, f"{row['type']}/{row['id']}"): row["k"] for row in rows for source in sources
+    }
+    if not by_key:
+        return set()
+    met = select(_refer.c.h).where(among(asked.tx.dialect, _refer.c.h, list(by_key)), does)
+    return {by_key[row["h"]] for row in asked.tx.rows(met.distinct())}
 
 
 def _bounded(tx: Tx, chosen: Select[Any], param: str) -> Sequence[RowMapping]:

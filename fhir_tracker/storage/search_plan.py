@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, func, select
+from sqlalchemy import BigInteger, Column, ColumnElement, Select, func, literal_column, select
 
 from fhir_tracker.fhir.definitions.registry import resource_types
 from fhir_tracker.fhir.query import Filter
@@ -14,9 +14,9 @@ from fhir_tracker.fhir.query_values import TokenValue
 from fhir_tracker.model.viewer import Viewer
 from fhir_tracker.storage.arrays import among
 from fhir_tracker.storage.conditions import Condition, Types, by_keys, combined, condition, dated, windows
-from fhir_tracker.storage.database import Tx
+from fhir_tracker.storage.database import Dialect, Tx
 from fhir_tracker.storage.scope import row_scope
-from fhir_tracker.storage.search_links import Asked, linked
+from fhir_tracker.storage.search_links import Asked, Some, linked
 from fhir_tracker.storage.search_membership import membership
 from fhir_tracker.storage.tables import ix, resource
 
@@ -28,39 +28,105 @@ _walked = ix.alias("walked")
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """Conditions on rows of `resource`; with `key` they are joined to the index and walked along that key.
+    """Conditions on rows of `resource`, and `base`, those on its columns.
 
-    With `few` they are looked at one by one, at most FEW.
+    With `key` its rows are joined to the index and walked along that key; `lead` is then its condition, which is not among
+    `conditions`. With `ks` the matches are looked for among these. Without both they are looked for among all of `types`.
     """
 
-    where: tuple[ColumnElement[bool], ...]
+    dialect: Dialect
+    types: Types
+    base: tuple[ColumnElement[bool], ...]
+    conditions: tuple[Condition, ...]
+    lead: Condition | None = None
     key: int | None = None
-    few: bool = False
+    ks: tuple[int, ...] | None = None
 
     @property
-    def k(self) -> ColumnElement[int]:
+    def few(self) -> bool:
+        """Whether the matches are among so few that they are looked at one by one."""
+        return self.ks is not None
+
+    @property
+    def k(self) -> Column[int]:
         """The `k` to order by."""
         return resource.c.k if self.key is None else _walked.c.k
 
+    @property
+    def meeting(self) -> tuple[Condition, ...]:
+        """The other conditions that are one key each, as that which is walked along."""
+        return tuple(one for one in self.conditions if self.key is not None and one.is_single)
+
     def of(self, chosen: Select[Any]) -> Select[Any]:
         """`chosen` (from `resource`) with all conditions."""
-        if self.key is not None:
-            chosen = chosen.join_from(resource, _walked, _walked.c.k == resource.c.k).where(_walked.c.h == self.key)
-        return chosen.where(*self.where)
+        return self._joined(chosen).where(*self._where(self.conditions))
+
+    def merged(self, chosen: Select[Any]) -> Select[Any]:
+        """The same where much of every key is read: on PostgreSQL keys are joined in their order and not probed for.
+
+        They stand in the statement, so that it is planned for them and not for keys in general.
+        """
+        meeting = self.meeting
+        if self.dialect != "postgresql" or not meeting:
+            return self.of(chosen)
+        chosen = self._joined(chosen, literal=True)
+        for number, one in enumerate(meeting):
+            met = ix.alias(f"met_{number}")
+            chosen = chosen.join(met, met.c.k == self.k).where(met.c.h == _literal(one.keys or ()))
+        return chosen.where(*self._where([one for one in self.conditions if one not in meeting]))
+
+    def probing(self, k: Column[int], conditions: Sequence[Condition]) -> list[ColumnElement[bool]]:
+        """The conditions on a statement that joins `resource` and walks along another index, which has this `k`."""
+        return [*self.base, *_of_types(self.types), *(one.holds(k, self.dialect) for one in conditions)]
+
+    @property
+    def all_conditions(self) -> tuple[Condition, ...]:
+        """With the one that leads."""
+        return self.conditions if self.lead is None else (self.lead, *self.conditions)
+
+    def _joined(self, chosen: Select[Any], *, literal: bool = False) -> Select[Any]:
+        if self.key is None:
+            return chosen
+        key = _literal([self.key]) if literal else self.key
+        return chosen.join_from(resource, _walked, _walked.c.k == resource.c.k).where(_walked.c.h == key)
+
+    def _where(self, conditions: Sequence[Condition]) -> list[ColumnElement[bool]]:
+        where = list(self.base)
+        if self.ks is not None:
+            where.append(among(self.dialect, resource.c.k, self.ks))
+        elif self.key is None:
+            where += _of_types(self.types)
+        return [*where, *(one.holds(self.k, self.dialect) for one in conditions)]
+
+
+def _literal(keys: Sequence[int]) -> ColumnElement[int]:
+    (key,) = keys
+    return literal_column(str(int(key)), BigInteger)
 
 
 def plan(
-    tx: Tx, viewer: Viewer, types: Types, filters: Sequence[Filter], compartment: tuple[str, str] | None = None
+    tx: Tx,
+    viewer: Viewer,
+    types: Types,
+    filters: Sequence[Filter],
+    compartment: tuple[str, str] | None = None,
+    some: Some | None = None,
 ) -> Plan:
     """How to find the resources of `types` that pass every filter and that `viewer` may see.
 
-    Raises Incorrect, too costly, for a chain or reverse chain that meets too many resources on its way.
+    With `some` it is enough that those are found. Raises Incorrect, too costly, for a chain or reverse chain that meets
+    too many resources on its way.
     """
-    return _chosen(tx, viewer, types, _conditions(tx, viewer, types, filters, compartment))
+    return _chosen(tx, viewer, types, _conditions(tx, viewer, types, filters, compartment, some))
 
 
 def _conditions(
-    tx: Tx, viewer: Viewer, types: Types, filters: Sequence[Filter], compartment: tuple[str, str] | None
+    tx: Tx,
+    viewer: Viewer,
+    types: Types,
+    filters: Sequence[Filter],
+    compartment: tuple[str, str] | None,
+    some: Some | None,
 ) -> list[Condition]:
     """The simple conditions first: a reverse chain looks only at what they leave."""
     simple = tuple(one for one in filters if not one.links)
@@ -74,17 +140,16 @@ def _conditions(
         found, rest = merge(types, rest)
         known += found
     known += [_of_ids(tx, types, one) if _is_ids(one) else condition(tx.dialect, types, one) for one in rest]
-    for one in filters:
-        if one.links:
-            asked = Asked(
-                tx=tx,
-                types=types,
-                find=lambda wanted, inner, columns: _find(tx, viewer, wanted, (inner,), columns),
-                candidates=lambda columns, so_far=tuple(known): (  # type: ignore[misc]
-                    _chosen(tx, viewer, types, so_far).of(select(*columns).select_from(resource))
-                ),
-            )
-            known.append(linked(asked, one))
+    links = sorted((one for one in filters if one.links), key=lambda one: one.type == "has")
+    for one in links:
+        asked = Asked(
+            tx=tx,
+            types=types,
+            find=lambda wanted, inner, columns: _find(tx, viewer, wanted, (inner,), columns),
+            candidates=lambda so_far=tuple(known): _chosen(tx, viewer, types, so_far),  # type: ignore[misc]
+            some=some if one is links[-1] else None,
+        )
+        known.append(linked(asked, one))
     return known
 
 
@@ -95,18 +160,19 @@ def _find(
 
 
 def _chosen(tx: Tx, viewer: Viewer, types: Types, conditions: Sequence[Condition]) -> Plan:
-    where: list[ColumnElement[bool]] = [~resource.c.deleted, row_scope(viewer, resource)]
     lead = _lead(tx, conditions)
-    key: int | None = None
+    found = Plan(
+        dialect=tx.dialect,
+        types=types,
+        base=(~resource.c.deleted, row_scope(viewer, resource)),
+        conditions=tuple(one for one in conditions if lead is None or one is not lead.condition),
+    )
     if lead is None:
-        where += _of_types(types)
-    elif lead.condition.keys and len(lead.condition.keys) == 1 and lead.few is None:
-        (key,) = lead.condition.keys
-    elif lead.few is not None:
-        where.append(among(tx.dialect, resource.c.k, lead.few))
-    others = [one for one in conditions if lead is None or one is not lead.condition]
-    where += [one.holds(resource.c.k if key is None else _walked.c.k, tx.dialect) for one in others]
-    return Plan(where=tuple(where), key=key, few=lead is not None and lead.few is not None)
+        return found
+    if lead.few is not None:
+        return replace(found, ks=tuple(lead.few))
+    (key,) = lead.condition.keys or ()
+    return replace(found, lead=lead.condition, key=key)
 
 
 def _of_types(types: Types) -> list[ColumnElement[bool]]:
@@ -140,7 +206,7 @@ class _Lead:
 def _lead(tx: Tx, conditions: Sequence[Condition]) -> _Lead | None:
     """The smallest of those that can be listed, by counting each up to FEW; else the first with a single key."""
     leading = [one for one in conditions if one.leads]
-    single = [one for one in leading if one.keys is not None and len(one.keys) == 1 and not one.ks]
+    single = [one for one in leading if one.is_single]
     if len(leading) == 1 and single:
         return _Lead(condition=single[0])
     sized = [(size, one) for one in leading if (size := _size(tx, one)) <= FEW]

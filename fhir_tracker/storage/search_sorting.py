@@ -142,7 +142,7 @@ class Sorting:
             return resource.c.id
         if key.type == "instant":
             return type_coerce(resource.c.updated_at, BigInteger)
-        return func.coalesce(self._joined[number].c.extreme, _absent(key))
+        return func.coalesce(self._joined[number].c.extreme, absent(key))
 
 
 def _is_column(key: SortKey) -> bool:
@@ -180,7 +180,8 @@ def _codes(types: Types, param: str) -> tuple[str, ...]:
     return tuple(codes) if len(codes) <= MOST_CODES else ()
 
 
-def _absent(key: SortKey) -> SortValue:
+def absent(key: SortKey) -> SortValue:
+    """What stands for the value of a resource that has none: it comes last."""
     if key.type in _TEXTS:
         return "" if key.descending else _LAST
     if key.type == "date":
@@ -219,5 +220,5 @@ def _indexed(row: Part) -> SortValue:
 
 def _chosen(values: Sequence[SortValue], key: SortKey) -> SortValue:
     if not values:
-        return _absent(key)
+        return absent(key)
     return max(values) if key.descending else min(values)

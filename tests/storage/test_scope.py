@@ -32,6 +32,7 @@ from fhir_tracker.storage import (
     search,
     search_includes,
     search_plan,
+    search_walks,
     tables,
     transitions,
     work_items,
@@ -42,6 +43,7 @@ from fhir_tracker.storage.glance import Glance
 from fhir_tracker.storage.patients import PatientSummary
 from fhir_tracker.storage.queue import QueueFilter
 from fhir_tracker.storage.resources import Stored
+from fhir_tracker.storage.search_sorting import Sorting
 from tests.storage.samples import NOW, VIEWER, item, locked, put, task
 
 REFERRING = parse_query("Patient", [("_revinclude", "Task:patient")], strict=True)
@@ -58,6 +60,13 @@ def by_glance(tx: Tx, viewer: Viewer) -> object:
         return key_walk.matches(Glance(driver, tx.dialect), viewer, parse_query("Task", [], strict=True), None)
     finally:
         driver.close()
+
+
+def sorted_walk(tx: Tx, viewer: Viewer) -> object:
+    """What a search finds by walking along its sort."""
+    query = parse_query("Task", [("_sort", "_id")], strict=True)
+    found = search_plan.plan(tx, viewer, ("Task",), ())
+    return search_walks.walked(tx, viewer, query, found, Sorting(("Task",), query.sort), None)
 
 
 KEY = FiringKey(item="Task/a", rule="r", cycle="0", level=1)
@@ -94,6 +103,7 @@ READS: dict[str, Callable[[Tx, Viewer], object]] = {
     "resources.scan": lambda tx, viewer: resources.scan(tx, viewer, []),
     "search.search": lambda tx, viewer: search.search(tx, viewer, parse_query("Task", [], strict=True)).matches,
     "search_includes.included": lambda tx, viewer: search_includes.included(tx, viewer, REFERRING, [ANN])[0],
+    "search_walks.walked": sorted_walk,
     "search_plan.plan": lambda tx, viewer: tx.rows(
         search_plan.plan(tx, viewer, ("Task",), ()).of(select(tables.resource.c.k))
     ),

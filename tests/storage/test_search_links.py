@@ -149,6 +149,7 @@ def test_a_chain_that_meets_too_many_is_refused_as_too_costly(
 ) -> None:
     monkeypatch.setattr(search_links, "MOST_MET", 0)
     monkeypatch.setattr(search_links, "FEW_READ", 0)
+    monkeypatch.setattr(search_links, "LOOKED_AT", ())
     with pytest.raises(Incorrect, match="narrower") as raised:
         found(filled, type_, text)
     assert raised.value.issues[0].code == "too-costly"

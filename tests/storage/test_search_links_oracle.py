@@ -144,11 +144,12 @@ def fitting(bodies: Bodies, types: tuple[str, ...], asked: list[Asked]) -> list[
 
 
 @pytest.mark.requirement(28)
-@pytest.mark.parametrize("few", [1000, 3])
+@pytest.mark.parametrize(("few", "looked_at"), [(1000, ()), (3, (64, 512)), (2, (1, 2)), (1, ())])
 def test_random_chains_find_what_a_naive_walk_finds(
-    database: Database, monkeypatch: pytest.MonkeyPatch, few: int
+    database: Database, monkeypatch: pytest.MonkeyPatch, few: int, looked_at: tuple[int, ...]
 ) -> None:
     monkeypatch.setattr(search_links, "FEW_READ", few)
+    monkeypatch.setattr(search_links, "LOOKED_AT", looked_at)
     chance = random.Random(few)
     bodies = stock(chance)
     put_all(database, list(bodies.values()))

@@ -12,7 +12,7 @@ import pytest
 from fhir_tracker.errors import Incorrect
 from fhir_tracker.fhir.query import Query, parse_query, parse_system_query
 from fhir_tracker.model.viewer import Viewer
-from fhir_tracker.storage import search, search_plan
+from fhir_tracker.storage import search, search_plan, search_walks
 from fhir_tracker.storage.database import Database
 from fhir_tracker.storage.glance import Glance, NeedsTransaction
 from fhir_tracker.storage.page_cursor import PageCursor
@@ -20,6 +20,7 @@ from fhir_tracker.storage.search import SearchPage
 from tests.storage.samples import KEY, VIEWER, locked, pairs, put, put_all, task
 from tests.storage.shelf import Shelf, filters
 
+HERE = "http://here/fhir"
 SORTS = (
     "", "_sort=authored-on", "_sort=-authored-on", "_sort=status", "_sort=-status,_id", "_sort=code",
     "_sort=-owner,authored-on", "_sort=-_lastUpdated", "_sort=_id", "_sort=-identifier",
@@ -39,8 +40,8 @@ def asked(database: Database, query: Query, page: PageCursor | None, viewer: Vie
         return search.search(tx, viewer, query, page=given)
 
 
-def there_and_back(database: Database, query: Query, viewer: Viewer = VIEWER, *, quick: bool) -> int:
-    """Walk to the last page and back to the first, and compare; how many pages there are."""
+def there_and_back(database: Database, query: Query, viewer: Viewer = VIEWER, *, quick: bool) -> list[SearchPage]:
+    """The pages from the first to the last, after a walk back over them gave the same."""
     forward = [asked(database, query, None, viewer, quick=quick)]
     assert forward[0].previous is None
     while forward[-1].next is not None:
@@ -52,29 +53,38 @@ def there_and_back(database: Database, query: Query, viewer: Viewer = VIEWER, *,
         assert [one.ref for one in here.shown] == [one.ref for one in expected.shown]
         assert here.next == expected.next
     assert here.previous is None
-    return len(forward)
+    return forward
 
 
 @pytest.mark.requirement(29, 30)
-@pytest.mark.parametrize("few", [search_plan.FEW, -1])
+@pytest.mark.parametrize("walks", [None, (2000, 2000, (1000,)), (-1, 2000, (1000,)), (-1, 3, (2, 5)), (-1, 3, ())])
 @pytest.mark.parametrize("quick", [True, False])
-def test_a_walk_back_gives_the_pages_of_the_walk_there(
-    database: Database, monkeypatch: pytest.MonkeyPatch, few: int, quick: bool
+def test_a_walk_back_gives_the_pages_of_the_walk_there_whatever_the_plan(
+    database: Database, monkeypatch: pytest.MonkeyPatch, walks: tuple[int, int, tuple[int, ...]] | None, quick: bool
 ) -> None:
-    monkeypatch.setattr(search_plan, "FEW", few)
-    chance = random.Random(few + quick)
+    if walks is not None:
+        monkeypatch.setattr(search_plan, "FEW", walks[0])
+        monkeypatch.setattr(search_walks, "MET_IN", walks[1])
+        monkeypatch.setattr(search_walks, "SORTED_IN", walks[2])
+    chance = random.Random(f"{walks}{quick}")
     shelf = Shelf(chance)
-    shelf.write(database, 250)
+    shelf.write(database, 160)
     pages = 0
-    for number in range(50):
-        some = [filters(chance, "Task").text for _ in range(chance.randint(0, 2))]
+    for number in range(30):
+        some = [filters(chance, "Task") for _ in range(chance.randint(0, 3))]
         sort = SORTS[number % len(SORTS)]
-        text = "&".join([*some, *([sort] if sort else []), f"_count={chance.choice((1, 3, 7))}"])
-        viewer = chance.choice((VIEWER, VIEWER, locked("ann")))
-        pages += there_and_back(database, parse_query("Task", pairs(text), strict=True), viewer, quick=quick)
-    assert pages > 150
+        patient = chance.choice((None, None, "ann"))
+        text = "&".join([*(one.text for one in some), *([sort] if sort else []), f"_count={chance.choice((1, 3, 7))}"])
+        viewer = locked(patient) if patient else VIEWER
+        walked = there_and_back(
+            database, parse_query("Task", pairs(text), strict=True, own_base=HERE), viewer, quick=quick
+        )
+        ids = sorted(one.ref.removeprefix("Task/") for page in walked for one in page.shown)
+        assert ids == shelf.fitting("Task", some, patient), text
+        pages += len(walked)
+    assert pages > 60
     several = parse_system_query(pairs("_type=Task,Patient&_count=4"), strict=True)
-    assert there_and_back(database, several, quick=quick) > 3
+    assert len(there_and_back(database, several, quick=quick)) > 3
 
 
 @pytest.mark.requirement(29, 30)
