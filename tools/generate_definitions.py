@@ -57,7 +57,9 @@ def main(folder: Path) -> None:
     }
     value_sets["currencies"] = {"urn:iso:std:iso:4217": CURRENCIES.split()}
     extensions = dict(_extensions(folder))
-    bound |= {row["codes"] for row in extensions.values() if "codes" in row}
+    bound |= {
+        row["codes"] for one in extensions.values() for row in (one, *one.get("parts", {}).values()) if "codes" in row
+    }
     codes = {name: value_sets[name] for name in sorted(bound) if name in value_sets}
     for entry in types.values():
         for element in entry["elements"].values():
@@ -223,19 +225,43 @@ def _concepts(concepts: Any) -> Iterator[str]:
 
 
 def _extensions(folder: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    """URL -> the types its value may have (none where it has extensions), whether it modifies, its required codes."""
+    """URL -> what its value may be, whether it modifies, where it may stand, and the extensions it has by name."""
     entries = _entries(folder / "extension-definitions.json", "StructureDefinition")
     for structure in sorted(entries, key=lambda r: str(r["url"])):
-        table = {element["path"]: element for element in structure["snapshot"]["element"] if ":" not in element["id"]}
-        value = table.get("Extension.value[x]", {})
-        types = [type_["code"] for type_ in value.get("type", ())] if value.get("max") != "0" else []
-        row: dict[str, Any] = {"types": types}
+        table = {element["id"]: element for element in structure["snapshot"]["element"]}
+        row = _extension(table, "Extension")
         if table["Extension"].get("isModifier"):
             row["modifier"] = True
-        binding = value.get("binding", {})
-        if types == ["code"] and binding.get("strength") == "required":
-            row["codes"] = _value_set_name(binding["valueSet"])
+        row["contexts"] = [one["expression"] for one in structure["context"]]
+        if structure.get("contextInvariant"):
+            row["invariants"] = structure["contextInvariant"]
         yield structure["url"], row
+
+
+def _extension(table: dict[str, Any], place: str) -> dict[str, Any]:
+    """The types of its value (none where it has extensions), the codes required of it, and its parts by their urls."""
+    value = table.get(f"{place}.value[x]", {})
+    types = [type_["code"] for type_ in value.get("type", ())] if value.get("max") != "0" else []
+    row: dict[str, Any] = {"types": types}
+    if types and value.get("min"):
+        row["min"] = 1
+    binding = value.get("binding", {})
+    if binding.get("strength") == "required" and len(types) == 1:
+        row["codes"] = _value_set_name(binding["valueSet"])
+    parts: dict[str, Any] = {}
+    for name, element in table.items():
+        if name.startswith(f"{place}.extension:") and "." not in name.removeprefix(f"{place}."):
+            part = _extension(table, name)
+            if element["min"]:
+                part["least"] = element["min"]
+            if element["max"] != "*":
+                part["most"] = int(element["max"])
+            parts[table[f"{name}.url"]["fixedUri"] if f"{name}.url" in table else name.rpartition(":")[2]] = part
+    if parts:
+        row["parts"] = parts
+    elif table.get(f"{place}.extension", {}).get("max") == "0":
+        row["closed"] = 1
+    return row
 
 
 def _parameters(folder: Path) -> list[dict[str, Any]]:

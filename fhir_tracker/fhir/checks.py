@@ -10,12 +10,11 @@ import re
 from fhir_tracker.errors import Incorrect, Issue
 from fhir_tracker.fhir.checks_elements import (
     ELEMENT_CHECKS,
-    OWNED,
     RESOURCE_CHECKS,
-    Findings,
     is_plain_reference,
     local_type,
 )
+from fhir_tracker.fhir.checks_findings import Findings
 from fhir_tracker.fhir.checks_memory import is_known, keep, key_of
 from fhir_tracker.fhir.checks_shapes import Shape, Slot, is_language, shape
 from fhir_tracker.fhir.definitions.registry import resource_types
@@ -65,11 +64,11 @@ class _Walk(Findings):
 
     def within(self, value: Json, path: str, *, contained: bool) -> None:
         """A resource in another: contained ones share the root, those of Bundle and Parameters are their own."""
-        outer, ids = self.scope, self.ids
+        outer, ids, start = self.scope, self.ids, self.start
         if type(value) is dict:
-            self.scope, self.ids = Scope(value, outer.root if contained else value), None
+            self.scope, self.ids, self.start = Scope(value, outer.root if contained else value), None, path
         self.resource(value, path)
-        self.scope, self.ids = outer, ids
+        self.scope, self.ids, self.start = outer, ids, start
 
     def object(self, form: Shape, value: Resource, path: str) -> None:
         before = self.misshapen
@@ -213,7 +212,7 @@ class _Walk(Findings):
         if slot.type == "Reference" and not (self.warnings or slot.rules) and is_plain_reference(slot, value):
             return
         if slot.type in _REPEATED and not self.warnings:
-            key = key_of(slot, value, strict=self.scope.root.get("resourceType") in OWNED)
+            key = key_of(slot, value)
             if key is not None and is_known(key):
                 return
         before = self.misshapen

@@ -8,79 +8,35 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 
-from fhir_tracker.errors import Issue
+from fhir_tracker.fhir.checks_extensions import check_extension
+from fhir_tracker.fhir.checks_findings import Findings
 from fhir_tracker.fhir.checks_shapes import Slot, is_language
 from fhir_tracker.fhir.definitions.code_systems import is_unknown_code
-from fhir_tracker.fhir.definitions.registry import (
-    ExtensionDefinition,
-    extension_definition,
-    resource_types,
-    value_set,
-)
+from fhir_tracker.fhir.definitions.registry import resource_types
 from fhir_tracker.fhir.invariants.values import Scope
 from fhir_tracker.fhir.json_types import Json, Resource
 from fhir_tracker.fhir.primitives import SCHEME
+from fhir_tracker.fhir.profiles.conformance import check_profile
+from fhir_tracker.fhir.profiles.tables import find_vital_sign
 from fhir_tracker.fhir.references import ReferenceKind, parse_reference
+from fhir_tracker.fhir.ucum import SYSTEM as UCUM
+from fhir_tracker.fhir.ucum import is_unit
 
 BCP_47 = "urn:ietf:bcp:47"
-OWNED = frozenset(
-    "ActivityDefinition Appointment CarePlan CareTeam Communication Goal PlanDefinition Provenance Questionnaire "
-    "QuestionnaireResponse Subscription Task".split()
-)
-"""The types of which the tracker is the source, or in which it writes."""
 WITHOUT_FULL_URL = frozenset({"transaction", "batch", "transaction-response", "batch-response"})
 _ABSOLUTE = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*:\S+")
-_BOUND = re.compile(r"\.(coding\[\d+\]|security\[\d+\]|class)$")
+_BOUND = re.compile(
+    r"\.(coding\[\d+\]|security\[\d+\]|class)$|^AuditEvent\.(type|subtype\[\d+\])$"
+    r"|^(Endpoint\.connectionType|Location\.operationalStatus)$"
+)
 """Codings of which HL7's validator only asks that a code of a listed system is one of it."""
+_IN_A_CONCEPT = re.compile(r"\.coding\[\d+\]$")
 _R4 = "http://hl7.org/fhir/StructureDefinition/"
 _SHORT = 200
 _URL = re.compile(r"[!#-;=?-\[\]_a-z~]+")
 _RESTFUL = re.compile(r"https?://\S+/(?P<type>[A-Z][A-Za-z]+)/(?P<id>[A-Za-z0-9\-.]{1,64})")
-
-
-class Findings:
-    """The issues found so far, the resource a value is in, and the ids of its elements."""
-
-    __slots__ = ("ids", "issues", "misshapen", "scope", "warnings")
-
-    def __init__(self, scope: Scope, *, warnings: bool) -> None:
-        self.issues: list[Issue] = []
-        self.warnings = warnings
-        self.misshapen = 0
-        self.scope = scope
-        self.ids: set[str] | None = None
-
-    def add(self, path: str, wrong: str, code: str, severity: str = "error") -> None:
-        """One issue at `path`; `wrong` follows it in the message. Every error but a broken invariant is a wrong shape."""
-        if severity == "error":
-            self.misshapen += code != "invariant"
-        elif not self.warnings:
-            return
-        self.issues.append(Issue(message=f"{path} {wrong}.", code=code, expression=path, severity=severity))
-
-    def element_id(self, value: Json, path: str) -> None:
-        """The id of an element is given once in a resource."""
-        if self.ids is None:
-            self.ids = set()
-        if type(value) is str:
-            if value in self.ids:
-                self.add(f"{path}.id", "is the id of another element too; within a resource each has its own", "value")
-            self.ids.add(value)
-
-    def contained(self, values: list[Json], path: str) -> None:
-        """Every contained resource has an id of its own."""
-        seen: set[str] = set()
-        for index, value in enumerate(values):
-            if type(value) is not dict or "resourceType" not in value:
-                continue
-            name = value.get("id")
-            if name is None:
-                self.add(f"{path}[{index}].id", "is missing; a contained resource needs one", "required")
-            elif type(name) is str and name in seen:
-                self.add(f"{path}[{index}].id", "is the id of another contained resource too", "value")
-            elif type(name) is str:
-                seen.add(name)
 
 
 ElementCheck = Callable[[Findings, Slot, Resource, str], None]
@@ -160,7 +116,16 @@ def _quantity(found: Findings, slot: Slot, value: Resource, path: str) -> None:
         return
     if not SCHEME.match(system):
         found.add(f"{path}.system", "is not absolute; a system of units is named by a URL or urn", "value")
-    elif type(code) is str and is_unknown_code(system, code):
+    elif type(code) is str and (system != UCUM or slot.type == "Quantity"):
+        _code(found, system, code, path)
+
+
+def _code(found: Findings, system: str, code: str, path: str) -> None:
+    """A code is one of its system, if that is UCUM or listed completely."""
+    if system == UCUM:
+        if not is_unit(code):
+            found.add(f"{path}.code", "is not a unit of UCUM, such as mg/dL, mm[Hg] or {tablet}", "code-invalid")
+    elif is_unknown_code(system, code):
         found.add(f"{path}.code", "is not a code of its system, which R4 lists completely", "code-invalid")
 
 
@@ -184,18 +149,14 @@ def _coding(found: Findings, slot: Slot, value: Resource, path: str) -> None:
         if not SCHEME.match(system):
             if not _BOUND.search(path):
                 found.add(f"{path}.system", "is not absolute; a code system is named by a URL or urn", "value")
-        elif type(code) is str and is_unknown_code(system, code):
-            wrong = "is not a code of its system, which R4 lists completely"
-            found.add(f"{path}.code", wrong, "code-invalid", _weight_of_code(found))
-        elif "code" not in value and "_code" not in value and is_unknown_code(system, ""):
+        elif type(code) is str:
+            _code(found, system, code, path)
+        elif (
+            "code" not in value and "_code" not in value and _IN_A_CONCEPT.search(path) and is_unknown_code(system, "")
+        ):
             found.add(path, "names a system that R4 lists completely, and no code of it", "code-invalid")
     if slot.coded:
         _coded(found, slot, [value], path, is_absent=False)
-
-
-def _weight_of_code(found: Findings) -> str:
-    """A code that its system does not have refuses what people write here; what EHRs and generators send is kept."""
-    return "error" if found.scope.root.get("resourceType") in OWNED else "warning"
 
 
 def _coded(found: Findings, slot: Slot, codings: list[Resource], path: str, *, is_absent: bool) -> None:
@@ -217,35 +178,6 @@ def _identifier(found: Findings, slot: Slot, value: Resource, path: str) -> None
         found.add(f"{path}.value", "is not a full URI, as the system urn:ietf:rfc:3986 asks", "value")
 
 
-def _extension(found: Findings, slot: Slot, value: Resource, path: str) -> None:
-    url = value.get("url")
-    if type(url) is not str or not url:
-        return
-    known = extension_definition(url)
-    if known is not None:
-        _known_extension(found, known, value, path)
-    elif " " not in url and not SCHEME.match(url) and ".extension[" not in path.rpartition(".")[0][-14:]:
-        found.add(f"{path}.url", "is not absolute; only the extensions within an extension have a plain name", "value")
-
-
-def _known_extension(found: Findings, known: ExtensionDefinition, value: Resource, path: str) -> None:
-    """An extension that R4 defines has the type of value it defines, and stands where it may change a meaning or not."""
-    if path.rpartition(".")[2].startswith("modifierExtension") is not known.is_modifier:
-        right = "modifierExtension" if known.is_modifier else "extension"
-        found.add(path, f"is an extension that R4 defines for {right}", "structure")
-    name = next((one for one in value if one.startswith("value")), None)
-    if name is None:
-        return
-    if not known.types:
-        found.add(f"{path}.value", "is given; this extension has extensions instead", "structure")
-    elif name[len("value") :] not in {leaf[0].upper() + leaf[1:] for leaf in known.types}:
-        found.add(f"{path}.value", f"has another type than R4 defines for it: {', '.join(known.types)}", "structure")
-    elif known.codes and name == "valueCode":
-        codes = {code for listed in value_set(known.codes).values() for code in listed}
-        if codes and type(value[name]) is str and value[name] not in codes:
-            found.add(f"{path}.value", "is not a code that R4 allows in this extension", "code-invalid")
-
-
 def _meta(found: Findings, slot: Slot, value: Resource, path: str) -> None:
     """A profile of R4 itself that a resource claims is the one of its own type."""
     claimed = value.get("profile")
@@ -262,7 +194,7 @@ ELEMENT_CHECKS: dict[str, ElementCheck] = {
     "Meta": _meta,
     **dict.fromkeys(("Quantity", "Age", "Count", "Distance", "Duration"), _quantity),
     "Identifier": _identifier,
-    "Extension": _extension,
+    "Extension": check_extension,
 }
 """Type -> what is asked of a value of that type beyond its shape."""
 
@@ -296,5 +228,20 @@ def _entry(found: Findings, entry: Resource, path: str, *, needs_url: bool) -> N
         found.add(f"{path}.fullUrl", "does not end with the type and id of its resource", "value")
 
 
-RESOURCE_CHECKS: dict[str, Callable[[Findings, Resource, str], None]] = {"Bundle": _bundle}
+def _observation(found: Findings, value: Resource, path: str) -> None:
+    """An Observation that claims to be a vital sign keeps to R4's own profile of it."""
+    meta = value.get("meta")
+    claimed = meta.get("profile") if type(meta) is dict else None
+    for url in claimed if type(claimed) is list else ():
+        profile = find_vital_sign(url) if type(url) is str else None
+        for issue in check_profile(value, profile) if profile is not None else ():
+            place = path + (issue.expression or "").removeprefix("Observation")
+            found.misshapen += issue.code != "invariant"
+            found.issues.append(replace(issue, expression=place))
+
+
+RESOURCE_CHECKS: dict[str, Callable[[Findings, Resource, str], None]] = {
+    "Bundle": _bundle,
+    "Observation": _observation,
+}
 """Resource type -> what is asked of it beyond its shape and invariants."""

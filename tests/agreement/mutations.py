@@ -15,6 +15,7 @@ from fhir_tracker.fhir.body import write_json
 from fhir_tracker.fhir.definitions.registry import resource_types, value_set
 from fhir_tracker.fhir.json_types import Json, Resource
 from tests.agreement.places import Holder, Place, at, holders, members, places
+from tests.agreement.rough import ROUGH
 from tests.agreement.values import EDGES, NARRATIVES, REFERENCES
 from tests.fhir.made import RIGHT, full
 
@@ -312,7 +313,7 @@ MUTATIONS: dict[str, Mutation] = {
     one.__name__.replace("_", " "): one
     for one in (
         drop_required, drop_any, wrong_kind, wrong_code, unknown_element, edge_value, empty_or_null, another_reference,
-        second_choice, added_element, beside_primitive, narrative, repeated, broken_rule, contained, resource_type,
+        second_choice, added_element, beside_primitive, narrative, repeated, broken_rule, contained, resource_type, *ROUGH,
     )
 }  # fmt: skip
 _WEIGHTS = {

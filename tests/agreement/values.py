@@ -107,3 +107,114 @@ NARRATIVES: list[str] = [
     '<div xmlns="http://example.org/other">words</div>', '<x:div xmlns:x="http://www.w3.org/1999/xhtml">words</x:div>',
     f'<div {_XHTML}><p style="background: url(javascript:x)">words</p></div>', f"<div {_XHTML}><img/></div>",
 ]  # fmt: skip
+
+SYSTEMS = [
+    "http://snomed.info/sct", "http://loinc.org", "http://hl7.org/fhir/task-status", "http://hl7.org/fhir/request-status",
+    "http://terminology.hl7.org/CodeSystem/v3-ActCode", "http://terminology.hl7.org/CodeSystem/v3-NullFlavor", "not absolute",
+    "http://terminology.hl7.org/CodeSystem/observation-category", "http://example.org/codes", "urn:oid:2.16.840.1.113883.6.1", "x",
+    "http://unitsofmeasure.org", "http://hl7.org/fhir/nonsense", "http://terminology.hl7.org/CodeSystem/nonsense", "urn:ietf:bcp:47",
+    "http://hl7.org/fhir/ValueSet/task-status", "http://www.nlm.nih.gov/research/umls/rxnorm", "http://hl7.org/fhir/sid/icd-10-cm",
+]  # fmt: skip
+
+UNITS = [
+    "mg", "kg", "g", "mL", "ml", "L", "d", "wk", "mo", "a", "h", "min", "s", "ms", "mm[Hg]", "%", "kg/m2", "/min", "{beats}/min", "1",
+    "mg/dL", "mmol/L", "10*3/uL", "[degF]", "Cel", "[in_i]", "[lb_av]", "[iU]/L", "U/L", "{tbl}", "10*9/L", "ug/mL", "mEq/L", "mm", "cm",
+    "tablet", "tablets", "mcg", "hours", "days", "MG", "Kg", "mg/", "mg//dL", "/", "mg/dl", "IU", "lbs", "F", "C", "mmHg", "percent",
+    "mg mL", "", "{", "{x", "m[Hg", "10^3/uL", "kg.m-2", "kg*m", "(mg)/dL", "m2", "m-2", "2mg", "mg2.5", "year", "yr", "month", "each",
+    "ea",
+    "%{vol}", "{score}", "nmol/mL/h", "mL/min/{1.73_m2}", "[pH]", "dB", "B[SPL]", "kPa", "k[IU]/L", "uU/mL", "ppm", "[ppm]", "meq", "cc",
+]  # fmt: skip
+
+MIME_TYPES = [
+    "text/plain", "application/fhir+json", "text/plain; charset=utf-8", "application/fhir+json;fhirVersion=4.0", "image/jpeg", "jpeg",
+    "text", "text/", "/plain", "text plain", "x/y", "application/pdf ", "", "TEXT/PLAIN", "*/*", "text/html;q=1;x", "pdf",
+]  # fmt: skip
+
+VITAL_CODES = [
+    "85353-1", "9279-1", "8867-4", "2708-6", "59408-5", "8310-5", "8302-2", "9843-4", "29463-7", "3141-9", "39156-5", "85354-9", "8480-6",
+    "8462-4", "8306-3", "8287-5", "718-7", "72166-2",
+]  # fmt: skip
+
+VITAL_PROFILES = [
+    "vitalsigns", "vitalsigns", "bodyweight", "bodyheight", "bmi", "bp", "heartrate", "resprate", "bodytemp", "oxygensat", "headcircum",
+    "vitalspanel",
+]  # fmt: skip
+
+_R4 = "http://hl7.org/fhir/StructureDefinition/"
+EXTENSIONS: list[dict[str, Any]] = [
+    {"url": "http://example.org/x", "valueString": "x"}, {"valueString": "x"}, {"url": ""}, {"url": "x", "valueString": "x"},
+    {"url": "http://example.org/x"}, {"url": "http://example.org/x", "valueString": "x", "valueCode": "x"}, {},
+    {"url": "http://example.org/x", "valueString": "x", "extension": [{"url": "y", "valueString": "y"}]},
+    {"url": "http://example.org/x", "extension": [{"url": "y", "valueString": "y"}]},
+    {"url": "http://example.org/x", "extension": [{"url": "y"}]}, {"url": "http://example.org/x", "extension": []},
+    {"url": "http://example.org/x", "valueNonsense": "x"}, {"url": "http://example.org/x", "value": "x"},
+    {"url": "http://example.org/x", "valueCodeableConcept": {"coding": [{"system": "x"}]}},
+    {"url": "http://example.org/x", "valueBoolean": "true"},
+    {"url": "http://example.org/x", "valuePeriod": {"start": "2026-02-01", "end": "2026-01-01"}},
+    {"url": "http://example.org/x", "valueReference": {"reference": "#none"}}, {"url": ["http://example.org/x"], "valueString": "x"},
+    {"url": "http://example.org/x y", "valueString": "x"}, {"url": "http://example.org/x", "valueDate": "2026-02-30"},
+    {"url": "http://example.org/x", "valueDecimal": "1.0"}, {"url": "http://example.org/x", "valueExtension": {"url": "x"}},
+    {"url": "http://example.org/x", "valueQuantity": {"value": 1, "code": "mg"}}, {"url": "urn:oid:1.2.3", "valueString": "x"},
+    {"url": f"{_R4}nonsense", "valueString": "x"}, {"url": "http://hl7.org/fhir/nonsense", "valueString": "x"},
+    {"url": "http://hl7.org/fhir/us/core/StructureDefinition/us-core-race", "extension": [{"url": "text", "valueString": "x"}]},
+    {"url": f"{_R4}data-absent-reason", "valueCode": "unknown"}, {"url": f"{_R4}data-absent-reason", "valueCode": "nonsense"},
+    {"url": f"{_R4}data-absent-reason", "valueString": "unknown"}, {"url": f"{_R4}patient-birthPlace", "valueAddress": {"text": "x"}},
+    {"url": f"{_R4}patient-birthTime", "valueDateTime": "2026-01-01T10:00:00Z"},
+    {"url": f"{_R4}patient-mothersMaidenName", "valueString": "x"},
+    {"url": f"{_R4}iso21090-nullFlavor", "valueCode": "UNK"}, {"url": f"{_R4}rendered-value", "valueString": "x"},
+    {"url": f"{_R4}task-replaces", "valueReference": {"display": "x"}},
+    {"url": f"{_R4}workflow-reasonCode", "valueCodeableConcept": {"text": "x"}},
+    {"url": f"{_R4}translation", "extension": [{"url": "lang", "valueCode": "en"}, {"url": "content", "valueString": "x"}]},
+    {"url": f"{_R4}translation", "extension": [{"url": "lang", "valueCode": "en"}]},
+    {"url": f"{_R4}translation", "extension": [{"url": "nonsense", "valueCode": "en"}, {"url": "content", "valueString": "x"}]},
+    {"url": f"{_R4}patient-nationality", "extension": [{"url": "code", "valueCodeableConcept": {"text": "x"}}]},
+    {"url": f"{_R4}humanname-own-prefix", "valueString": "x"}, {"url": f"{_R4}questionnaire-hidden", "valueBoolean": True},
+    {"url": f"{_R4}ordinalValue", "valueDecimal": 1}, {"url": f"{_R4}careplan-activity-title", "valueString": "x"},
+    {"url": f"{_R4}goal-reasonRejected", "valueCodeableConcept": {"text": "x"}},
+    {"url": f"{_R4}request-statusReason", "valueCodeableConcept": {"text": "x"}},
+    {"url": f"{_R4}observation-bodyPosition", "valueCodeableConcept": {"text": "x"}},
+    {"url": f"{_R4}geolocation", "extension": [{"url": "latitude", "valueDecimal": 1}]},
+    {"url": f"{_R4}flag-priority", "valueCodeableConcept": {"text": "x"}},
+    {"url": f"{_R4}event-performerFunction", "valueCodeableConcept": {"text": "x"}},
+]  # fmt: skip
+
+_FULL = '"fullUrl": "urn:uuid:00000000-0000-4000-8000-000000000001"'
+_PUT = '"request": {"method": "PUT", "url": "TYPE/1"}'
+BUNDLES: list[str] = [
+    '{"resourceType": "Bundle", ' + text + "}"
+    for text in (
+        '"type": "collection", "entry": [{' + _FULL + ', "resource": RESOURCE}]',
+        '"type": "collection", "entry": [{"resource": RESOURCE}]',
+        '"type": "collection", "entry": [{' + _FULL + ', "resource": RESOURCE}, {' + _FULL + ', "resource": RESOURCE}]',
+        '"type": "collection", "total": 1, "entry": [{' + _FULL + ', "resource": RESOURCE}]',
+        '"type": "collection", "entry": [{' + _FULL + ', "resource": RESOURCE, ' + _PUT + "}]",
+        '"type": "collection", "entry": [{' + _FULL + "}]",
+        '"type": "collection", "entry": []',
+        '"type": "collection", "entry": [{}]',
+        '"type": "nonsense", "entry": [{' + _FULL + ', "resource": RESOURCE}]',
+        '"entry": [{' + _FULL + ', "resource": RESOURCE}]',
+        '"type": "transaction", "entry": [{' + _FULL + ', "resource": RESOURCE}]',
+        '"type": "transaction", "entry": [{"resource": RESOURCE, ' + _PUT + "}]",
+        '"type": "transaction", "entry": [{"resource": RESOURCE, "request": {"method": "PUT"}}]',
+        '"type": "transaction", "entry": [{"resource": RESOURCE, "request": {"url": "TYPE"}}]',
+        '"type": "transaction", "entry": [{"resource": RESOURCE, "request": {"method": "put", "url": "TYPE"}}]',
+        '"type": "transaction", "entry": [{"request": {"method": "DELETE", "url": "TYPE/1"}}]',
+        '"type": "batch", "entry": [{"resource": RESOURCE, ' + _PUT + ', "response": {"status": "200"}}]',
+        '"type": "searchset", "total": 1, "entry": [{' + _FULL + ', "resource": RESOURCE, "search": {"mode": "match"}}]',
+        '"type": "searchset", "entry": [{' + _FULL + ', "resource": RESOURCE, "search": {"mode": "nonsense"}}]',
+        '"type": "collection", "entry": [{' + _FULL + ', "resource": RESOURCE, "search": {"mode": "match"}}]',
+        '"type": "history", "entry": [{' + _FULL + ', "resource": RESOURCE, ' + _PUT + ', "response": {"status": "200"}}]',
+        '"type": "history", "entry": [{' + _FULL + ', "resource": RESOURCE}]',
+        '"type": "document", "entry": [{' + _FULL + ', "resource": RESOURCE}]',
+        '"type": "message", "entry": [{' + _FULL + ', "resource": RESOURCE}]',
+        '"type": "transaction-response", "entry": [{"response": {"status": "201"}}]',
+        '"type": "batch-response", "entry": [{' + _FULL + ', "resource": RESOURCE, "response": {"location": "x"}}]',
+        '"type": "searchset", "link": [{"relation": "self", "url": "http://example.org"},
+    {"relation": "self", "url": "http://example.org"}]',
+        '"type": "collection", "entry": [{"fullUrl": "TYPE/1", "resource": RESOURCE}]',
+        '"type": "collection", "entry": [{"fullUrl": "http://example.org/TYPE/other/_history/1", "resource": RESOURCE}]',
+        '"type": "collection", "entry": [{"fullUrl": "http://example.org/Nonsense/1", "resource": RESOURCE}]',
+        '"type": "collection", "entry": [{' + _FULL + ', "resource": [RESOURCE]}]',
+        '"type": "collection", "timestamp": "2026-01-01", "entry": [{' + _FULL + ', "resource": RESOURCE}]',
+    )
+]  # fmt: skip

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from importlib.resources import files
 from types import MappingProxyType
@@ -108,13 +108,23 @@ def value_set(name: str) -> Mapping[str, frozenset[str]]:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ExtensionDefinition:
-    """One official extension: the types its value may have, none where it has extensions instead of a value; `codes`
-    names the value set that is required of a code.
+    """One official extension, or a part of one: the types its value may have, none where it has extensions instead.
+
+    `codes` names a required value set, `contexts` are the types and elements that may have it, `invariants` FHIRPath
+    about what has it, `parts` its own extensions by url; it has no extensions at all if `is_closed`. As a part it is there `least` to
+    `most` times, None: any number.
     """
 
     types: tuple[str, ...]
-    is_modifier: bool
+    is_modifier: bool = False
+    needs_value: bool = False
+    is_closed: bool = False
     codes: str | None = None
+    contexts: frozenset[str] = frozenset()
+    invariants: tuple[str, ...] = ()
+    parts: Mapping[str, ExtensionDefinition] = field(default_factory=dict)
+    least: int = 0
+    most: int | None = None
 
 
 def extension_definition(url: str) -> ExtensionDefinition | None:
@@ -195,12 +205,22 @@ def _summaries() -> dict[str, list[str]]:
 
 @cache
 def _extensions() -> Mapping[str, ExtensionDefinition]:
-    return {
-        url: ExtensionDefinition(
-            types=tuple(row["types"]), is_modifier=bool(row.get("modifier")), codes=row.get("codes")
-        )
-        for url, row in _table("extensions.json").items()
-    }
+    return {url: _extension(row) for url, row in _table("extensions.json").items()}
+
+
+def _extension(row: Mapping[str, Any]) -> ExtensionDefinition:
+    return ExtensionDefinition(
+        types=tuple(row["types"]),
+        is_modifier=bool(row.get("modifier")),
+        needs_value=bool(row.get("min")),
+        is_closed=bool(row.get("closed")),
+        codes=row.get("codes"),
+        contexts=frozenset(row.get("contexts", ())),
+        invariants=tuple(row.get("invariants", ())),
+        parts={url: _extension(part) for url, part in row.get("parts", {}).items()},
+        least=row.get("least", 0),
+        most=row.get("most"),
+    )
 
 
 @cache

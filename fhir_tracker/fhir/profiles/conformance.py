@@ -33,6 +33,7 @@ def check_profile(resource: Resource, profile: Profile) -> tuple[Issue, ...]:
             ),
         )
     found = _Finder(resource, f"{profile.title} {profile.version}")
+    found.invariants(profile.root, resource, profile.type)
     found.check(profile.root, resource, profile.type)
     return tuple(found.issues[:MOST_ISSUES])
 
@@ -78,13 +79,20 @@ class _Finder:
         if node.codes:
             self._codes(node, value, path)
         if not isinstance(value, dict):
+            if node.invariants and value is not None:
+                self.invariants(node, value, path)
             return
         if node.targets:
             self._target(node, value, path)
+        if not type_:
+            self.invariants(node, value, path)
+        self.check(node, value, path)
+
+    def invariants(self, node: Node, value: Json, path: str) -> None:
+        """What the profile asks of one value as a whole."""
         for one in node.invariants:
             if one.test(value, self._scope) is not True:
                 self._add(path, f"breaks {one.key}: {one.human}", "invariant")
-        self.check(node, value, path)
 
     def _codes(self, node: Node, value: Json, path: str) -> None:
         if isinstance(value, str):

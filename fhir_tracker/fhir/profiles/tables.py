@@ -1,4 +1,4 @@
-"""The profiles of US Core as trees: what each adds to the R4 type it constrains, read on first use.
+"""The profiles of US Core and of vital signs as trees: what each adds to the R4 type it constrains, read on first use.
 
 https://hl7.org/fhir/us/core/STU6.1/profiles-and-extensions.html
 """
@@ -13,11 +13,12 @@ from importlib.resources import files
 from types import MappingProxyType
 from typing import Any
 
-from fhir_tracker.fhir.definitions.registry import elements, value_set
+from fhir_tracker.fhir.definitions.registry import Element, elements, value_set
 from fhir_tracker.fhir.invariants.compiler import Test, compile_test
 from fhir_tracker.fhir.invariants.syntax import parse
 from fhir_tracker.fhir.json_types import Json
 
+R4_PROFILES = "http://hl7.org/fhir/StructureDefinition/"
 R4_VALUE_SETS = "http://hl7.org/fhir/ValueSet/"
 
 
@@ -71,16 +72,31 @@ class _Draft:
 
 @cache
 def profiles() -> Mapping[str, Profile]:
-    """Canonical URL -> profile of a resource type."""
+    """Canonical URL -> profile of US Core of a resource type."""
     return MappingProxyType(
-        {url: _profile(url) for url, row in _table()["profiles"].items() if row["type"] != "Extension"}
+        {url: _profile(url) for url, row in _file("us_core.json")["profiles"].items() if row["type"] != "Extension"}
     )
+
+
+@cache
+def vital_signs() -> Mapping[str, Profile]:
+    """Canonical URL -> R4's own profile of a vital sign."""
+    return MappingProxyType({url: _profile(url) for url in _file("vital_signs.json")["profiles"]})
 
 
 def find_profile(canonical: str) -> Profile | None:
     """The profile with this canonical URL, with or without its `|version`; None if it is not one of those here."""
+    return _find(profiles(), canonical) or find_vital_sign(canonical)
+
+
+def find_vital_sign(canonical: str) -> Profile | None:
+    """The same among R4's own profiles of vital signs."""
+    return _find(vital_signs(), canonical) if canonical.startswith(R4_PROFILES) else None
+
+
+def _find(among: Mapping[str, Profile], canonical: str) -> Profile | None:
     url, _, version = canonical.partition("|")
-    found = profiles().get(url)
+    found = among.get(url)
     return found if found is not None and version in ("", found.version) else None
 
 
@@ -125,7 +141,15 @@ def _node(name: str, type_: str, draft: _Draft) -> Node:
 
 def _children(type_: str, draft: _Draft) -> tuple[Node, ...]:
     known = elements(type_)
-    return tuple(_node(name, known[name].types[0], one) for name, one in draft.children.items())
+    return tuple(_node(name, _type_of(name, known), one) for name, one in draft.children.items())
+
+
+def _type_of(name: str, known: Mapping[str, Element]) -> str:
+    """The first type of an element; a choice may be named with one of its types, such as valueQuantity."""
+    if name in known:
+        return known[name].types[0]
+    choices = [one for one in known.values() if one.is_choice and name.startswith(one.name.removesuffix("[x]"))]
+    return next(type_ for one in choices for type_ in one.types if name.endswith(type_))
 
 
 def _invariant(row: Mapping[str, str], type_: str) -> Invariant:
@@ -141,4 +165,10 @@ def _codes(url: str) -> frozenset[tuple[str, str]]:
 
 @cache
 def _table() -> Any:
-    return json.loads(files(__package__).joinpath("us_core.json").read_bytes())
+    parts = (_file("us_core.json"), _file("vital_signs.json"))
+    return {name: {**parts[0][name], **parts[1][name]} for name in ("profiles", "value_sets")}
+
+
+@cache
+def _file(name: str) -> Any:
+    return json.loads(files(__package__).joinpath(name).read_bytes())
