@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from functools import cached_property
 from urllib.parse import urlsplit
 
 from api.tally import Tally
@@ -38,6 +40,18 @@ class AppContext:
     def fhir_base(self) -> str:
         """The base of our FHIR API, without a slash at its end."""
         return f"{self.public_url}/fhir"
+
+    def base_for(self, host: str) -> str:
+        """The same as a caller knows it who came by this Host: where no public address is set, by any local name."""
+        return self._local_bases.get(host, self.fhir_base)
+
+    @cached_property
+    def _local_bases(self) -> Mapping[str, str]:
+        parts = urlsplit(self.public_url)
+        if self.settings.public_url or self.access is Access.LOCKED or not parts.port:
+            return {}
+        hosts = [f"{name}:{parts.port}" for name in ("localhost", "127.0.0.1", "[::1]")]
+        return {host: f"{parts.scheme}://{host}/fhir" for host in hosts}
 
     @property
     def host_names(self) -> frozenset[str]:

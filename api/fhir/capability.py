@@ -14,6 +14,7 @@ from api.fhir.actions import Action, Route
 from api.fhir.exchange import FhirRequest, FhirResponse
 from api.fhir.negotiation import is_unchanged
 from api.fhir.policy import all_types, is_writable
+from api.fhir.subsets import subset_of_one
 from fhir_tracker import __version__
 from fhir_tracker.fhir.body import write_json
 from fhir_tracker.fhir.compartments import COMPARTMENTS
@@ -23,6 +24,7 @@ from fhir_tracker.fhir.own_parameters import parameters_of
 from fhir_tracker.fhir.profiles.tables import profiles
 from fhir_tracker.fhir.query import MODIFIERS
 from fhir_tracker.fhir.search_values import COLUMNS, indexed_parameters
+from fhir_tracker.fhir.subsets import subset_text
 
 PUBLISHED = "2026-11-22"
 OF_TYPE = "read vread update patch delete history-instance history-type create search-type".split()
@@ -48,9 +50,11 @@ class Statement:
     def answer(self, request: FhirRequest) -> FhirResponse:
         """The statement, with an ETag that changes with it; 304 for a caller who has it."""
         body, etag = self._text(request.base, request.context.access)
+        subset = subset_of_one(request)
         if is_unchanged(etag, None, request.header("if-none-match"), ""):
             return FhirResponse(status=304, headers={"ETag": etag})
-        return FhirResponse(status=200, body=body, headers={"ETag": etag})
+        told = body if subset.is_whole else subset_text(body.decode(), subset).encode()
+        return FhirResponse(status=200, body=told, headers={"ETag": etag})
 
     def interactions(self, type_: str, access: Access) -> tuple[str, ...]:
         """The interactions a caller may use on a type."""
@@ -171,7 +175,7 @@ def includes_of(type_: str) -> list[str]:
 
 def reverse_includes_of(type_: str) -> list[str]:
     """What `_revinclude` may name in a search of a type: the references of other types that can lead to it."""
-    return _reverse_includes().get(type_, [])
+    return ["*", *_reverse_includes().get(type_, [])]
 
 
 @cache

@@ -121,6 +121,7 @@ def _request(
         pairs=pairs,
         headers=scope[HEADERS],
         body=body,
+        own_base=context.base_for(scope[HEADERS].get("host", "")),
         viewer=viewer,
         request_id=scope[REQUEST_ID],
         now=clock.now(),

@@ -34,6 +34,7 @@ class FhirRequest(Having):
     body: bytes = b""
     resource: Resource | None = None
     bundle: str = ""
+    own_base: str = ""
     viewer: Viewer
     request_id: str
     now: datetime
@@ -43,8 +44,8 @@ class FhirRequest(Having):
 
     @property
     def base(self) -> str:
-        """The base address of the API, without a slash at its end."""
-        return self.context.fhir_base
+        """The base address of the API as its caller knows it, without a slash at its end."""
+        return self.own_base or self.context.fhir_base
 
     def header(self, name: str) -> str:
         """A header by its lower-case name, or ""."""

@@ -214,7 +214,7 @@ class _Run:
         """Note that an entry is about a resource; two that change one cannot both be right."""
         other = self._claimed.setdefault(ref, entry.index)
         if other != entry.index and not (shared and self._entries[other].action.interaction == "create"):
-            message = f"The Bundle names the same resource in entry {min(other, entry.index)}: each may come once."
+            message = f"The Bundle names the same resource in entry {other}: each may come once."
             raise self._refused(entry, Incorrect(message))
 
     def _link(self, writes: list[Entry]) -> None:
