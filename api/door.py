@@ -9,26 +9,39 @@ import socket
 from collections.abc import Callable
 
 import uvicorn
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn._types import ASGI3Application
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
+from api.stalls import Stalls
 from api.tally import AWAY, Tally
+from fhir_tracker import clock
 
 _PATIENCE_SECONDS = 0.001
 _OUT_OF_FILES_SECONDS = 0.5
+_TURN_SECONDS = 1.0
+_SEND_SECONDS = 60.0
 _GONE = (BlockingIOError, InterruptedError, ConnectionAbortedError)
 log = logging.getLogger(__name__)
 
 
 class Connection(HttpToolsProtocol):
-    """One HTTP connection, which tells when it has ended."""
+    """One HTTP connection, which tells when it has ended, also to the request that runs while others wait behind it."""
 
     def __init__(self, server: Server, loop: asyncio.AbstractEventLoop) -> None:
         state, shared = server.server_state, server.lifespan.state
         super().__init__(config=server.config, server_state=state, app_state=shared, _loop=loop)
         self._server = server
+        self._running: RequestResponseCycle | None = None
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
+        self._running = cycle
+        super()._start_asgi_task(cycle, app)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The end, from whichever side."""
+        if self._running is not None and not self._running.response_complete:
+            self._running.disconnected = True
+            self._running.message_event.set()
         super().connection_lost(exc)
         self._server.count(-1)
 
@@ -85,10 +98,16 @@ class Door:
 
 
 class Server(uvicorn.Server):
-    """Uvicorn behind a Door; ends at once when `leash`, if there is one, can be read."""
+    """Uvicorn behind a Door; ends at once when `leash`, if there is one, can be read.
 
-    def __init__(self, config: uvicorn.Config, tally: Tally, leash: int | None) -> None:
+    A client that takes nothing of its answer for `send_seconds` loses its connection.
+    """
+
+    def __init__(
+        self, config: uvicorn.Config, tally: Tally, leash: int | None, send_seconds: float = _SEND_SECONDS
+    ) -> None:
         super().__init__(config)
+        self._stalls = Stalls(send_seconds)
         self._tally = tally
         self._leash = leash
         self._held = 0
@@ -103,6 +122,7 @@ class Server(uvicorn.Server):
         self._door = Door(listening, self._tally, self._enter)
         if self._leash is not None:
             asyncio.get_running_loop().add_reader(self._leash, os._exit, 1)
+        self._turn()
         self.started = True
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
@@ -116,6 +136,14 @@ class Server(uvicorn.Server):
         self._held += more
         if not self.should_exit:
             self._tally.hold(self._held)
+
+    def _turn(self) -> None:
+        """Once a second, as long as the event loop turns."""
+        self._tally.beat()
+        transports = [one.transport for one in self.server_state.connections]
+        if ended := self._stalls.look(transports, clock.monotonic()):
+            log.warning("clients take nothing of their answers", extra={"fields": {"connections": ended}})
+        asyncio.get_running_loop().call_later(_TURN_SECONDS, self._turn)
 
     def _enter(self, connection: socket.socket) -> None:
         self.count(+1)

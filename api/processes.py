@@ -18,6 +18,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from api.silences import Silences
 from api.tally import AWAY, Tally
 from fhir_tracker import clock
 from fhir_tracker.config import Settings
@@ -58,9 +59,10 @@ def how_many(asked: int | None, settings: Settings) -> int:
     return 1
 
 
-def spread(processes: int, listening: socket.socket) -> Place | None:
+def spread(processes: int, listening: socket.socket, silent_seconds: float) -> Place | None:
     """Go on in so many processes, each at a place of its own; None in the first one, when all the others have ended.
 
+    One that hangs for `silent_seconds`, while others go on, is ended and replaced.
     Call it with one thread and without connections to anything, which processes cannot share.
     """
     tally = Tally(processes)
@@ -68,14 +70,15 @@ def spread(processes: int, listening: socket.socket) -> Place | None:
         return Place(tally=tally)
     gc.collect()
     gc.freeze()
-    return _Keeper(tally, listening).keep()
+    return _Keeper(tally, listening, silent_seconds).keep()
 
 
 class _Keeper:
     """The first process: it waits for signals and for the end of the others, and nothing else."""
 
-    def __init__(self, tally: Tally, listening: socket.socket) -> None:
+    def __init__(self, tally: Tally, listening: socket.socket, silent_seconds: float) -> None:
         self._tally = tally
+        self._silences = Silences(tally, silent_seconds)
         self._listening = listening
         self._leash, self._end_of_leash = os.pipe()
         self._running: dict[int, tuple[int, float]] = {}
@@ -93,6 +96,7 @@ class _Keeper:
                 if heard.wait(self._patience()) & {signal.SIGTERM, signal.SIGINT}:
                     self._is_ending = True
                 self._reap()
+                self._end_silent()
             self._end(heard)
         return None
 
@@ -126,8 +130,16 @@ class _Keeper:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
         return pid
 
-    def _patience(self) -> float | None:
-        return max(0.0, min(self._due.values()) - clock.monotonic()) if self._due else None
+    def _patience(self) -> float:
+        longest = self._silences.interval
+        return max(0.0, min(longest, min(self._due.values()) - clock.monotonic())) if self._due else longest
+
+    def _end_silent(self) -> None:
+        pids = {number: pid for pid, (number, _) in self._running.items()}
+        for number in self._silences.look(pids, clock.monotonic()):
+            log.warning("a process of the server hangs and is ended", extra={"fields": {"process": number}})
+            os.kill(pids[number], signal.SIGKILL)
+            self._silences.forget(number)
 
     def _reap(self) -> None:
         while self._running:
@@ -140,6 +152,7 @@ class _Keeper:
     def _replace(self, number: int, since: float, code: int) -> None:
         """Another takes the place of a process that ended: at once, or after a pause where that happens again and again."""
         self._tally.at(number).hold(AWAY)
+        self._silences.forget(number)
         if self._is_ending:
             return
         lived = clock.monotonic() - since

@@ -49,8 +49,11 @@ def address_of(host: str, listening: socket.socket) -> str:
     return f"http://{shown}:{port}"
 
 
-def run_server(app: FastAPI, listening: socket.socket, place: Place) -> None:
-    """Serve at a place until SIGTERM or SIGINT, then let requests under way finish for a while."""
+def run_server(app: FastAPI, listening: socket.socket, place: Place, send_seconds: float) -> None:
+    """Serve at a place until SIGTERM or SIGINT, then let requests under way finish for a while.
+
+    A client may take nothing of its answer for `send_seconds`.
+    """
     config = uvicorn.Config(
         app,
         loop="uvloop",
@@ -66,7 +69,7 @@ def run_server(app: FastAPI, listening: socket.socket, place: Place) -> None:
     collect_lines()
     _settle()
     with _quiet_signals():
-        Server(config, place.tally, place.leash).run(sockets=[listening])
+        Server(config, place.tally, place.leash, send_seconds).run(sockets=[listening])
 
 
 def _settle() -> None:

@@ -19,7 +19,7 @@ _ROW = 32
 _CELL = 8
 _ROWS = 2048
 _PART = _ROWS * _ROW
-_HELD, _USED = 0, 1
+_HELD, _USED, _BEATS = 0, 1, 2
 _OVERFLOW = ("OTHER", "other", 0)
 
 
@@ -37,7 +37,7 @@ class Row:
 class Tally:
     """The numbers of all processes, and the pen of the one at `place`, whose event loop alone writes there.
 
-    A part is a row of its own (connections held, rows used), then a row for each kind of request: its name, its buckets and
+    A part is a row of its own (connections held, rows used, turns told), then a row for each kind of request: its name, its buckets and
     the seconds of all. A process that takes the place of another counts on where that one stood.
     """
 
@@ -87,6 +87,14 @@ class Tally:
     def hold(self, connections: float) -> None:
         """Tell the others how many connections this process holds."""
         self._cells[self._start + _HELD] = connections
+
+    def beat(self) -> None:
+        """Tell the others that this process goes on."""
+        self._cells[self._start + _BEATS] += 1.0
+
+    def beats(self, place: int) -> float:
+        """How often the processes at `place` have told so."""
+        return self._cells[place * _PART + _BEATS]
 
     @property
     def is_ahead(self) -> bool:

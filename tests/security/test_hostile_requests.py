@@ -22,7 +22,7 @@ def send(tracker: Tracker, raw: bytes, seconds: float = 60) -> bytes:
         try:
             while piece := connection.recv(65536):
                 found += piece
-                connection.settimeout(2)
+                connection.settimeout(seconds if b"Connection: close" in raw else 5)
         except (TimeoutError, ConnectionResetError):
             pass
         return found

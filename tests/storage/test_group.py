@@ -26,6 +26,7 @@ from fhir_tracker.storage.group import MOST_WAITING, GroupWriter
 from fhir_tracker.storage.tables import resource
 from tests.storage.samples import NOW, VIEWER, found, put, task
 from tests.storage.test_killed import ROOT, read_acknowledged
+from tests.support.sessions import sessions, wait_until_ended
 
 WRITER = """
 import sys
@@ -128,8 +129,8 @@ def test_a_group_that_expects_more_is_committed_when_the_writer_closes(database:
         for one in together:
             one.result(60)
         last = writer.run(creating("last"))
-    assert last.result(1) == "last"
-    first.result(1)
+    assert last.result(60) == "last"
+    first.result(60)
 
 
 def test_each_work_gives_its_own_result_in_one_transaction(database: Database, writer: GroupWriter) -> None:
@@ -259,7 +260,7 @@ def test_a_statement_the_database_refuses_harms_only_its_own_work(database: Data
     broken = writer.run(lambda tx: tx.execute(text("SELECT * FROM nothing_of_that_name").columns()))
     after = writer.run(creating("b"))
     go_on.set()
-    assert broken.exception(20) is not None
+    assert broken.exception(60) is not None
     assert [before.result(60), after.result(60)] == ["a", "b"]
     assert trail(database) == ["Task/a", "Task/b"]
 
@@ -276,7 +277,7 @@ def test_a_work_alone_has_a_transaction_of_its_own(database: Database, writer: G
     assert found(database, "Task", "status=requested") == ["alone"]
     go_on.set()
     failed = writer.run(failing(creating("lost"), NotFound("No.")), alone=True)
-    assert isinstance(failed.exception(20), NotFound)
+    assert isinstance(failed.exception(60), NotFound)
 
 
 def test_too_many_waiting_works_are_refused_and_the_accepted_ones_done(database: Database, writer: GroupWriter) -> None:
@@ -392,12 +393,14 @@ def test_any_mix_of_works_leaves_what_they_would_one_by_one(database: Database, 
 
 
 def test_what_a_killed_process_answered_is_there_exactly_once(database: Database, ready_url: str) -> None:
+    known = sessions(ready_url)
     process = subprocess.Popen(
         [sys.executable, "-c", WRITER, ready_url], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
     told = read_acknowledged(process, 200)
     os.kill(process.pid, signal.SIGKILL)
     told += [line.strip() for line in process.communicate()[0].splitlines() if line.strip()]
+    wait_until_ended(ready_url, known)
     assert len(told) >= 200
     assert not [line for line in told if line.startswith("failed")]
     kept = trail(database)
@@ -418,7 +421,7 @@ def test_a_writer_that_lives_through_a_restart_of_postgresql_goes_on(own_postgre
         with closing(GroupWriter(opened)) as writer:
             assert writer.run(creating("before")).result(60) == "before"
             own_postgres.kill()
-            assert isinstance(writer.run(creating("lost")).exception(30), Unavailable)
+            assert isinstance(writer.run(creating("lost")).exception(60), Unavailable)
             own_postgres.restart()
             assert writer.run(creating("after")).result(60) == "after"
         assert found(opened, "Task", "status=requested") == ["after", "before"]

@@ -18,6 +18,7 @@ from fhir_tracker.storage.schema import prepare
 from fhir_tracker.storage.tables import change, ix, resource, resource_version
 from tests.peers.postgres.server import Postgres
 from tests.storage.samples import VIEWER, found
+from tests.support.sessions import sessions, wait_until_ended
 
 ROOT = Path(__file__).parents[2]
 WRITER = """
@@ -60,11 +61,13 @@ def kept(url: str) -> set[str]:
 
 @pytest.mark.parametrize("count", [1, 40])
 def test_a_killed_writer_loses_nothing_that_was_acknowledged(database: Database, ready_url: str, count: int) -> None:
+    known = sessions(ready_url)
     writer = start_writer(ready_url)
     acknowledged = read_acknowledged(writer, count)
     os.kill(writer.pid, signal.SIGKILL)
     rest = [line.strip() for line in writer.communicate()[0].splitlines()]
     acknowledged += [line for line in rest if line]
+    wait_until_ended(ready_url, known)
     present = kept(ready_url)
     assert set(acknowledged) <= present
     assert len(present) - len(acknowledged) <= 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import socket
 import time
 from collections.abc import Mapping
 from contextlib import ExitStack, closing
@@ -16,7 +17,9 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from tests.conformance.server import Tracker
 
-TRIES = 50
+AT_ONCE = 50
+"""Connections kept open while one to a certain process is sought."""
+PATIENCE_SECONDS = 120.0
 JSON = {"Content-Type": "application/fhir+json"}
 
 
@@ -43,9 +46,9 @@ def serving(tracker: Tracker) -> list[int]:
         return []
 
 
-def wait_for(tracker: Tracker, count: int, *, seconds: float = 30, without: int = 0) -> list[int]:
+def wait_for(tracker: Tracker, count: int, *, without: int = 0) -> list[int]:
     """So many processes that take connections, `without` not among them."""
-    deadline = time.monotonic() + seconds
+    deadline = time.monotonic() + PATIENCE_SECONDS
     while time.monotonic() < deadline:
         found = serving(tracker)
         if len(found) == count and without not in found:
@@ -54,6 +57,17 @@ def wait_for(tracker: Tracker, count: int, *, seconds: float = 30, without: int 
             return found
         time.sleep(0.05)
     raise AssertionError(f"{serving(tracker)} serve, {count} should:\n{tracker.process.tail()}")
+
+
+def wait_until_closed(port: int) -> None:
+    """Until nobody listens there any more."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while time.monotonic() < deadline:
+        with closing(socket.socket()) as one:
+            if one.connect_ex(("127.0.0.1", port)):
+                return
+        time.sleep(0.02)
+    raise AssertionError(f"somebody listens at port {port}")
 
 
 def is_gone(pid: int) -> bool:
@@ -66,13 +80,15 @@ def is_gone(pid: int) -> bool:
 
 def connect(tracker: Tracker, pid: int) -> http.client.HTTPConnection:
     """A connection to one certain process; those that another took are kept until then, so that this one's turn comes."""
-    with ExitStack() as others:
-        for _ in range(TRIES):
-            connection = http.client.HTTPConnection("127.0.0.1", tracker.port, timeout=30)
-            connection.connect()
-            if _taker(tracker, connection) == pid:
-                return connection
-            others.enter_context(closing(connection))
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while time.monotonic() < deadline:
+        with ExitStack() as others:
+            for _ in range(AT_ONCE):
+                connection = http.client.HTTPConnection("127.0.0.1", tracker.port, timeout=PATIENCE_SECONDS)
+                connection.connect()
+                if _taker(tracker, connection) == pid:
+                    return connection
+                others.enter_context(closing(connection))
     raise AssertionError(f"process {pid} takes no connection:\n{tracker.process.tail()}")
 
 
@@ -107,7 +123,7 @@ def numbers(tracker: Tracker, pid: int, family: str) -> dict[tuple[str, ...], fl
 def _taker(tracker: Tracker, connection: http.client.HTTPConnection) -> int:
     """The process that accepted a connection."""
     ours = int(connection.sock.getsockname()[1])
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + PATIENCE_SECONDS
     while time.monotonic() < deadline:
         inode = _inode(tracker.port, ours)
         for pid in serving(tracker) if inode else []:

@@ -65,7 +65,7 @@
   const news = document.getElementById("news");
   if (list?.dataset.pulse && news) {
     const EVERY = 4000, SLOWEST = 60000;
-    let wait = EVERY, etag = "", told = "";
+    let wait = EVERY, timer = 0, isAsking = false, etag = "", told = "";
     const seen = new Map(rows().map((row) => [row.dataset.key, row.dataset.digest]));
     const plural = (n, word) => `${n} ${word}`;
     const compare = (pulse) => {
@@ -81,16 +81,20 @@
       told = text;
     };
     const look = async () => {
+      if (isAsking) return;
+      clearTimeout(timer);
       if (!document.hidden) {
+        isAsking = true;
         try {
-          const answer = await fetch(list.dataset.pulse, { headers: etag ? { "If-None-Match": etag } : {}, credentials: "same-origin", cache: "no-store" });
+          const answer = await fetch(list.dataset.pulse, { headers: etag ? { "If-None-Match": etag } : {}, credentials: "same-origin", cache: "no-store", signal: AbortSignal.timeout(SLOWEST) });
           if (answer.status === 200) { etag = answer.headers.get("ETag") || ""; compare(await answer.json()); }
           wait = answer.ok || answer.status === 304 ? EVERY : Math.min(wait * 2, SLOWEST);
         } catch { wait = Math.min(wait * 2, SLOWEST); }
+        isAsking = false;
       }
-      setTimeout(look, wait);
+      timer = setTimeout(look, wait);
     };
-    setTimeout(look, wait);
-    document.addEventListener("visibilitychange", () => { if (!document.hidden) wait = EVERY; });
+    timer = setTimeout(look, wait);
+    document.addEventListener("visibilitychange", () => { if (!document.hidden) { wait = EVERY; look(); } });
   }
 })();
