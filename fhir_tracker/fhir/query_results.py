@@ -31,7 +31,7 @@ class SortKey:
 class Include:
     """`_include=source:param[:target]`, or with `reverse` a `_revinclude`; with `iterate` also from what was included.
 
-    `*` as `param` is every reference parameter, `*` as `source` every type (only without `reverse`).
+    `*` as `param` is every reference parameter, `*` as `source` every type.
     """
 
     source: str
@@ -81,13 +81,13 @@ def read_include(types: tuple[str, ...], name: str, value: str) -> Include:
     if modifier and modifier not in _ITERATE:
         raise Incorrect(f"The modifier {shown(':' + modifier)} is not supported for {base}; supported: :iterate.")
     reverse, iterate = base == "_revinclude", modifier in _ITERATE
-    if value == EVERY and not reverse:
-        return Include(source=EVERY, param=EVERY, iterate=iterate)
+    if value == EVERY:
+        return Include(source=EVERY, param=EVERY, reverse=reverse, iterate=iterate)
     source, _, rest = value.partition(":")
     param, _, target = rest.partition(":")
     if not _can_include(source, param, target):
         raise Incorrect(
-            f"{base} is Type:parameter, Type:parameter:Target or Type:*, where the parameter is a reference of Type."
+            f"{base} is Type:parameter, Type:parameter:Target, Type:* or *, where the parameter is a reference of Type."
         )
     if not reverse and not iterate and source not in types:
         raise Incorrect(f"_include from {source} is not supported in a search for {types[0]} without :iterate.")

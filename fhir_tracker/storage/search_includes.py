@@ -7,10 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cache, cached_property
+from itertools import islice
 from typing import Any
 
 import msgspec
-from sqlalchemy import select
+from sqlalchemy import func, select
 
 from fhir_tracker.fhir.body import read_json
 from fhir_tracker.fhir.definitions.registry import resource_types
@@ -32,6 +34,9 @@ from fhir_tracker.storage.scope import row_scope
 from fhir_tracker.storage.tables import ix, resource
 
 MOST_INCLUDED = 1000
+MOST_KEYS = 200_000
+KEYS_AT_ONCE = 20_000
+"""How many references to what is there are looked up in a round, and by one statement."""
 MOST_ROUNDS = 5
 """How far `:iterate` goes from the matches."""
 
@@ -122,10 +127,33 @@ class _Gathering:
             if include.target in {None, one.type} and (told.get("version") in wanted or wanted == {""}):
                 yield one
 
-    def _reverse(self, include: Include, around: Sequence[Stored]) -> Iterable[Stored]:
+    def _reverse(self, include: Include, around: Sequence[Stored]) -> Iterator[Stored]:
         wanted = [one.ref for one in around if include.target in {None, one.type}]
-        params = [include.param] if include.param != EVERY else list(_reference_parameters(include.source))
-        return self._found_by([reference_key(include.source, param, ref) for param in params for ref in wanted])
+        keys = self._keys_to(include, wanted)
+        while some := list(islice(keys, KEYS_AT_ONCE)):
+            yield from self._found_by(some)
+
+    def _keys_to(self, include: Include, wanted: Sequence[str]) -> Iterator[int]:
+        """The keys of references to these resources, as many as may be looked up in one round."""
+        sources = self._stored_types if include.source == EVERY else (include.source,)
+        seen: set[int] = set()
+        for source in sources:
+            for param, targets in _reference_parameters(source):
+                if include.param in {EVERY, param}:
+                    aimed = [ref for ref in wanted if not targets or ref.partition("/")[0] in targets]
+                    fresh = dict.fromkeys(reference_key(source, param, ref) for ref in aimed)
+                    self.cut = self.cut or len(seen) + len(fresh) > MOST_KEYS
+                    fresh = dict.fromkeys(key for key in islice(fresh, MOST_KEYS - len(seen)) if key not in seen)
+                    seen.update(fresh)
+                    yield from fresh
+
+    @cached_property
+    def _stored_types(self) -> tuple[str, ...]:
+        """The types that anything is stored of, each by one step in the index."""
+        walked = select(func.min(resource.c.type).label("type")).cte("stored_types", recursive=True)
+        following = select(func.min(resource.c.type)).where(resource.c.type > walked.c.type).scalar_subquery()
+        walked = walked.union_all(select(following).where(walked.c.type.is_not(None)))
+        return tuple(row["type"] for row in self.tx.rows(select(walked.c.type).where(walked.c.type.is_not(None))))
 
     def _found_by(self, keys: Sequence[int]) -> list[Stored]:
         if not keys:
@@ -150,11 +178,11 @@ def _references(around: Sequence[Stored]) -> dict[str, list[ReferenceRow]]:
     return {type_: list(rows) for type_, rows in found.items()}
 
 
-def _reference_parameters(type_: str) -> Iterator[str]:
-    for code in parameters_of(type_):
-        found = common_parameter((type_,), code)
-        if found is not None and found.type == "reference":
-            yield code
+@cache
+def _reference_parameters(type_: str) -> tuple[tuple[str, frozenset[str]], ...]:
+    """The reference parameters of a type and what each can refer to, nothing where that is everything."""
+    known = [(code, common_parameter((type_,), code)) for code in parameters_of(type_)]
+    return tuple((code, frozenset(one.targets)) for code, one in known if one is not None and one.type == "reference")
 
 
 def _has_url(type_: str) -> bool:

@@ -358,6 +358,7 @@ def test_what_is_no_sort_key_is_refused(text: str) -> None:
         ("_include", "*", Include(source="*", param="*")),
         ("_include", "Task:*", Include(source="Task", param="*")),
         ("_revinclude", "Provenance:*", Include(source="Provenance", param="*", reverse=True)),
+        ("_revinclude", "*", Include(source="*", param="*", reverse=True)),
         ("_include:iterate", "Patient:link", Include(source="Patient", param="link", iterate=True)),
         ("_include:recurse", "Task:part-of", Include(source="Task", param="part-of", iterate=True)),
         ("_revinclude:iterate", "Task:part-of", Include(source="Task", param="part-of", reverse=True, iterate=True)),
@@ -375,7 +376,10 @@ def test_the_forms_of_an_include(name: str, text: str, expected: Include) -> Non
             for text in ("Task", "Task:", ":patient", "Task:status", "Task:patient:Nope", "Task:*:Nope", "*:*")
         ),
         *(("_include", text) for text in ("Patient:link", "task:patient", "Task:patient:Patient:x", "Nope:patient")),
-        *(("_revinclude", text) for text in ("*", "Flag", "Flag:status", "Nope:subject", "Flag:subject:Nope")),
+        *(
+            ("_revinclude", text)
+            for text in ("**", "*:subject", "Flag", "Flag:status", "Nope:subject", "Flag:subject:Nope")
+        ),
     ],
 )
 def test_what_is_no_include_is_refused_with_its_form(name: str, text: str) -> None:

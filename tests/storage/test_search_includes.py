@@ -75,6 +75,17 @@ CASES = [
     ("Task", "_id=a&_revinclude=Provenance:*", "Provenance/v"),
     ("Task", "_id=a&_revinclude:iterate=Task:part-of", "Task/b Task/c"),
     ("Task", "_id=zzz&_include=*", ""),
+    ("Patient", "_id=ann&_revinclude=*", "Task/a Task/b Task/c"),
+    ("Patient", "_id=ann&_revinclude:iterate=*", "Provenance/v Task/a Task/b Task/c"),
+    ("Task", "_id=a&_revinclude=*", "Provenance/v Task/b"),
+    ("Task", "_id=a&_revinclude:iterate=*", "Provenance/v Task/b Task/c"),
+    ("Task", "_id=zzz&_revinclude=*", ""),
+    ("Organization", "_id=mid&_revinclude=*", "Organization/low"),
+    (
+        "Organization",
+        "_id=low&_revinclude=*&_include:iterate=*",
+        "Organization/mid Organization/top Patient/ann",
+    ),
 ]
 
 
@@ -111,6 +122,7 @@ def test_includes_bring_what_the_specification_says(filled: Database) -> None:
     [
         ("Task", "_id=d&_include=*"),
         ("Patient", "_id=bob&_revinclude=Task:patient"),
+        ("Patient", "_id=bob&_revinclude:iterate=*&_include:iterate=*"),
         ("Task", "_revinclude=Task:part-of&_revinclude=Provenance:target&_include=Task:owner"),
     ],
 )
@@ -151,3 +163,16 @@ def test_too_many_to_include_are_cut_and_said_so(
     put_all(database, [{"resourceType": "Patient", "id": "ann"}, *(task(f"t{n}") for n in range(count))])
     page = page_of(database, "Patient", "_id=ann&_revinclude=Task:patient")
     assert (len(page.included), page.cut) == (min(count, 5), count > 5)
+
+
+@pytest.mark.requirement(27)
+def test_includes_of_all_that_refers_are_cut_where_too_much_would_be_looked_up(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put_all(database, [{"resourceType": "Patient", "id": "ann"}, *(task(f"t{n}") for n in range(10))])
+    whole = page_of(database, "Patient", "_id=ann&_revinclude=*")
+    monkeypatch.setattr(search_includes, "KEYS_AT_ONCE", 1)
+    by_steps = page_of(database, "Patient", "_id=ann&_revinclude=*")
+    assert (len(whole.included), whole.cut) == (len(by_steps.included), by_steps.cut) == (10, False)
+    monkeypatch.setattr(search_includes, "MOST_KEYS", 1)
+    assert page_of(database, "Task", "_revinclude=*").cut
