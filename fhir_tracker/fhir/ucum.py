@@ -36,7 +36,8 @@ PLAIN = frozenset(
 _COMPONENT = re.compile(
     r"(?:(?P<unit>10[*^]|(?:[A-Za-z%'_]|\[[^\[\]\s]*\])+)(?:[+-]?[0-9]+)?|[0-9]+)?(?:\{[ -z|~]*\})?"
 )
-_GROUP = re.compile(r"\((?P<inner>[^()]*)\)")
+_GROUP = re.compile(r"(?<![^./(])\((?P<inner>[^()]*)\)(?![^./)])")
+"""A group stands by itself: beside an operator, another parenthesis or an end."""
 
 
 def is_unit(code: str) -> bool:
@@ -49,11 +50,7 @@ def _is_unit(code: str) -> bool:
     """Each group in parentheses, innermost first, is a term; then it stands for the unit 1."""
     while "(" in code:
         match = _GROUP.search(code)
-        if (
-            match is None
-            or not _is_term(match["inner"])
-            or code[match.start() - 1 : match.start()] not in ("", ".", "/", "(")
-        ):
+        if match is None or not _is_term(match["inner"]):
             return False
         code = f"{code[: match.start()]}1{code[match.end() :]}"
     return _is_term(code)
