@@ -41,8 +41,8 @@ from subscriptions import sync_due
 HOST = "127.0.0.1"
 USUAL_PORT = 8765
 POLL_SECONDS = 2
-SECONDS_TO_CLOSE = 5.0
-SECONDS_TO_FINISH = 5.0
+SECONDS_TO_CLOSE = 20.0
+SECONDS_TO_FINISH = 20.0
 TYPES = (
     "Patient",
     "Practitioner",

@@ -103,7 +103,7 @@ def test_two_run_side_by_side_and_leave_nothing_when_they_are_stopped(how: signa
         assert len(children) == 2
         for each in (one, other):
             each.process.send_signal(how)
-        assert [each.process.wait(120) for each in (one, other)] == [0, 0]
+        assert [each.process.wait(240) for each in (one, other)] == [0, 0]
         assert all(gone_within(pid, 60) for pid in children)
     assert list(tmp_path.iterdir()) == []
 
