@@ -34,6 +34,8 @@ _BOUND = re.compile(
 """Codings of which HL7's validator only asks that a code of a listed system is one of it."""
 _IN_A_CONCEPT = re.compile(r"\.coding\[\d+\]$")
 _R4 = "http://hl7.org/fhir/StructureDefinition/"
+_FREE = frozenset({ReferenceKind.OTHER, ReferenceKind.URN})
+"""References of which only this check asks that no blank is in them."""
 _SHORT = 200
 _URL = re.compile(r"[!#-;=?-\[\]_a-z~]+")
 _RESTFUL = re.compile(r"https?://\S+/(?P<type>[A-Z][A-Za-z]+)/(?P<id>[A-Za-z0-9\-.]{1,64})")
@@ -56,7 +58,7 @@ def _reference(found: Findings, slot: Slot, value: Resource, path: str) -> None:
             return
     else:
         parsed = parse_reference(text)
-        if parsed.kind is ReferenceKind.OTHER and not _ABSOLUTE.fullmatch(text):
+        if parsed.kind in _FREE and not _ABSOLUTE.fullmatch(text):
             right = "Type/id, an absolute URL, urn:uuid: or #id of a contained resource"
             severity = "warning" if _URL.fullmatch(text) else "error"
             found.add(f"{path}.reference", f"is not a reference: give {right}", "value", severity)

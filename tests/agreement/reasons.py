@@ -33,34 +33,6 @@ REASONS = (
     ),
     Reason(
         who=THEY,
-        what="vital signs",
-        why="They hold every Observation with a LOINC code of the vital signs to R4's vital signs profiles unasked; we hold a"
-        " resource to a profile that is asked for.",
-        words=r"StructureDefinition/(bodyheight|bodyweight|bodytemp|bmi|bp|resprate|heartrate|headcircum|oxygensat|vitalsigns)"
-        r"|magic LOINC|Constraint failed: vs-[0-9]|in the profile http://hl7.org/fhir/StructureDefinition/\w+\|4.0.1",
-    ),
-    Reason(
-        who=THEY,
-        what="units of UCUM",
-        why="They parse units; we take any code of UCUM.",
-        words="Error processing unit|HAPI-0676",
-    ),
-    Reason(
-        who=THEY,
-        what="where an extension of R4 may stand",
-        why="We know the value types of R4's own extensions, not the FHIRPath conditions of their contexts.",
-        words="is not allowed to be used at this point|a matching slice is required|must not be used as a modifierExtension"
-        "|definition allows for the types|definition is for a",
-    ),
-    Reason(
-        who=THEY,
-        what="unknown codes in the types that EHRs own",
-        why="A code that its completely listed system does not have is an error in what is written here, and a warning in types that"
-        " EHRs own.",
-        words="Unknown code",
-    ),
-    Reason(
-        who=THEY,
         what="short object identifiers",
         why="R4's format of an oid allows urn:oid:1.2.3; they want a longer one.",
         words="OIDs must be valid",
@@ -82,6 +54,36 @@ REASONS = (
         what="a required code that is only an extension",
         why="A code may be absent with a reason; where its value set is required they want the code.",
         words="No code provided",
+    ),
+    Reason(
+        who=THEY,
+        what="extensions of other versions",
+        why="http://hl7.org/fhir/5.0/... names an element of another version, which R4 servers may be sent; they know no other version.",
+        words="invalid Version",
+    ),
+    Reason(
+        who=THEY,
+        what="an entry of a transaction without fullUrl",
+        why="R4 asks no fullUrl of a transaction's entry; they do where its resource has relative references.",
+        words="Bundle entry missing fullUrl",
+    ),
+    Reason(
+        who=THEY,
+        what="expressions and names in definitions",
+        why="They parse the FHIRPath of a SearchParameter, count the parts of composite ones, and read the names of a StructureMap.",
+        words=r"Error in search expression|has a type of 'composite'|The name \S+ is not valid",
+    ),
+    Reason(
+        who=THEY,
+        what="base64 on several lines",
+        why="R4's format of base64Binary allows white space; they refuse it in some elements.",
+        words="is not valid base64",
+    ),
+    Reason(
+        who=WE,
+        what="units against the grammar of UCUM",
+        why="Two operators or two notes in a row are no unit by UCUM's grammar; they take mg//dL and {a}{b}.",
+        words="is not a unit of UCUM",
     ),
     Reason(
         who=WE,

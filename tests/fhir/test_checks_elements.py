@@ -43,6 +43,30 @@ def test_a_local_reference_leads_to_a_contained_resource_of_an_allowed_type() ->
     assert found(contained=[part]) == [("Patient.contained[0].partOf.reference", "structure")]
 
 
+def test_a_urn_has_no_blank() -> None:
+    urn = "urn:uuid:00000000-0000-4000-8000-000000000000"
+    assert found(managingOrganization={"reference": urn}) == []
+    assert found(managingOrganization={"reference": f"{urn} "}) == [("Patient.managingOrganization.reference", "value")]
+
+
+def test_a_picture_within_the_narrative_is_there() -> None:
+    def with_picture(source: str) -> Resource:
+        div = f'<div xmlns="http://www.w3.org/1999/xhtml"><img src="{source}"/><p id="x">words</p></div>'
+        return {"status": "generated", "div": div}
+
+    assert found(text=with_picture("#x")) == []
+    assert found(text=with_picture("#gone")) == [("Patient.text.div", "value")]
+
+
+def test_a_system_without_a_code_is_wrong_in_a_concept_only() -> None:
+    system = "http://terminology.hl7.org/CodeSystem/v3-MaritalStatus"
+    assert found(maritalStatus={"coding": [{"system": system}]}) == [
+        ("Patient.maritalStatus.coding[0]", "code-invalid")
+    ]
+    visit: Resource = {"resourceType": "Encounter", "status": "planned", "class": {"system": system}}
+    assert issues(visit) == []
+
+
 def test_a_canonical_within_the_resource_leads_somewhere() -> None:
     asked: Resource = {"resourceType": "QuestionnaireResponse", "status": "completed", "questionnaire": "#q"}
     form: Resource = {"resourceType": "Questionnaire", "id": "q", "status": "active"}
