@@ -26,6 +26,7 @@ SECURITY_CONTEXT = "X-Security-Context"
 _NAME = r"[A-Za-z0-9!#$&^_.+\-]{1,127}"
 _PARAMETER = r"[ \t]*+;[ \t]*+[\x21-\x3a\x3c-\x7e][\x20-\x3a\x3c-\x7e]*+"
 _MEDIA_TYPE = re.compile(rf"{_NAME}/{_NAME}(?:{_PARAMETER})*+")
+_LONGEST = 500
 _REFERENCE = re.compile(r"[!->@-~]{1,2000}")
 _NO_IDS = ("_history", "_search")
 _OF_RESOURCES = frozenset({"_format", "_summary", "_elements"})
@@ -79,7 +80,7 @@ def sent(request: FhirRequest) -> Resource:
     """
     _refuse_foreign_pages(request)
     content_type = request.header("content-type").strip()
-    if not _MEDIA_TYPE.fullmatch(content_type):
+    if len(content_type) > _LONGEST or not _MEDIA_TYPE.fullmatch(content_type):
         raise UnsupportedMediaType("The Content-Type is no media type such as application/pdf.")
     resource: Resource = {"resourceType": TYPE, "contentType": " ".join(content_type.split())}
     if request.id:

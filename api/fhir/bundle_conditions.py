@@ -17,6 +17,7 @@ from fhir_tracker.fhir.body import read_json
 from fhir_tracker.fhir.bundle_references import Target
 from fhir_tracker.fhir.definitions.registry import search_parameters
 from fhir_tracker.fhir.json_types import Resource
+from fhir_tracker.fhir.query import LONGEST_VALUE
 from fhir_tracker.storage import search
 from fhir_tracker.storage.database import Tx
 from fhir_tracker.storage.resources import Stored
@@ -65,9 +66,8 @@ class Conditions:
             if one.identifier and one.identifier not in self._stored:
                 by_type[one.type].add(one.identifier)
         for type_, identifiers in sorted(by_type.items()):
-            ordered = sorted(identifiers)
-            for start in range(0, len(ordered), AT_ONCE):
-                self._look_up(type_, ordered[start : start + AT_ONCE])
+            for some in _batches(sorted(identifiers)):
+                self._look_up(type_, some)
 
     def add(self, ref: str, resource: Resource) -> None:
         """Count in what this transaction writes as `ref`, instead of what the store holds there."""
@@ -103,6 +103,21 @@ class Conditions:
     def _search(self, wanted: Condition, count: int) -> tuple[Stored, ...]:
         query = condition_query(replace(self._request, type=wanted.type), wanted.text)
         return search.search(self._tx, self._request.viewer, replace(query, count=count)).matches
+
+
+def _batches(identifiers: Iterable[Identifier]) -> Iterator[list[Identifier]]:
+    """As many at a time as one search parameter takes."""
+    some: list[Identifier] = []
+    length = 0
+    for one in identifiers:
+        size = len(one[1]) + len(one[2]) + 2
+        if some and (len(some) == AT_ONCE or length + size > LONGEST_VALUE):
+            yield some
+            some, length = [], 0
+        some.append(one)
+        length += size
+    if some:
+        yield some
 
 
 def _target(stored: Stored) -> Target:

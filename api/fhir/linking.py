@@ -16,6 +16,8 @@ from fhir_tracker.fhir.json_types import Resource
 from fhir_tracker.fhir.references import ReferenceKind, parse_reference, rewrite_references
 from fhir_tracker.storage.database import Tx
 
+MOST_SEARCHES = 100
+"""Identifiers are looked up many at a time and do not count."""
 _CONDITIONAL = re.compile(rb'"reference"\s*:\s*"[^"]*\?')
 
 
@@ -44,6 +46,9 @@ def resolved(request: FhirRequest, tx: Tx, resource: Resource, *, known: Collect
         return resource
     conditions = Conditions(request, tx)
     wanted = {text: of_reference(text, path) for text, path in texts.items()}
+    if sum(one.identifier is None for one in wanted.values()) > MOST_SEARCHES:
+        message = f"More than {MOST_SEARCHES} references would each take a search: use identifier=system|value."
+        raise Incorrect(message, issues=(Issue(message=message, code="too-costly"),))
     conditions.look_up(wanted.values())
     found = {text: _found(conditions, one, texts[text]) for text, one in wanted.items()}
     return rewrite_references(resource, lambda text: found.get(local_form(text, request.base), text))

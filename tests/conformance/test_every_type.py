@@ -83,7 +83,8 @@ def assert_lives(client: httpx.Client, claimed: dict[str, dict[str, Any]], type_
     assert first.status_code == 201
     assert first.headers["location"] == f"{str(client.base_url).rstrip('/')}{address}/_history/1"
     assert first.headers["etag"] == 'W/"1"'
-    for answer in (client.get(address), client.get(f"{address}/_history/1")):
+    fhir = {"Accept": "application/fhir+json"}
+    for answer in (client.get(address, headers=fhir), client.get(f"{address}/_history/1", headers=fhir)):
         assert (answer.status_code, answer.headers["etag"]) == (200, 'W/"1"')
         assert answer.content == first.content
     assert {key: made[key] for key in minimal(type_)} == minimal(type_)

@@ -157,6 +157,7 @@ def test_the_security_context_goes_in_and_out_as_a_header(client: httpx.Client) 
         ("application/json", b'{"a":', 400),
         ("nonsense", b"x", 415),
         ("", b"x", 415),
+        ("text/plain; x=" + "x" * 500, b"x", 415),
         ("text/plain" + "\t;" * 2000 + "x", b"x", 415),
         ("text/plain", b"x" * 5_000_001, 413),
     ],

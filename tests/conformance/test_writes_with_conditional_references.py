@@ -110,6 +110,20 @@ def test_nonsense_is_400_alone_and_in_bundles(client: httpx.Client, text: str) -
 
 
 @pytest.mark.requirement(35)
+def test_a_storm_of_searches_is_refused_and_one_of_identifiers_is_not(client: httpx.Client) -> None:
+    body: Body = {"resourceType": "List", "status": "current", "mode": "working"}
+    many = [f"Patient?family=x{index}" for index in range(101)]
+    refused = issue_of(sent(client, body | {"entry": [{"item": {"reference": text}} for text in many]}), 400)
+    assert refused["code"] == "too-costly"
+    people = [number() for _ in range(120)]
+    made = send(client, "transaction", *(post(patient(one)) for one in people)).json()["entry"]
+    entries = [{"item": {"reference": search(one)}} for one in people]
+    found = created(sent(client, body | {"entry": entries}))["entry"]
+    wanted = [{"reference": f"Patient/{one['resource']['id']}"} for one in made]
+    assert [one["item"] for one in found] == wanted
+
+
+@pytest.mark.requirement(35)
 @pytest.mark.parametrize("text", ["https://ehr.example.org/fhir/Patient?identifier=1", "urn:x:y?z"])
 def test_what_only_looks_like_a_condition_is_left_alone(client: httpx.Client, text: str) -> None:
     """A colon before the first slash makes it an address of something else."""
@@ -163,3 +177,15 @@ def test_in_a_transaction_they_still_mean_what_it_makes(client: httpx.Client) ->
     first, second = (one["resource"] for one in answer.json()["entry"])
     assert first["subject"]["reference"] == f"Patient/{second['id']}"
     assert send(client, "transaction", entry("DELETE", f"Basic/{first['id']}")).status_code == 200
+
+
+@pytest.mark.requirement(33, 35)
+def test_a_transaction_takes_many_conditions_with_long_identifiers(client: httpx.Client) -> None:
+    """Together they are longer than a search parameter may be."""
+    people = [number() + "x" * 60 for _ in range(60)]
+    for one in people:
+        created(sent(client, patient(one)))
+    answer = send(client, "transaction", *(post(about(search(one))) for one in people))
+    assert answer.status_code == 200, answer.text[:300]
+    twice = send(client, "transaction", *(post(patient(one), ifNoneExist=search(one)) for one in people))
+    assert {one["response"]["status"] for one in twice.json()["entry"]} == {"200 OK"}
