@@ -131,7 +131,7 @@ class _Walk(Findings):
             return
         place = f"{path}.{slot.choice or name[1:]}"
         if not slot.many:
-            self.beside(member, name, place, has_value=name[1:] in value)
+            self.beside(slot, member, name, place, has_value=name[1:] in value)
         elif type(member) is not list or not member:
             self.add(place, f"has a `{name}` that is no array as long as its values", "structure")
         else:
@@ -140,11 +140,11 @@ class _Walk(Findings):
             for index, item in enumerate(member):
                 if item is not None:
                     has_value = index < len(values) and values[index] is not None
-                    self.beside(item, name, f"{place}[{index}]", has_value=has_value)
+                    self.beside(slot, item, name, f"{place}[{index}]", has_value=has_value)
                 elif index >= len(values):
                     self.add(f"{place}[{index}]", f"is null in `{name}` and has no value either", "structure")
 
-    def beside(self, value: Json, name: str, path: str, *, has_value: bool) -> None:
+    def beside(self, slot: Slot, value: Json, name: str, path: str, *, has_value: bool) -> None:
         """The `id` and extensions of a primitive, which has a value or at least an extension."""
         if type(value) is not dict or not value:
             wrong = "empty; leave it out" if value == {} else f"{kind(value)}; it must be an object"
@@ -153,6 +153,8 @@ class _Walk(Findings):
         self.object(shape("Element"), value, path)
         if not has_value and value.keys() == {"id"}:
             self.add(path, "breaks ele-1: an element has a value or an extension", "invariant")
+        elif not has_value and slot.codes:
+            self.add(path, f"has no code; it must be {slot.refused}", "code-invalid")
 
     def choice(self, choice: str, name: str, chosen: dict[str, str] | None, path: str) -> dict[str, str]:
         chosen = {} if chosen is None else chosen

@@ -140,7 +140,7 @@ def _codeable_concept(found: Findings, slot: Slot, value: Resource, path: str) -
         _coded(found, slot, listed, path, is_absent="coding" not in value and "extension" not in value)
     for index, coding in enumerate(listed if slot.language else ()):
         code = coding.get("code")
-        if coding.get("system") == BCP_47 and type(code) is str and not is_language(code):
+        if coding.get("system", BCP_47) == BCP_47 and type(code) is str and not is_language(code):
             place = f"{path}.coding[{index}].code"
             found.add(place, "is not a language tag of BCP 47, such as en or es-MX", "code-invalid")
 

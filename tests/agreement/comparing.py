@@ -47,10 +47,11 @@ def compare(
     rng: random.Random,
     *,
     profiles: Mapping[str, str] | None = None,
+    rough: bool = False,
 ) -> list[Pair]:
     """Both verdicts on each base, and on `count` mutants of each base that the validator finds right.
 
-    `profiles` is resource type -> URL of the profile to judge by, beside R4 itself.
+    `profiles` is resource type -> URL of the profile to judge by, beside R4 itself; `rough` adds people's mistakes.
     """
     plain = [
         Case(text=write_json(one), type=str(one["resourceType"]), kind="as it is", base=name, where="")
@@ -58,7 +59,9 @@ def compare(
     ]
     found = pairs(validator, plain, [_profile(one, profiles) for _, one in bases])
     right = [base for base, pair in zip(bases, found, strict=True) if not pair.theirs]
-    cases = [(case, _profile(one, profiles)) for name, one in right for case in mutants(name, one, count, rng)]
+    cases = [
+        (case, _profile(one, profiles)) for name, one in right for case in mutants(name, one, count, rng, rough=rough)
+    ]
     return found + pairs(validator, [case for case, _ in cases], [url for _, url in cases])
 
 

@@ -36,14 +36,14 @@ Change = tuple[str, str]
 Mutation = Callable[[Resource, random.Random], Change | None]
 
 
-def mutants(base: str, resource: Resource, count: int, rng: random.Random) -> Iterator[Case]:
-    """`count` changed copies of a resource, each by a mutation drawn at random."""
+def mutants(base: str, resource: Resource, count: int, rng: random.Random, *, rough: bool = False) -> Iterator[Case]:
+    """`count` changed copies of a resource, each by a mutation drawn at random, those of people's mistakes if `rough`."""
     made = 0
     for _ in range(20 * count):
         if made == count:
             return
-        kind = rng.choice(_DRAWN)
-        change = MUTATIONS[kind](resource, rng)
+        kind = rng.choice(_DRAWN_ROUGH if rough else _DRAWN)
+        change = (MUTATIONS.get(kind) or _ROUGH[kind])(resource, rng)
         if change is not None:
             made += 1
             yield Case(text=change[0], type=str(resource["resourceType"]), kind=kind, base=base, where=change[1])
@@ -313,7 +313,7 @@ MUTATIONS: dict[str, Mutation] = {
     one.__name__.replace("_", " "): one
     for one in (
         drop_required, drop_any, wrong_kind, wrong_code, unknown_element, edge_value, empty_or_null, another_reference,
-        second_choice, added_element, beside_primitive, narrative, repeated, broken_rule, contained, resource_type, *ROUGH,
+        second_choice, added_element, beside_primitive, narrative, repeated, broken_rule, contained, resource_type,
     )
 }  # fmt: skip
 _WEIGHTS = {
@@ -325,3 +325,5 @@ _WEIGHTS = {
     "wrong code": 2,
 }
 _DRAWN = [kind for kind in MUTATIONS for _ in range(_WEIGHTS.get(kind, 1))]
+_ROUGH: dict[str, Mutation] = {one.__name__.replace("_", " "): one for one in ROUGH}
+_DRAWN_ROUGH = [*_DRAWN, *_ROUGH]

@@ -51,9 +51,9 @@ REASONS = (
     ),
     Reason(
         who=THEY,
-        what="a required code that is only an extension",
-        why="A code may be absent with a reason; where its value set is required they want the code.",
-        words="No code provided",
+        what="links of a Bundle",
+        why="They allow one link with the relation self; R4 leaves the relations to IANA's list.",
+        words="can only occur once",
     ),
     Reason(
         who=THEY,

@@ -169,8 +169,9 @@ def test_a_primitive_may_have_only_an_extension() -> None:
     absent = {
         "extension": [{"url": "http://hl7.org/fhir/StructureDefinition/data-absent-reason", "valueCode": "unknown"}]
     }
-    resource = {name: value for name, value in TASK.items() if name != "intent"} | {"_intent": absent}
-    assert check(resource) == ()
+    assert check(TASK | {"_authoredOn": absent}) == ()
+    coded = {name: value for name, value in TASK.items() if name != "intent"} | {"_intent": absent}
+    assert [(issue.expression, issue.code) for issue in check(coded)] == [("Task.intent", "code-invalid")]
     names = {"resourceType": "Patient", "name": [{"given": [None, "B"], "_given": [absent, None]}]}
     assert check(names) == ()
     assert check({"resourceType": "Patient", "name": [{"given": [None, "B"]}]}) != ()
