@@ -31,7 +31,8 @@ def check(resource: Resource, *, warnings: bool = False) -> tuple[Issue, ...]:
     """What is wrong with `resource` as FHIR R4, at most 50 issues; empty when nothing is.
 
     Each issue says what is wrong and what would be right, never the value, and has a FHIRPath location. The invariants
-    are asked of every part that has the right shape. What only warns is left out unless `warnings`.
+    are asked of every part that has the right shape. What only warns is left out unless `warnings`, and so is, in types
+    that the tracker does not own, what R4's structure and bindings bear: unknown codes and units, broken claims of profiles.
     """
     walk = _Walk(Scope(resource, resource), warnings=warnings)
     walk.resource(resource, "")
@@ -214,7 +215,7 @@ class _Walk(Findings):
         if slot.type == "Reference" and not (self.warnings or slot.rules) and is_plain_reference(slot, value):
             return
         if slot.type in _REPEATED and not self.warnings:
-            key = key_of(slot, value)
+            key = key_of(slot, value, strict=self.is_strict())
             if key is not None and is_known(key):
                 return
         before = self.misshapen

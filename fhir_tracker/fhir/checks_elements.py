@@ -125,9 +125,9 @@ def _quantity(found: Findings, slot: Slot, value: Resource, path: str) -> None:
 def _code(found: Findings, system: str, code: str, path: str) -> None:
     """A code is one of its system, if that is UCUM or listed completely."""
     if system == UCUM:
-        if not is_unit(code):
+        if not is_unit(code) and found.is_strict():
             found.add(f"{path}.code", "is not a unit of UCUM, such as mg/dL, mm[Hg] or {tablet}", "code-invalid")
-    elif is_unknown_code(system, code):
+    elif is_unknown_code(system, code) and found.is_strict():
         found.add(f"{path}.code", "is not a code of its system, which R4 lists completely", "code-invalid")
 
 
@@ -233,7 +233,7 @@ def _entry(found: Findings, entry: Resource, path: str, *, needs_url: bool) -> N
 def _observation(found: Findings, value: Resource, path: str) -> None:
     """An Observation that claims to be a vital sign keeps to R4's own profile of it."""
     meta = value.get("meta")
-    claimed = meta.get("profile") if type(meta) is dict else None
+    claimed = meta.get("profile") if type(meta) is dict and found.is_strict() else None
     for url in claimed if type(claimed) is list else ():
         profile = find_vital_sign(url) if type(url) is str else None
         for issue in check_profile(value, profile) if profile is not None else ():

@@ -9,6 +9,12 @@ from fhir_tracker.errors import Issue
 from fhir_tracker.fhir.invariants.values import Scope
 from fhir_tracker.fhir.json_types import Json
 
+OWNED = frozenset(
+    "ActivityDefinition Appointment CarePlan CareTeam Communication Goal PlanDefinition Provenance Questionnaire "
+    "QuestionnaireResponse Subscription Task".split()
+)
+"""The types of which the tracker is the source, or in which it writes."""
+
 
 class Findings:
     """The issues found so far, the resource a value is in, the path it starts at, and the ids of its elements."""
@@ -30,6 +36,10 @@ class Findings:
         elif not self.warnings:
             return
         self.issues.append(Issue(message=f"{path} {wrong}.", code=code, expression=path, severity=severity))
+
+    def is_strict(self) -> bool:
+        """Whether what R4's structure and bindings bear is told: to who asks for a judgement, and in types of our own."""
+        return self.warnings or self.scope.root.get("resourceType") in OWNED
 
     def element_id(self, value: Json, path: str) -> None:
         """The id of an element is given once in a resource."""

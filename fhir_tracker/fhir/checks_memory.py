@@ -16,21 +16,21 @@ LONGEST = 600
 """Characters of a concept that is kept."""
 _PLAIN = frozenset({"system", "version", "code", "display"})
 Key = tuple[Any, ...]
-"""An element, and every member of the concept."""
+"""An element, the strictness it was checked with, and every member of the concept."""
 _right: set[Key] = set()
 
 
-def key_of(slot: Slot, value: Resource) -> Key | None:
+def key_of(slot: Slot, value: Resource, *, strict: bool) -> Key | None:
     """What tells a plain concept or coding of one element from every other; None for any that has more to it."""
     if slot.type == "Coding":
-        return (id(slot), *value.items())
+        return (id(slot), strict, *value.items())
     codings = value.get("coding")
     if type(codings) is not list or len(value) > 2 or len(codings) > MOST_CODINGS:
         return None
     if len(value) == 2 and "text" not in value:
         return None
     parts = [tuple(coding.items()) for coding in codings if type(coding) is dict]
-    return (id(slot), value.get("text"), *parts) if len(parts) == len(codings) else None
+    return (id(slot), strict, value.get("text"), *parts) if len(parts) == len(codings) else None
 
 
 def is_known(key: Key) -> bool:

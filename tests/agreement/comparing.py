@@ -85,7 +85,7 @@ def own_verdict(text: str, profile: str = "") -> tuple[tuple[str, str], ...]:
         resource = read_resource(text.encode())
     except TrackerError as error:
         return (("", error.message),)
-    found = check(resource)
+    found = check(resource, warnings=True)
     if profile:
         known = find_profile(profile)
         assert known is not None

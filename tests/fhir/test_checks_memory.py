@@ -61,6 +61,14 @@ def test_the_examples_have_the_same_issues_twice() -> None:
     assert [check(one) for one in examples()] == first
 
 
+def test_a_code_that_its_system_lacks_is_told_apart_by_who_owns_the_resource() -> None:
+    unknown = {"coding": [{"system": "http://hl7.org/fhir/observation-status", "code": "made-up"}]}
+    assert check(observation(unknown)) == ()
+    task = {"resourceType": "Task", "status": "draft", "intent": "order", "code": unknown}
+    assert [issue.code for issue in check(task)] == ["code-invalid"]
+    assert "code-invalid" in {issue.code for issue in check(observation(unknown), warnings=True)}
+
+
 def test_what_is_kept_is_short_and_bounded() -> None:
     check(observation({"text": "x", "coding": [{"code": "y", "display": "d" * LONGEST}]}))
     assert kept() == 0

@@ -149,7 +149,12 @@ def test_a_missing_required_element_is_named_and_another_may_be_left_out(type_: 
         found = without(type_, spot.path)
         holder = spot.shown.rpartition(".")[0]
         if found and spot.shown.endswith(".coding[0].system"):
-            assert found == [(holder.removesuffix(".coding[0]"), "code-invalid")], spot.shown
+            place = (
+                f"{holder}.code"
+                if spot.shown.endswith("language.coding[0].system")
+                else holder.removesuffix(".coding[0]")
+            )
+            assert found == [(place, "code-invalid")], spot.shown
             continue
         label = spot.element.name.removesuffix("[x]")
         alone = is_alone(type_, spot)

@@ -32,7 +32,13 @@ EXAMPLES = Path(__file__).parents[2] / "fixtures" / "r4-examples"
 
 
 def found(resource: Resource) -> list[tuple[str | None, str]]:
-    return [(issue.expression, issue.code) for issue in check(resource)]
+    return [(issue.expression, issue.code) for issue in check(resource, warnings=True) if issue.severity == "error"]
+
+
+def test_a_broken_claim_is_judged_and_does_not_refuse_a_write() -> None:
+    broken = changed("subject", None)
+    assert found(broken) == [("Observation.subject", "required")]
+    assert check(broken) == ()
 
 
 def changed(name: str, value: Json) -> Resource:
