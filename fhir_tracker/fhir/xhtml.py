@@ -83,7 +83,7 @@ class _Reader:
                 address = _SPACES.sub("", value).lower()
                 if address.startswith(_ACTIVE) and not (name == "img" and address.startswith("data:image/")):
                     raise _Forbidden("holds active markup: a link that runs something")
-                if address[:1] == "#" and name in ("a", "img"):
+                if address[:1] == "#" and name == "a":
                     self.links.add(value[1:])
             elif attribute in ("id", "name"):
                 self.ids.add(value)

@@ -45,7 +45,6 @@ BROKEN_EXAMPLES = {
         ("ActivityDefinition.transform", "value"),
     ],
     "EventDefinition-example": [("EventDefinition.text.div", "value")],
-    "Media-sound": [("Media.text.div", "value")],
     "QuestionnaireResponse-gcs": [("QuestionnaireResponse.questionnaire", "value")],
 }
 

@@ -49,15 +49,6 @@ def test_a_urn_has_no_blank() -> None:
     assert found(managingOrganization={"reference": f"{urn} "}) == [("Patient.managingOrganization.reference", "value")]
 
 
-def test_a_picture_within_the_narrative_is_there() -> None:
-    def with_picture(source: str) -> Resource:
-        div = f'<div xmlns="http://www.w3.org/1999/xhtml"><img src="{source}"/><p id="x">words</p></div>'
-        return {"status": "generated", "div": div}
-
-    assert found(text=with_picture("#x")) == []
-    assert found(text=with_picture("#gone")) == [("Patient.text.div", "value")]
-
-
 def test_a_system_without_a_code_is_wrong_in_a_concept_only() -> None:
     system = "http://terminology.hl7.org/CodeSystem/v3-MaritalStatus"
     assert found(maritalStatus={"coding": [{"system": system}]}) == [
