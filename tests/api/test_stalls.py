@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Callable, Coroutine
-from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import uvloop
 
 from api.stalls import Stalls
+from tests.support.loops import in_own_loop
 
 MUCH = b"x" * 20_000_000
 SECONDS = 60.0
@@ -32,8 +32,7 @@ def run(request: pytest.FixtureRequest) -> Callable[[Callable[[], Coroutine[None
 
     def within(work: Callable[[], Coroutine[None, None, None]]) -> None:
         factory = uvloop.new_event_loop if request.param == "uvloop" else asyncio.new_event_loop
-        with ThreadPoolExecutor(1) as thread, asyncio.Runner(loop_factory=factory) as runner:
-            thread.submit(runner.run, work()).result(120)
+        in_own_loop(work, seconds=120, factory=factory)
 
     return within
 
