@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import datetime
 
 import pytest
 
 from api.context import Access, AppContext
-from fhir_tracker.clock import now
-from fhir_tracker.config import load_settings
 from fhir_tracker.storage.database import Database
+from tests.support.contexts import context_of
 
 LISTENS = "http://127.0.0.1:8080"
 BASE = f"{LISTENS}/fhir"
@@ -19,15 +17,7 @@ BASE = f"{LISTENS}/fhir"
 @pytest.fixture
 def context(database: Database) -> AppContext:
     """A server in open mode that nobody gave a public address."""
-    started: datetime = now()
-    return AppContext(
-        database=database,
-        settings=load_settings({"HOME": "/h"}),
-        access=Access.OPEN,
-        public_url=LISTENS,
-        secret_key="k" * 40,
-        started_at=started,
-    )
+    return context_of(database, public_url=LISTENS)
 
 
 @pytest.mark.parametrize("host", ["localhost:8080", "127.0.0.1:8080", "[::1]:8080"])

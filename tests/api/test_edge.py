@@ -13,13 +13,12 @@ from starlette.testclient import TestClient
 from starlette.types import Message, Receive, Scope, Send
 
 from api.app import create_app
-from api.context import Access, AppContext
+from api.context import Access
 from api.logs import LineFormatter
-from fhir_tracker import clock
-from fhir_tracker.config import load_settings
 from fhir_tracker.storage.database import Database
 from tests.api.conftest import Serve
 from tests.api.fhir.talk import outcome
+from tests.support.contexts import context_of
 
 HEADERS = ("x-request-id", "cache-control", "x-content-type-options", "referrer-policy")
 
@@ -71,18 +70,6 @@ class BrokenDatabase:
     def read(self) -> object:
         """A mistake."""
         raise ValueError("Secretname 1990-01-01")
-
-
-def context_of(database: Database) -> AppContext:
-    """An open server."""
-    return AppContext(
-        database=database,
-        settings=load_settings({"HOME": "/nowhere"}),
-        access=Access.OPEN,
-        public_url="http://testserver",
-        secret_key="k" * 40,
-        started_at=clock.now(),
-    )
 
 
 @pytest.mark.requirement(14)

@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import httpx
+
 from tests.peers.process import Process, answers
 
 SECRET = "made-up-key-for-the-tests-" + "k" * 20
@@ -52,6 +54,16 @@ def running_tracker(
         yield Tracker(url=url, database=database, log=log, process=process)
     finally:
         process.stop()
+
+
+@contextmanager
+def own_client(folder: Path, *arguments: str, env: Mapping[str, str] | None = None) -> Iterator[httpx.Client]:
+    """A client of the FHIR API of a server of its own on SQLite, in open mode, with these further arguments."""
+    with (
+        running_tracker(f"sqlite:///{folder / 'tracker.db'}", folder, "--open", *arguments, env=env) as server,
+        httpx.Client(base_url=server.fhir, timeout=60, trust_env=False) as client,
+    ):
+        yield client
 
 
 def _address(log: Path) -> str | None:

@@ -13,7 +13,7 @@ from urllib.parse import parse_qsl, urlsplit
 import httpx
 import pytest
 
-from tests.conformance.server import running_tracker
+from tests.conformance.server import own_client
 from tests.conformance.stock import task
 from tests.conformance.talk import FORM, JSON, TAGS, Corner, issue_of, link_of, matches_of
 
@@ -296,10 +296,7 @@ def walk(client: httpx.Client, page: dict[str, object]) -> Iterator[dict[str, ob
 @pytest.mark.requirement(3, 17, 29)
 def test_every_address_given_out_begins_with_the_public_one(tmp_path: Path) -> None:
     public = "https://tracker.example:8443/care"
-    with (
-        running_tracker(f"sqlite:///{tmp_path / 'a.db'}", tmp_path, "--open", "--public-url", public) as tracker,
-        httpx.Client(base_url=tracker.fhir, timeout=60, trust_env=False) as client,
-    ):
+    with own_client(tmp_path, "--public-url", public) as client:
         location = client.post("/Patient", content=b'{"resourceType":"Patient"}', headers=JSON).headers["location"]
         client.post("/Patient", content=b'{"resourceType":"Patient"}', headers=JSON)
         text = client.get("/Patient?_count=1&_sort=_id").text

@@ -16,7 +16,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.conformance.server import running_tracker
+from tests.conformance.server import own_client
 from tests.conformance.talk import JSON, Corner, issue_of
 
 PATCH = {"Content-Type": "application/json-patch+json"}
@@ -32,11 +32,7 @@ def put(client: httpx.Client, id_: str, headers: dict[str, str] | None = None, *
 def careful(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
     """A client of a server that requires If-Match."""
     folder = tmp_path_factory.mktemp("careful")
-    env = {"FHIR_TRACKER_REQUIRE_IF_MATCH": "yes"}
-    with (
-        running_tracker(f"sqlite:///{folder / 'tracker.db'}", folder, "--open", env=env) as server,
-        httpx.Client(base_url=server.fhir, timeout=60, trust_env=False) as client,
-    ):
+    with own_client(folder, env={"FHIR_TRACKER_REQUIRE_IF_MATCH": "yes"}) as client:
         yield client
 
 

@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from tests.conformance.bundles import SYSTEM, about, entry, number, patient, post, put, send
-from tests.conformance.server import running_tracker
+from tests.conformance.server import own_client
 from tests.conformance.talk import JSON, Body, Corner, issue_of
 
 
@@ -166,11 +166,7 @@ def test_validation_of_a_delete_tells_of_the_referrers(client: httpx.Client) -> 
 def careless(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
     """A client of a server whose operator lets references dangle."""
     folder = tmp_path_factory.mktemp("careless")
-    env = {"FHIR_TRACKER_REFERENTIAL_INTEGRITY": "off"}
-    with (
-        running_tracker(f"sqlite:///{folder / 'tracker.db'}", folder, "--open", env=env) as server,
-        httpx.Client(base_url=server.fhir, timeout=60, trust_env=False) as client,
-    ):
+    with own_client(folder, env={"FHIR_TRACKER_REFERENTIAL_INTEGRITY": "off"}) as client:
         yield client
 
 

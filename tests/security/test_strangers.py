@@ -11,14 +11,13 @@ import pytest
 from starlette.routing import BaseRoute, Mount, Route
 
 from api.app import create_app
-from api.context import Access, AppContext
+from api.context import Access
 from api.fhir.routes import ROUTES
-from fhir_tracker import clock
-from fhir_tracker.config import load_settings
 from fhir_tracker.storage.database import Database
 from fhir_tracker.storage.schema import prepare
 from tests.conformance.server import Tracker
 from tests.conformance.talk import JSON, issue_of
+from tests.support.contexts import context_of
 
 FOR_EVERYBODY = {"/livez", "/readyz", "/metrics", "/fhir/metadata", "/openapi.json", "/docs"}
 FILLED = {"{type}": "Patient", "{id}": "x1", "{version}": "1", "{path:anything}": "anything"}
@@ -31,14 +30,7 @@ def app_paths(folder: Path) -> set[str]:
     prepare(database)
     found: set[str] = set()
     for access in Access:
-        context = AppContext(
-            database=database,
-            settings=load_settings({"HOME": "/nowhere"}),
-            access=access,
-            public_url="http://127.0.0.1",
-            secret_key="k" * 40,
-            started_at=clock.now(),
-        )
+        context = context_of(database, access=access, public_url="http://127.0.0.1")
         found |= {path for route in create_app(context).routes for path in paths_of(route)}
     database.close()
     return found | {route.name for route in ROUTES}

@@ -18,9 +18,8 @@ from hypothesis import strategies as st
 from starlette.testclient import TestClient
 
 from api.app import create_app
-from api.context import Access, AppContext
+from api.context import Access
 from fhir_tracker import clock
-from fhir_tracker.config import load_settings
 from fhir_tracker.model.program import CANONICAL
 from fhir_tracker.model.viewer import open_viewer
 from fhir_tracker.storage import audit, events, transitions, work_items
@@ -30,6 +29,7 @@ from fhir_tracker.storage.schema import prepare
 from tests.api.conftest import BASE, Serve
 from tests.api.fhir.talk import JSON, Answer, outcome
 from tests.support.clinic import MONDAY, Clinic, appointment, encounter
+from tests.support.contexts import context_of
 
 VIEWER = open_viewer()
 Entry = dict[str, Any]
@@ -228,14 +228,7 @@ def quick_client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClien
     """A server on one database for many examples."""
     database = Database.open(f"sqlite:///{tmp_path_factory.mktemp('bundling') / 'tracker.db'}")
     prepare(database)
-    context = AppContext(
-        database=database,
-        settings=load_settings({"HOME": "/nowhere"}),
-        access=Access.OPEN,
-        public_url=BASE,
-        secret_key="k" * 40,
-        started_at=clock.now(),
-    )
+    context = context_of(database, public_url=BASE)
     with TestClient(create_app(context), base_url=BASE) as client:
         yield client
     database.close()

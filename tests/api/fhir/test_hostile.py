@@ -11,12 +11,10 @@ from hypothesis import strategies as st
 from starlette.testclient import TestClient
 
 from api.app import create_app
-from api.context import Access, AppContext
-from fhir_tracker import clock
-from fhir_tracker.config import load_settings
 from fhir_tracker.storage.database import Database
 from fhir_tracker.storage.schema import prepare
 from tests.api.fhir.talk import JSON, outcome, post, put
+from tests.support.contexts import context_of
 
 START = '{"resourceType":"Basic","id":"b1","code":{"text":"x"}'
 BODIES: dict[str, tuple[bytes, int]] = {
@@ -152,14 +150,7 @@ def quick(tmp_path_factory: pytest.TempPathFactory) -> TestClient:
     """A server for many requests, on SQLite only."""
     database = Database.open(f"sqlite:///{tmp_path_factory.mktemp('quick') / 'tracker.db'}")
     prepare(database)
-    context = AppContext(
-        database=database,
-        settings=load_settings({"HOME": "/nowhere"}),
-        access=Access.OPEN,
-        public_url="http://testserver",
-        secret_key="k" * 40,
-        started_at=clock.now(),
-    )
+    context = context_of(database)
     return TestClient(create_app(context), base_url="http://testserver", raise_server_exceptions=False)
 
 

@@ -10,14 +10,13 @@ from datetime import datetime, timedelta
 import pytest
 from starlette.responses import Response
 
-from api.context import Access, AppContext
 from api.staff import operations_page, patient_page, queue_page, session, steps_taken, task_page
 from api.staff.visit import Visit
-from fhir_tracker.config import load_settings
 from fhir_tracker.errors import NotFound
 from fhir_tracker.model.viewer import ALL_SCOPES, ROLES, Viewer
 from tests.api.staff.test_pages import at, late
 from tests.support.clinic import Clinic, appointment
+from tests.support.contexts import context_of
 
 MINE = Viewer(who="Practitioner/nurse", name="The nurse", roles=frozenset(ROLES), scopes=ALL_SCOPES, patient="rosa")
 Handler = Callable[[Visit], Response]
@@ -31,14 +30,7 @@ def visit(clinic: Clinic, now: datetime) -> Visit:
         clinic.attempt(clinic.task(name, "first-call").ref, now - timedelta(minutes=5))
         clinic.put(appointment(name, now + timedelta(days=1), id_=f"visit-{name}", status="booked"), now)
     clinic.put({"resourceType": "Task", "id": "nobodys", "status": "requested", "intent": "order"}, now)
-    context = AppContext(
-        database=clinic.database,
-        settings=load_settings({"HOME": "/nowhere"}),
-        access=Access.OPEN,
-        public_url="http://testserver",
-        secret_key="k" * 40,
-        started_at=now,
-    )
+    context = context_of(clinic.database, started_at=now)
     return Visit(
         context=context,
         viewer=MINE,

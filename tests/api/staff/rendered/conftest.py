@@ -16,13 +16,13 @@ from starlette.testclient import TestClient
 from api.app import create_app
 from api.context import Access, AppContext
 from fhir_tracker import clock, records
-from fhir_tracker.config import load_settings
 from fhir_tracker.records import Remote
 from fhir_tracker.storage import connections
 from fhir_tracker.storage.connections import Connection
 from fhir_tracker.storage.database import Database
 from tests.api.staff.conftest import Reader
 from tests.support.clinic import EVERYONE, NURSE, RING, Clinic, appointment, author
+from tests.support.contexts import context_of
 
 BASE = "http://testserver"
 LONG = "Maximiliane-Theodora-Wilhelmina " * 9
@@ -62,14 +62,7 @@ def world(prepared_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Iter
     shutil.copyfile(prepared_file, path)
     now = clock.now()
     with closing(Database.open(f"sqlite:///{path}")) as database:
-        context = AppContext(
-            database=database,
-            settings=load_settings({"HOME": "/nowhere"}),
-            access=Access.OPEN,
-            public_url=BASE,
-            secret_key="k" * 40,
-            started_at=now,
-        )
+        context = context_of(database, public_url=BASE, started_at=now)
         clinic = Clinic(database, PROGRAM, at=now - timedelta(days=30))
         yield World(clinic=clinic, now=now, pages=_fill(clinic, now), context=context)
 
