@@ -19,7 +19,6 @@ from fhir_tracker import clock
 _PATIENCE_SECONDS = 0.001
 _OUT_OF_FILES_SECONDS = 0.5
 _TURN_SECONDS = 1.0
-_SEND_SECONDS = 60.0
 _GONE = (BlockingIOError, InterruptedError, ConnectionAbortedError)
 log = logging.getLogger(__name__)
 
@@ -103,9 +102,7 @@ class Server(uvicorn.Server):
     A client that takes nothing of its answer for `send_seconds` loses its connection.
     """
 
-    def __init__(
-        self, config: uvicorn.Config, tally: Tally, leash: int | None, send_seconds: float = _SEND_SECONDS
-    ) -> None:
+    def __init__(self, config: uvicorn.Config, tally: Tally, leash: int | None, send_seconds: float) -> None:
         super().__init__(config)
         self._stalls = Stalls(send_seconds)
         self._tally = tally

@@ -190,7 +190,7 @@ async def app(scope, receive, send):
 leash, end = os.pipe()
 threading.Timer(0.3, os.close, [end]).start()
 config = uvicorn.Config(app, loop="uvloop", lifespan="off", log_config=None)
-Server(config, Tally(), leash).run(sockets=[socket.create_server(("127.0.0.1", 0))])
+Server(config, Tally(), leash, 60.0).run(sockets=[socket.create_server(("127.0.0.1", 0))])
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=300, check=False)
     assert (done.returncode, done.stderr) == (1, "")
