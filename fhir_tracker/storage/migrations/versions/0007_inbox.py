@@ -1,0 +1,12 @@
+"""What EHRs push to us, and the subscriptions that make them."""
+
+from __future__ import annotations
+
+revision = "0007"
+down_revision = "0006"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    pass
