@@ -22,7 +22,7 @@ from fhir_tracker.storage.database import Database, Tx
 from mappings import mapping_named
 from subscriptions import leases
 from subscriptions.capabilities import read_capabilities
-from subscriptions.client import EhrClient, Limits
+from subscriptions.client import EhrClient, Fixed, Limits
 from subscriptions.credentials import authorization
 from subscriptions.deletions import poll_deletions
 from subscriptions.following import Follow, TypeReport
@@ -71,7 +71,7 @@ class _Abilities:
 
 def client_of(connection: Connection, limits: Limits | None = None) -> EhrClient:
     """The client of a connection, its secret read now; UsageError when the secret cannot be had."""
-    return EhrClient(connection.base_url, authorization=authorization(connection.options), limits=limits)
+    return EhrClient(connection.base_url, authorizer=Fixed(value=authorization(connection.options)), limits=limits)
 
 
 def sync_connection(
