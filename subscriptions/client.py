@@ -163,14 +163,14 @@ class EhrClient:
         """Let the server's sockets go."""
         self._http.close()
 
-    def get(self, url: str) -> Answer:
-        """The final answer to GET `url` (absolute, or relative to the base), whatever its status.
+    def get(self, url: str, headers: Mapping[str, str] | None = None) -> Answer:
+        """The final answer to GET `url` (absolute, or relative to the base), whatever its status; `headers` go over our own.
 
         Redirects within the origin are followed; connection failures, 429 and 5xx are repeated with growing waits, a 401
         once when there is a new token. Raises RemoteFailure when the server stays unreachable, is too slow, sends too
         much or leaves the origin, and when a token or a turn in the budget cannot be had.
         """
-        return self._ask(_Request(method="GET", url=self._address(url), headers={}))
+        return self._ask(_Request(method="GET", url=self._address(url), headers=dict(headers or {})))
 
     def send(
         self, method: str, url: str, body: bytes | None = None, headers: Mapping[str, str] | None = None
@@ -210,8 +210,8 @@ class EhrClient:
 
     def _in_turn(self, request: _Request) -> Answer:
         """One request within the budget, with the header of this moment."""
-        self._take_turn()
         given = self._authorizer.header(self._now())
+        self._take_turn()
         own = {**self._headers, "Authorization": given} if given else self._headers
         status, retry_after = 0, None
         try:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
+from fhir_tracker import clock
 from fhir_tracker.config import Settings
 from fhir_tracker.connections import pause_after
 from fhir_tracker.errors import Busy, RemoteFailure, UsageError
@@ -21,6 +22,7 @@ from fhir_tracker.storage.cursors import Cursor
 from fhir_tracker.storage.database import Database, Tx
 from mappings import mapping_named
 from subscriptions import leases
+from subscriptions.budget import SharedBudget, allowance_of
 from subscriptions.capabilities import read_capabilities
 from subscriptions.client import EhrClient, Fixed, Limits
 from subscriptions.credentials import authorization
@@ -69,9 +71,21 @@ class _Abilities:
     history: frozenset[str] | None
 
 
-def client_of(connection: Connection, limits: Limits | None = None) -> EhrClient:
-    """The client of a connection, its secret read now; UsageError when the secret cannot be had."""
-    return EhrClient(connection.base_url, authorizer=Fixed(value=authorization(connection.options)), limits=limits)
+def client_of(
+    connection: Connection,
+    limits: Limits | None = None,
+    *,
+    database: Database | None = None,
+    now: Callable[[], datetime] = clock.now,
+) -> EhrClient:
+    """The client of a connection, its secret read now; UsageError when the secret cannot be had.
+
+    With `database` it keeps to the connection's budget, which all processes share.
+    """
+    budget = None if database is None else SharedBudget(database, connection.key, allowance_of(connection), now)
+    return EhrClient(
+        connection.base_url, authorizer=Fixed(value=authorization(connection.options)), limits=limits, budget=budget
+    )
 
 
 def sync_connection(
@@ -111,7 +125,7 @@ def sync_due(database: Database, settings: Settings, now: Callable[[], datetime]
     reports = []
     for connection in due:
         try:
-            with client_of(connection, limits_of(settings)) as client:
+            with client_of(connection, limits_of(settings), database=database, now=now) as client:
                 done = sync_connection(database, connection, client=client, now=now, overlap=settings.poll_overlap)
         except Busy:
             continue

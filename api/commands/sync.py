@@ -67,7 +67,7 @@ def _sync(database: Database, connection: Connection, settings: Settings, *, qui
     if not quiet:
         print(f"{connection.key} ({connection.base_url})")
         _row(_COLUMNS)
-    with client_of(connection, limits_of(settings)) as client:
+    with client_of(connection, limits_of(settings), database=database) as client:
         while True:
             try:
                 done = sync_connection(
