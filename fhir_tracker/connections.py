@@ -8,9 +8,11 @@ from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import urlsplit
 
+from fhir_tracker import outgoing
 from fhir_tracker.config import duration
 from fhir_tracker.errors import Conflict, NotFound, UsageError
 from fhir_tracker.fhir.definitions.registry import resource_types
+from fhir_tracker.ownership import checked_owners, checked_write_back
 from fhir_tracker.storage import connections, cursors, resources
 from fhir_tracker.storage import settings as states
 from fhir_tracker.storage.connections import Connection
@@ -21,6 +23,7 @@ STALLED = timedelta(minutes=2)
 LONGEST_PAUSE = timedelta(minutes=15)
 LONGEST_POLL = 7 * 86_400
 AUTH_KINDS = ("none", "basic", "bearer")
+SUBSCRIBE = ("auto", "rest-hook", "backport", "none")
 _KEY = re.compile(r"[a-z0-9-]{1,20}")
 
 
@@ -58,6 +61,7 @@ def add(
     if not moved:
         _check_same_server(tx, made)
     connections.add(tx, made)
+    outgoing.forget_targets(tx)
     return made
 
 
@@ -97,6 +101,7 @@ def remove(tx: Tx, key: str) -> Connection:
     """Forget a connection, its cursors and its back-off. What it mirrored stays readable, with its history."""
     found = get(tx, key)
     connections.remove(tx, key)
+    outgoing.forget_targets(tx)
     states.put(tx, _ADDRESS_OF + key, found.base_url)
     return found
 
@@ -151,8 +156,8 @@ def checked_types(types: Sequence[str]) -> tuple[str, ...]:
 
 def checked_subscribe(subscribe: str) -> str:
     """How changes are also pushed to us."""
-    if subscribe != "none":
-        raise UsageError(f"--subscribe {subscribe} comes in a later version; this one polls: --subscribe none.")
+    if subscribe not in SUBSCRIBE:
+        raise UsageError(f"--subscribe is one of {', '.join(SUBSCRIBE)}.")
     return subscribe
 
 
@@ -163,6 +168,8 @@ def checked_options(options: Mapping[str, Any]) -> dict[str, Any]:
         raise UsageError(f"--auth is one of {', '.join(AUTH_KINDS)}.")
     if (auth == "none") == bool(options.get("secret_file")):
         raise UsageError("--auth basic and bearer need --secret-file FILE, and --auth none takes none.")
+    checked_write_back(options.get("write_back") or ())
+    checked_owners(options.get("owners") or {})
     return dict(options)
 
 

@@ -58,3 +58,47 @@ def localised(resource: Resource, source: Source) -> Resource:
     fresh = rewrite_references(resource, lambda text: local_reference(text, source))
     meta = {**resource.get("meta", {}), "source": f"{source.base_url}/{type_}/{remote_id}"}
     return {**fresh, "id": local_id(source.key, remote_id, type_), "meta": meta}
+
+
+def remote_reference(text: str, source: Source) -> str:
+    """The way back of `local_reference`: `Type/<id there>` for what is mirrored from `source` under an id that shows it.
+
+    An absolute reference into `source` becomes relative; all else is unchanged, also an id that is a digest.
+    """
+    absolute = source.base_url + "/"
+    if text.startswith(absolute):
+        match = _TAIL.fullmatch(text[len(absolute) :])
+        return text[len(absolute) :] if match and match["type"] in resource_types() else text
+    type_, _, id_ = text.partition("/")
+    remote_id = id_.removeprefix(f"{source.key}-")
+    return f"{type_}/{remote_id}" if remote_id != id_ and type_ in resource_types() else text
+
+
+def delocalised(resource: Resource, source: Source) -> Resource:
+    """The way back of `localised`: a copy with the EHR's references, and without what only we keep in meta.
+
+    The id is left off unless it is one of `source`'s.
+    """
+    fresh = rewrite_references(resource, lambda text: remote_reference(text, source))
+    ours = {"versionId", "lastUpdated", "source"}
+    meta = {name: value for name, value in (resource.get("meta") or {}).items() if name.lstrip("_") not in ours}
+    kept = {name: value for name, value in fresh.items() if name not in ("id", "meta")}
+    remote_id = str(resource.get("id", "")).removeprefix(f"{source.key}-")
+    identified = {"id": remote_id} if remote_id and remote_id != resource.get("id") else {}
+    head = {"resourceType": resource["resourceType"], **identified, **({"meta": meta} if meta else {})}
+    return head | {name: value for name, value in kept.items() if name != "resourceType"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hint:
+    """How a vendor's servers are asked about one type, which their metadata does not tell.
+
+    `strategy` is a name of `subscriptions.strategies`, `query` what every search must say besides (`category=assess-plan`),
+    `days` that `_lastUpdated` is understood to the day only, `why` a sentence for people. A mapping keeps them as
+    `strategy_hints` (type -> Hint), and what the vendor allows in a minute as `budget` (`250 aligned`).
+    """
+
+    strategy: str
+    why: str
+    query: str = ""
+    days: bool = False
