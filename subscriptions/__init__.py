@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from subscriptions.arming import disarm
 from subscriptions.capabilities import Capabilities, read_capabilities
 from subscriptions.client import EhrClient, Limits
 from subscriptions.following import TypeReport
+from subscriptions.hints import sync_hints
+from subscriptions.inbox import receive_notification
+from subscriptions.notifications import read_notification
 from subscriptions.retrying import retry_quarantined
 from subscriptions.sync import (
     SyncReport,
@@ -23,11 +27,15 @@ __all__ = [
     "SyncReport",
     "TypeReport",
     "client_of",
+    "disarm",
     "due_connections",
     "limits_of",
     "next_due",
     "read_capabilities",
+    "read_notification",
+    "receive_notification",
     "retry_quarantined",
     "sync_connection",
     "sync_due",
+    "sync_hints",
 ]

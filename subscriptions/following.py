@@ -28,7 +28,10 @@ READINGS = 3
 
 @dataclass(frozen=True, kw_only=True)
 class Follow:
-    """One sync of one connection. `hold(tx)` raises Busy when another process has taken the connection over."""
+    """One sync of one connection. `hold(tx)` raises Busy when another process has taken the connection over.
+
+    `hook` is where the EHR tells us of changes, "" where it cannot reach us.
+    """
 
     database: Database
     connection: Connection
@@ -38,6 +41,7 @@ class Follow:
     hold: Callable[[Tx], None]
     overlap: timedelta
     page_cap: int = 20_000
+    hook: str = ""
 
     @property
     def source(self) -> Source:

@@ -1,12 +1,14 @@
 """One sync of one connection: every type polled, its deletions followed, successes and failures noted.
 
-Steps: take the lease; ask what the server can do (at most once an hour); poll each type, then its deletions; note how
-it went; give the lease back. A server that fails twice in a row is left alone for the rest of this sync.
+Steps: take the lease; ask what the server can do (at most once an hour); ask for the subscriptions that are missing; poll
+each type, then its deletions; work off what was told meanwhile; note how it went; give the lease back. A server that
+fails twice in a row is left alone for the rest of this sync.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -22,13 +24,16 @@ from fhir_tracker.storage.cursors import Cursor
 from fhir_tracker.storage.database import Database, Tx
 from mappings import mapping_named
 from subscriptions import leases
+from subscriptions.arming import arm, endpoint_of
 from subscriptions.budget import SharedBudget, allowance_of
 from subscriptions.capabilities import read_capabilities
 from subscriptions.client import EhrClient, Fixed, Limits
 from subscriptions.credentials import authorization
 from subscriptions.deletions import poll_deletions
 from subscriptions.following import Follow, TypeReport
+from subscriptions.inbox import drain
 from subscriptions.poll import poll_type
+from subscriptions.watching import note_pulled, tend
 
 STATE = "*"
 """Under which name a connection's own state (failures, capabilities) is kept among its cursors."""
@@ -96,14 +101,34 @@ def sync_connection(
     now: Callable[[], datetime],
     report: Callable[[TypeReport], None] = lambda _: None,
     overlap: timedelta = OVERLAP,
+    public_url: str = "",
 ) -> SyncReport:
     """Bring everything of `connection` up to date; `report` hears of each type when it is done.
 
-    Server faults are in the SyncReport. Raises Busy when another process is syncing this connection.
+    Server faults are in the SyncReport; `public_url` is where the EHR reaches us, "" when it does not. Raises Busy when
+    another process is syncing this connection.
     """
+    with following(
+        database, connection, client=client, now=now, overlap=overlap, hook=endpoint_of(public_url, connection.key)
+    ) as follow:
+        done = _all_types(follow, report)
+        return _noted(follow, done)
+
+
+@contextmanager
+def following(
+    database: Database,
+    connection: Connection,
+    *,
+    client: EhrClient,
+    now: Callable[[], datetime],
+    overlap: timedelta = OVERLAP,
+    hook: str = "",
+) -> Iterator[Follow]:
+    """The lease of `connection` and all that a pull needs; Busy when another process has it."""
     lease = leases.take(database, connection.key, now())
     try:
-        follow = Follow(
+        yield Follow(
             database=database,
             connection=connection,
             client=client,
@@ -111,11 +136,16 @@ def sync_connection(
             now=now,
             hold=lambda tx: leases.hold(tx, lease, now()),
             overlap=overlap,
+            hook=hook,
         )
-        done = _all_types(follow, report)
-        return _noted(follow, done)
     finally:
         leases.release(database, lease, now())
+
+
+def pull_type(follow: Follow, type_: str) -> TypeReport:
+    """Bring one type up to date, as a sync does."""
+    abilities = _abilities(follow)
+    return _failed(type_, abilities) if isinstance(abilities, RemoteFailure) else _one_type(follow, type_, abilities)
 
 
 def sync_due(database: Database, settings: Settings, now: Callable[[], datetime]) -> list[SyncReport]:
@@ -126,7 +156,14 @@ def sync_due(database: Database, settings: Settings, now: Callable[[], datetime]
     for connection in due:
         try:
             with client_of(connection, limits_of(settings), database=database, now=now) as client:
-                done = sync_connection(database, connection, client=client, now=now, overlap=settings.poll_overlap)
+                done = sync_connection(
+                    database,
+                    connection,
+                    client=client,
+                    now=now,
+                    overlap=settings.poll_overlap,
+                    public_url=settings.public_url,
+                )
         except Busy:
             continue
         except UsageError as error:
@@ -173,13 +210,20 @@ def _all_types(follow: Follow, report: Callable[[TypeReport], None]) -> tuple[Ty
         return (_failed("metadata", abilities),)
     done: list[TypeReport] = []
     failing = 0
-    for type_ in _chosen(follow, abilities):
+    chosen = _chosen(follow, abilities)
+    arm(follow, chosen)
+    for type_ in chosen:
         one = _one_type(follow, type_, abilities)
         done.append(one)
         report(one)
         failing = failing + 1 if one.error is not None and not one.permanent else 0
         if failing >= FAILURES_TO_STOP or one.retry_after is not None:
             break
+        if one.error is None and follow.hook:
+            note_pulled(follow, type_)
+    else:
+        tend(follow)
+        drain(follow, lambda type_: _one_type(follow, type_, abilities))
     return tuple(done)
 
 

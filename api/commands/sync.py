@@ -77,6 +77,7 @@ def _sync(database: Database, connection: Connection, settings: Settings, *, qui
                     now=clock.now,
                     report=_silent if quiet else _show_type,
                     overlap=settings.poll_overlap,
+                    public_url=settings.public_url,
                 )
             except Busy:
                 if clock.monotonic() >= ends:

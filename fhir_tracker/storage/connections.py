@@ -11,6 +11,7 @@ from sqlalchemy import delete, select, update
 
 from fhir_tracker.errors import Conflict
 from fhir_tracker.storage.database import Tx
+from fhir_tracker.storage.inbox_tables import inbox, remote_subscription
 from fhir_tracker.storage.records import from_row, to_row
 from fhir_tracker.storage.running_tables import connection, cursor
 
@@ -51,8 +52,9 @@ def all(tx: Tx) -> list[Connection]:  # noqa: A001 - read as connections.all
 
 
 def remove(tx: Tx, key: str) -> bool:
-    """Forget a connection and its cursors, not what came from it; False when there is none."""
-    tx.execute(delete(cursor).where(cursor.c.connection == key))
+    """Forget a connection, its cursors, hints and Subscriptions, not what came from it; False when there is none."""
+    for table in (cursor, inbox, remote_subscription):
+        tx.execute(delete(table).where(table.c.connection == key))
     return tx.changed(delete(connection).where(connection.c.key == key)) == 1
 
 

@@ -162,7 +162,7 @@ MISTAKES = [
     "connection add clinic --base-url https://e/fhir --mapping epik",
     "connection add clinic --base-url https://e/fhir --types Nonsense",
     "connection add clinic --base-url https://e/fhir --types Patient,patient",
-    "connection add clinic --base-url https://e/fhir --subscribe rest-hook",
+    "connection add clinic --base-url https://e/fhir --subscribe websocket",
     "connection add clinic --base-url https://e/fhir --auth basic",
     "connection add clinic --base-url https://e/fhir --auth smart --secret-file x",
     "connection add clinic --base-url https://e/fhir --secret-file x",
