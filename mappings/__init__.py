@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mappings.base import Mapping, Source, local_reference
+from mappings.base import Hint, Mapping, Source, local_reference
 from mappings.registry import mapping_named, mapping_names
 
-__all__ = ["Mapping", "Source", "local_reference", "mapping_named", "mapping_names"]
+__all__ = ["Hint", "Mapping", "Source", "local_reference", "mapping_named", "mapping_names"]

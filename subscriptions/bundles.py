@@ -70,6 +70,14 @@ def read_page(answer: Answer, kind: str) -> Page:
     )
 
 
+def read_entries(raw: bytes) -> tuple[Entry, ...]:
+    """The entries of the Bundle in `raw`, none when it is something else; for what is found in files."""
+    try:
+        return tuple(_entry(one) for one in items(members(raw).get("entry", b"[]")))
+    except ValueError:
+        return ()
+
+
 def read_object(answer: Answer) -> dict[str, bytes]:
     """The members of the JSON object in a 2xx answer, their text untouched; RemoteFailure for every other answer."""
     if answer.status != 200:

@@ -23,6 +23,7 @@ from subscriptions.decoding import decoder
 from subscriptions.headers import http_date, retry_after_seconds
 
 FHIR_JSON = "application/fhir+json"
+NDJSON = "application/fhir+ndjson"
 JSON_TYPES = frozenset({FHIR_JSON, "application/json", "application/json+fhir"})
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _SAME_METHOD = frozenset({307, 308})
@@ -48,6 +49,8 @@ class Limits:
     first_wait: float = 0.5
     longest_wait: float = 20.0
     redirects: int = 3
+    file_seconds: float = 3600.0
+    file_bytes: int = 20_000_000_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,6 +65,7 @@ class Answer:
     retry_after: float | None = None
     etag: str = ""
     location: str = ""
+    content_location: str = ""
 
 
 class Authorizer(Protocol):
@@ -183,6 +187,47 @@ class EhrClient:
         """
         return self._ask(_Request(method=method, url=self._address(url), headers=dict(headers or {}), body=body))
 
+    def lines(self, url: str) -> Iterator[bytes]:
+        """The lines of a large file, NDJSON, as they come, without blank ones; nothing is repeated.
+
+        Raises RemoteFailure, before the first line or later, permanent when the file is not there or a line too long.
+        """
+        if origin(self._address(url)) != self._origin:
+            raise RemoteFailure("The file is on another origin, which is not followed.", permanent=True)
+        given = self._authorizer.header(self._now())
+        signed = {**self._headers, **({"Authorization": given} if given else {}), "Accept": NDJSON}
+        self._take_turn()
+        status = 0
+        try:
+            request = _Request(method="GET", url=self._address(url), headers=signed)
+            with self._stream(request) as response:
+                status = response.status_code
+                if status != 200:
+                    raise RemoteFailure(f"The server answered {status} for a file.", permanent=400 <= status < 500)
+                yield from self._lines(response)
+        except httpx.HTTPError as error:
+            raise RemoteFailure(f"The connection broke ({type(error).__name__}).") from None
+        finally:
+            if self._budget is not None:
+                self._budget.served(status, None)
+
+    def _lines(self, response: httpx.Response) -> Iterator[bytes]:
+        longest, ends = self._limits.max_bytes, clock.monotonic() + self._limits.file_seconds
+        decode = decoder(response.headers.get("content-encoding", ""), longest)
+        rest, total = b"", 0
+        for chunk in response.iter_raw(_READ_CHUNK):
+            piece = decode.feed(chunk, 0)
+            total += len(piece)
+            *whole, rest = (rest + piece).split(b"\n")
+            if max(map(len, (*whole, rest))) > longest or len(piece) > longest or total > self._limits.file_bytes:
+                raise RemoteFailure("A file of the server is larger than is taken.", permanent=True)
+            if clock.monotonic() >= ends:
+                raise self._too_slow()
+            yield from (line for line in whole if line.strip())
+        decode.finish()
+        if rest.strip():
+            yield rest
+
     def _address(self, url: str) -> str:
         return url if "://" in url else f"{self.base_url}/{url}"
 
@@ -282,6 +327,7 @@ class EhrClient:
             retry_after=retry_after_seconds(response.headers.get("retry-after"), served_at),
             etag=response.headers.get("etag", ""),
             location=location,
+            content_location=response.headers.get("content-location", ""),
         )
 
     @contextmanager

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from fhir_tracker import intake
+from fhir_tracker import absent, intake
 from fhir_tracker.errors import RemoteFailure, VersionConflict
 from fhir_tracker.fhir.dates import instant
 from fhir_tracker.fhir.json_types import Resource
@@ -41,6 +41,10 @@ class Follow:
     hold: Callable[[Tx], None]
     overlap: timedelta
     page_cap: int = 20_000
+    skew: timedelta = timedelta()
+    """How far the server's clock is ahead of ours, as its last metadata showed."""
+    patience: timedelta | None = None
+    """How long one type may take in one sync where it is read piece by piece; None for as long as there is something."""
     hook: str = ""
 
     @property
@@ -67,8 +71,13 @@ class Follow:
                 answer = None
         raise AssertionError("unreachable: the last reading returns or raises")
 
-    def write(self, entries: Sequence[Received | Unusable], also: Callable[[Tx], None]) -> Tally:
-        """Take a page and do `also` in one transaction; an entry that cannot be written is quarantined in its place."""
+    def write(
+        self, entries: Sequence[Received | Unusable], also: Callable[[Tx], None], *, returned: bool = True
+    ) -> Tally:
+        """Take a page and do `also` in one transaction; an entry that cannot be written is quarantined in its place.
+
+        `returned` False: these were read one by one, and are missing from the answers that should hold them all the same.
+        """
         pending = list(entries)
         conflicts = 0
         while True:
@@ -76,6 +85,8 @@ class Follow:
                 with self.database.begin() as tx:
                     self.hold(tx)
                     tally = intake.take_page(tx, pending, self.connection.key, self.author())
+                    if returned:
+                        self._note_returned(tx, pending)
                     also(tx)
                 return tally
             except EntryRefused as refusal:
@@ -85,6 +96,15 @@ class Follow:
                 conflicts += 1
                 if conflicts == CONFLICTS:
                     raise
+
+    def _note_returned(self, tx: Tx, entries: Sequence[Received | Unusable]) -> None:
+        for type_ in {one.type for one in entries}:
+            ids = [one.remote_id for one in entries if one.type == type_]
+            absent.returned(tx, self.connection.key, type_, ids, self.author())
+
+
+def nothing_else(_: Tx) -> None:
+    """What is done besides writing a page that has no cursor of its own."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,6 +120,8 @@ class TypeReport:
     permanent: bool = False
     retry_after: float | None = None
     notes: tuple[str, ...] = ()
+    missed: int | None = None
+    """How many changes a reconciliation found that every other way had missed; None without one."""
 
     def as_json(self) -> dict[str, Any]:
         """For `--json`."""
@@ -113,6 +135,7 @@ class TypeReport:
             "pages": self.pages,
             "watermark": instant(self.watermark) if self.watermark else None,
             "lagSeconds": self.lag_seconds,
+            "missedEvents": self.missed,
             "error": self.error,
             "notes": list(self.notes),
         }

@@ -7,7 +7,7 @@ fails twice in a row is left alone for the rest of this sync.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -24,21 +24,22 @@ from fhir_tracker.storage.cursors import Cursor
 from fhir_tracker.storage.database import Database, Tx
 from mappings import mapping_named
 from subscriptions import leases
+from subscriptions.abilities import STATE as STATE
+from subscriptions.abilities import Abilities, abilities_of, choice_of, followed_types, state_cursor
 from subscriptions.arming import arm, endpoint_of
 from subscriptions.budget import SharedBudget, allowance_of
-from subscriptions.capabilities import read_capabilities
+from subscriptions.bulk import export, report_of
 from subscriptions.client import EhrClient, Fixed, Limits
 from subscriptions.credentials import authorization
 from subscriptions.deletions import poll_deletions
 from subscriptions.following import Follow, TypeReport
 from subscriptions.inbox import drain
 from subscriptions.poll import poll_type
+from subscriptions.roster import pull
+from subscriptions.strategies import BULK, LAUNCH, ONE_BY_ONE
 from subscriptions.watching import note_pulled, tend
 
-STATE = "*"
-"""Under which name a connection's own state (failures, capabilities) is kept among its cursors."""
 OVERLAP = timedelta(seconds=125)
-CAPABILITIES_FOR = timedelta(hours=1)
 FAILURES_TO_STOP = 2
 
 
@@ -66,14 +67,6 @@ class SyncReport:
             "notBefore": instant(self.not_before) if self.not_before else None,
             "types": [one.as_json() for one in self.types],
         }
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Abilities:
-    """What is remembered of a CapabilityStatement; None where it could not be read."""
-
-    searchable: frozenset[str] | None
-    history: frozenset[str] | None
 
 
 def client_of(
@@ -144,7 +137,7 @@ def following(
 
 def pull_type(follow: Follow, type_: str) -> TypeReport:
     """Bring one type up to date, as a sync does."""
-    abilities = _abilities(follow)
+    abilities = abilities_of(follow)
     return _failed(type_, abilities) if isinstance(abilities, RemoteFailure) else _one_type(follow, type_, abilities)
 
 
@@ -205,12 +198,14 @@ def failures_of(state: Cursor | None) -> int:
 
 
 def _all_types(follow: Follow, report: Callable[[TypeReport], None]) -> tuple[TypeReport, ...]:
-    abilities = _abilities(follow)
+    abilities = abilities_of(follow)
     if isinstance(abilities, RemoteFailure):
         return (_failed("metadata", abilities),)
+    follow = replace(follow, skew=abilities.skew)
     done: list[TypeReport] = []
     failing = 0
-    chosen = _chosen(follow, abilities)
+    chosen = followed_types(follow, abilities)
+    export(follow, [one for one in chosen if choice_of(follow.connection, abilities, one).strategy == BULK], abilities)
     arm(follow, chosen)
     for type_ in chosen:
         one = _one_type(follow, type_, abilities)
@@ -227,8 +222,14 @@ def _all_types(follow: Follow, report: Callable[[TypeReport], None]) -> tuple[Ty
     return tuple(done)
 
 
-def _one_type(follow: Follow, type_: str, abilities: _Abilities) -> TypeReport:
-    polled = poll_type(follow, type_)
+def _one_type(follow: Follow, type_: str, abilities: Abilities, *, full: bool = False) -> TypeReport:
+    """One type by its strategy; `full` reads everyone of a roster."""
+    choice = choice_of(follow.connection, abilities, type_)
+    if choice.strategy in ONE_BY_ONE or (choice.strategy == LAUNCH and full):
+        return pull(follow, type_, choice, full=full)
+    if choice.strategy == BULK:
+        return report_of(follow, type_)
+    polled = poll_type(follow, type_, choice)
     if polled.error is not None or (abilities.history is not None and type_ not in abilities.history):
         return polled
     try:
@@ -239,40 +240,6 @@ def _one_type(follow: Follow, type_: str, abilities: _Abilities) -> TypeReport:
         error = f"deletions: {failure.message}"
         return replace(polled, error=error, permanent=failure.permanent, retry_after=failure.retry_after)
     return replace(polled, tally=polled.tally + tally)
-
-
-def _chosen(follow: Follow, abilities: _Abilities) -> Sequence[str]:
-    if follow.connection.types:
-        return follow.connection.types
-    wanted = follow.mapping.wanted
-    if abilities.searchable is None:
-        return wanted
-    return [type_ for type_ in wanted if type_ in abilities.searchable]
-
-
-def _abilities(follow: Follow) -> _Abilities | RemoteFailure:
-    """What the server can do, from memory within the hour; a server without readable metadata is simply tried."""
-    with follow.database.read() as tx:
-        state = cursors.find(tx, follow.connection.key, STATE)
-    detail = dict(state.detail) if state else {}
-    read_at = detail.get("capabilities_at")
-    if read_at and follow.now() - parse_datetime(read_at) < CAPABILITIES_FOR:
-        return _remembered(detail)
-    try:
-        found = read_capabilities(follow.client)
-    except RemoteFailure as failure:
-        return _Abilities(searchable=None, history=None) if failure.permanent else failure
-    detail |= {
-        "capabilities_at": instant(follow.now()),
-        "searchable": sorted(found.searchable),
-        "history": sorted(found.history),
-    }
-    _keep(follow, detail)
-    return _remembered(detail)
-
-
-def _remembered(detail: dict[str, Any]) -> _Abilities:
-    return _Abilities(searchable=frozenset(detail["searchable"]), history=frozenset(detail["history"]))
 
 
 def _failed(type_: str, failure: RemoteFailure) -> TypeReport:
@@ -293,7 +260,7 @@ def _noted(follow: Follow, done: tuple[TypeReport, ...]) -> SyncReport:
     summary = "; ".join(f"{one.type}: {one.error}" for one in errors[:3]) or None
     with follow.database.begin() as tx:
         follow.hold(tx)
-        cursors.save(tx, _state_cursor(follow, detail))
+        cursors.save(tx, state_cursor(follow, detail))
         if summary is None:
             connections.note_success(tx, follow.connection.key, at)
         else:
@@ -304,19 +271,4 @@ def _noted(follow: Follow, done: tuple[TypeReport, ...]) -> SyncReport:
         error=summary,
         unreachable=failed_whole and not any(one.permanent for one in errors),
         not_before=at + pause_after(follow.connection.poll_seconds, detail["failures"]) if failed_whole else None,
-    )
-
-
-def _keep(follow: Follow, detail: dict[str, Any]) -> None:
-    with follow.database.begin() as tx:
-        follow.hold(tx)
-        cursors.save(tx, _state_cursor(follow, detail))
-
-
-def _state_cursor(follow: Follow, detail: dict[str, Any]) -> Cursor:
-    return Cursor(
-        connection=follow.connection.key,
-        type=STATE,
-        updated_at=follow.now(),
-        detail=detail,
     )

@@ -87,9 +87,9 @@ def save(tx: Tx, member: Member) -> None:
 
 
 def all_due(tx: Tx, connection: str, type_: str, now: datetime) -> None:
-    """Let everyone be read again from the beginning."""
+    """Let everyone be read again."""
     mine = (roster.c.connection == connection, roster.c.type == type_)
-    tx.execute(update(roster).where(*mine).values(due_at=now, watermark=None))
+    tx.execute(update(roster).where(*mine).values(due_at=now))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,3 +120,14 @@ def standing(tx: Tx, connection: str, type_: str, now: datetime) -> Standing:
 def forget(tx: Tx, connection: str) -> None:
     """Drop the rosters of a connection."""
     tx.execute(delete(roster).where(roster.c.connection == connection))
+
+
+def held(tx: Tx, connection: str, type_: str, patient: str) -> dict[str, str]:
+    """Remote id -> body of everything of `type_` held from the EHR about a patient (a local id), without deleted ones."""
+    chosen = select(resource.c.remote_id, resource.c.body).where(
+        resource.c.patient == patient,
+        resource.c.type == type_,
+        resource.c.connection == connection,
+        ~resource.c.deleted,
+    )
+    return {row["remote_id"]: row["body"] for row in tx.rows(chosen) if row["remote_id"]}
