@@ -28,6 +28,7 @@ COMMANDS = (
     "program",
     "rules",
     "quarantine",
+    "keys",
     "rebuild",
     "migrate",
     "doctor",
