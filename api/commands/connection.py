@@ -12,15 +12,16 @@ from api.console import print_json, print_table
 from api.stores import open_store
 from fhir_tracker import clock, connections
 from fhir_tracker.config import Settings
-from fhir_tracker.errors import RemoteFailure
+from fhir_tracker.errors import RemoteFailure, UsageError
 from fhir_tracker.fhir.dates import instant
 from fhir_tracker.storage import connections as stored
-from fhir_tracker.storage import cursors, quarantine
+from fhir_tracker.storage import cursors, quarantine, remote_subscriptions
 from fhir_tracker.storage.connections import Connection
 from fhir_tracker.storage.cursors import Cursor
-from fhir_tracker.storage.database import Tx
+from fhir_tracker.storage.database import Database, Tx
+from fhir_tracker.storage.remote_subscriptions import RemoteSubscription
 from mappings import mapping_named, mapping_names
-from subscriptions import Capabilities, Limits, client_of, next_due, read_capabilities
+from subscriptions import Capabilities, Limits, client_of, disarm, next_due, read_capabilities
 
 SKEW_SECONDS = 5.0
 _EPILOG = """examples:
@@ -57,7 +58,7 @@ def _register_add(group: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     add.add_argument("--mapping", default="generic", metavar="NAME", help=f"one of {', '.join(mapping_names())}")
     add.add_argument("--poll", default="30s", metavar="TIME", help="how often to ask for changes (default 30s)")
     add.add_argument("--types", default="", metavar="A,B", help="only these types; without it all that are useful")
-    add.add_argument("--subscribe", default="none", metavar="HOW", help="none: polling only")
+    add.add_argument("--subscribe", default="none", metavar="HOW", help=f"one of {', '.join(connections.SUBSCRIBE)} (default none)")
     add.add_argument("--auth", default="none", metavar="KIND", help=f"one of {', '.join(connections.AUTH_KINDS)}")
     add.add_argument("--secret-file", metavar="FILE", help="holds user:password (basic) or a token (bearer)")
     add.add_argument("--moved", action="store_true", help="a key used before: the same server under a new address")
@@ -109,13 +110,16 @@ def _show(args: argparse.Namespace, settings: Settings) -> int:
     if args.json:
         print_json(shown)
         return 0
-    rows = shown.pop("cursors")
+    rows, told = shown.pop("cursors"), shown.pop("subscriptions")
     for name, value in shown.items():
         text = ", ".join(value) if isinstance(value, list | tuple) else value
         print(f"{name:<18}{'-' if text in (None, '') else text}")
     print()
     columns = ("type", "watermark", "completedAt", "lagSeconds", "reading")
     print_table(columns, [[row[name] for name in columns] for row in rows])
+    if told:
+        print()
+        print_table(("subscription", *list(told[0])[1:]), [list(one.values()) for one in told])
     return 0
 
 
@@ -144,13 +148,32 @@ def _remove(args: argparse.Namespace, settings: Settings) -> int:
         if sys.stdin.readline().strip() != args.key:
             print("nothing was changed")
             return 1
-    with open_store(settings) as database, database.begin() as tx:
-        removed = connections.remove(tx, args.key)
+    with open_store(settings) as database:
+        left = _disarmed(database, args.key, settings)
+        with database.begin() as tx:
+            removed = connections.remove(tx, args.key)
     if args.json:
-        print_json({"removed": removed.key, "mirroredDataKept": True})
+        print_json({"removed": removed.key, "mirroredDataKept": True} | ({"subscriptionsLeft": left} if left else {}))
     else:
         print(f"removed {removed.key}; what it mirrored stays readable, with its history")
+        if left:
+            print(f"its server still holds our Subscriptions for {', '.join(left)}; delete them there")
     return 0
+
+
+def _disarmed(database: Database, key: str, settings: Settings) -> list[str]:
+    """Delete our Subscriptions at the server; the types of those that are still there."""
+    with database.read() as tx:
+        connection = connections.get(tx, key)
+        held = [one.type for one in remote_subscriptions.of_connection(tx, key) if one.remote_id]
+    if not held:
+        return []
+    limits = Limits(total_seconds=settings.remote_timeout.total_seconds(), tries=1)
+    try:
+        with client_of(connection, limits) as client:
+            return disarm(database, connection, client)
+    except (RemoteFailure, UsageError):
+        return held
 
 
 def _untested(args: argparse.Namespace, connection: Connection, failure: RemoteFailure) -> int:
@@ -217,7 +240,19 @@ def _detail(tx: Tx, one: Connection) -> dict[str, Any]:
         **_summary(one),
         "nextDue": instant(next_due(tx, one)),
         "quarantined": quarantine.open_count(tx, one.key),
+        "subscriptions": [_subscription(held) for held in remote_subscriptions.of_connection(tx, one.key)],
         "cursors": [_cursor(cursor) for cursor in followed],
+    }
+
+
+def _subscription(held: RemoteSubscription) -> dict[str, Any]:
+    return {
+        "type": held.type,
+        "kind": held.kind,
+        "status": held.status,
+        "reason": held.reason,
+        "heard": instant(held.heard_at) if held.heard_at else None,
+        "gaps": held.gaps,
     }
 
 

@@ -128,13 +128,19 @@ WORKERS_OWN = {
     "outbox.of_remote": "as outbox.due",
     "outbox.oldest_waiting": "a moment",
     "changes.lag": "a number",
+    "inbox.done": "a write",
+    "inbox.due": "what the worker is to read again; it shows it to nobody",
+    "inbox.due_connections": "keys of connections",
+    "inbox.holds": "whether something waits",
+    "inbox.is_full": "whether much waits",
+    "inbox.waiting": "a number",
     "quarantine.open_count": "a number",
     "resources.ids_of": "ids for reconciliation, no content",
     "resources.mirrored_connections": "keys of connections",
     "resources.known": "ids and hashes for the sync worker, no content",
     "work_items.claim_due": "the sweep works on everybody's items and shows them to nobody",
 }
-WITHOUT_PATIENTS = {"connections", "cursors", "heartbeats", "jobs", "programs", "settings"}
+WITHOUT_PATIENTS = {"connections", "cursors", "heartbeats", "jobs", "programs", "remote_subscriptions", "settings"}
 
 
 @pytest.fixture

@@ -95,7 +95,7 @@ def test_json_has_these_members_and_no_secret(shell: Shell, ehr: FakeEhr, tmp_pa
     assert list(report) == ["connection", "complete", "unreachable", "error", "notBefore", "types"]
     assert [list(one) for one in report["types"]] == [TYPE, TYPE]
     shown = shell.json("connection", "show", "clinic")
-    assert list(shown) == [*SUMMARY, "nextDue", "quarantined", "cursors"]
+    assert list(shown) == [*SUMMARY, "nextDue", "quarantined", "subscriptions", "cursors"]
     assert list(shown["cursors"][0]) == ["type", "watermark", "completedAt", "lagSeconds", "reading"]
     (listed,) = shell.json("connection", "list")["connections"]
     assert list(listed) == [*SUMMARY, "quarantined"]
