@@ -55,6 +55,11 @@ def returned(tx: Tx, connection: str, type_: str, remote_ids: Iterable[str], aut
             _untag(tx, type_, known.id, author)
 
 
+def missing_among(tx: Tx, connection: str, type_: str, remote_ids: Iterable[str]) -> frozenset[str]:
+    """Which of these were missing from the last full answer."""
+    return frozenset(absences.find(tx, connection, type_, remote_ids))
+
+
 def is_tagged(resource: Resource) -> bool:
     """Whether it is marked as no longer returned."""
     return any(_is_ours(tag) for tag in objects_at(resource, "meta", "tag"))

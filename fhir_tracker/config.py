@@ -33,6 +33,7 @@ class Settings:
     sweep_batch: int
     body_limit: int
     poll_overlap: timedelta
+    reconcile_interval: timedelta
     remote_timeout: timedelta
     remote_body_limit: int
     redis_url: str = field(repr=False)
@@ -232,6 +233,13 @@ SETTINGS: tuple[Setting, ...] = (
         read=duration,
         default="125s",
         help="How far each poll of an EHR reaches back before the last one, for rows that were committed late.",
+    ),
+    Setting(
+        name="RECONCILE_INTERVAL",
+        kind="duration",
+        read=duration,
+        default="1d",
+        help="How often all that an EHR holds is compared with what is here, to find what every other way missed.",
     ),
     Setting(
         name="REMOTE_TIMEOUT",

@@ -7,7 +7,7 @@ of the connection names.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from itertools import islice
@@ -27,6 +27,7 @@ from fhir_tracker.storage.database import Tx
 from fhir_tracker.storage.rosters import Member
 from subscriptions.asking import Missing, ask, ask_for_missing
 from subscriptions.bundles import Page, read_object
+from subscriptions.finds import write_late
 from subscriptions.following import PAGE_SIZE, Follow, TypeReport, nothing_else
 from subscriptions.poll import read_entries
 from subscriptions.strategies import ACTORS, PER_PATIENT, WINDOWED, Choice
@@ -188,7 +189,8 @@ def _read_patient(follow: Follow, turn: _Round, member: Member, has_work: bool) 
 
 def _read_search(follow: Follow, turn: _Round, member: Member, has_work: bool) -> None:
     """All pages of one member; what is missing is asked for before the last one is written, with the member's own row."""
-    since = None if turn.full else turn.progress.lower_bound(member.watermark, follow.overlap)
+    narrows = turn.choice.strategy == PER_PATIENT and not turn.full
+    since = turn.progress.lower_bound(member.watermark, follow.overlap) if narrows else None
     address = question(turn.type, turn.choice, member.patient, since, follow.now() + follow.skew)
     seen: set[str] = set()
     partial = False
@@ -205,10 +207,26 @@ def _read_search(follow: Follow, turn: _Round, member: Member, has_work: bool) -
         following = next(pages, None)
         if following is None:
             break
-        turn.tally += follow.write(entries, nothing_else)
+        _write(follow, turn, member, entries)
         page = following
     missing = Missing() if partial or since is not None else _missing(follow, turn, member, seen, page)
     _finish(follow, turn, member, has_work, entries, missing)
+
+
+def _write(
+    follow: Follow,
+    turn: _Round,
+    member: Member,
+    entries: Sequence[Received | Unusable],
+    also: Callable[[Tx], None] = nothing_else,
+) -> None:
+    """Write a page; in a full round what the questions by `_lastUpdated` should have brought before is counted."""
+    lower = turn.progress.lower_bound(member.watermark, follow.overlap)
+    if turn.full and turn.choice.strategy == PER_PATIENT:
+        tally, missed, entries = write_late(follow, entries, lower)
+        turn.tally += tally
+        turn.missed += missed
+    turn.tally += follow.write(entries, also)
 
 
 def _finish(
@@ -229,7 +247,8 @@ def _finish(
 
     if missing.there:
         turn.tally += follow.write(missing.there, nothing_else, returned=False)
-    turn.tally += follow.write(entries, also) + deleted
+    _write(follow, turn, member, entries, also)
+    turn.tally += deleted
 
 
 def question(type_: str, choice: Choice, member: str, since: datetime | None, server_now: datetime) -> str:
@@ -238,7 +257,7 @@ def question(type_: str, choice: Choice, member: str, since: datetime | None, se
     if choice.strategy == WINDOWED:
         first, last = server_now - WINDOW_BACK, server_now + WINDOW_AHEAD
         parameters += [("date", f"ge{first.date().isoformat()}"), ("date", f"le{last.date().isoformat()}")]
-    elif choice.strategy == PER_PATIENT and since is not None:
+    elif since is not None:
         moment = since.date().isoformat() if choice.days else instant(since)
         parameters.append(("_lastUpdated", f"ge{moment}"))
     parameters.append(("_count", str(PAGE_SIZE)))
@@ -304,5 +323,6 @@ def _report(follow: Follow, turn: _Round) -> TypeReport:
         error=None if failure is None else failure.message,
         permanent=failure is not None and failure.permanent,
         retry_after=None if failure is None else failure.retry_after,
+        missed=turn.missed if turn.full else None,
         notes=tuple(islice(dict.fromkeys((*turn.notes, *left)), 20)),
     )

@@ -6,11 +6,11 @@ of it showed.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
-from urllib.parse import parse_qsl
 
 from fhir_tracker.errors import UsageError
 from mappings import Hint
@@ -106,7 +106,7 @@ def read_override(type_: str, told: str, actor: str = "patient") -> Choice:
         raise UsageError(f"There is no strategy {name!r} for {type_}; there are {', '.join(STRATEGIES)}.")
     if name == WINDOWED and type_ != "Appointment":
         raise UsageError("Only Appointment is followed by windows of dates.")
-    if query and not parse_qsl(query, strict_parsing=True):
+    if query and not re.fullmatch(r"[^&=\s]+=[^&\s]*(&[^&=\s]+=[^&\s]*)*", query):
         raise UsageError(f"The search parameters of {type_} cannot be read: {query!r}.")
     return Choice(strategy=name, why="you chose it", query=query, actor=actor)
 
