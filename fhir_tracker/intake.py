@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from fhir_tracker import echoes, records
+from fhir_tracker import echoes, merged_patients, records
 from fhir_tracker.errors import Busy, Incorrect, TrackerError, Unavailable, VersionConflict
 from fhir_tracker.fhir.body import MAX_BYTES, read_resource
 from fhir_tracker.fhir.dates import parse_datetime
@@ -159,6 +159,8 @@ def take_deletion(tx: Tx, type_: str, remote_id: str, version: str | None, conne
     if (order := _order(version, known.remote_version)) is not None and order <= 0:
         return False
     id_ = local_id(connection, remote_id, type_)
+    if type_ == "Patient":
+        merged_patients.tell_gone(tx, id_, author)
     return records.remove(tx, type_, id_, author, remote_version=version) is not None
 
 
@@ -280,6 +282,8 @@ def _apply(tx: Tx, entry: Received, connection: str, author: Author) -> Known:
     try:
         with translated():
             stored = records.save(tx, entry.resource, author, remote=remote)
+            if entry.type == "Patient":
+                merged_patients.notice(tx, entry.resource, author)
             tx.flush()
     except (Busy, Unavailable, VersionConflict):
         raise

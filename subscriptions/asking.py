@@ -6,9 +6,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from urllib.parse import quote
 
-from fhir_tracker import intake
+from fhir_tracker import intake, merged_patients
 from fhir_tracker.errors import RemoteFailure
+from fhir_tracker.fhir.identity import local_id
 from fhir_tracker.intake import Received, Unusable
+from fhir_tracker.storage.database import Tx
 from subscriptions.bundles import read_object
 from subscriptions.following import Follow
 
@@ -25,13 +27,29 @@ class Missing:
 
 
 def ask(follow: Follow, type_: str, remote_id: str) -> Received | Unusable | None:
-    """What the server holds under that id; None when it says 404 or 410, RemoteFailure when it says anything else."""
+    """What the server holds under that id; None when it says 404 or 410, RemoteFailure when it says anything else.
+
+    A patient who was merged comes under another id: that one is taken at once, and the merge is told.
+    """
     answer = follow.client.get(f"{type_}/{quote(remote_id, safe='')}")
     if answer.status in (404, 410):
         return None
     if read_object(answer).get("resourceType") != f'"{type_}"'.encode():
         raise RemoteFailure(f"The server answered with something else than the {type_} that was asked for.")
-    return intake.read_entry(answer.body, type_, follow.translate)
+    found = intake.read_entry(answer.body, type_, follow.translate)
+    if type_ == "Patient" and isinstance(found, Received) and found.remote_id != remote_id:
+        _tell_merged(follow, remote_id, found)
+    return found
+
+
+def _tell_merged(follow: Follow, old: str, found: Received) -> None:
+    key = follow.connection.key
+
+    def also(tx: Tx) -> None:
+        before, now = (local_id(key, one, "Patient") for one in (old, found.remote_id))
+        merged_patients.tell(tx, before, now, follow.author())
+
+    follow.write([found], also)
 
 
 def ask_for_missing(follow: Follow, type_: str, remote_ids: Iterable[str]) -> Missing:
@@ -49,5 +67,5 @@ def ask_for_missing(follow: Follow, type_: str, remote_ids: Iterable[str]) -> Mi
                 if not failure.permanent:
                     raise
         missing.gone[remote_id] = list(found) == [None]
-        missing.there.extend(one for one in found if isinstance(one, Received))
+        missing.there.extend(one for one in found if isinstance(one, Received) and one.remote_id == remote_id)
     return missing

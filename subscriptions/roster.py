@@ -176,7 +176,8 @@ def _put_off(follow: Follow, turn: _Round, member: Member, failure: RemoteFailur
 def _read_patient(follow: Follow, turn: _Round, member: Member, has_work: bool) -> None:
     found = ask(follow, "Patient", member.patient)
     done = _done(follow, turn, member, has_work)
-    gone = {member.patient: True} if found is None else {}
+    is_merged = isinstance(found, Received) and found.remote_id != member.patient
+    gone = {member.patient: found is None} if found is None or is_merged else {}
     deleted = Tally()
 
     def also(tx: Tx) -> None:
@@ -184,7 +185,8 @@ def _read_patient(follow: Follow, turn: _Round, member: Member, has_work: bool) 
         deleted = absent.note(tx, follow.connection.key, "Patient", gone, follow.author())
         _save(tx, turn, done, follow.now())
 
-    turn.tally += follow.write([found] if found is not None else [], also) + deleted
+    turn.tally += follow.write([found] if found is not None and not is_merged else [], also)
+    turn.tally += deleted
 
 
 def _read_search(follow: Follow, turn: _Round, member: Member, has_work: bool) -> None:
