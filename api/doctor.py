@@ -12,6 +12,7 @@ from api.stores import key_file, open_store, secret_key
 from fhir_tracker import brake, clock
 from fhir_tracker.config import Settings
 from fhir_tracker.errors import RemoteFailure, TrackerError
+from fhir_tracker.signing_keys import Keyring
 from fhir_tracker.storage import connections, jobs, programs, quarantine
 from fhir_tracker.storage import settings as states
 from fhir_tracker.storage.connections import Connection
@@ -77,8 +78,9 @@ def _inside(settings: Settings, database: Database) -> Iterator[Finding]:
     if not followed:
         fix = "fhir-tracker connection add KEY --base-url URL"
         yield Finding(status="WARN", what="connections", detail="no EHR is followed", fix=fix)
+    keys = Keyring(database=database, secret_key=secret_key(settings))
     for connection in followed:
-        yield _connection(connection)
+        yield _connection(connection, keys)
 
 
 def _secret(settings: Settings) -> Finding:
@@ -150,15 +152,15 @@ def _waiting(database: Database) -> Iterator[Finding]:
         yield Finding(status="FAIL", what="escalations", detail=detail, fix=fix)
 
 
-def _connection(connection: Connection) -> Finding:
+def _connection(connection: Connection, keys: Keyring) -> Finding:
     """A server that is away now is a warning: nothing here is broken, and following goes on by itself when it is back."""
     what = f"connection {connection.key}"
     fix = f"fhir-tracker connection test {connection.key}"
     try:
-        with client_of(connection, Limits(total_seconds=SECONDS_A_SERVER, tries=1)) as client:
+        with client_of(connection, Limits(total_seconds=SECONDS_A_SERVER, tries=1), keys=keys) as client:
             found = read_capabilities(client)
     except RemoteFailure as error:
-        return Finding(status="FAIL" if error.permanent else "WARN", what=what, detail=error.message, fix=fix)
+        return Finding(status="FAIL" if error.permanent or error.auth else "WARN", what=what, detail=error.message, fix=fix)
     except TrackerError as error:
         return Finding(status="FAIL", what=what, detail=error.message, fix=fix)
     if not found.is_r4:

@@ -12,6 +12,7 @@ from functools import lru_cache
 
 from celery import Celery
 
+from api.stores import with_secret_key
 from api.worker import FOLLOW_INTERVAL, HINTS_INTERVAL, run_rules
 from fhir_tracker import clock
 from fhir_tracker.config import Settings, load_settings
@@ -66,7 +67,7 @@ def celery_app(settings: Settings) -> Celery:
 
 @lru_cache(maxsize=1)
 def _settings() -> Settings:
-    return load_settings(os.environ)
+    return with_secret_key(load_settings(os.environ))
 
 
 @lru_cache(maxsize=1)
@@ -74,4 +75,4 @@ def _database() -> Database:
     return Database.open(_settings().database)
 
 
-app = celery_app(_settings())
+app = celery_app(load_settings(os.environ))

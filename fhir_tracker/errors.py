@@ -147,7 +147,8 @@ class RemoteFailure(Unavailable):
     """An EHR could not be followed; `permanent` when repeating the same request cannot help.
 
     `unknown` says that something was to be written there and may have been; `retry_after` is in seconds. `auth` says that
-    the EHR, or who gives out its tokens, does not take our credentials, and the message what a person can do.
+    the EHR, or who gives out its tokens, does not take our credentials: never `permanent`, since a person can mend it, and
+    the message says how.
     """
 
     def __init__(

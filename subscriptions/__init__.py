@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from subscriptions.arming import disarm
+from subscriptions.backend_auth import TokenAuthorizer, authorizer_of
 from subscriptions.capabilities import Capabilities, read_capabilities
 from subscriptions.client import EhrClient, Limits
 from subscriptions.following import TypeReport
@@ -14,21 +15,27 @@ from subscriptions.sync import (
     SyncReport,
     client_of,
     due_connections,
+    keys_of,
     limits_of,
     next_due,
     sync_connection,
     sync_due,
 )
+from subscriptions.write_back import WriteReport, write_back_due, write_back_to
 
 __all__ = [
     "Capabilities",
     "EhrClient",
     "Limits",
     "SyncReport",
+    "TokenAuthorizer",
     "TypeReport",
+    "WriteReport",
+    "authorizer_of",
     "client_of",
     "disarm",
     "due_connections",
+    "keys_of",
     "limits_of",
     "next_due",
     "read_capabilities",
@@ -38,4 +45,6 @@ __all__ = [
     "sync_connection",
     "sync_due",
     "sync_hints",
+    "write_back_due",
+    "write_back_to",
 ]

@@ -14,6 +14,7 @@ from datetime import datetime, timedelta
 from urllib.parse import quote_plus
 
 from fhir_tracker import clock
+from fhir_tracker.authentication import TOKEN_KINDS
 from fhir_tracker.errors import RemoteFailure, UsageError
 from fhir_tracker.signing_keys import Keyring
 from fhir_tracker.storage.connections import Connection
@@ -21,7 +22,6 @@ from subscriptions.client import Authorizer, Fixed
 from subscriptions.credentials import authorization, read_secret
 from subscriptions.token_endpoint import Endpoint, Token, ask, discover
 
-TOKEN_KINDS = ("client_secret", "private_key_jwt")
 ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 ASSERTION_LIFE = timedelta(minutes=4)
 """A minute less than is allowed, for clocks that differ."""
@@ -208,7 +208,7 @@ def default_scopes(endpoint: Endpoint) -> str:
 def _again(failure: RemoteFailure, remedy: str = "") -> RemoteFailure:
     """The same failure for another thread, with what a person can do about it."""
     message = f"{failure.message} {remedy}".strip()
-    return RemoteFailure(message, permanent=failure.permanent, retry_after=failure.retry_after, auth=failure.auth)
+    return RemoteFailure(message, retry_after=failure.retry_after, auth=failure.auth)
 
 
 def _put_off(shelf: _Shelf, now: datetime, *, refused: str) -> None:

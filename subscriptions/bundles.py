@@ -19,7 +19,7 @@ from subscriptions.client import JSON_TYPES, Answer
 from subscriptions.slices import items, members
 
 _HINTS = {
-    401: "it refused our credentials; check --auth and the secret file",
+    401: "it refused our credentials; fhir-tracker connection test says what it has to know of us",
     403: "our credentials do not allow this",
     404: "it has nothing at this address; check the base URL",
     429: "it asks us to slow down",
@@ -101,8 +101,9 @@ def refuse(answer: Answer) -> NoReturn:
     hint = _HINTS.get(answer.status)
     raise RemoteFailure(
         f"The server answered {answer.status}{said}" + (f": {hint}." if hint else "."),
-        permanent=400 <= answer.status < 500 and answer.status not in (408, 425, 429),
+        permanent=400 <= answer.status < 500 and answer.status not in (401, 408, 425, 429),
         retry_after=answer.retry_after,
+        auth=answer.status == 401,
     )
 
 

@@ -238,7 +238,7 @@ class EhrClient:
             try:
                 answer = self._in_turn(request)
             except RemoteFailure as failure:
-                if failure.permanent or failure.unknown or failure.retry_after is not None or last:
+                if last or failure.permanent or failure.auth or failure.unknown or failure.retry_after is not None:
                     raise
                 wait = self._wait(attempt, None)
             else:

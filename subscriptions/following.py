@@ -118,6 +118,7 @@ class TypeReport:
     lag_seconds: float | None = None
     error: str | None = None
     permanent: bool = False
+    auth: bool = False
     retry_after: float | None = None
     notes: tuple[str, ...] = ()
     missed: int | None = None

@@ -13,7 +13,7 @@ from fhir_tracker.storage.connections import Connection
 from fhir_tracker.storage.database import Database
 from subscriptions.arming import endpoint_of
 from subscriptions.inbox import drain
-from subscriptions.sync import client_of, following, limits_of, pull_type
+from subscriptions.sync import client_of, following, keys_of, limits_of, pull_type
 from subscriptions.watching import tend
 
 
@@ -24,7 +24,9 @@ def sync_hints(database: Database, settings: Settings, now: Callable[[], datetim
         hook = endpoint_of(settings.public_url, connection.key)
         try:
             with (
-                client_of(connection, limits_of(settings), database=database, now=now) as client,
+                client_of(
+                    connection, limits_of(settings), database=database, keys=keys_of(database, settings), now=now
+                ) as client,
                 following(
                     database, connection, client=client, now=now, overlap=settings.poll_overlap, hook=hook
                 ) as follow,

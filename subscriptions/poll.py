@@ -60,7 +60,8 @@ def poll_type(follow: Follow, type_: str, choice: Choice = PLAIN) -> TypeReport:
         while _turn_page(follow, type_, state):
             pass
     except RemoteFailure as failure:
-        _note_failure(follow, state)
+        if not failure.auth:
+            _note_failure(follow, state)
         return _report(follow, type_, state, failure)
     return _report(follow, type_, state, None)
 
@@ -238,6 +239,7 @@ def _report(follow: Follow, type_: str, state: _Pass, failure: RemoteFailure | N
         lag_seconds=None if completed is None else max((follow.now() - completed).total_seconds(), 0.0),
         error=None if failure is None else failure.message,
         permanent=failure is not None and failure.permanent,
+        auth=failure is not None and failure.auth,
         retry_after=None if failure is None else failure.retry_after,
         notes=tuple(dict.fromkeys(state.notes)),
     )

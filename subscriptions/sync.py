@@ -18,6 +18,7 @@ from fhir_tracker.config import Settings
 from fhir_tracker.connections import pause_after
 from fhir_tracker.errors import Busy, RemoteFailure, UsageError
 from fhir_tracker.fhir.dates import instant, parse_datetime
+from fhir_tracker.signing_keys import Keyring
 from fhir_tracker.storage import connections, cursors
 from fhir_tracker.storage.connections import Connection
 from fhir_tracker.storage.cursors import Cursor
@@ -27,20 +28,23 @@ from subscriptions import leases
 from subscriptions.abilities import STATE as STATE
 from subscriptions.abilities import Abilities, abilities_of, choice_of, followed_types, state_cursor
 from subscriptions.arming import arm, endpoint_of
+from subscriptions.backend_auth import authorizer_of
 from subscriptions.budget import SharedBudget, allowance_of
 from subscriptions.bulk import export, report_of
-from subscriptions.client import EhrClient, Fixed, Limits
-from subscriptions.credentials import authorization
+from subscriptions.client import EhrClient, Limits
 from subscriptions.deletions import poll_deletions
 from subscriptions.following import Follow, TypeReport
 from subscriptions.inbox import drain
 from subscriptions.poll import poll_type
+from subscriptions.reconcile import is_reconcile_due, note_reconciled, reconcile_type
 from subscriptions.roster import pull
-from subscriptions.strategies import BULK, LAUNCH, ONE_BY_ONE
+from subscriptions.strategies import BULK, ONE_BY_ONE
 from subscriptions.watching import note_pulled, tend
 
 OVERLAP = timedelta(seconds=125)
 FAILURES_TO_STOP = 2
+PATIENCE = timedelta(seconds=60)
+"""How long one type may be read patient by patient before the other types have their turn."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,16 +78,21 @@ def client_of(
     limits: Limits | None = None,
     *,
     database: Database | None = None,
+    keys: Keyring | None = None,
     now: Callable[[], datetime] = clock.now,
 ) -> EhrClient:
-    """The client of a connection, its secret read now; UsageError when the secret cannot be had.
+    """The client of a connection, a basic or bearer secret read now; UsageError when the secret cannot be had.
 
-    With `database` it keeps to the connection's budget, which all processes share.
+    With `database` it keeps to the connection's budget, which all processes share; `keys` sign for private_key_jwt.
     """
     budget = None if database is None else SharedBudget(database, connection.key, allowance_of(connection), now)
-    return EhrClient(
-        connection.base_url, authorizer=Fixed(value=authorization(connection.options)), limits=limits, budget=budget
-    )
+    authorizer = authorizer_of(connection, keys, now=now)
+    return EhrClient(connection.base_url, authorizer=authorizer, limits=limits, budget=budget, now=now)
+
+
+def keys_of(database: Database, settings: Settings) -> Keyring | None:
+    """Our signing keys, where the settings hold the secret key that opens them."""
+    return Keyring(database=database, secret_key=settings.secret_key) if settings.secret_key else None
 
 
 def sync_connection(
@@ -95,8 +104,13 @@ def sync_connection(
     report: Callable[[TypeReport], None] = lambda _: None,
     overlap: timedelta = OVERLAP,
     public_url: str = "",
+    reconciles: bool = False,
+    patience: timedelta | None = None,
 ) -> SyncReport:
     """Bring everything of `connection` up to date; `report` hears of each type when it is done.
+
+    With `reconciles` each type is then compared as a whole; `patience` bounds the time of a type that is read patient by
+    patient, in which case the next sync goes on.
 
     Server faults are in the SyncReport; `public_url` is where the EHR reaches us, "" when it does not. Raises Busy when
     another process is syncing this connection.
@@ -104,8 +118,8 @@ def sync_connection(
     with following(
         database, connection, client=client, now=now, overlap=overlap, hook=endpoint_of(public_url, connection.key)
     ) as follow:
-        done = _all_types(follow, report)
-        return _noted(follow, done)
+        done = _all_types(replace(follow, patience=patience), report, reconciles)
+        return _noted(follow, done, reconciles)
 
 
 @contextmanager
@@ -145,10 +159,13 @@ def sync_due(database: Database, settings: Settings, now: Callable[[], datetime]
     """Sync every connection that is due, one after the other; those that another process is syncing are passed over."""
     with database.read() as tx:
         due = due_connections(tx, now())
+        whole = {one.key for one in due if is_reconcile_due(tx, one, settings.reconcile_interval, now())}
     reports = []
     for connection in due:
         try:
-            with client_of(connection, limits_of(settings), database=database, now=now) as client:
+            with client_of(
+                connection, limits_of(settings), database=database, keys=keys_of(database, settings), now=now
+            ) as client:
                 done = sync_connection(
                     database,
                     connection,
@@ -156,6 +173,8 @@ def sync_due(database: Database, settings: Settings, now: Callable[[], datetime]
                     now=now,
                     overlap=settings.poll_overlap,
                     public_url=settings.public_url,
+                    reconciles=connection.key in whole,
+                    patience=PATIENCE,
                 )
         except Busy:
             continue
@@ -197,7 +216,7 @@ def failures_of(state: Cursor | None) -> int:
     return int(state.detail.get("failures", 0)) if state else 0
 
 
-def _all_types(follow: Follow, report: Callable[[TypeReport], None]) -> tuple[TypeReport, ...]:
+def _all_types(follow: Follow, report: Callable[[TypeReport], None], reconciles: bool) -> tuple[TypeReport, ...]:
     abilities = abilities_of(follow)
     if isinstance(abilities, RemoteFailure):
         return (_failed("metadata", abilities),)
@@ -209,6 +228,8 @@ def _all_types(follow: Follow, report: Callable[[TypeReport], None]) -> tuple[Ty
     arm(follow, chosen)
     for type_ in chosen:
         one = _one_type(follow, type_, abilities)
+        if reconciles and one.error is None:
+            one = reconcile_type(follow, one, choice_of(follow.connection, abilities, type_))
         done.append(one)
         report(one)
         failing = failing + 1 if one.error is not None and not one.permanent else 0
@@ -222,11 +243,11 @@ def _all_types(follow: Follow, report: Callable[[TypeReport], None]) -> tuple[Ty
     return tuple(done)
 
 
-def _one_type(follow: Follow, type_: str, abilities: Abilities, *, full: bool = False) -> TypeReport:
-    """One type by its strategy; `full` reads everyone of a roster."""
+def _one_type(follow: Follow, type_: str, abilities: Abilities) -> TypeReport:
+    """One type, by its strategy."""
     choice = choice_of(follow.connection, abilities, type_)
-    if choice.strategy in ONE_BY_ONE or (choice.strategy == LAUNCH and full):
-        return pull(follow, type_, choice, full=full)
+    if choice.strategy in ONE_BY_ONE:
+        return pull(follow, type_, choice)
     if choice.strategy == BULK:
         return report_of(follow, type_)
     polled = poll_type(follow, type_, choice)
@@ -238,15 +259,23 @@ def _one_type(follow: Follow, type_: str, abilities: Abilities, *, full: bool = 
         if abilities.history is None and failure.permanent:
             return replace(polled, notes=(*polled.notes, "the server has no history, so deletions are not seen"))
         error = f"deletions: {failure.message}"
-        return replace(polled, error=error, permanent=failure.permanent, retry_after=failure.retry_after)
+        return replace(
+            polled, error=error, permanent=failure.permanent, auth=failure.auth, retry_after=failure.retry_after
+        )
     return replace(polled, tally=polled.tally + tally)
 
 
 def _failed(type_: str, failure: RemoteFailure) -> TypeReport:
-    return TypeReport(type=type_, error=failure.message, permanent=failure.permanent, retry_after=failure.retry_after)
+    return TypeReport(
+        type=type_,
+        error=failure.message,
+        permanent=failure.permanent,
+        auth=failure.auth,
+        retry_after=failure.retry_after,
+    )
 
 
-def _noted(follow: Follow, done: tuple[TypeReport, ...]) -> SyncReport:
+def _noted(follow: Follow, done: tuple[TypeReport, ...], reconciled: bool) -> SyncReport:
     """Write down how it went, for the next due time and for people."""
     errors = [one for one in done if one.error is not None]
     failed_whole = bool(done) and len(errors) == len(done)
@@ -257,6 +286,8 @@ def _noted(follow: Follow, done: tuple[TypeReport, ...]) -> SyncReport:
     detail["failures"] = failures_of(state) + 1 if failed_whole else 0
     asked = max((one.retry_after or 0.0 for one in done), default=0.0)
     detail["not_before"] = instant(at + timedelta(seconds=asked)) if asked else None
+    if reconciled:
+        note_reconciled(detail, at, failed=bool(errors))
     summary = "; ".join(f"{one.type}: {one.error}" for one in errors[:3]) or None
     with follow.database.begin() as tx:
         follow.hold(tx)
@@ -264,11 +295,12 @@ def _noted(follow: Follow, done: tuple[TypeReport, ...]) -> SyncReport:
         if summary is None:
             connections.note_success(tx, follow.connection.key, at)
         else:
-            connections.note_failure(tx, follow.connection.key, at, summary)
+            state_name = "auth_failed" if all(one.auth for one in done[-FAILURES_TO_STOP:]) else "failing"
+            connections.note_failure(tx, follow.connection.key, at, summary, state=state_name)
     return SyncReport(
         connection=follow.connection.key,
         types=done,
         error=summary,
-        unreachable=failed_whole and not any(one.permanent for one in errors),
+        unreachable=failed_whole and not any(one.permanent or one.auth for one in errors),
         not_before=at + pause_after(follow.connection.poll_seconds, detail["failures"]) if failed_whole else None,
     )

@@ -10,10 +10,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import urlencode
 
 import msgspec
 
+from fhir_tracker.authentication import is_safe
 from fhir_tracker.errors import RemoteFailure
 from subscriptions.bundles import read_object
 from subscriptions.client import JSON_TYPES, Answer, EhrClient, Limits
@@ -68,26 +69,13 @@ def discover(base_url: str, limits: Limits = LIMITS) -> Endpoint:
         capabilities = msgspec.json.decode(told.get("capabilities", b"[]"))
     except RemoteFailure as failure:
         message = f"The server does not tell where it gives out tokens; give --token-url. ({failure.message})"
-        raise RemoteFailure(
-            message, permanent=failure.permanent, retry_after=failure.retry_after, auth=failure.permanent
-        ) from None
+        raise RemoteFailure(message, retry_after=failure.retry_after, auth=failure.permanent) from None
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
         url, algorithms, capabilities = None, [], []
     if not isinstance(url, str) or not is_safe(url, base_url):
         message = "The server's smart-configuration names no https token endpoint; give --token-url."
-        raise RemoteFailure(message, permanent=True, auth=True)
+        raise RemoteFailure(message, auth=True)
     return Endpoint(url=url, algorithms=_words(algorithms), capabilities=frozenset(_words(capabilities)))
-
-
-def is_safe(url: str, base_url: str) -> bool:
-    """Whether credentials may go to `url`: over https, or plain http where the FHIR server itself is reached so."""
-    try:
-        parts, port = urlsplit(url), urlsplit(url).port
-    except ValueError:
-        return False
-    schemes = ("http", "https") if urlsplit(base_url).scheme == "http" else ("https",)
-    has_name = bool(parts.hostname) and not parts.username and not parts.password and not parts.fragment
-    return parts.scheme in schemes and has_name and port != 0 and url.isascii() and url.isprintable() and " " not in url
 
 
 def ask(url: str, form: Mapping[str, str], headers: Mapping[str, str], now: datetime, limits: Limits = LIMITS) -> Token:
@@ -102,7 +90,7 @@ def ask(url: str, form: Mapping[str, str], headers: Mapping[str, str], now: date
             answer = client.send("POST", url, urlencode(form).encode(), own)
     except RemoteFailure as failure:
         message = f"No token is to be had. {failure.message}"
-        raise RemoteFailure(message, permanent=failure.permanent, auth=failure.permanent) from None
+        raise RemoteFailure(message, auth=failure.permanent) from None
     if answer.status != 200:
         raise _refusal(answer)
     return _token(answer, now)
@@ -115,7 +103,6 @@ def _refusal(answer: Answer) -> RemoteFailure:
     said = f" {known}: {_MEANINGS[known]}" if known else ""
     return RemoteFailure(
         f"No token is to be had: the token endpoint answered {answer.status}{said}.",
-        permanent=not transient,
         retry_after=answer.retry_after if transient else None,
         auth=not transient,
     )
@@ -126,10 +113,10 @@ def _token(answer: Answer, now: datetime) -> Token:
     value, kind, scope = told.get("access_token"), told.get("token_type", "bearer"), told.get("scope")
     if not isinstance(value, str) or not _TOKEN.fullmatch(value):
         message = "No token is to be had: the token endpoint answered 200 without a token; is the token URL right?"
-        raise RemoteFailure(message, permanent=True, auth=True)
+        raise RemoteFailure(message, auth=True)
     if not isinstance(kind, str) or kind.lower() != "bearer":
         message = "No token is to be had: the token endpoint gives tokens of another kind than bearer."
-        raise RemoteFailure(message, permanent=True, auth=True)
+        raise RemoteFailure(message, auth=True)
     life = _life(told.get("expires_in"))
     spare = max(life * 0.5, min(life * 0.8, life - timedelta(seconds=60)))
     return Token(

@@ -159,25 +159,12 @@ def test_no_text_makes_the_checks_do_anything_but_accept_or_refuse(text: str) ->
             check(text)
 
 
-@pytest.mark.parametrize(
-    "options",
-    [
-        {"auth": "basic"},
-        {"auth": "bearer", "secret_file": ""},
-        {"auth": "smart"},
-        {"auth": "BASIC", "secret_file": "/x"},
-        {"auth": "none", "secret_file": "/x"},
-        {"secret_file": "/x"},
-    ],
-)
-def test_authentication_that_makes_no_sense_is_refused(options: dict[str, Any]) -> None:
-    with pytest.raises(UsageError, match="--auth"):
-        connections.checked_options(options)
-
-
 @pytest.mark.parametrize("options", [{}, {"auth": "none"}, {"auth": "basic", "secret_file": "/run/secrets/x"}])
-def test_authentication_that_makes_sense_is_kept_as_told(options: dict[str, Any]) -> None:
-    assert connections.checked_options(options) == options
+def test_authentication_is_kept_as_told(database: Database, options: dict[str, Any]) -> None:
+    with database.begin() as tx:
+        assert connections.add(tx, "clinic", URL, now=NOW, options=options).options == options
+        with pytest.raises(UsageError, match="--auth"):
+            connections.add(tx, "other", URL, now=NOW, options={"auth": "smart"})
 
 
 @pytest.mark.parametrize(

@@ -48,6 +48,8 @@ def health_of(tx: Tx, connection: Connection, now: datetime, calendar: Calendar)
 
 
 def _state(connection: Connection, now: datetime) -> Chip:
+    if connection.state == "auth_failed":
+        return Chip(label="login refused", tone="late", icon="late", means="It does not take our credentials")
     if connection.state == "failing":
         return Chip(label="failing", tone="late", icon="late", means="The last attempt to follow it failed")
     if is_stale(connection, now):

@@ -18,7 +18,7 @@ from fhir_tracker.storage.running_tables import connection, cursor
 
 @dataclass(frozen=True, kw_only=True)
 class Connection:
-    """One EHR server; `state` is `new`, `ok` or `failing`, `last_error` a sentence without patient data."""
+    """One EHR server; `state` is `new`, `ok`, `failing` or `auth_failed`, `last_error` a sentence without patient data."""
 
     key: str
     base_url: str
@@ -64,7 +64,7 @@ def note_success(tx: Tx, key: str, at: datetime) -> None:
     tx.execute(update(connection).where(connection.c.key == key).values(**told))
 
 
-def note_failure(tx: Tx, key: str, at: datetime, error: str) -> None:
-    """Remember that it could not be followed at `at`, and why."""
-    told = {"last_attempt_at": at, "last_error": error, "state": "failing"}
+def note_failure(tx: Tx, key: str, at: datetime, error: str, state: str = "failing") -> None:
+    """Remember that it could not be followed at `at`, and why; `state` may also be `auth_failed`."""
+    told = {"last_attempt_at": at, "last_error": error, "state": state}
     tx.execute(update(connection).where(connection.c.key == key).values(**told))

@@ -390,7 +390,7 @@ def test_a_token_endpoint_that_fails_is_told_of_in_plain_words_and_shows_nothing
     with service.client() as ehr, pytest.raises(RemoteFailure, match=said) as caught:
         ehr.get("Patient")
     assert caught.value.auth is auth
-    assert caught.value.permanent is auth
+    assert not caught.value.permanent
     assert ("To mend it: check" in caught.value.message) is auth
     assert not trap.called
     assert not route.called

@@ -47,7 +47,9 @@ def refuse(request: httpx.Request) -> httpx.Response:
     raise httpx.ConnectError("[Errno 111] Connection refused")
 
 
-SUMMARY = ("key baseUrl mapping pollSeconds types subscribe auth state lastAttempt lastSuccess lastError").split()
+SUMMARY = (
+    "key baseUrl mapping pollSeconds types subscribe writeBack auth state lastAttempt lastSuccess lastError"
+).split()
 TYPE = ("type fetched applied unchanged deleted quarantined pages watermark lagSeconds error notes").split()
 WAITING = ["id", "connection", "type", "remoteId", "reason", "times", "firstSeen", "lastSeen", "resolved", "resolution"]
 
@@ -85,6 +87,7 @@ def test_json_has_these_members_and_no_secret(shell: Shell, ehr: FakeEhr, tmp_pa
         "types": ["Patient", "Task"],
         "subscribe": "none",
         "auth": "basic",
+        "writeBack": [],
         "state": "new",
         "lastAttempt": None,
         "lastSuccess": None,
@@ -95,7 +98,16 @@ def test_json_has_these_members_and_no_secret(shell: Shell, ehr: FakeEhr, tmp_pa
     assert list(report) == ["connection", "complete", "unreachable", "error", "notBefore", "types"]
     assert [list(one) for one in report["types"]] == [TYPE, TYPE]
     shown = shell.json("connection", "show", "clinic")
-    assert list(shown) == [*SUMMARY, "nextDue", "quarantined", "subscriptions", "cursors"]
+    assert list(shown) == [
+        *SUMMARY,
+        "nextDue",
+        "quarantined",
+        "subscriptions",
+        "cursors",
+        "budget",
+        "reconciledAt",
+        "ways",
+    ]
     assert list(shown["cursors"][0]) == ["type", "watermark", "completedAt", "lagSeconds", "reading"]
     (listed,) = shell.json("connection", "list")["connections"]
     assert list(listed) == [*SUMMARY, "quarantined"]
@@ -344,3 +356,35 @@ def test_a_secret_is_read_from_its_file_and_kept_nowhere_else(shell: Shell, ehr:
 
 def test_the_lease_of_a_connection_is_named_for_it() -> None:
     assert kind_of("clinic") == "sync:clinic"
+
+
+@pytest.mark.requirement(78)
+def test_a_connection_says_how_each_type_is_followed_and_why(shell: Shell, ehr: FakeEhr) -> None:
+    ehr.put("Patient", "a")
+    how = (
+        "--strategy",
+        "CarePlan=roster?category=assess-plan",
+        "--budget",
+        "250 aligned",
+        "--types",
+        "Patient,CarePlan",
+    )
+    assert shell.run("connection", "add", "clinic", "--base-url", BASE, *how) == 0
+    shell.run("sync", "--once", "--reconcile", "--json")
+    shown = shell.json("connection", "show", "clinic")
+    assert [(one["type"], one["strategy"], one["why"]) for one in shown["ways"]] == [
+        ("Patient", "last_updated", "the server lists _lastUpdated for it"),
+        ("CarePlan", "roster", "you chose it"),
+    ]
+    assert shown["ways"][1]["roster"]["members"] == 1
+    assert shown["budget"]["requestsPerMinute"] == 250
+    assert shown["reconciledAt"]
+    assert shell.run("connection", "show", "clinic") == 0
+
+
+@pytest.mark.parametrize(
+    "how",
+    [("--strategy", "CarePlan"), ("--strategy", "Plan=roster"), ("--strategy", "Task=fast"), ("--budget", "many")],
+)
+def test_a_way_of_following_that_there_is_not_is_a_usage_mistake(shell: Shell, how: tuple[str, str]) -> None:
+    assert shell.run("connection", "add", "clinic", "--base-url", BASE, *how) == 2

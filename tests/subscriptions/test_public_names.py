@@ -9,10 +9,14 @@ def test_the_public_names_are_these_and_no_others() -> None:
         "EhrClient",
         "Limits",
         "SyncReport",
+        "TokenAuthorizer",
         "TypeReport",
+        "WriteReport",
+        "authorizer_of",
         "client_of",
         "disarm",
         "due_connections",
+        "keys_of",
         "limits_of",
         "next_due",
         "read_capabilities",
@@ -22,5 +26,7 @@ def test_the_public_names_are_these_and_no_others() -> None:
         "sync_connection",
         "sync_due",
         "sync_hints",
+        "write_back_due",
+        "write_back_to",
     ]
     assert all(hasattr(subscriptions, name) for name in subscriptions.__all__)
