@@ -28,6 +28,7 @@ COMMANDS = (
     "program",
     "rules",
     "quarantine",
+    "outbox",
     "keys",
     "rebuild",
     "migrate",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from api.console import print_json, print_table
+from api.console import print_json, print_table, printable
 from api.stores import open_store
 from fhir_tracker import clock, quarantine
 from fhir_tracker.config import Settings
@@ -59,7 +59,7 @@ def _show(args: argparse.Namespace, settings: Settings) -> int:
     for name, value in _summary(found).items():
         print(f"{name:<12}{'-' if value is None else value}")
     print()
-    print(_printable(found.body))
+    print(printable(found.body))
     return 0
 
 
@@ -94,11 +94,6 @@ def _summary(one: Quarantined) -> dict[str, Any]:
         "resolved": instant(one.resolved_at) if one.resolved_at else None,
         "resolution": one.resolution,
     }
-
-
-def _printable(text: str) -> str:
-    """Without characters that would drive a terminal."""
-    return "".join(character if character.isprintable() or character == "\n" else "\ufffd" for character in text)
 
 
 def _viewer() -> Viewer:

@@ -38,6 +38,7 @@ class Writer:
         self.database = database
         self.base = base
         self.now = now
+        self.patient = "Patient/clinic-p1"
         options: dict[str, Any] = {"write_back": list(written), "owners": owners or {}}
         with database.begin() as tx:
             self.connection = connections.add(
@@ -58,9 +59,11 @@ class Writer:
         """Write back what is due, `seconds` later."""
         self.pass_time(seconds)
         with self.client() as client:
-            return write_back_to(
-                self.database, self.connection, client=client, now=lambda: self.now, jitter=lambda: 1.0
-            )
+            return self.write_with(client)
+
+    def write_with(self, client: EhrClient) -> WriteReport:
+        """Write back what is due by a client of the test's own."""
+        return write_back_to(self.database, self.connection, client=client, now=lambda: self.now, jitter=lambda: 1.0)
 
     def pass_time(self, seconds: float) -> None:
         self.now += timedelta(seconds=seconds)
@@ -76,7 +79,7 @@ class Writer:
     def create(self, resource: Resource) -> str:
         about = "for" if resource["resourceType"] == "Task" else "subject"
         with self.database.begin() as tx:
-            return writes.create(tx, {about: {"reference": "Patient/clinic-p1"}, **resource}, self.author).id
+            return writes.create(tx, {about: {"reference": self.patient}, **resource}, self.author).id
 
     def change(self, type_: str, id_: str, **members: Any) -> Stored:
         """Change fields here; None takes one out."""
