@@ -179,7 +179,7 @@ def _of_resource(resource: Mapping[str, Any]) -> Hint | None:
 
 def _reference(text: str, *, gone: bool = False) -> Hint | None:
     match = _REFERENCE.fullmatch(text)
-    if match is None or match["type"] not in resource_types() or not match["id"].isprintable():
+    if match is None or match["type"] not in resource_types() or not text.isprintable():
         return None
     return Hint(type=match["type"], remote_id=match["id"], version=(match["version"] or "")[:64], gone=gone)
 

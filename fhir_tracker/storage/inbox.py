@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import and_, case, delete, func, select, true, update
+from sqlalchemy import and_, case, delete, func, literal, or_, select, update
 
 from fhir_tracker.storage.database import Tx
 from fhir_tracker.storage.inbox_tables import inbox
@@ -53,9 +53,9 @@ def put(
     }
     again = {
         "version": case((inbox.c.version == version, version), else_=""),
-        "gone": true() if gone else inbox.c.gone,
+        "gone": or_(inbox.c.gone, literal(gone)),
         "times": inbox.c.times + 1,
-        "due_at": case((inbox.c.misses > 0, due_at), else_=inbox.c.due_at),
+        "due_at": case((inbox.c.misses > 0, literal(due_at, inbox.c.due_at.type)), else_=inbox.c.due_at),
         "misses": 0,
     }
     new = tx.insert(inbox).values(row)
