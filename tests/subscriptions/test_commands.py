@@ -50,7 +50,7 @@ def refuse(request: httpx.Request) -> httpx.Response:
 SUMMARY = (
     "key baseUrl mapping pollSeconds types subscribe writeBack auth state lastAttempt lastSuccess lastError"
 ).split()
-TYPE = ("type fetched applied unchanged deleted quarantined pages watermark lagSeconds error notes").split()
+TYPE = ("type fetched applied unchanged deleted quarantined pages watermark lagSeconds missedEvents error notes").split()
 WAITING = ["id", "connection", "type", "remoteId", "reason", "times", "firstSeen", "lastSeen", "resolved", "resolution"]
 
 
