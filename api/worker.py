@@ -1,6 +1,6 @@
 """The worker: follows the EHRs and runs the rules, in threads of `serve` or as a process of its own.
 
-Three loops, so that a slow EHR never delays an escalation, nor the first load of one EHR the news of another. Everything
+Four loops, so that a slow EHR never delays an escalation, nor the first load of one EHR the news of another. Everything
 they do can be done again by another worker: claims and leases are rows with an end.
 """
 
@@ -18,7 +18,7 @@ from fhir_tracker.config import Settings
 from fhir_tracker.errors import TrackerError
 from fhir_tracker.storage import settings as states
 from fhir_tracker.storage.database import Database
-from subscriptions import sync_due, sync_hints
+from subscriptions import sync_due, sync_hints, write_back_due
 
 log = logging.getLogger(__name__)
 
@@ -62,10 +62,12 @@ def limits(settings: Settings) -> sweep.Limits:
 
 
 def run_once(database: Database, settings: Settings, now: Callable[[], datetime]) -> RulesReport:
-    """Follow every connection that is due, work off what they told us, then run the rules, once."""
+    """Follow every connection that is due, work off what they told us, then run the rules and write back, once."""
     sync_due(database, settings, now)
     sync_hints(database, settings, now)
-    return run_rules(database, settings, now())
+    report = run_rules(database, settings, now())
+    write_back_due(database, settings, now)
+    return report
 
 
 def _enrol_once(database: Database, now: datetime) -> enrolment.Consumed:
@@ -83,13 +85,14 @@ def _enrol_once(database: Database, now: datetime) -> enrolment.Consumed:
 
 
 class Worker:
-    """The three loops as threads; `stop` lets the step in progress finish."""
+    """The four loops as threads; `stop` lets the step in progress finish."""
 
     def __init__(self, database: Database, settings: Settings) -> None:
         self._stopping = threading.Event()
         self._threads = [
             self._loop("follow", FOLLOW_INTERVAL, lambda: sync_due(database, settings, clock.now)),
             self._loop("hints", HINTS_INTERVAL, lambda: sync_hints(database, settings, clock.now)),
+            self._loop("write-back", FOLLOW_INTERVAL, lambda: write_back_due(database, settings, clock.now)),
             self._loop("rules", settings.sweep_interval, lambda: run_rules(database, settings, clock.now())),
         ]
 
