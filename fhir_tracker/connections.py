@@ -104,6 +104,8 @@ def remove(tx: Tx, key: str) -> Connection:
     """Forget a connection, its cursors and its back-off. What it mirrored stays readable, with its history."""
     found = get(tx, key)
     connections.remove(tx, key)
+    for forget in (rosters.forget, absences.forget, budgets.forget):
+        forget(tx, key)
     outgoing.forget_targets(tx)
     states.put(tx, _ADDRESS_OF + key, found.base_url)
     return found
