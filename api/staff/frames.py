@@ -27,6 +27,8 @@ SAID = {
     "taken-over": "Taken over: this escalation is yours now.",
     "sent-back": "Sent back with your reason.",
     "resolved": "Escalation resolved.",
+    "decided": "Decided: it is written within a moment.",
+    "retried": "It is tried again now.",
 }
 _NAV = (("Queue", "/"), ("Operations", "/operations"), ("Programs", "/programs"), ("EHR sync", "/sync"))
 _SLACK = timedelta(minutes=1)
