@@ -18,6 +18,7 @@ from subscriptions.sync import (
     keys_of,
     limits_of,
     next_due,
+    refresh_patient,
     sync_connection,
     sync_due,
 )
@@ -41,6 +42,7 @@ __all__ = [
     "read_capabilities",
     "read_notification",
     "receive_notification",
+    "refresh_patient",
     "retry_quarantined",
     "sync_connection",
     "sync_due",

@@ -27,7 +27,7 @@ ONE_BY_ONE = frozenset({PER_PATIENT, ROSTER, WINDOWED})
 """Those that ask about one patient, or one practitioner or place, at a time."""
 ACTORS = {"patient": "Patient", "practitioner": "Practitioner", "location": "Location"}
 """By which search parameter appointments are asked for, and the type it names; the first that a server has is taken."""
-_OF_PATIENTS = frozenset(
+OF_PATIENTS = frozenset(
     "AllergyIntolerance Appointment CarePlan CareTeam Communication Condition Coverage DocumentReference Encounter "
     "EpisodeOfCare Flag Goal Observation QuestionnaireResponse ServiceRequest Task".split()
 )
@@ -136,6 +136,6 @@ def _probed(type_: str, facts: Facts, actor: str) -> Choice:
     if type_ == "Appointment" and "date" in facts.parameters:
         why = f"a search must name a {actor} and dates, so a window of dates is read for each"
         return Choice(strategy=WINDOWED, why=why, actor=actor)
-    if "patient" in facts.parameters or type_ in _OF_PATIENTS:
+    if "patient" in facts.parameters or type_ in OF_PATIENTS:
         return Choice(strategy=ROSTER, why="a search must name a patient and cannot say since when: each is compared")
     return Choice(strategy=LAUNCH, why="it cannot be searched as a whole: it is read when a page needs it")

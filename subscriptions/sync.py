@@ -37,8 +37,8 @@ from subscriptions.following import Follow, TypeReport
 from subscriptions.inbox import drain
 from subscriptions.poll import poll_type
 from subscriptions.reconcile import is_reconcile_due, note_reconciled, reconcile_type
-from subscriptions.roster import pull
-from subscriptions.strategies import BULK, ONE_BY_ONE
+from subscriptions.roster import pull, pull_patient
+from subscriptions.strategies import BULK, LAUNCH, OF_PATIENTS, ONE_BY_ONE
 from subscriptions.watching import note_pulled, tend
 
 OVERLAP = timedelta(seconds=125)
@@ -120,6 +120,37 @@ def sync_connection(
     ) as follow:
         done = _all_types(replace(follow, patience=patience), report, reconciles)
         return _noted(follow, done, reconciles)
+
+
+def refresh_patient(
+    database: Database,
+    connection: Connection,
+    patient: str,
+    *,
+    client: EhrClient,
+    now: Callable[[], datetime],
+    overlap: timedelta = OVERLAP,
+) -> SyncReport:
+    """Read one patient (an id at the EHR) now, by every type that is followed one by one or only at launch.
+
+    Server faults are in the SyncReport. Raises Busy while a sync of this connection runs, which then reads the patient too.
+    """
+    with following(database, connection, client=client, now=now, overlap=overlap) as follow:
+        abilities = abilities_of(follow)
+        if isinstance(abilities, RemoteFailure):
+            return SyncReport(
+                connection=connection.key, types=(_failed("metadata", abilities),), error=abilities.message
+            )
+        follow = replace(follow, skew=abilities.skew)
+        chosen = {one: choice_of(connection, abilities, one) for one in connection.types or follow.mapping.wanted}
+        done = tuple(
+            pull_patient(follow, type_, choice, patient)
+            for type_, choice in chosen.items()
+            if choice.strategy in ONE_BY_ONE or (choice.strategy == LAUNCH and type_ in OF_PATIENTS)
+        )
+        return SyncReport(
+            connection=connection.key, types=done, error=next((one.error for one in done if one.error), None)
+        )
 
 
 @contextmanager

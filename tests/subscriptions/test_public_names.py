@@ -22,6 +22,7 @@ def test_the_public_names_are_these_and_no_others() -> None:
         "read_capabilities",
         "read_notification",
         "receive_notification",
+        "refresh_patient",
         "retry_quarantined",
         "sync_connection",
         "sync_due",

@@ -17,7 +17,7 @@ from fhir_tracker.model.allowance import read_allowance
 from fhir_tracker.model.author import Author
 from fhir_tracker.storage import absences, rosters
 from fhir_tracker.storage.database import Database
-from subscriptions import EhrClient, Limits, SyncReport, sync_connection
+from subscriptions import EhrClient, Limits, SyncReport, refresh_patient, sync_connection
 from subscriptions.budget import SharedBudget
 from tests.subscriptions.fake_ehr import BASE
 from tests.subscriptions.tracker import VIEWER, Tracker
@@ -285,3 +285,58 @@ def test_eclinicalworks_is_never_asked_more_than_it_allows_in_a_minute_of_its_cl
     assert max(ehr.served.values()) <= 250
     with tracker.database.read() as tx:
         assert rosters.standing(tx, "clinic", "CarePlan", tracker.now).never == 0
+
+
+@pytest.mark.requirement(78)
+def test_where_patient_and_time_can_be_said_together_only_changes_are_read(practice: Practice) -> None:
+    athena = practice(ATHENA, {"CarePlan": "last_updated_patient"})
+    athena.ehr.put("Patient", "a", active=True)
+    athena.ehr.put("CarePlan", "p1", **plan("a", title="one"))
+    athena.ehr.put("CarePlan", "p2", **plan("a", title="one"))
+    athena.sync()
+    athena.ehr.profile = replace(ATHENA, days=False)
+    athena.sync(HOUR * 48)
+    athena.ehr.put("CarePlan", "p1", **plan("a", title="two"))
+    athena.ehr.requests.clear()
+    report = next(one for one in athena.sync(HOUR * 2).types if one.type == "CarePlan")
+    assert (report.tally.fetched, report.tally.applied) == (1, 1)
+    assert athena.asked("CarePlan?patient=a&_lastUpdated=ge2024-05-08")
+
+
+@pytest.mark.requirement(78)
+def test_a_reconciliation_of_a_roster_reads_everyone_and_counts_what_time_had_hidden(practice: Practice) -> None:
+    athena = practice(ATHENA, {"CarePlan": "last_updated_patient"})
+    athena.ehr.profile = replace(ATHENA, days=False)
+    athena.ehr.put("Patient", "a", active=True)
+    athena.ehr.put("CarePlan", "p1", **plan("a", title="one"))
+    athena.sync()
+    athena.ehr.put("CarePlan", "p1", stamp="2024-05-01T00:00:00Z", **plan("a", title="two"))
+    athena.sync(HOUR * 2)
+    done = athena.tracker.reconcile()
+    assert done.complete, done.error
+    assert next(one for one in done.types if one.type == "CarePlan").missed == 1
+
+
+def test_one_patient_is_read_at_once_when_a_page_opens(practice: Practice) -> None:
+    epic = practice(EPIC, EPIC_WAY)
+    epic.patient("a", "b")
+    epic.sync()
+    epic.ehr.put("CarePlan", "p1", **plan("a"))
+    with EhrClient(BASE) as client:
+        done = refresh_patient(
+            epic.tracker.database, epic.tracker.connection, "a", client=client, now=lambda: epic.tracker.now
+        )
+    assert done.complete, done.error
+    assert epic.tracker.held("CarePlan") == {"p1"}
+
+
+def test_a_type_that_is_only_read_at_launch_is_not_pulled(practice: Practice) -> None:
+    epic = practice(EPIC, {"CarePlan": "launch?category=assess-plan", "CareTeam": "none"})
+    epic.patient("a")
+    epic.ehr.put("CarePlan", "p1", **plan("a"))
+    assert [one.type for one in epic.sync().types] == ["Patient"]
+    with EhrClient(BASE) as client:
+        refresh_patient(
+            epic.tracker.database, epic.tracker.connection, "a", client=client, now=lambda: epic.tracker.now
+        )
+    assert epic.tracker.held("CarePlan") == {"p1"}
