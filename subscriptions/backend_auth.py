@@ -55,6 +55,7 @@ class _Shelf:
     token: Token | None = None
     failure: RemoteFailure | None = None
     asked: int = 0
+    is_plain: bool = False
     endpoint: Endpoint | None = None
     discovered_at: datetime | None = None
 
@@ -148,15 +149,30 @@ class TokenAuthorizer:
 
     def _asked(self, now: datetime) -> Token:
         endpoint = self.endpoint(now)
-        form, headers = self.registration.form(endpoint), {}
-        if self.registration.kind == "client_secret":
-            headers = {"Authorization": _basic(self.registration.client_id, read_secret(self.registration.secret_file))}
-        else:
-            form |= {"client_assertion_type": ASSERTION_TYPE, "client_assertion": self._assertion(endpoint, now)}
+        form = self.registration.form(endpoint)
         try:
-            return ask(endpoint.url, form, headers, now)
+            if self.registration.kind == "client_secret":
+                return self._by_secret(endpoint, form, now)
+            form |= {"client_assertion_type": ASSERTION_TYPE, "client_assertion": self._assertion(endpoint, now)}
+            return ask(endpoint.url, form, {}, now)
         except RemoteFailure as failure:
             raise _again(failure, self._remedy() if failure.auth else "") from None
+
+    def _by_secret(self, endpoint: Endpoint, form: dict[str, str], now: datetime) -> Token:
+        """With the secret encoded as RFC 6749 has it, then as it is: some servers do not decode it."""
+        pair = (self.registration.client_id, read_secret(self.registration.secret_file))
+        ways = list(dict.fromkeys((_basic(*map(quote_plus, pair)), _basic(*pair))))
+        shelf = self._shelf
+        if shelf.is_plain:
+            ways.reverse()
+        try:
+            return ask(endpoint.url, form, {"Authorization": ways[0]}, now)
+        except RemoteFailure as failure:
+            if not failure.auth or len(ways) == 1:
+                raise
+            found = ask(endpoint.url, form, {"Authorization": ways[1]}, now)
+            shelf.is_plain = not shelf.is_plain
+            return found
 
     def _assertion(self, endpoint: Endpoint, now: datetime) -> str:
         if self._keys is None:
@@ -221,9 +237,7 @@ def _put_off(shelf: _Shelf, now: datetime, *, refused: str) -> None:
 
 
 def _basic(client_id: str, secret: str) -> str:
-    """RFC 6749 2.3.1: both halves are encoded as in a form before they are joined."""
-    pair = f"{quote_plus(client_id)}:{quote_plus(secret)}"
-    return f"Basic {base64.b64encode(pair.encode()).decode()}"
+    return f"Basic {base64.b64encode(f'{client_id}:{secret}'.encode()).decode()}"
 
 
 _OPTIONS = ("client_id", "token_url", "scopes", "secret_file", "jku")

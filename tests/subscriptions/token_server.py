@@ -27,6 +27,8 @@ class TokenServer:
         self.jwks = jwks
         self.now = datetime(2024, 5, 6, 12, 0, tzinfo=UTC)
         self.life: object = 600
+        self.secret = SECRET
+        self.decodes = True
         self.forms: list[dict[str, str]] = []
         self.requests: list[httpx.Request] = []
         self.assertions: list[jwt.Token] = []
@@ -77,8 +79,9 @@ class TokenServer:
 
     def _by_secret(self, request: httpx.Request) -> bool:
         kind, _, shown = request.headers.get("authorization", "").partition(" ")
-        pair = base64.b64decode(shown).decode().split(":")
-        return kind == "Basic" and [unquote_plus(one) for one in pair] == [CLIENT, SECRET]
+        pair = base64.b64decode(shown).decode().split(":", 1)
+        read = unquote_plus if self.decodes else str
+        return kind == "Basic" and [read(one) for one in pair] == [CLIENT, self.secret]
 
 
 def refusal(status: int, code: str, **more: str) -> httpx.Response:
