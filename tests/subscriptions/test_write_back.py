@@ -108,6 +108,7 @@ def test_a_change_there_comes_here_and_goes_no_further(writer: Writer, ehr: Writ
     assert len(ehr.writes) == 1
 
 
+@pytest.mark.requirement(46)
 @pytest.mark.parametrize("stale", [409, 412])
 def test_a_stale_version_is_read_and_merged_anew(writer: Writer, ehr: WritingEhr, stale: int) -> None:
     id_ = writer.file(description="one")
