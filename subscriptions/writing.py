@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from urllib.parse import quote
 
 from fhir_tracker import conflicts, provenance, records
-from fhir_tracker.errors import RemoteFailure, Unsupported
+from fhir_tracker.errors import RemoteFailure, Unsupported, VersionConflict
 from fhir_tracker.fhir.body import MAX_BYTES, read_resource, write_json
 from fhir_tracker.fhir.identity import content_hash
 from fhir_tracker.fhir.json_types import Resource
@@ -22,7 +22,7 @@ from fhir_tracker.fhir.reading import objects_at
 from fhir_tracker.merging import Merged, Texts, merge, over
 from fhir_tracker.model.author import Author, Why
 from fhir_tracker.model.viewer import worker_viewer
-from fhir_tracker.ownership import owner_of
+from fhir_tracker.ownership import ADDED_TO, owner_of
 from fhir_tracker.storage import outbox, resources
 from fhir_tracker.storage.connections import Connection
 from fhir_tracker.storage.database import Database, Tx
@@ -108,7 +108,7 @@ def _view(round_: Round, row: Outgoing) -> View | None:
         now = _at(tx, row, stored.version - 1) if stored.deleted else records.resource_of(stored)
         now = now or {"resourceType": row.type}
         if stored.deleted:
-            now = now | {"status": "entered-in-error"}
+            now = now | {name: "entered-in-error" for name in ("status", "lifecycleStatus") if name in now}
         if row.made_here:
             before = before and ehr_words.with_identifier(before, round_.system, row.local_id)
             now = ehr_words.with_identifier(now, round_.system, row.local_id)
@@ -316,7 +316,8 @@ def _send_change(round_: Round, view: View, there: There, way: Way, send: tuple[
     path = f"{view.row.type}/{there.id}"
     if way.kind == "update":
         return round_.client.send("PUT", path, write_json(outgoing).encode(), headers)
-    patch = [_operation(there.resource, outgoing, name) for name in send]
+    parts = [part for name in send for part in (name, f"_{name}") if there.resource.get(part) != outgoing.get(part)]
+    patch = [_operation(there.resource, outgoing, part) for part in parts]
     headers["Content-Type"] = "application/json-patch+json"
     return round_.client.send("PATCH", path, write_json(patch).encode(), headers)
 
@@ -343,20 +344,38 @@ def _conflict(round_: Round, view: View, there: There, merged: Merged) -> None:
 
 def _settle(round_: Round, view: View, there: There, merged: Merged, now: Resource) -> None:
     """Both sides agree: take over what is theirs, and remember what they hold."""
-    row = view.row
+    try:
+        with round_.database.begin() as tx:
+            round_.hold(tx)
+            agreed = _taken(tx, round_, view, there, merged, now)
+            outbox.note(tx, view.row, **_agreement(there), agreed_version=agreed, sent_at=None)
+            outbox.change(tx, view.row, state="done", reason=None, detail={}, updated_at=round_.now())
+            conflicts.settle(tx, view.row, round_.own(), "Both sides agree.")
+    except VersionConflict:
+        _half_settle(round_, view, there, merged)
+        raise
+
+
+def _taken(tx: Tx, round_: Round, view: View, there: There, merged: Merged, now: Resource) -> int:
+    """Our version that both agree on."""
+    if not view.row.made_here:
+        theirs = round_.mapping.to_tracker(there.resource, round_.source)
+        return _save(tx, round_, view, theirs, _remote(round_, there)).version
+    if not merged.take or view.stored.deleted:
+        return view.stored.version
+    return _save(tx, round_, view, ehr_words.without_identifier(now, round_.system), None).version
+
+
+def _half_settle(round_: Round, view: View, there: There, merged: Merged) -> None:
+    """It was changed here while it was written: what was written is agreed on, and what is to be taken is still theirs."""
+    before = read_resource(view.row.base.encode(), max_bytes=1 << 30) if view.row.base else {}
+    plain = tuple(name for name in merged.take if name not in ADDED_TO)
+    base = over(there.resource, before, plain, None) if view.row.made_here else there.resource
     with round_.database.begin() as tx:
         round_.hold(tx)
-        if row.made_here:
-            agreed = view.stored.version
-            if merged.take and not view.stored.deleted:
-                fresh = ehr_words.without_identifier(now, round_.system)
-                agreed = _save(tx, round_, view, fresh, None).version
-        else:
-            theirs = round_.mapping.to_tracker(there.resource, round_.source)
-            agreed = _save(tx, round_, view, theirs, _remote(round_, there)).version
-        outbox.note(tx, row, **_agreement(there), agreed_version=agreed)
-        outbox.change(tx, row, state="done", reason=None, detail={}, updated_at=round_.now())
-        conflicts.settle(tx, row, round_.own(), "Both sides agree.")
+        outbox.note(
+            tx, view.row, **_agreement(replace(there, text=write_json(base))), agreed_version=view.stored.version
+        )
 
 
 def _save(tx: Tx, round_: Round, view: View, resource: Resource, remote: records.Remote | None) -> Stored:

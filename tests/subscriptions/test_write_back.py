@@ -133,6 +133,25 @@ def test_a_resource_that_is_always_changed_meanwhile_waits_and_is_tried_again(wr
     assert ehr.held("Task", "made1")["description"] == "two"
 
 
+def test_a_change_here_while_an_earlier_one_is_written_is_no_conflict(writer: Writer, ehr: WritingEhr) -> None:
+    id_ = writer.file(description="one")
+    writer.write()
+    ehr.change("Task", "made1", executionPeriod={"start": "2024-05-06T12:00:00Z"})
+
+    def meanwhile_here(_: httpx.Request) -> None:
+        ehr.after.clear()
+        writer.change("Task", id_, status="in-progress")
+
+    ehr.after.append(meanwhile_here)
+    writer.change("Task", id_, status="accepted", description="two")
+    assert writer.write().counts == {"waiting": 1}
+    assert ehr.held("Task", "made1")["status"] == "accepted"
+    assert writer.write(5).counts == {"done": 1}
+    there, here = ehr.held("Task", "made1"), writer.held("Task", id_)
+    assert there["status"] == here["status"] == "in-progress"
+    assert here["executionPeriod"] == there["executionPeriod"]
+
+
 @pytest.mark.parametrize("conditional", [True, False])
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_a_create_without_an_answer_is_made_once(writer: Writer, ehr: WritingEhr, when: str, conditional: bool) -> None:
