@@ -53,6 +53,7 @@ def export(follow: Follow, types: Sequence[str], abilities: Abilities) -> None:
         with follow.database.read() as tx:
             stands = cursors.find(tx, follow.connection.key, EXPORT) or cursor
         told = {"error": failure.message, "permanent": failure.permanent, "retry_after": failure.retry_after}
+        told |= {"auth": failure.auth}
         _keep(follow, replace(stands, detail={**stands.detail, **told}, updated_at=follow.now()))
 
 
@@ -70,6 +71,7 @@ def report_of(follow: Follow, type_: str) -> TypeReport:
         lag_seconds=lag,
         error=detail.get("error"),
         permanent=bool(detail.get("permanent")) and bool(detail.get("error")),
+        auth=bool(detail.get("auth")) and bool(detail.get("error")),
         retry_after=detail.get("retry_after") if detail.get("error") else None,
         notes=("an export is under way",) if detail.get("status_url") else (),
     )

@@ -70,7 +70,9 @@ def reconcile_type(follow: Follow, polled: TypeReport, choice: Choice) -> TypeRe
             return _noted(follow, _whole(follow, polled, choice))
     except RemoteFailure as failure:
         error = f"reconciliation: {failure.message}"
-        return replace(polled, error=error, permanent=failure.permanent, retry_after=failure.retry_after)
+        return replace(
+            polled, error=error, permanent=failure.permanent, auth=failure.auth, retry_after=failure.retry_after
+        )
     return polled
 
 

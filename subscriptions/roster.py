@@ -324,6 +324,7 @@ def _report(follow: Follow, turn: _Round) -> TypeReport:
         lag_seconds=None if since is None else max((now - since).total_seconds(), 0.0),
         error=None if failure is None else failure.message,
         permanent=failure is not None and failure.permanent,
+        auth=failure is not None and failure.auth,
         retry_after=None if failure is None else failure.retry_after,
         missed=turn.missed if turn.full else None,
         notes=tuple(islice(dict.fromkeys((*turn.notes, *left)), 20)),

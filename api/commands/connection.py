@@ -107,25 +107,32 @@ def _add(args: argparse.Namespace, settings: Settings) -> int:
     options |= _written(args)
     if args.secret_file:
         options["secret_file"] = os.path.abspath(args.secret_file)
-    with open_store(settings) as database, database.begin() as tx:
-        added = connections.add(
-            tx,
-            args.key,
-            args.base_url,
-            now=clock.now(),
-            mapping=args.mapping,
-            poll_seconds=connections.seconds(args.poll),
-            types=[name.strip() for name in args.types.split(",") if name.strip()],
-            subscribe=args.subscribe,
-            options=options,
-            moved=args.moved,
-        )
+    with open_store(settings) as database:
+        with database.begin() as tx:
+            added = connections.add(
+                tx,
+                args.key,
+                args.base_url,
+                now=clock.now(),
+                mapping=args.mapping,
+                poll_seconds=connections.seconds(args.poll),
+                types=[name.strip() for name in args.types.split(",") if name.strip()],
+                subscribe=args.subscribe,
+                options=options,
+                moved=args.moved,
+            )
+        shown = {} if "client_id" not in options else _ours(database, added, settings)
     if args.json:
         print_json(_summary(added))
     else:
         print(f"added {added.key}: {added.base_url}, every {added.poll_seconds} s")
+        _print_shown(shown, ())
         print(f"next: fhir-tracker connection test {added.key}")
     return 0
+
+
+def _ours(database: Database, connection: Connection, settings: Settings) -> dict[str, Any]:
+    return ours(connection, Keyring(database=database, secret_key=secret_key(settings)), settings, clock.now())
 
 
 def _written(args: argparse.Namespace) -> dict[str, Any]:
@@ -185,7 +192,7 @@ def _test(args: argparse.Namespace, settings: Settings) -> int:
             try:
                 found = read_capabilities(client)
             except RemoteFailure as failure:
-                return _untested(args, connection, failure, ours(connection, keys, settings, clock.now()))
+                return _untested(args, connection, failure, _ours(database, connection, settings))
             followed = [name for name in wanted if name in found.searchable]
             shown = examine(connection, client, keys, settings, clock.now(), followed)
     told = _told(found, wanted)
