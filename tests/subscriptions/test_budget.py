@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import threading
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
 import pytest
+import respx
 
 from fhir_tracker.errors import RemoteFailure, UsageError
 from fhir_tracker.model.allowance import Allowance, read_allowance
 from fhir_tracker.storage import budgets
 from fhir_tracker.storage.database import Database
+from subscriptions import EhrClient, Limits
 from subscriptions.budget import AT_A_TIME, FAILURES_TO_OPEN, LONGEST_TURN, SharedBudget, Standing, standing
 
+BASE = "https://ehr.example/fhir"
 START = datetime(2024, 5, 6, 12, 0, 10, tzinfo=UTC)
 """A Monday, 08:00 in New York, ten seconds into a minute."""
 
@@ -140,6 +145,50 @@ def test_what_the_server_asks_us_to_wait_holds_for_every_process(plain: Clinic) 
 def test_too_many_without_a_time_means_the_rest_of_the_minute_where_minutes_count(minute: Clinic) -> None:
     minute.ask(0, 429)
     assert minute.ask(1) == 50.0
+
+
+@pytest.mark.requirement(79)
+@pytest.mark.parametrize(
+    ("told", "until"),
+    [
+        ("120", 120),
+        ("Mon, 06 May 2024 12:02:10 GMT", 120),
+        ("soon", None),
+        ("-3", None),
+        ("86400", 3600),
+        ("9" * 400, 3600),
+    ],
+)
+def test_retry_after_in_every_form_is_kept_within_an_hour_and_shown(
+    plain: Clinic, told: str, until: int | None
+) -> None:
+    waits: list[float] = []
+    headers = {"retry-after": told, "date": "Mon, 06 May 2024 12:00:10 GMT"}
+    with (
+        respx.mock as router,
+        EhrClient(
+            BASE, limits=Limits(tries=2), pause=waits.append, jitter=lambda: 0.5, budget=plain.process()
+        ) as client,
+    ):
+        router.get(f"{BASE}/Task").respond(429, headers=headers)
+        with suppress(RemoteFailure):
+            client.get("Task")
+    assert plain.standing().until == (START + timedelta(seconds=until) if until else None)
+    assert all(wait <= LONGEST_TURN for wait in waits)
+
+
+def test_no_more_than_a_few_requests_are_under_way_at_a_time(plain: Clinic) -> None:
+    for number in range(AT_A_TIME):
+        assert plain.processes[number % 3].take() == 0.0
+    through: list[float] = []
+    waiting = threading.Thread(target=lambda: through.append(plain.processes[0].take()))
+    waiting.start()
+    assert through == []
+    plain.processes[1].served(200, None)
+    waiting.join(30)
+    assert through == [0.0]
+    for _ in range(AT_A_TIME):
+        plain.processes[2].served(200, None)
 
 
 def test_a_long_wait_is_handed_back_and_takes_nothing(plain: Clinic) -> None:
