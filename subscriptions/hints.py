@@ -12,6 +12,7 @@ from fhir_tracker.storage import connections, inbox, remote_subscriptions
 from fhir_tracker.storage.connections import Connection
 from fhir_tracker.storage.database import Database
 from subscriptions.arming import endpoint_of
+from subscriptions.following import Follow
 from subscriptions.inbox import drain
 from subscriptions.sync import client_of, following, keys_of, limits_of, pull_type
 from subscriptions.watching import tend
@@ -31,11 +32,17 @@ def sync_hints(database: Database, settings: Settings, now: Callable[[], datetim
                     database, connection, client=client, now=now, overlap=settings.poll_overlap, hook=hook
                 ) as follow,
             ):
-                tend(follow)
-                tally += drain(follow, lambda type_, follow=follow: pull_type(follow, type_))  # type: ignore[misc]
-                tend(follow)
+                tally += work_off(follow)
         except (Busy, UsageError):
             continue
+    return tally
+
+
+def work_off(follow: Follow) -> Tally:
+    """What waits for one connection: its Subscriptions looked at, hints read, and what was lost renewed after its pull."""
+    tend(follow)
+    tally = drain(follow, lambda type_: pull_type(follow, type_))
+    tend(follow)
     return tally
 
 

@@ -34,7 +34,7 @@ def tend(follow: Follow) -> None:
     with follow.database.read() as tx:
         held = remote_subscriptions.of_connection(tx, follow.connection.key)
     for one in held:
-        if one.status == "lost" and one.lost_at and one.pulled_at and one.pulled_at > one.lost_at:
+        if one.status == "lost" and one.pulled_at is not None:
             _renew(follow, one)
         elif one.due_at > follow.now():
             continue
@@ -131,9 +131,9 @@ def _lose(follow: Follow, held: RemoteSubscription, reason: str) -> None:
     with follow.database.begin() as tx:
         follow.hold(tx)
         pull_soon(tx, held, now)
-        changes = {"status": "lost", "reason": reason, "due_at": now + SOON}
-        lost_at = held.lost_at if held.status == "lost" else now
-        remote_subscriptions.change(tx, held.id, changes | {"lost_at": lost_at})
+        changes: dict[str, Any] = {"status": "lost", "reason": reason, "due_at": now + SOON}
+        changes |= {} if held.status == "lost" else {"lost_at": now, "pulled_at": None}
+        remote_subscriptions.change(tx, held.id, changes)
 
 
 def _keep(follow: Follow, held: RemoteSubscription, told: dict[str, Any]) -> None:

@@ -19,7 +19,7 @@ class RemoteSubscription:
     """One Subscription. `status`: arming, requested, active, lost or refused; `reason` says why in the last two.
 
     `digest` is the SHA-256 of the secret its notifications carry, `former_digest` of the one before. `heard_at` is the
-    last notification, `lost_at` when it was found not to work, `pulled_at` the last complete pull of its type, `due_at`
+    last notification, `lost_at` when it was found not to work, `pulled_at` the last complete pull of its type since, `due_at`
     when it is to be looked at. `events` is the highest event number, `missing` those below it that never came, since
     `gap_at`, `recent` marks of the last ones by number; `heartbeat` is in seconds; `gaps` and `resets` are counts.
     """
