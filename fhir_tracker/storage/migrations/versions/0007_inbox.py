@@ -14,6 +14,11 @@ KEY = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 
 
 def upgrade() -> None:
+    _inbox()
+    _remote_subscription()
+
+
+def _inbox() -> None:
     op.create_table(
         "inbox",
         sa.Column("id", KEY, autoincrement=False, nullable=False),
@@ -31,6 +36,9 @@ def upgrade() -> None:
         sa.UniqueConstraint("connection", "type", "remote_id", name=op.f("uq_inbox_connection_type_remote_id")),
     )
     op.create_index(op.f("ix_inbox_connection_due_at"), "inbox", ["connection", "due_at"], unique=False)
+
+
+def _remote_subscription() -> None:
     op.create_table(
         "remote_subscription",
         sa.Column("id", KEY, autoincrement=False, nullable=False),
