@@ -15,6 +15,7 @@ from api.staff import (
     operations_page,
     outbox_page,
     patient_page,
+    quarantine_page,
     queue_page,
     steps_taken,
     sync_page,
@@ -34,6 +35,8 @@ _GET: dict[str, Handler] = {
     "/sync": sync_page.sync_page,
     "/outbox": outbox_page.outbox_page,
     "/outbox/{id}": outbox_page.entry_page,
+    "/quarantine": quarantine_page.quarantine_page,
+    "/quarantine/{id}": quarantine_page.entry_page,
     "/help/keys": info_pages.keys_page,
     "/people": info_pages.people_page,
 }
@@ -50,6 +53,8 @@ _POST: dict[str, Handler] = {
     "/tasks/{id}/resolve": steps_taken.resolve,
     "/outbox/{id}": outbox_page.resolve,
     "/outbox/{id}/retry": outbox_page.retry,
+    "/quarantine/{id}/retry": quarantine_page.retry,
+    "/quarantine/{id}/discard": quarantine_page.discard,
     "/people": info_pages.choose_person,
     "/preferences": info_pages.prefer,
 }

@@ -29,6 +29,8 @@ SAID = {
     "resolved": "Escalation resolved.",
     "decided": "Decided: it is written within a moment.",
     "retried": "It is tried again now.",
+    "taken": "Applied: it is out of quarantine.",
+    "discarded": "Discarded, with your reason.",
 }
 _NAV = (("Queue", "/"), ("Operations", "/operations"), ("Programs", "/programs"), ("EHR sync", "/sync"))
 _SLACK = timedelta(minutes=1)

@@ -14,16 +14,16 @@ from api.staff.frames import frame_of
 from api.staff.names import names_for
 from api.staff.rendering import answer
 from api.staff.shapes import Chip
-from api.staff.visit import Visit, note_access, note_reading
+from api.staff.visit import Visit, note_access, note_reading, numbered, require_admin
 from api.staff.words import When
 from fhir_tracker import conflicts
 from fhir_tracker.conflicts import Choice, Difference, Edited
-from fhir_tracker.errors import Forbidden, NotFound
 from fhir_tracker.storage import outbox
 from fhir_tracker.storage.outbox import Outgoing
 
-ADMIN = "clinic-admin"
 SHOWN = 200
+_FOR_WHOM = "The outbox is for the clinic admin."
+_NONE = "There is nothing of that number in the outbox."
 _STATES = {
     "waiting": Chip(label="waiting", tone="today", icon="progress", means="It is tried again by itself"),
     "conflict": Chip(label="conflict", tone="escalated", icon="escalated", means="Both sides changed it: decide"),
@@ -64,7 +64,7 @@ class Field:
 
 def outbox_page(visit: Visit) -> Response:
     """GET `/outbox`."""
-    _require_admin(visit)
+    require_admin(visit, _FOR_WHOM)
     with visit.context.database.read() as tx:
         found = outbox.listed(tx, visit.viewer, states=outbox.STATES[:-1], limit=SHOWN + 1)
         calendar = names_for(tx, visit.viewer, visit.context.access, []).calendar
@@ -89,18 +89,18 @@ def outbox_page(visit: Visit) -> Response:
 
 def entry_page(visit: Visit) -> Response:
     """GET `/outbox/{id}`."""
-    _require_admin(visit)
+    require_admin(visit, _FOR_WHOM)
     with visit.context.database.read() as tx:
-        row = conflicts.get(tx, visit.viewer, _id(visit))
+        row = conflicts.get(tx, visit.viewer, numbered(visit, _NONE))
     note_reading(visit, "read", row.ref, row.patient)
     return _shown(visit, row, {})
 
 
 def resolve(visit: Visit) -> Response:
     """POST `/outbox/{id}`: a choice for each field in conflict."""
-    _require_admin(visit)
+    require_admin(visit, _FOR_WHOM)
     with visit.context.database.begin() as tx:
-        row = conflicts.get(tx, visit.viewer, _id(visit))
+        row = conflicts.get(tx, visit.viewer, numbered(visit, _NONE))
         choices, errors = _choices(visit, conflicts.differences(row))
         if not errors:
             conflicts.resolve(tx, row, choices, visit.author)
@@ -111,9 +111,9 @@ def resolve(visit: Visit) -> Response:
 
 def retry(visit: Visit) -> Response:
     """POST `/outbox/{id}/retry`."""
-    _require_admin(visit)
+    require_admin(visit, _FOR_WHOM)
     with visit.context.database.begin() as tx:
-        row = conflicts.get(tx, visit.viewer, _id(visit))
+        row = conflicts.get(tx, visit.viewer, numbered(visit, _NONE))
         conflicts.retry(tx, row, visit.author)
         note_access(tx, visit, "retry", row.ref, row.patient)
     return see_other("/outbox", "retried")
@@ -168,15 +168,3 @@ def readable(text: str) -> str:
         return "(none)"
     value = json.loads(text)
     return value if isinstance(value, str) else json.dumps(value, indent=1, ensure_ascii=False)
-
-
-def _id(visit: Visit) -> int:
-    text = visit.args.get("id", "")
-    if not text.isdecimal() or len(text) > 18:
-        raise NotFound("There is nothing of that number in the outbox.")
-    return int(text)
-
-
-def _require_admin(visit: Visit) -> None:
-    if ADMIN not in visit.viewer.roles:
-        raise Forbidden("The outbox is for the clinic admin.")

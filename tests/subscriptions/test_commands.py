@@ -50,7 +50,9 @@ def refuse(request: httpx.Request) -> httpx.Response:
 SUMMARY = (
     "key baseUrl mapping pollSeconds types subscribe writeBack auth state lastAttempt lastSuccess lastError"
 ).split()
-TYPE = ("type fetched applied unchanged deleted quarantined pages watermark lagSeconds missedEvents error notes").split()
+TYPE = (
+    "type fetched applied unchanged deleted quarantined pages watermark lagSeconds missedEvents error notes"
+).split()
 WAITING = ["id", "connection", "type", "remoteId", "reason", "times", "firstSeen", "lastSeen", "resolved", "resolution"]
 
 
@@ -328,6 +330,21 @@ def test_quarantine_is_listed_shown_and_retried(shell: Shell, ehr: FakeEhr) -> N
     assert shell.json("quarantine", "retry", id_) == {
         "retried": [{"id": waiting["id"], "applied": True, "reason": None}]
     }
+
+
+def test_what_was_discarded_with_a_reason_waits_no_more(shell: Shell, ehr: FakeEhr) -> None:
+    ehr.put_text("Patient", "b", '{"resourceType":"Patient","id":"b","meta":7}')
+    shell.add()
+    shell.run("sync", "--once")
+    id_ = shell.json("quarantine", "list")["quarantined"][0]["id"]
+    assert shell.json("quarantine", "discard", str(id_), "--reason", "a test patient") == {"discarded": id_}
+    shell.run("sync", "--once")
+    assert shell.json("quarantine", "list") == {"quarantined": []}
+    assert shell.json("quarantine", "show", str(id_))["resolution"] == "Discarded by command-line: a test patient"
+    assert shell.run("quarantine", "discard", str(id_), "--reason", "again") == 1
+    ehr.put_text("Patient", "b", '{"resourceType":"Patient","id":"b","meta":8}')
+    shell.run("sync", "--once")
+    assert [one["id"] for one in shell.json("quarantine", "list")["quarantined"]] == [id_]
 
 
 def test_what_waits_from_a_removed_connection_says_so(shell: Shell, ehr: FakeEhr) -> None:
