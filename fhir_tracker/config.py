@@ -173,7 +173,8 @@ SETTINGS: tuple[Setting, ...] = (
         read=_secret,
         default="",
         secret=True,
-        help="Signs what a browser keeps for us; 32 characters or more, the same for every process. Without it one is "
+        help="Signs what a browser keeps for us and seals our signing keys; 32 characters or more, the same for every process, kept "
+        "for as long as the database. Without it one is "
         "made and kept in a file only its owner can read, beside the SQLite database.",
     ),
     Setting(
@@ -181,8 +182,8 @@ SETTINGS: tuple[Setting, ...] = (
         kind="address",
         read=_address,
         default="",
-        help="The address under which others reach this server; it begins every link the FHIR API gives out. Without "
-        "it: the address the server listens on.",
+        help="The address under which others reach this server; it begins every link the FHIR API gives out, "
+        "and EHRs tell us of changes below it. Without it: the address the server listens on, and EHRs are only polled.",
     ),
     Setting(
         name="LOG_LEVEL",
