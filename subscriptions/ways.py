@@ -86,9 +86,10 @@ def way_to_create(type_: str, abilities: Abilities, writes: Mapping[str, str]) -
     if told in ("", "create") and abilities.can(type_, "create"):
         return Way(kind="create", type=type_)
     if type_ in TOLD_AS and told != "none":
-        if told in ("", "communication", "update", "status") and _takes(abilities, "Communication"):
+        known = told in ("communication", "note")
+        if told != "note" and _takes(abilities, "Communication", known):
             return Way(kind="communication", type="Communication")
-        if told != "communication" and _takes(abilities, "DocumentReference"):
+        if told != "communication" and _takes(abilities, "DocumentReference", known):
             return Way(kind="note", type="DocumentReference")
     raise Unsupported(f"It takes no new {type_}; this one stays here.")
 
@@ -103,8 +104,9 @@ def way_to_change(type_: str, abilities: Abilities, writes: Mapping[str, str]) -
     raise Unsupported(f"It takes no changes to a {type_}; this one stays here.")
 
 
-def _takes(abilities: Abilities, type_: str) -> bool:
-    return abilities.interactions is not None and abilities.can(type_, "create")
+def _takes(abilities: Abilities, type_: str, known: bool) -> bool:
+    """Whether it says so, or says nothing and its mapping does."""
+    return abilities.can(type_, "create") and (known or abilities.interactions is not None)
 
 
 def _objects(value: object) -> list[dict[str, Any]]:

@@ -124,7 +124,7 @@ def _at(tx: Tx, row: Outgoing, version: int | None) -> Resource | None:
 def _create(round_: Round, view: View) -> None:
     row = view.row
     way = way_to_create(row.type, round_.abilities, round_.writes)
-    if view.words is None:
+    if way.kind == "create" and view.words is None:
         raise Unsupported(f"It has no place for this {row.type}; it stays here.")
     if way.kind != "create" and view.ours.now.get("status") not in ehr_words.CLOSED:
         raise Unsupported(f"It takes no new {row.type}: this one is told as a {way.type} when it is closed.")
