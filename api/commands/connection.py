@@ -127,6 +127,8 @@ def _add(args: argparse.Namespace, settings: Settings) -> int:
     else:
         print(f"added {added.key}: {added.base_url}, every {added.poll_seconds} s")
         _print_shown(shown, ())
+        if added.subscribe != "none" and not settings.public_url:
+            print("note: it is only polled until FHIR_TRACKER_PUBLIC_URL says where it can tell us of changes")
         print(f"next: fhir-tracker connection test {added.key}")
     return 0
 
@@ -232,8 +234,9 @@ def _disarmed(database: Database, key: str, settings: Settings) -> list[str]:
     if not held:
         return []
     limits = Limits(total_seconds=settings.remote_timeout.total_seconds(), tries=1)
+    keys = Keyring(database=database, secret_key=secret_key(settings))
     try:
-        with client_of(connection, limits) as client:
+        with client_of(connection, limits, keys=keys) as client:
             return disarm(database, connection, client)
     except (RemoteFailure, UsageError):
         return held
