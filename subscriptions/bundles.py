@@ -25,6 +25,7 @@ _HINTS = {
     429: "it asks us to slow down",
 }
 _CODE = re.compile(r"[A-Za-z0-9.\-]{1,40}")
+_NOTHING_FOUND = frozenset({"4101"})  # Epic
 _HAPI_CODE = re.compile(r"HAPI-\d{4}")
 
 
@@ -112,6 +113,11 @@ def is_outcome(entry: Entry) -> bool:
     if entry.mode == "outcome":
         return True
     return b"OperationOutcome" in entry.raw and _object(entry.raw).get("resourceType") == "OperationOutcome"
+
+
+def says_nothing_found(entry: Entry) -> bool:
+    """Whether a word from the server only says that nothing was found, which makes its answer no less whole."""
+    return bool(_NOTHING_FOUND & set(outcome_codes(entry.raw).split()))
 
 
 def outcome_codes(raw: bytes) -> str:

@@ -16,7 +16,7 @@ from fhir_tracker.fhir.dates import instant
 from fhir_tracker.intake import Received, Tally, Unusable
 from fhir_tracker.storage import cursors
 from fhir_tracker.storage.cursors import Cursor
-from subscriptions.bundles import Entry, Page, is_outcome, outcome_codes
+from subscriptions.bundles import Entry, Page, is_outcome, outcome_codes, says_nothing_found
 from subscriptions.client import origin
 from subscriptions.following import PAGE_SIZE, Follow, TypeReport
 from subscriptions.paging import PagingGuard
@@ -190,7 +190,8 @@ def read_entries(follow: Follow, type_: str, page: Page) -> tuple[list[Received 
     notes: list[str] = []
     for entry in page.entries:
         if is_outcome(entry):
-            notes.append(_outcome_note(entry))
+            if not says_nothing_found(entry):
+                notes.append(_outcome_note(entry))
         elif entry.mode != "include":
             entries.append(_read_entry(follow, type_, entry))
     return entries, tuple(dict.fromkeys(notes))

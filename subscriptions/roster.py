@@ -34,7 +34,7 @@ from subscriptions.strategies import ACTORS, PER_PATIENT, WINDOWED, Choice
 from subscriptions.walking import walk
 from subscriptions.windows import Progress, progress_from
 
-SLICE = 50
+SLICE = 200
 EVERY = timedelta(hours=1)
 EVERY_WITH_WORK = timedelta(minutes=15)
 LONGEST_PAUSE = timedelta(days=1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
@@ -21,7 +22,7 @@ from subscriptions import EhrClient, Limits, SyncReport, refresh_patient, sync_c
 from subscriptions.budget import SharedBudget
 from tests.subscriptions.fake_ehr import BASE
 from tests.subscriptions.tracker import VIEWER, Tracker
-from tests.subscriptions.vendors import ATHENA, ECW, EPIC, ORACLE, Profile, VendorEhr
+from tests.subscriptions.vendor_ehr import ATHENA, ECW, EPIC, ORACLE, Profile, VendorEhr
 
 Practice = Callable[[Profile, dict[str, str]], "Vendor"]
 HOUR = timedelta(hours=1)
@@ -150,6 +151,25 @@ def test_a_roster_that_was_killed_in_the_middle_goes_on_with_those_who_are_left(
     epic.sync()
     assert epic.tracker.held("CarePlan") == {f"c{number}" for number in range(8)}
     assert len(epic.asked("CarePlan?category")) == 3
+
+
+@pytest.mark.requirement(78)
+@pytest.mark.parametrize(("code", "tagged"), [("4101", True), ("4119", False)])
+def test_epic_s_word_that_nothing_was_found_is_a_whole_answer_and_that_more_exists_is_none(
+    practice: Practice, code: str, tagged: bool
+) -> None:
+    epic = practice(EPIC, EPIC_WAY)
+    epic.patient("a")
+    epic.ehr.put("CareTeam", "t1", status="active", subject={"reference": "Patient/a"})
+    epic.sync()
+    told = {"severity": "warning", "code": "processing", "details": {"coding": [{"system": "urn:oid:1", "code": code}]}}
+    outcome = json.dumps(
+        {"resource": {"resourceType": "OperationOutcome", "issue": [told]}, "search": {"mode": "outcome"}}
+    )
+    epic.ehr.twists.append(lambda request: epic.ehr.bundle([outcome]) if "CareTeam?" in str(request.url) else None)
+    for _ in range(2):
+        epic.sync(HOUR * 2)
+    assert bool(tags(epic, "t1")) is tagged
 
 
 def test_a_patient_behind_glass_does_not_keep_the_others_from_being_read(practice: Practice) -> None:
