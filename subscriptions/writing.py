@@ -88,6 +88,8 @@ class View:
 def write(round_: Round, row: Outgoing) -> None:
     """Bring one row to its end, or raise: RemoteFailure (permanent: never again), Unsupported, VersionConflict."""
     view = _view(round_, row)
+    if view is None and not row.made_here:
+        raise RemoteFailure("It was deleted there before our change was written.", permanent=True)
     if view is None:
         _done(round_, row, "It was deleted here before it was written.")
     elif row.remote_id is None:

@@ -412,6 +412,16 @@ def test_what_the_ehr_deleted_is_said_and_not_made_again(writer: Writer, ehr: Wr
     assert writer.row(f"Task/{id_}").reason == "It is not there any more."
 
 
+def test_a_change_to_what_the_ehr_deleted_meanwhile_is_not_lost_in_silence(writer: Writer, ehr: WritingEhr) -> None:
+    book(ehr)
+    writer.sync()
+    writer.change("Appointment", "clinic-a1", status="cancelled")
+    ehr.delete("Appointment", "a1")
+    writer.sync()
+    assert writer.write().counts == {"dead": 1}
+    assert writer.row("Appointment/clinic-a1").reason == "It was deleted there before our change was written."
+
+
 def test_work_of_other_patients_and_about_the_tracker_itself_is_never_written(writer: Writer) -> None:
     writer.file(**{"for": {"reference": "Patient/elsewhere"}})
     writer.file(code={"coding": [{"system": "https://fhir-tracker.example/CodeSystem/work", "code": "escalation"}]})
