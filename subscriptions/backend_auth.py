@@ -18,7 +18,7 @@ from fhir_tracker.authentication import TOKEN_KINDS
 from fhir_tracker.errors import RemoteFailure, UsageError
 from fhir_tracker.signing_keys import Keyring
 from fhir_tracker.storage.connections import Connection
-from subscriptions.client import Authorizer, Fixed
+from subscriptions.client import Authorizer, Fixed, origin
 from subscriptions.credentials import authorization, read_secret
 from subscriptions.token_endpoint import Endpoint, Token, ask, discover
 
@@ -152,11 +152,22 @@ class TokenAuthorizer:
         form = self.registration.form(endpoint)
         try:
             if self.registration.kind == "client_secret":
+                self._check_confirmed(endpoint)
                 return self._by_secret(endpoint, form, now)
             form |= {"client_assertion_type": ASSERTION_TYPE, "client_assertion": self._assertion(endpoint, now)}
             return ask(endpoint.url, form, {}, now)
         except RemoteFailure as failure:
             raise _again(failure, self._remedy() if failure.auth else "") from None
+
+    def _check_confirmed(self, endpoint: Endpoint) -> None:
+        """A secret could be used by whoever it is shown to: it goes to another server only when a person named that one."""
+        if not self.registration.token_url and origin(endpoint.url) != origin(self.registration.base_url):
+            scheme, host, port = origin(endpoint.url)
+            raise RemoteFailure(
+                f"The server gives out its tokens at {scheme}://{host}:{port}, another server, which has not been shown the "
+                "secret: add the connection with --token-url if that is right.",
+                auth=True,
+            )
 
     def _by_secret(self, endpoint: Endpoint, form: dict[str, str], now: datetime) -> Token:
         """With the secret encoded as RFC 6749 has it, then as it is: some servers do not decode it."""

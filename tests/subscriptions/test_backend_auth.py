@@ -278,10 +278,23 @@ def test_a_secret_is_sent_to_the_token_endpoint_only_and_as_the_rules_of_forms_s
     assert "secret" not in str(service.server.forms[0])
 
 
+def test_a_secret_goes_to_another_server_only_when_a_person_named_it(
+    server: TokenServer, router: respx.MockRouter, tmp_path: Path
+) -> None:
+    router.get(WELL_KNOWN).respond(200, json={"token_endpoint": TOKEN_URL})
+    service = Service(server, options(tmp_path, "client_secret", token_url=""))
+    with pytest.raises(RemoteFailure, match=r"https://auth\.example:443, another server, .* --token-url") as caught:
+        service.header()
+    assert caught.value.auth
+    assert server.asked == 0
+
+
 def test_the_token_endpoint_is_found_by_asking_the_server(
     server: TokenServer, router: respx.MockRouter, tmp_path: Path
 ) -> None:
-    route = router.get(WELL_KNOWN).respond(200, json={"token_endpoint": TOKEN_URL, "capabilities": ["permission-v2"]})
+    url = "https://ehr.example/oauth2/token"
+    server.serve(router, url)
+    route = router.get(WELL_KNOWN).respond(200, json={"token_endpoint": url, "capabilities": ["permission-v2"]})
     service = Service(server, options(tmp_path, "client_secret", token_url="", scopes=""))
     assert service.header() == "Bearer made-up-token-1"
     assert route.calls.last.request.headers["accept"] == "application/json"
