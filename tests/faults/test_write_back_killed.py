@@ -99,6 +99,7 @@ def started(ready_url: str, folder: Path) -> Process:
     return Process([*command, "--database", ready_url], log=folder / "outbox.log")
 
 
+@pytest.mark.fault("F3")
 @pytest.mark.parametrize("done", [True, False], ids=["done", "not done"])
 def test_a_writer_killed_in_mid_create_makes_no_second_task(
     database: Database, ready_url: str, tmp_path: Path, done: bool

@@ -136,6 +136,7 @@ def test_a_write_inside_a_write_is_a_fault_and_not_a_wait(tmp_path: Path) -> Non
         pass
 
 
+@pytest.mark.fault("F17")
 def test_who_waits_too_long_for_a_write_is_told_that_it_is_busy(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

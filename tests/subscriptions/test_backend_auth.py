@@ -136,6 +136,7 @@ def test_the_address_of_the_keys_is_in_the_header_where_the_connection_asks_for_
     assert server.assertions[0].header["jku"] == jku
 
 
+@pytest.mark.fault("F29")
 @pytest.mark.requirement(102)
 def test_a_key_that_was_rotated_signs_after_its_time_and_both_are_good(signing: Service, keys: Keyring) -> None:
     signing.header()
@@ -147,6 +148,17 @@ def test_a_key_that_was_rotated_signs_after_its_time_and_both_are_good(signing: 
     kids = [one.header["kid"] for one in signing.server.assertions]
     assert kids[0] == kids[1] != kids[2] == new.kid
     assert signing.server.given == [f"made-up-token-{number}" for number in (1, 2, 3)]
+
+
+@pytest.mark.requirement(102)
+def test_a_server_that_has_not_read_the_new_key_yet_knows_us_by_the_one_before(signing: Service, keys: Keyring) -> None:
+    with keys.database.read() as tx:
+        read = key_set(tx)
+    signing.server.jwks = lambda: read
+    signing.pass_time(1)
+    keys.rotate(signing.now, at_once=True)
+    assert signing.header() == "Bearer made-up-token-2"
+    assert signing.server.assertions[-1].header["kid"] == read["keys"][0]["kid"]
 
 
 @pytest.mark.requirement(102)

@@ -42,6 +42,7 @@ def test_one_resource_is_read_and_several_are_searched_for_together(listener: Li
     assert listener.waiting() == []
 
 
+@pytest.mark.fault("F33")
 @pytest.mark.requirement(73)
 def test_a_version_that_is_held_or_older_is_not_even_asked_for(listener: Listener, ehr: FakeEhr) -> None:
     ehr.put("Patient", "a", active=False)
@@ -53,6 +54,7 @@ def test_a_version_that_is_held_or_older_is_not_even_asked_for(listener: Listene
     assert len(listener.versions("a")) == 2
 
 
+@pytest.mark.fault("F33")
 @pytest.mark.requirement(73)
 def test_an_older_answer_than_was_told_of_is_asked_for_once_more(listener: Listener, ehr: FakeEhr) -> None:
     old = {one: ehr.texts["Patient", one] for one in "ab"}
@@ -108,6 +110,7 @@ def test_ids_that_nobody_knows_cost_two_searches_and_are_then_forgotten(listener
     assert listener.waiting() == []
 
 
+@pytest.mark.fault("F35")
 @pytest.mark.requirement(76, 80)
 def test_empty_notifications_have_the_type_pulled_once_in_a_window(listener: Listener, ehr: FakeEhr) -> None:
     listener.pass_time(60)

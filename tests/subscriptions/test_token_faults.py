@@ -81,6 +81,7 @@ def guarded(tracker: Tracker, ehr: FakeEhr, tmp_path: Path) -> Iterator[Guarded]
         yield made
 
 
+@pytest.mark.fault("F28")
 @pytest.mark.requirement(103)
 @pytest.mark.parametrize("after", range(6))
 def test_a_token_that_ends_at_any_page_is_renewed_and_that_page_read_again(guarded: Guarded, after: int) -> None:
@@ -92,6 +93,7 @@ def test_a_token_that_ends_at_any_page_is_renewed_and_that_page_read_again(guard
     assert guarded.connection().state == "ok"
 
 
+@pytest.mark.fault("F28")
 @pytest.mark.requirement(103)
 @pytest.mark.parametrize("after", [0, 1, 2, 3])
 @pytest.mark.parametrize(

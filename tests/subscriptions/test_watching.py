@@ -200,6 +200,7 @@ LOSSES: list[Callable[[Subscriptions, Listener], object]] = [
 ]
 
 
+@pytest.mark.fault("F34")
 @pytest.mark.requirement(75)
 @pytest.mark.parametrize("lose", LOSSES)
 def test_what_a_lost_subscription_missed_is_pulled_and_then_it_is_asked_for_again(
@@ -254,6 +255,7 @@ def test_a_status_told_by_a_notification_is_looked_into_at_once(database: Databa
     assert there.only()["status"] == "active"
 
 
+@pytest.mark.fault("F34")
 @pytest.mark.requirement(75)
 def test_a_heartbeat_that_stays_away_has_it_renewed_and_is_not_waited_for_twice(
     database: Database, ehr: FakeEhr
@@ -279,6 +281,7 @@ def test_a_heartbeat_that_stays_away_has_it_renewed_and_is_not_waited_for_twice(
     assert listener.held_subscription().heartbeat == 0
 
 
+@pytest.mark.fault("F32")
 @pytest.mark.requirement(74)
 def test_a_gap_is_waited_for_then_asked_for_by_number(database: Database, ehr: FakeEhr) -> None:
     listener, there = subscribed(database, ehr, "backport", topics=(TOPIC,))
@@ -296,6 +299,7 @@ def test_a_gap_is_waited_for_then_asked_for_by_number(database: Database, ehr: F
     assert (listener.held_subscription().missing, listener.held_subscription().gap_at) == ((), None)
 
 
+@pytest.mark.fault("F32")
 @pytest.mark.requirement(74)
 @pytest.mark.parametrize("events", [None, {}, r4("query-event", 3, event(3, "Patient/a"))])
 def test_a_gap_that_the_server_cannot_fill_is_pulled(
@@ -312,6 +316,7 @@ def test_a_gap_that_the_server_cannot_fill_is_pulled(
     assert (listener.held_subscription().missing, listener.held_subscription().gaps) == ((), 1)
 
 
+@pytest.mark.fault("F32")
 @pytest.mark.requirement(74)
 def test_an_event_that_comes_late_closes_the_gap_by_itself(database: Database, ehr: FakeEhr) -> None:
     listener, _ = subscribed(database, ehr, "backport", topics=(TOPIC,))
