@@ -2,7 +2,8 @@
 
 Steps of working off: leave out what is held already in that version or a later one; ask for the rest, many in one search;
 what is gone is deleted when its deletion was told, the server says 410, or it was not found twice; an empty notification
-has its whole type pulled, at most once in a window.
+has its whole type pulled, at most once in a window. Rows are written in one order everywhere, the Subscription's before
+those of the inbox and these by type and id, so that a hook and a worker never wait for each other.
 """
 
 from __future__ import annotations
@@ -53,17 +54,17 @@ def receive_notification(tx: Tx, subscription: int, told: Notification, at: date
     found = counted(_numbers(held), told)
     hints = [*told.hints, *(hint for event in found.fresh for hint in event.hints)]
     if found.pull or _is_vague(told, found):
-        pull_soon(tx, held, at)
-    for hint in hints:
+        hints.append(Hint(type=held.type, remote_id=""))
+    for hint in sorted(hints, key=lambda one: (one.type, one.remote_id)):
         _keep(tx, held, hint, at)
     changes = _heard(held, told, found, at)
     remote_subscriptions.change(tx, held.id, changes | ({"heard_at": at} if heard else {}))
 
 
-def pull_soon(tx: Tx, held: RemoteSubscription, at: datetime) -> None:
-    """Have the whole type pulled, as soon as the window since the last time has passed."""
+def pull_soon(tx: Tx, held: RemoteSubscription, at: datetime, type_: str = "") -> None:
+    """Have the whole type pulled, its own or `type_`, as soon as the window since the last time has passed."""
     due = at if held.pulled_at is None else max(at, held.pulled_at + WINDOW)
-    _put(tx, held.connection, Hint(type=held.type, remote_id=""), at, due)
+    _put(tx, held.connection, Hint(type=type_ or held.type, remote_id=""), at, due)
 
 
 def drain(follow: Follow, pull: Callable[[str], TypeReport]) -> Tally:
@@ -130,7 +131,7 @@ def _read_named(follow: Follow, type_: str, rows: Sequence[Waiting]) -> Tally:
 def _written(follow: Follow, type_: str, rows: Sequence[Waiting], outcome: _Outcome) -> Tally:
     """One transaction: what was read, what is gone, and the rows of the inbox struck out or postponed."""
     key, deleted = follow.connection.key, 0
-    later = {one.id for one in (*outcome.missed, *outcome.failed)}
+    missed, failed = {one.id for one in outcome.missed}, {one.id for one in outcome.failed}
 
     def settle(tx: Tx) -> None:
         nonlocal deleted
@@ -138,11 +139,13 @@ def _written(follow: Follow, type_: str, rows: Sequence[Waiting], outcome: _Outc
         deleted = sum(intake.take_deletion(tx, type_, one.remote_id, None, key, author) for one in outcome.gone)
         for one in outcome.gone:
             intake.forget_waiting(tx, type_, one.remote_id, key, author.at)
-        inbox.done(tx, [one for one in rows if one.id not in later])
-        for one in outcome.missed:
-            _missed(tx, one, author.at)
-        for one in outcome.failed:
-            _tried(tx, one, author.at)
+        for one in sorted(rows, key=lambda one: one.remote_id):
+            if one.id in missed:
+                _missed(tx, one, author.at)
+            elif one.id in failed:
+                _tried(tx, one, author.at)
+            else:
+                inbox.done(tx, [one])
 
     return follow.write(outcome.entries, settle) + Tally(deleted=deleted)
 
@@ -205,15 +208,15 @@ def _strike(follow: Follow, rows: Sequence[Waiting], pulled: str = "") -> None:
         return
     with follow.database.begin() as tx:
         follow.hold(tx)
-        inbox.done(tx, rows)
         if pulled:
             remote_subscriptions.note_pulled(tx, follow.connection.key, pulled, follow.now())
+        inbox.done(tx, rows)
 
 
 def _postpone(follow: Follow, rows: Sequence[Waiting]) -> None:
     with follow.database.begin() as tx:
         follow.hold(tx)
-        for one in rows:
+        for one in sorted(rows, key=lambda one: one.remote_id):
             _tried(tx, one, follow.now())
 
 
@@ -235,8 +238,8 @@ def _missed(tx: Tx, one: Waiting, at: datetime) -> None:
 
 def _keep(tx: Tx, held: RemoteSubscription, hint: Hint, at: datetime) -> None:
     crowded = inbox.is_full(tx, held.connection, MOST_WAITING)
-    if crowded and not inbox.holds(tx, held.connection, hint.type, hint.remote_id):
-        pull_soon(tx, held, at)
+    if not hint.remote_id or (crowded and not inbox.holds(tx, held.connection, hint.type, hint.remote_id)):
+        pull_soon(tx, held, at, hint.type)
     else:
         _put(tx, held.connection, hint, at, at)
 

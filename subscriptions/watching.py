@@ -130,6 +130,8 @@ def _lose(follow: Follow, held: RemoteSubscription, reason: str) -> None:
     now = follow.now()
     with follow.database.begin() as tx:
         follow.hold(tx)
+        if remote_subscriptions.held(tx, held.id) is None:
+            return
         pull_soon(tx, held, now)
         changes: dict[str, Any] = {"status": "lost", "reason": reason, "due_at": now + SOON}
         changes |= {} if held.status == "lost" else {"lost_at": now, "pulled_at": None}

@@ -87,7 +87,7 @@ def due_connections(tx: Tx, now: datetime) -> set[str]:
 
 def done(tx: Tx, read: Sequence[Waiting]) -> None:
     """Strike out what was read; what was told of once more meanwhile stays."""
-    for one in read:
+    for one in sorted(read, key=lambda one: (one.type, one.remote_id)):
         tx.execute(delete(inbox).where(inbox.c.id == one.id, inbox.c.times == one.times))
 
 
