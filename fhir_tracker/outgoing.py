@@ -20,7 +20,7 @@ from fhir_tracker.model.author import Author
 from fhir_tracker.model.program import CANONICAL
 from fhir_tracker.model.viewer import worker_viewer
 from fhir_tracker.model.vocabulary import WORK_SYSTEM
-from fhir_tracker.ownership import Owners, owner_of
+from fhir_tracker.ownership import ADDED_TO, Owners, owner_of
 from fhir_tracker.storage import changes, outbox, resources
 from fhir_tracker.storage import settings as states
 from fhir_tracker.storage.database import Tx
@@ -81,7 +81,7 @@ def check_mirrored(tx: Tx, before: Stored, resource: Resource, old: Resource, no
     target = targets(tx, now).get(before.connection or "")
     if target is None or before.type not in target.types:
         raise RuleBroken(f"{before.ref} is the copy of an EHR's: change it there.")
-    for name in sorted(changed(old, resource)):
+    for name in sorted(changed(old, resource) - ADDED_TO):
         if owner_of(before.type, name, made_here=False, owners=target.owners) == "ehr":
             raise RuleBroken(f"`{name}` of {before.ref} is the EHR's: change it there.", expression=name)
 
