@@ -39,6 +39,8 @@ from subscriptions.ways import Abilities, Way, way_to_change, way_to_create
 READER = worker_viewer("write-back")
 READINGS = 5
 """How often one update is read, merged and tried when others write the same resource."""
+UNIMPORTANT = frozenset({"lastModified"})
+"""What follows from other changes and is not missed by itself."""
 SETTLED = timedelta(seconds=150)
 """After how long a create that cannot be found has surely not been done, where the EHR has no conditional create."""
 
@@ -263,12 +265,15 @@ def _update(round_: Round, view: View) -> None:
             return _settle(round_, view, there, merged, now)
         way = way_to_change(row.type, round_.abilities, round_.writes)
         send = tuple(name for name in merged.send if way.only is None or name in way.only)
+        left = tuple(sorted({*merged.send} - {*send} - UNIMPORTANT))
+        if not send and left:
+            raise Unsupported(f"It takes no changes to {', '.join(left)} of a {row.type}; they stay here.")
         if not send:
-            raise Unsupported(f"It takes no changes to {', '.join(merged.send)} of a {row.type}; they stay here.")
+            return _settle(round_, view, there, merged, now)
         answer = _send_change(round_, view, there, way, send)
         if answer.status in (200, 201, 204):
             written = there_in(round_.client, answer, row.type, id_=there.id)
-            return _settle(round_, view, written, merged, now)
+            return _settle(round_, view, written, merged, now, left)
         if answer.status == 428 or (answer.status == 412 and not there.version):
             raise RemoteFailure("It asks for a version with each change, and tells none.", permanent=True)
         if answer.status not in (409, 412):
@@ -344,14 +349,16 @@ def _conflict(round_: Round, view: View, there: There, merged: Merged) -> None:
         conflicts.mark(tx, view.row, found, round_.own())
 
 
-def _settle(round_: Round, view: View, there: There, merged: Merged, now: Resource) -> None:
-    """Both sides agree: take over what is theirs, and remember what they hold."""
+def _settle(round_: Round, view: View, there: There, merged: Merged, now: Resource, left: tuple[str, ...] = ()) -> None:
+    """Both sides agree: take over what is theirs, and remember what they hold. `left` could not be written, and is named."""
+    ended = {"state": "unsupported", "reason": f"It was written without {', '.join(left)}, which it does not take."}
     try:
         with round_.database.begin() as tx:
             round_.hold(tx)
             agreed = _taken(tx, round_, view, there, merged, now)
             outbox.note(tx, view.row, **_agreement(there), agreed_version=agreed, sent_at=None)
-            outbox.change(tx, view.row, state="done", reason=None, detail={}, updated_at=round_.now())
+            done = {"state": "done", "reason": None} if not left else ended
+            outbox.change(tx, view.row, **done, detail={}, updated_at=round_.now())
             conflicts.settle(tx, view.row, round_.own(), "Both sides agree.")
     except VersionConflict:
         _half_settle(round_, view, there, merged)

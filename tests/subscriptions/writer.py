@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from fhir_tracker import connections, records, writes
+from fhir_tracker import connections, intake, records, writes
 from fhir_tracker.fhir.json_types import Resource
 from fhir_tracker.model.author import Author
 from fhir_tracker.model.viewer import open_viewer
 from fhir_tracker.storage import outbox, resources
-from fhir_tracker.storage.database import Database
+from fhir_tracker.storage.database import Database, Tx
 from fhir_tracker.storage.outbox import STATES, Outgoing
 from fhir_tracker.storage.resources import Stored
+from mappings import Source, mapping_named
 from subscriptions import EhrClient, Limits, WriteReport, sync_connection, write_back_to
 
 VIEWER = open_viewer()
@@ -90,6 +92,14 @@ class Writer:
             fresh = records.resource_of(stored) | members
             kept = {name: one for name, one in fresh.items() if one is not None}
             return writes.update(tx, type_, id_, kept, self.author)[0]
+
+    def mirror(self, tx: Tx, there: Resource) -> None:
+        """Take in what the EHR holds, as a poll would."""
+        source = Source(key="clinic", base_url=self.base)
+        mapping = mapping_named(self.connection.mapping)
+        body = json.dumps(there).encode()
+        entry = intake.read_entry(body, there["resourceType"], lambda one: mapping.to_tracker(one, source))
+        intake.take_page(tx, [entry], "clinic", Author(viewer=VIEWER, origin="ehr:clinic", at=self.now))
 
     def delete(self, type_: str, id_: str) -> None:
         with self.database.begin() as tx:
