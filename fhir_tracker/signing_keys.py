@@ -34,18 +34,17 @@ class Keyring:
     database: Database
     secret_key: str = field(repr=False)
 
-    def sign(self, claims: dict[str, Any], now: datetime, *, supported: Collection[str] = (), **header: str) -> str:
-        """`claims` as a JWT by the key that signs at `now`; of the algorithms in `supported`, where it names any of ours.
-
-        A first key is made if there is none. Raises UsageError when the private key cannot be opened.
-        """
+    def signers(self, now: datetime, supported: Collection[str] = ()) -> list[StoredKey]:
+        """The keys that may sign at `now`, the one that should first; a first key is made if there is none."""
         with self.database.read() as tx:
-            chosen = signing(tx, now, supported)
-        if chosen is None:
-            chosen = self.ensure(now)
-        private = json.loads(unseal(self.secret_key, chosen.sealed))
-        key = RSAKey.import_key(private) if chosen.alg == "RS384" else ECKey.import_key(private)
-        return jwt.encode({"alg": chosen.alg, "kid": chosen.kid, **header}, claims, key, algorithms=list(ALGORITHMS))
+            able = signers(tx, now, supported)
+        return able or [self.ensure(now)]
+
+    def sign(self, claims: dict[str, Any], by: StoredKey, **header: str) -> str:
+        """`claims` as a JWT signed by one of `signers`. Raises UsageError when the private key cannot be opened."""
+        private = json.loads(unseal(self.secret_key, by.sealed))
+        key = RSAKey.import_key(private) if by.alg == "RS384" else ECKey.import_key(private)
+        return jwt.encode({"alg": by.alg, "kid": by.kid, **header}, claims, key, algorithms=list(ALGORITHMS))
 
     def ensure(self, now: datetime, alg: str = ALGORITHMS[0]) -> StoredKey:
         """The key that signs at `now`; the very first is made here, and signs at once."""
@@ -97,10 +96,15 @@ def published(tx: Tx) -> list[StoredKey]:
     return [one for one in signing_keys.all(tx) if one.retired_at is None]
 
 
-def signing(tx: Tx, now: datetime, supported: Collection[str] = ()) -> StoredKey | None:
-    """The key that signs at `now`: the newest of an algorithm in `supported`, else the newest of all."""
+def signers(tx: Tx, now: datetime, supported: Collection[str] = ()) -> list[StoredKey]:
+    """The keys that may sign at `now`: the newest of an algorithm in `supported` first, then the newest of the others."""
     able = [one for one in published(tx) if one.signs_from <= now]
-    return next((one for one in able if one.alg in supported), able[0] if able else None)
+    return sorted(able, key=lambda one: one.alg not in supported)
+
+
+def signing(tx: Tx, now: datetime) -> StoredKey | None:
+    """The key that signs at `now`, None before the first is made."""
+    return next(iter(signers(tx, now)), None)
 
 
 def retire(tx: Tx, kid: str, now: datetime) -> None:

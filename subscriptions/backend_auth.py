@@ -18,6 +18,7 @@ from fhir_tracker.authentication import TOKEN_KINDS
 from fhir_tracker.errors import RemoteFailure, UsageError
 from fhir_tracker.signing_keys import Keyring
 from fhir_tracker.storage.connections import Connection
+from fhir_tracker.storage.signing_keys import StoredKey
 from subscriptions.client import Authorizer, Fixed, origin
 from subscriptions.credentials import authorization, read_secret
 from subscriptions.token_endpoint import Endpoint, Token, ask, discover
@@ -154,8 +155,7 @@ class TokenAuthorizer:
             if self.registration.kind == "client_secret":
                 self._check_confirmed(endpoint)
                 return self._by_secret(endpoint, form, now)
-            form |= {"client_assertion_type": ASSERTION_TYPE, "client_assertion": self._assertion(endpoint, now)}
-            return ask(endpoint.url, form, {}, now)
+            return self._by_assertion(endpoint, form, now)
         except RemoteFailure as failure:
             raise _again(failure, self._remedy() if failure.auth else "") from None
 
@@ -185,9 +185,20 @@ class TokenAuthorizer:
             shelf.is_plain = not shelf.is_plain
             return found
 
-    def _assertion(self, endpoint: Endpoint, now: datetime) -> str:
+    def _by_assertion(self, endpoint: Endpoint, form: dict[str, str], now: datetime) -> Token:
+        """Signed by our newest key, then by the one before: a server may not have read the new page of keys yet."""
         if self._keys is None:
             raise UsageError("This connection signs with a key of our own, and none is at hand here.")
+        form = {**form, "client_assertion_type": ASSERTION_TYPE}
+        first, *others = self._keys.signers(now, endpoint.algorithms)
+        try:
+            return ask(endpoint.url, {**form, "client_assertion": self._assertion(endpoint, first, now)}, {}, now)
+        except RemoteFailure as failure:
+            if not failure.auth or not others:
+                raise
+        return ask(endpoint.url, {**form, "client_assertion": self._assertion(endpoint, others[0], now)}, {}, now)
+
+    def _assertion(self, endpoint: Endpoint, key: StoredKey, now: datetime) -> str:
         claims = {
             "iss": self.registration.client_id,
             "sub": self.registration.client_id,
@@ -196,7 +207,8 @@ class TokenAuthorizer:
             "jti": secrets.token_urlsafe(32),
         }
         header = {"jku": self.registration.jku} if self.registration.jku else {}
-        return self._keys.sign(claims, now, supported=endpoint.algorithms, **header)
+        assert self._keys is not None  # noqa: S101 - who asks for an assertion has looked
+        return self._keys.sign(claims, key, **header)
 
     def _remedy(self) -> str:
         if self.registration.kind == "client_secret":

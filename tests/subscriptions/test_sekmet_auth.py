@@ -142,7 +142,7 @@ def test_after_a_rotation_the_server_still_knows_us(ours: Ours, sekmet: Sekmet) 
     assert ours.follow(
         sekmet, "before", {"auth": "private_key_jwt", "client_id": "signing", "scopes": "system/*.rs"}
     ).complete
-    new = ours.keys.rotate(clock.now(), "ES384")
+    new = ours.keys.rotate(clock.now(), at_once=True)
     published = httpx.get(f"{ours.address}{PATH}", trust_env=False, timeout=60).json()["keys"]
     assert published[0]["kid"] == new.kid
     assert len(published) == 2

@@ -12,6 +12,7 @@ from urllib.parse import parse_qs, unquote_plus
 import httpx
 import respx
 from joserfc import jwt
+from joserfc.errors import JoseError
 from joserfc.jwk import KeySet
 
 TOKEN_URL = "https://auth.example/oauth2/token"
@@ -69,7 +70,10 @@ class TokenServer:
         assert self.jwks is not None
         assert form["client_assertion_type"] == "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
         keys = KeySet.import_key_set(dict(self.jwks()))  # type: ignore[arg-type]
-        shown = jwt.decode(form["client_assertion"], keys, algorithms=["RS384", "ES384"])
+        try:
+            shown = jwt.decode(form["client_assertion"], keys, algorithms=["RS384", "ES384"])
+        except (JoseError, ValueError):
+            return False
         assert shown.header["kid"] in {key.kid for key in keys}
         assert shown.claims["jti"] not in {one.claims["jti"] for one in self.assertions}
         self.assertions.append(shown)
