@@ -52,6 +52,7 @@ def abilities_of(follow: Follow) -> Abilities | RemoteFailure:
     detail |= {
         "capabilities_at": instant(follow.now()),
         "software": found.software,
+        "fhir_version": found.fhir_version,
         "searchable": sorted(found.searchable),
         "history": sorted(found.history),
         "exports": sorted(found.exports),

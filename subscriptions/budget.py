@@ -91,6 +91,8 @@ class SharedBudget:
         try:
             with self._guard:
                 wait = self._wait()
+                if wait > 0:
+                    self._note_wait(wait)
         except BaseException:
             self._slots.leave()
             raise
@@ -118,6 +120,15 @@ class SharedBudget:
         if retry_after is None and status == 429 and self._allowance is not None and self._allowance.aligned:
             return MINUTE - self._now().timestamp() % MINUTE
         return retry_after
+
+    def _note_wait(self, wait: float) -> None:
+        """Count a request that is held back, for the numbers; the seconds up to the longest that one waits its turn."""
+        with self._database.begin() as tx:
+            state = budgets.hold(tx, self._connection)
+            state["waits"] = int(state.get("waits", 0)) + 1
+            state["waited"] = round(float(state.get("waited", 0.0)) + min(wait, LONGEST_TURN), 3)
+            budgets.save(tx, self._connection, state)
+        self._state = state
 
     def _wait(self) -> float:
         at = self._monotonic()

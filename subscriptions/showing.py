@@ -53,6 +53,36 @@ class Way:
         }
 
 
+@dataclass(frozen=True, kw_only=True)
+class Server:
+    """What a server said it is and can do, at `asked_at`; `ahead_seconds` is how far its clock is ahead of ours."""
+
+    software: str
+    fhir_version: str
+    searchable: tuple[str, ...]
+    history: tuple[str, ...]
+    exports: tuple[str, ...]
+    ahead_seconds: float
+    asked_at: datetime
+
+
+def server_of(tx: Tx, connection: Connection) -> Server | None:
+    """What is remembered of the server; None before it was asked, or when it does not tell."""
+    state = cursors.find(tx, connection.key, STATE)
+    told = state.detail if state else {}
+    if not told.get("capabilities_at"):
+        return None
+    return Server(
+        software=told.get("software", ""),
+        fhir_version=told.get("fhir_version", ""),
+        searchable=tuple(told.get("searchable", ())),
+        history=tuple(told.get("history", ())),
+        exports=tuple(told.get("exports", ())),
+        ahead_seconds=float(told.get("skew", 0.0)),
+        asked_at=parse_datetime(told["capabilities_at"]),
+    )
+
+
 def ways_of(tx: Tx, connection: Connection, now: datetime) -> tuple[Way, ...]:
     """Every type that is or could be followed, in the order it is; nothing is asked of the server."""
     held = {one.type: one for one in cursors.of_connection(tx, connection.key)}

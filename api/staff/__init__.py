@@ -11,6 +11,7 @@ from starlette.staticfiles import StaticFiles
 
 from api.context import AppContext
 from api.staff import (
+    connection_page,
     info_pages,
     operations_page,
     outbox_page,
@@ -33,6 +34,7 @@ _GET: dict[str, Handler] = {
     "/operations": operations_page.operations_page,
     "/programs": info_pages.programs_page,
     "/sync": sync_page.sync_page,
+    "/connections/{key}": connection_page.connection_page,
     "/outbox": outbox_page.outbox_page,
     "/outbox/{id}": outbox_page.entry_page,
     "/quarantine": quarantine_page.quarantine_page,

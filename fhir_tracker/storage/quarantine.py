@@ -102,3 +102,9 @@ def open_count(tx: Tx, connection: str | None = None) -> int:
     """How many entries wait."""
     chosen = select(func.count()).select_from(quarantine).where(*_WAITS)
     return int(tx.value(chosen if connection is None else chosen.where(quarantine.c.connection == connection)))
+
+
+def open_counts(tx: Tx) -> dict[str, int]:
+    """How many entries wait, by connection; those of removed ones too."""
+    counted = select(quarantine.c.connection, func.count().label("n")).where(*_WAITS)
+    return {row["connection"]: row["n"] for row in tx.rows(counted.group_by(quarantine.c.connection))}
