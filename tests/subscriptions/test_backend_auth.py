@@ -138,7 +138,6 @@ def test_the_address_of_the_keys_is_in_the_header_where_the_connection_asks_for_
 
 @pytest.mark.fault("F29")
 @pytest.mark.requirement(102)
-@pytest.mark.fault("F29")
 def test_a_key_that_was_rotated_signs_after_its_time_and_both_are_good(signing: Service, keys: Keyring) -> None:
     signing.header()
     new = keys.rotate(signing.now)
