@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from fhir_tracker import echoes, merged_patients, records
+from fhir_tracker import echoes, merged_patients, records, unmapped
 from fhir_tracker.errors import Busy, Incorrect, TrackerError, Unavailable, VersionConflict
 from fhir_tracker.fhir.body import MAX_BYTES, read_resource
 from fhir_tracker.fhir.dates import parse_datetime
@@ -284,6 +284,7 @@ def _apply(tx: Tx, entry: Received, connection: str, author: Author) -> Known:
             stored = records.save(tx, entry.resource, author, remote=remote)
             if entry.type == "Patient":
                 merged_patients.notice(tx, entry.resource, author)
+            unmapped.notice(tx, entry.resource, connection, author)
             tx.flush()
     except (Busy, Unavailable, VersionConflict):
         raise

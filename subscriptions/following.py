@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from fhir_tracker import absent, intake
+from fhir_tracker import absent, failpoints, intake
 from fhir_tracker.errors import RemoteFailure, VersionConflict
 from fhir_tracker.fhir.dates import instant
 from fhir_tracker.fhir.json_types import Resource
@@ -16,7 +16,7 @@ from fhir_tracker.model.author import Author
 from fhir_tracker.model.viewer import worker_viewer
 from fhir_tracker.storage.connections import Connection
 from fhir_tracker.storage.database import Database, Tx
-from mappings import Mapping, Source
+from mappings import Mapping, Source, Tables
 from subscriptions.bundles import Page, read_page
 from subscriptions.client import Answer, EhrClient
 
@@ -46,10 +46,12 @@ class Follow:
     patience: timedelta | None = None
     """How long one type may take in one sync where it is read piece by piece; None for as long as there is something."""
     hook: str = ""
+    tables: Tables = field(default_factory=Tables)
+    """What the practice says of the EHR's codes."""
 
     @property
     def source(self) -> Source:
-        return Source(key=self.connection.key, base_url=self.client.base_url)
+        return Source(key=self.connection.key, base_url=self.client.base_url, tables=self.tables)
 
     def translate(self, resource: Resource) -> Resource:
         """The mapping, bound to this connection."""
@@ -80,6 +82,7 @@ class Follow:
         """
         pending = list(entries)
         conflicts = 0
+        failpoints.reached("page-read")
         while True:
             try:
                 with self.database.begin() as tx:
@@ -88,6 +91,8 @@ class Follow:
                     if returned:
                         self._note_returned(tx, pending)
                     also(tx)
+                    failpoints.reached("page-before-commit")
+                failpoints.reached("page-after-commit")
                 return tally
             except EntryRefused as refusal:
                 at = next(index for index, entry in enumerate(pending) if entry is refusal.entry)

@@ -87,7 +87,7 @@ def choose(type_: str, facts: Facts) -> Choice:
     actor = next((name for name in ACTORS if name in facts.parameters), "patient")
     if facts.override:
         return read_override(type_, facts.override, actor)
-    if facts.hint:
+    if facts.hint and (facts.searchable is not False or facts.asked_for):
         hint = facts.hint
         return Choice(strategy=hint.strategy, why=hint.why, query=hint.query, days=hint.days, actor=actor)
     if facts.searchable is None:

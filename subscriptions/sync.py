@@ -32,6 +32,7 @@ from subscriptions.backend_auth import authorizer_of
 from subscriptions.budget import SharedBudget, allowance_of
 from subscriptions.bulk import export, report_of
 from subscriptions.client import EhrClient, Limits
+from subscriptions.code_files import tables_of
 from subscriptions.deletions import poll_deletions
 from subscriptions.following import Follow, TypeReport
 from subscriptions.inbox import drain
@@ -175,6 +176,7 @@ def following(
             hold=lambda tx: leases.hold(tx, lease, now()),
             overlap=overlap,
             hook=hook,
+            tables=tables_of(connection),
         )
     finally:
         leases.release(database, lease, now())

@@ -99,8 +99,8 @@ def way_to_change(type_: str, abilities: Abilities, writes: Mapping[str, str]) -
     told = writes.get(type_, "")
     if told in ("", "create", "update", "status") and abilities.can(type_, "update"):
         return Way(kind="update", type=type_, only=STATUS_ONLY if told == "status" else None)
-    if told in ("", "create", "update", "patch") and abilities.can(type_, "patch"):
-        return Way(kind="patch", type=type_)
+    if told in ("", "create", "update", "status", "patch") and abilities.can(type_, "patch"):
+        return Way(kind="patch", type=type_, only=STATUS_ONLY if told == "status" else None)
     raise Unsupported(f"It takes no changes to a {type_}; this one stays here.")
 
 

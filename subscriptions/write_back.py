@@ -27,6 +27,7 @@ from fhir_tracker.storage.outbox import Outgoing
 from mappings import mapping_named
 from subscriptions import leases
 from subscriptions.client import EhrClient
+from subscriptions.code_files import tables_of
 from subscriptions.sync import client_of, keys_of, limits_of
 from subscriptions.ways import Abilities, abilities_from, read_abilities
 from subscriptions.writing import Round, write
@@ -135,6 +136,7 @@ def _rows(
         system=system,
         now=now,
         hold=hold,
+        tables=tables_of(connection),
     )
     counts: Counter[str] = Counter()
     for row in rows:

@@ -29,7 +29,7 @@ from fhir_tracker.storage.database import Database, Tx
 from fhir_tracker.storage.outbox import Outgoing
 from fhir_tracker.storage.resources import Stored
 from mappings import Mapping as Dialect
-from mappings import Source
+from mappings import Source, Tables
 from subscriptions import ehr_words
 from subscriptions.bundles import is_outcome, read_page
 from subscriptions.client import FHIR_JSON, Answer, EhrClient
@@ -57,10 +57,11 @@ class Round:
     system: str
     now: Callable[[], datetime]
     hold: Callable[[Tx], None]
+    tables: Tables = field(default_factory=Tables)
 
     @property
     def source(self) -> Source:
-        return Source(key=self.connection.key, base_url=self.client.base_url)
+        return Source(key=self.connection.key, base_url=self.client.base_url, tables=self.tables)
 
     @property
     def writes(self) -> Mapping[str, str]:

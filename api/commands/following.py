@@ -15,6 +15,7 @@ from fhir_tracker.fhir.definitions.registry import resource_types
 from fhir_tracker.model.allowance import FORM, read_allowance
 from fhir_tracker.storage.connections import Connection
 from fhir_tracker.storage.database import Tx
+from subscriptions.code_files import tables_in
 from subscriptions.showing import budget_of, reconciled_at, ways_of
 from subscriptions.strategies import STRATEGIES, read_override
 
@@ -31,6 +32,7 @@ def register_options(add: argparse.ArgumentParser) -> None:
     )
     add.add_argument("--budget", metavar="N", help=f"at most so many requests a minute: {FORM}")
     add.add_argument("--roster", metavar="FILE", help="ids of patients at the EHR, one a line, to be asked about")
+    add.add_argument("--codes", metavar="FILE", help="what the EHR's own codes mean: TOML or JSON (docs/mappings.md)")
     add.add_argument("--group", metavar="ID", help="the Group at the EHR that bulk exports and the roster are of")
 
 
@@ -50,6 +52,9 @@ def options_of(args: argparse.Namespace) -> dict[str, Any]:
         found["budget"] = args.budget
     if args.roster:
         found["roster_file"] = os.path.abspath(args.roster)
+    if args.codes:
+        tables_in(args.codes)
+        found["codes"] = os.path.abspath(args.codes)
     if args.group:
         found["group"] = args.group.removeprefix("Group/")
     return found
