@@ -161,6 +161,7 @@ def test_a_handshake_is_answered_200_and_a_heartbeat_204_and_neither_leaves_anyt
 
 
 @pytest.mark.fault("F32")
+@pytest.mark.fault("F32")
 @pytest.mark.requirement(73)
 def test_an_event_counts_once_and_out_of_order_is_taken(
     serve: Serve, database: Database, subscription: RemoteSubscription
@@ -183,6 +184,7 @@ def test_a_gap_is_noted_and_looked_at_soon(serve: Serve, database: Database, sub
     assert held(database).gaps == 1
 
 
+@pytest.mark.fault("F32")
 @pytest.mark.fault("F32")
 @pytest.mark.requirement(74)
 def test_a_count_that_began_anew_has_the_type_pulled(
@@ -207,6 +209,7 @@ def test_a_resource_waits_once_however_often_it_is_told_of(
     assert [(one.remote_id, one.version, one.times) for one in rows(database)] == [("1", "", 3)]
 
 
+@pytest.mark.fault("F35")
 @pytest.mark.fault("F35")
 @pytest.mark.requirement(80)
 def test_a_flood_of_empty_notifications_is_one_row(

@@ -100,6 +100,7 @@ def tell(hook: str, secret: str) -> int | None:
     return answer.status_code
 
 
+@pytest.mark.fault("F5")
 @pytest.mark.requirement(70, 73)
 def test_f5_killed_after_it_was_kept_the_repeat_is_the_same_news(
     ready_url: str, listener: Listener, there: Subscriptions, ehr: FakeEhr, tmp_path: Path
@@ -116,6 +117,7 @@ def test_f5_killed_after_it_was_kept_the_repeat_is_the_same_news(
     assert (len(listener.versions("a")), listener.waiting()) == (1, [])
 
 
+@pytest.mark.fault("F6")
 @pytest.mark.requirement(73, 78)
 @pytest.mark.parametrize("repeats", [True, False])
 def test_f6_killed_before_it_was_kept_the_repeat_or_the_poll_brings_it(

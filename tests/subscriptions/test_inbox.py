@@ -43,6 +43,7 @@ def test_one_resource_is_read_and_several_are_searched_for_together(listener: Li
 
 
 @pytest.mark.fault("F33")
+@pytest.mark.fault("F33")
 @pytest.mark.requirement(73)
 def test_a_version_that_is_held_or_older_is_not_even_asked_for(listener: Listener, ehr: FakeEhr) -> None:
     ehr.put("Patient", "a", active=False)
@@ -110,6 +111,7 @@ def test_ids_that_nobody_knows_cost_two_searches_and_are_then_forgotten(listener
     assert listener.waiting() == []
 
 
+@pytest.mark.fault("F35")
 @pytest.mark.fault("F35")
 @pytest.mark.requirement(76, 80)
 def test_empty_notifications_have_the_type_pulled_once_in_a_window(listener: Listener, ehr: FakeEhr) -> None:
