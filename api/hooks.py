@@ -21,7 +21,7 @@ from api.context import AppContext
 from api.edge import HEADERS, ROUTE
 from api.fhir.encoding import decoded
 from api.outcomes import FHIR_JSON, headers_of, outcome_of, status_of
-from fhir_tracker import clock
+from fhir_tracker import clock, failpoints
 from fhir_tracker.errors import MethodNotAllowed, TooLarge, TrackerError, Unauthenticated
 from fhir_tracker.fhir.definitions.registry import resource_types
 from fhir_tracker.storage import remote_subscriptions
@@ -84,8 +84,10 @@ class Hook:
         limit = self._context.settings.body_limit
         raw = _unpacked(body.raw, headers.get("content-encoding", ""), limit)
         told = read_notification(method, _place(place), headers, raw, max_bytes=limit)
+        failpoints.reached("hook-before-insert")
         with self._context.database.begin() as tx:
             receive_notification(tx, subscription, told, clock.now())
+        failpoints.reached("hook-after-insert")
         if body.overlong:
             raise TooLarge(f"The body has more than {SWALLOWED * limit} bytes; that something changed was noted.")
         return Response(status_code=200 if told.is_handshake else 204)

@@ -10,6 +10,7 @@ from datetime import timedelta
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from fhir_tracker import failpoints
 from fhir_tracker.errors import UsageError
 
 PREFIX = "FHIR_TRACKER_"
@@ -328,6 +329,7 @@ from `fhir_tracker/config.py`.
 def _refuse_unknown(environ: Mapping[str, str]) -> None:
     known = [setting.variable for setting in SETTINGS]
     known += [f"{setting.variable}_FILE" for setting in SETTINGS if setting.secret]
+    known.append(failpoints.VARIABLE)
     for name in sorted(environ):
         if name.startswith(PREFIX) and name not in known:
             own = [one.removeprefix(PREFIX) for one in known]
