@@ -17,8 +17,10 @@ from tests.support.followed import followed
 pytestmark = pytest.mark.peer
 
 TAGS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
-NAMES = ("queue", "task", "form", "refused", "escalation", "patient", "operations", "programs", "sync", "keys", "empty")
-NAMES += ("connection", "quarantine", "set-aside", "outbox", "to-write")
+NAMES = (
+    *("queue", "task", "form", "refused", "escalation", "patient", "operations", "programs", "sync", "keys", "empty"),
+    *("connection", "quarantine", "set-aside", "outbox", "to-write"),
+)
 
 
 @pytest.fixture
