@@ -24,6 +24,8 @@ _HINTS = {
     404: "it has nothing at this address; check the base URL",
     429: "it asks us to slow down",
 }
+_EXPIRED = frozenset({"4113"})
+"""Epic's code for a paging session that is over."""
 _CODE = re.compile(r"[A-Za-z0-9.\-]{1,40}")
 _NOTHING_FOUND = frozenset({"4101"})  # Epic
 _HAPI_CODE = re.compile(r"HAPI-\d{4}")
@@ -118,6 +120,13 @@ def is_outcome(entry: Entry) -> bool:
 def says_nothing_found(entry: Entry) -> bool:
     """Whether a word from the server only says that nothing was found, which makes its answer no less whole."""
     return bool(_NOTHING_FOUND & set(outcome_codes(entry.raw).split()))
+
+
+def link_expired(answer: Answer) -> bool:
+    """Whether what was asked for by a paging link is not kept any more: 404 and 410, or Epic's word for it."""
+    if answer.status in (404, 410):
+        return True
+    return 400 <= answer.status < 500 and bool(_EXPIRED & set(outcome_codes(answer.body).split()))
 
 
 def outcome_codes(raw: bytes) -> str:

@@ -16,7 +16,7 @@ from fhir_tracker.fhir.dates import instant
 from fhir_tracker.intake import Received, Tally, Unusable
 from fhir_tracker.storage import cursors
 from fhir_tracker.storage.cursors import Cursor
-from subscriptions.bundles import Entry, Page, is_outcome, outcome_codes, says_nothing_found
+from subscriptions.bundles import Entry, Page, is_outcome, link_expired, outcome_codes, says_nothing_found
 from subscriptions.client import origin
 from subscriptions.following import PAGE_SIZE, Follow, TypeReport
 from subscriptions.paging import PagingGuard
@@ -117,7 +117,7 @@ def _address(follow: Follow, type_: str, state: _Pass, lower: datetime | None) -
 def _turn_page(follow: Follow, type_: str, state: _Pass) -> bool:
     """Fetch, judge and commit one page; False after the last."""
     answer = follow.client.get(state.url)
-    if not state.first and answer.status in (404, 410) and state.restarts < RESTARTS:
+    if not state.first and link_expired(answer) and state.restarts < RESTARTS:
         state.restarts += 1
         state.notes += ("a paging link had expired; the window was read again",)
         _begun(state, follow, type_)

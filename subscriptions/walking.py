@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from fhir_tracker.errors import RemoteFailure
-from subscriptions.bundles import Page
+from subscriptions.bundles import Page, link_expired
 from subscriptions.client import origin
 from subscriptions.following import Follow
 from subscriptions.paging import PagingGuard
@@ -18,7 +18,7 @@ def walk(follow: Follow, url: str, kind: str = "searchset") -> Iterator[Page]:
     first = True
     while following:
         answer = follow.client.get(following)
-        if not first and answer.status in (404, 410):
+        if not first and link_expired(answer):
             raise RemoteFailure("A paging link had expired.")
         page = follow.page(following, kind, answer)
         guard.check(following, page)
