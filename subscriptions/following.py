@@ -46,6 +46,8 @@ class Follow:
     patience: timedelta | None = None
     """How long one type may take in one sync where it is read piece by piece; None for as long as there is something."""
     hook: str = ""
+    heard: Callable[[str, Tally], None] = lambda _type, _page: None
+    """Told of each page that is written: its type and what it came to."""
     tables: Tables = field(default_factory=Tables)
     """What the practice says of the EHR's codes."""
 
@@ -93,6 +95,8 @@ class Follow:
                     also(tx)
                     failpoints.reached("page-before-commit")
                 failpoints.reached("page-after-commit")
+                if entries:
+                    self.heard(entries[0].type, tally)
                 return tally
             except EntryRefused as refusal:
                 at = next(index for index, entry in enumerate(pending) if entry is refusal.entry)

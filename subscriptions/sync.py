@@ -18,6 +18,7 @@ from fhir_tracker.config import Settings
 from fhir_tracker.connections import pause_after
 from fhir_tracker.errors import Busy, RemoteFailure, UsageError
 from fhir_tracker.fhir.dates import instant, parse_datetime
+from fhir_tracker.intake import Tally
 from fhir_tracker.signing_keys import Keyring
 from fhir_tracker.storage import connections, cursors
 from fhir_tracker.storage.connections import Connection
@@ -107,8 +108,9 @@ def sync_connection(
     public_url: str = "",
     reconciles: bool = False,
     patience: timedelta | None = None,
+    heard: Callable[[str, Tally], None] = lambda _type, _page: None,
 ) -> SyncReport:
-    """Bring everything of `connection` up to date; `report` hears of each type when it is done.
+    """Bring everything of `connection` up to date; `report` hears of each type when it is done, `heard` of each page.
 
     With `reconciles` each type is then compared as a whole; `patience` bounds the time of a type that is read patient by
     patient, in which case the next sync goes on.
@@ -119,7 +121,7 @@ def sync_connection(
     with following(
         database, connection, client=client, now=now, overlap=overlap, hook=endpoint_of(public_url, connection.key)
     ) as follow:
-        done = _all_types(replace(follow, patience=patience), report, reconciles)
+        done = _all_types(replace(follow, patience=patience, heard=heard), report, reconciles)
         return _noted(follow, done, reconciles)
 
 

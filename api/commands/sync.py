@@ -10,16 +10,18 @@ from datetime import timedelta
 
 from api.console import print_json
 from api.stores import open_store, with_secret_key
+from api.sync_line import SyncLine
 from fhir_tracker import clock, connections
 from fhir_tracker.config import Settings
 from fhir_tracker.errors import Busy, UsageError
+from fhir_tracker.intake import Tally
 from fhir_tracker.storage import connections as stored
 from fhir_tracker.storage.connections import Connection
 from fhir_tracker.storage.database import Database
 from subscriptions import SyncReport, TypeReport, client_of, keys_of, limits_of, sync_connection
 
 PATIENCE = timedelta(seconds=30)
-_COLUMNS = ("type", "fetched", "applied", "unchanged", "deleted", "quarantined")
+_COLUMNS = ("type", "fetched", "applied", "unchanged", "deleted", "quarantined", "lag")
 
 
 def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -67,6 +69,12 @@ def _chosen(database: Database, key: str | None, types: str | None) -> list[Conn
 def _sync(database: Database, connection: Connection, settings: Settings, args: argparse.Namespace) -> SyncReport:
     """One connection, each type said when it is done; while another process has the connection, wait a little."""
     quiet = bool(args.json)
+    line = SyncLine(sys.stderr, clock.monotonic)
+
+    def done_with(one: TypeReport) -> None:
+        line.clear()
+        _show_type(one)
+
     ends = clock.monotonic() + PATIENCE.total_seconds()
     if not quiet:
         print(f"{connection.key} ({connection.base_url})")
@@ -79,7 +87,8 @@ def _sync(database: Database, connection: Connection, settings: Settings, args: 
                     connection,
                     client=client,
                     now=clock.now,
-                    report=_silent if quiet else _show_type,
+                    report=_silent if quiet else done_with,
+                    heard=_unheard if quiet else line.heard,
                     overlap=settings.poll_overlap,
                     reconciles=args.reconcile,
                     public_url=settings.public_url,
@@ -90,6 +99,7 @@ def _sync(database: Database, connection: Connection, settings: Settings, args: 
                 clock.pause(0.5)
             else:
                 if not quiet:
+                    line.clear()
                     _show_end(done)
                 return done
 
@@ -98,8 +108,13 @@ def _silent(_: TypeReport) -> None:
     pass
 
 
+def _unheard(_: str, __: Tally) -> None:
+    pass
+
+
 def _show_type(one: TypeReport) -> None:
-    told = one.as_json()
+    lag = "-" if one.lag_seconds is None else f"{max(one.lag_seconds, 0.0):.0f}s"
+    told = one.as_json() | {"lag": lag}
     _row([str(told[name]) for name in _COLUMNS])
     if one.missed:
         print(f"    missed events: {one.missed} changes that no poll or notification had brought")

@@ -269,8 +269,8 @@ def test_a_person_sees_type_by_type_what_came(shell: Shell, ehr: FakeEhr) -> Non
     assert shell.run("sync", "--once") == 1
     lines = [line.split() for line in shell.out.splitlines()]
     assert lines[0] == ["clinic", f"({BASE})"]
-    assert lines[1] == ["type", "fetched", "applied", "unchanged", "deleted", "quarantined"]
-    assert lines[2] == ["Patient", "2", "1", "0", "0", "1"]
+    assert lines[1] == ["type", "fetched", "applied", "unchanged", "deleted", "quarantined", "lag"]
+    assert lines[2] == ["Patient", "2", "1", "0", "0", "1", "0s"]
     assert lines[5][:5] == ["FAILED:", "The", "server", "answered", "403:"]
     assert "see: fhir-tracker quarantine list" in shell.out
     ehr.twists.clear()
