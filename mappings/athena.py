@@ -14,7 +14,9 @@ _BY_DAY = Hint(
     days=True,
 )  # fmt: skip
 _PATIENTS = Hint(strategy="roster", why="athenahealth does not list patients as a whole: each is read by its id")
-_VISITS = Hint(strategy="launch", why="athenahealth finds an appointment by its id alone: read when a page needs it")
+_VISITS = Hint(
+    strategy="none", why="athenahealth finds an appointment by its id alone, so that visits cannot be followed"
+)
 
 mapping: Mapping = VendorMapping(
     name="athena",

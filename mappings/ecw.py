@@ -13,13 +13,13 @@ _BY_PATIENT = Hint(
     strategy="roster",
     why="eClinicalWorks answers for one patient at a time and has no _lastUpdated: each is compared",
 )
-_WHEN_OPENED = Hint(strategy="launch", why="they cannot be listed as a whole: they are read when a page needs them")
+_NOT_LISTED = Hint(strategy="none", why="they are not listed as a whole; what refers to them names them")
 
 mapping: Mapping = VendorMapping(
     name="ecw",
     wanted=tuple(type_ for type_ in WANTED if type_ not in ("Task", "Appointment")),
     codes=shipped("ecw"),
-    strategy_hints=each(WANTED, _BY_PATIENT) | each(OF_THE_PRACTICE, _WHEN_OPENED),
+    strategy_hints=each(WANTED, _BY_PATIENT) | each(OF_THE_PRACTICE, _NOT_LISTED),
     writes={"QuestionnaireResponse": "create"},
     budget="250 aligned",
     closed=True,

@@ -23,13 +23,13 @@ _RESULTS = Hint(
     why="Epic wants a patient and a category with every search of observations",
     query="category=laboratory,vital-signs",
 )
-_WHEN_OPENED = Hint(strategy="launch", why="Epic cannot list them as a whole: they are read when a page needs them")
+_NOT_LISTED = Hint(strategy="none", why="Epic does not list them as a whole; what refers to them names them")
 
 mapping: Mapping = VendorMapping(
     name="epic",
     codes=shipped("epic"),
     strategy_hints=each(WANTED, _BY_PATIENT)
-    | each(OF_THE_PRACTICE, _WHEN_OPENED)
+    | each(OF_THE_PRACTICE, _NOT_LISTED)
     | {"CarePlan": _CARE_PLANS, "Observation": _RESULTS},
     writes={
         "Task": "status",

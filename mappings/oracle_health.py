@@ -27,7 +27,7 @@ _VISITS = Hint(
     strategy="windowed",
     why="Oracle Health wants a patient, practitioner or place and dates with every search of visits",
 )
-_WHEN_OPENED = Hint(strategy="launch", why="they cannot be listed as a whole: they are read when a page needs them")
+_NOT_LISTED = Hint(strategy="none", why="they are not listed as a whole; what refers to them names them")
 
 mapping: Mapping = VendorMapping(
     name="oracle_health",
@@ -35,7 +35,7 @@ mapping: Mapping = VendorMapping(
     codes=shipped("oracle_health"),
     strategy_hints=each(WANTED, _BY_PATIENT)
     | each(("Encounter", "Condition", "Observation", "DocumentReference"), _CHANGED)
-    | each(OF_THE_PRACTICE, _WHEN_OPENED)
+    | each(OF_THE_PRACTICE, _NOT_LISTED)
     | {"CarePlan": _CARE_PLANS, "Appointment": _VISITS},
     writes={
         "Task": "communication",

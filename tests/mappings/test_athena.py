@@ -10,10 +10,10 @@ ATHENA = mapping_named("athena")
 SENT = sent_by("athena")
 
 
-def test_plans_are_asked_for_by_the_day_and_visits_by_their_id() -> None:
+def test_plans_are_asked_for_by_the_day_and_visits_not_at_all() -> None:
     assert ATHENA.strategy_hints["CarePlan"].days
     assert ATHENA.strategy_hints["Patient"].strategy == "roster"
-    assert ATHENA.strategy_hints["Appointment"].strategy == "launch"
+    assert ATHENA.strategy_hints["Appointment"].strategy == "none"
     assert "Task" not in ATHENA.wanted
 
 

@@ -34,7 +34,7 @@ def test_everything_of_a_patient_is_asked_for_patient_by_patient() -> None:
     hints = EPIC.strategy_hints
     assert {hints[type_].strategy for type_ in ("Patient", "Task", "CareTeam", "Appointment")} == {"roster"}
     assert hints["CarePlan"].query == "category=assess-plan"
-    assert hints["Practitioner"].strategy == "launch"
+    assert hints["Practitioner"].strategy == "none"
 
 
 def test_a_task_is_updated_in_its_status_and_a_plan_is_not_written() -> None:
