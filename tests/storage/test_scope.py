@@ -116,7 +116,7 @@ WRITES = {
     "add", "advance", "attach", "clear_index", "clear_read_models", "drop", "due_now", "fire", "forget_done", "link_task",
     "mark_read", "note", "note_remote", "note_failure", "note_success", "postpone", "put", "reindex", "remove", "reserve", "resolve",
     "resolve_all", "save", "set_flags", "set_state", "settle", "start_at_head", "wake",
-    "look_at", "change", "wake_all", "withdrawn", "save_indexed", "foresee",
+    "look_at", "change", "discard", "forget", "wake_all", "withdrawn", "save_indexed", "foresee",
 }  # fmt: skip
 WORKERS_OWN = {
     "changes.head": "a number",
@@ -128,6 +128,8 @@ WORKERS_OWN = {
     "outbox.of_remote": "as outbox.due",
     "outbox.oldest_waiting": "a moment",
     "changes.lag": "a number",
+    "absences.count": "a number",
+    "absences.find": "remote ids of what the worker misses, no content",
     "inbox.done": "a write",
     "inbox.due": "what the worker is to read again; it shows it to nobody",
     "inbox.due_connections": "keys of connections",
@@ -135,12 +137,22 @@ WORKERS_OWN = {
     "inbox.is_full": "whether much waits",
     "inbox.waiting": "a number",
     "quarantine.open_count": "a number",
+    "quarantine.open_counts": "numbers",
     "resources.ids_of": "ids for reconciliation, no content",
     "resources.mirrored_connections": "keys of connections",
     "resources.known": "ids and hashes for the sync worker, no content",
+    "rosters.all_due": "a write",
+    "rosters.due": "whom the worker is to read next; it shows them to nobody",
+    "rosters.held": "what the worker compares with what the EHR holds; it shows it to nobody",
+    "rosters.leave": "a write",
+    "rosters.missing": "remote ids for the worker, no content",
+    "rosters.standing": "numbers",
     "work_items.claim_due": "the sweep works on everybody's items and shows them to nobody",
 }
-WITHOUT_PATIENTS = {"connections", "cursors", "heartbeats", "jobs", "programs", "remote_subscriptions", "settings"}
+WITHOUT_PATIENTS = {
+    "budgets", "connections", "cursors", "heartbeats", "jobs", "programs", "remote_subscriptions", "settings",
+    "signing_keys",
+}  # fmt: skip
 
 
 @pytest.fixture
