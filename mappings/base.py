@@ -85,6 +85,10 @@ class Mapping(Protocol):
         """The EHR's form of a resource of the tracker's; a copy. None when the vendor has no place for the type."""
         ...
 
+    def recoded(self, resource: Resource, source: Source) -> Resource:
+        """A resource that is here already with its codings as the tables have them now; a copy."""
+        ...
+
 
 def local_reference(text: str, source: Source) -> str:
     """`Type/<local id>` for a reference into `source`, relative or absolute, its version dropped; all else unchanged."""

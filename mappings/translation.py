@@ -54,6 +54,15 @@ def into_theirs(resource: Resource, tables: Sequence[Tables]) -> Resource:
     return fresh
 
 
+def recoded(resource: Resource, tables: Sequence[Tables]) -> Resource:
+    """A resource of ours with its codings as `tables` have them now; its status, and all else, stays."""
+    fresh = dict(resource)
+    for name, kind in FIELDS.get(resource["resourceType"], {}).items():
+        if name in resource:
+            fresh[name] = _each(_each(resource[name], _theirs), partial(_ours, kind=kind, tables=tables, needed=False))
+    return fresh
+
+
 def _status_into_ours(resource: Resource, tables: Sequence[Tables]) -> Resource:
     type_ = resource["resourceType"]
     if type_ not in STATUS_TYPES or "status" not in resource:

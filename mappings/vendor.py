@@ -10,7 +10,7 @@ from fhir_tracker.fhir.json_types import Resource
 from fhir_tracker.model.program import CANONICAL
 from mappings.base import Hint, Source, delocalised, localised, meta_of, named
 from mappings.tables import NOTHING, Tables, shipped
-from mappings.translation import into_ours, into_theirs
+from mappings.translation import into_ours, into_theirs, recoded
 
 WANTED = (
     "Patient",
@@ -71,6 +71,10 @@ class VendorMapping:
             return None
         foreign = delocalised(into_theirs(resource, self._tables(source)), source)
         return _without_own_extensions(foreign) if self.closed else foreign
+
+    def recoded(self, resource: Resource, source: Source) -> Resource:
+        """A resource that is here already with its codings as the tables have them now; a copy."""
+        return recoded(resource, self._tables(source))
 
     def _tables(self, source: Source) -> tuple[Tables, ...]:
         return (source.tables, self.codes, shipped("standard"))

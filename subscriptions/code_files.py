@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from functools import lru_cache
 from pathlib import Path
 
@@ -23,6 +24,17 @@ def tables_in(path: str) -> Tables:
         return _read(path, stamp.st_mtime_ns, stamp.st_size)
     except OSError as error:
         raise UsageError(f"The code table {Path(path).name} cannot be read: {error.strerror}.") from None
+
+
+def digest_of(connection: Connection) -> str:
+    """What tells whether the connection's table has changed; "" without one. UsageError when it cannot be read."""
+    told = connection.options.get("codes")
+    if not isinstance(told, str) or not told:
+        return ""
+    try:
+        return hashlib.sha256(Path(told).read_bytes()).hexdigest()
+    except OSError as error:
+        raise UsageError(f"The code table {Path(told).name} cannot be read: {error.strerror}.") from None
 
 
 @lru_cache(maxsize=64)

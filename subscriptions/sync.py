@@ -38,6 +38,7 @@ from subscriptions.deletions import poll_deletions
 from subscriptions.following import Follow, TypeReport
 from subscriptions.inbox import drain
 from subscriptions.poll import poll_type
+from subscriptions.recoding import recode
 from subscriptions.reconcile import is_reconcile_due, note_reconciled, reconcile_type
 from subscriptions.roster import pull, pull_patient
 from subscriptions.strategies import BULK, LAUNCH, OF_PATIENTS, ONE_BY_ONE
@@ -256,6 +257,7 @@ def _all_types(follow: Follow, report: Callable[[TypeReport], None], reconciles:
     if isinstance(abilities, RemoteFailure):
         return (_failed("metadata", abilities),)
     follow = replace(follow, skew=abilities.skew)
+    recode(follow)
     done: list[TypeReport] = []
     failing = 0
     chosen = followed_types(follow, abilities)

@@ -118,7 +118,15 @@ def test_codes_of_the_site_are_asked_about_once_until_the_practice_explains_them
     epic.codes(table)
     epic.ehr.put("Appointment", "v3", **members | {"participant": [{"actor": {"reference": "Patient/a"}}]})
     epic.sync(HOUR * 2)
-    assert [one["code"] for one in epic.body("Appointment", "v3")["serviceType"][0]["coding"]] == ["tcm-visit", "1004"]
+    for id_ in ("v1", "v2", "v3"):
+        (service,) = epic.body("Appointment", id_)["serviceType"]
+        assert [(one["code"], "extension" in one) for one in service["coding"]] == [
+            ("tcm-visit", True),
+            ("1004", False),
+        ]
+    versions = len(epic.tracker.versions("v1", "Appointment"))
+    epic.sync(HOUR * 2)
+    assert len(epic.tracker.versions("v1", "Appointment")) == versions == 2
     assert epic.task(task_id("clinic", "appointment-type", 1))["reasonCode"] == told["reasonCode"]
 
 
