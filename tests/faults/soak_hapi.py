@@ -66,6 +66,14 @@ def wait_for(what: Callable[[], object], name: str) -> None:
 
 
 @pytest.fixture
+def clinic(own_hapi: Hapi, database: Database) -> Iterator[Clinic]:
+    """HAPI as the test itself sees it, and what is here."""
+    made = Clinic(own_hapi, database)
+    yield made
+    made.http.close()
+
+
+@pytest.fixture
 def own_hapi(tmp_path: Path) -> Iterator[Hapi]:
     """HAPI with its database in a file, so that it may be killed."""
     folder = tmp_path / "hapi"
@@ -77,9 +85,8 @@ def own_hapi(tmp_path: Path) -> Iterator[Hapi]:
 
 @pytest.mark.fault("F5", "F6", "F34")
 def test_a_hook_that_is_down_for_90_seconds_and_a_hapi_that_is_killed_lose_nothing(
-    database: Database, ready_url: str, own_hapi: Hapi, tmp_path: Path
+    database: Database, ready_url: str, own_hapi: Hapi, clinic: Clinic, tmp_path: Path
 ) -> None:
-    clinic = Clinic(own_hapi, database)
     port = free_port()
     words = ("--port", str(port), "--public-url", f"http://127.0.0.1:{port}")
     with database.begin() as tx:
@@ -108,10 +115,11 @@ def test_a_hook_that_is_down_for_90_seconds_and_a_hapi_that_is_killed_lose_nothi
 
 
 @pytest.mark.fault("F30")
-def test_an_hour_out_of_reach_is_made_up_for_within_one_poll(database: Database, own_hapi: Hapi) -> None:
+def test_an_hour_out_of_reach_is_made_up_for_within_one_poll(
+    database: Database, own_hapi: Hapi, clinic: Clinic
+) -> None:
     """The hour is of the tracker's clock: every pause and poll in it is really taken."""
     settings = load_settings({"HOME": "/nowhere"}, database="sqlite:///unused")
-    clinic = Clinic(own_hapi, database)
     now = clock.now()
     with FaultProxy(target=own_hapi.port) as proxy:
         base_url = f"http://127.0.0.1:{proxy.port}/fhir"
