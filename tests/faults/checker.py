@@ -8,6 +8,7 @@ was committed; I7 no lease is left behind; I8 no trace of a mistake of ours; I9 
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
@@ -27,6 +28,7 @@ from tests.faults.ehr_server import CANARY, VERSION
 
 VIEWER = open_viewer()
 CONNECTION = "clinic"
+_TRACE = re.compile(r"Traceback| trace=")
 OVERLAP = timedelta(seconds=125)
 Truth = Mapping[str, Mapping[str, Any]]
 
@@ -61,7 +63,8 @@ def check_always(
         _check_cursors(tx, truth)
     for path in logs:
         text = path.read_text(errors="replace")
-        assert "Traceback" not in text, f"I8: {text[text.index('Traceback') - 300 :][:3000]}"
+        traced = _TRACE.search(text)
+        assert traced is None, f"I8: {text[max(traced.start() - 300, 0) :][:3000]}"
         assert CANARY not in text, f"I9: {path}"
     assert not [one for one in texts if CANARY in one], "I9"
 

@@ -136,7 +136,6 @@ def test_the_address_of_the_keys_is_in_the_header_where_the_connection_asks_for_
     assert server.assertions[0].header["jku"] == jku
 
 
-@pytest.mark.fault("F29")
 @pytest.mark.requirement(102)
 def test_a_key_that_was_rotated_signs_after_its_time_and_both_are_good(signing: Service, keys: Keyring) -> None:
     signing.header()
@@ -151,7 +150,6 @@ def test_a_key_that_was_rotated_signs_after_its_time_and_both_are_good(signing: 
 
 
 @pytest.mark.requirement(102)
-@pytest.mark.fault("F29")
 def test_a_server_that_has_not_read_the_new_key_yet_knows_us_by_the_one_before(signing: Service, keys: Keyring) -> None:
     with keys.database.read() as tx:
         read = key_set(tx)
