@@ -11,9 +11,11 @@ PYTHON ?= $(shell scripts/find-python)
 ARGS ?=
 TESTS ?= tests
 WORKERS ?= 2
+SEED ?= $(shell date +%j)
+MINUTES ?= 10
 CODE := fhir_tracker mappings subscriptions api
 
-.PHONY: help demo test check bench agreement clean constraints servers
+.PHONY: help demo test check bench agreement soak clean constraints servers
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -37,6 +39,10 @@ bench: $(VENV)/.dev servers ## Measure: prints a table of timings (ARGS=... goes
 
 agreement: $(VENV)/.dev servers ## Compare the check of bodies with HL7's validator on many changed resources (ARGS="--seed 7 --us-core FOLDER")
 	@$(BIN)/python -m scripts.agreement $(ARGS)
+
+soak: $(VENV)/.dev servers ## Let everything go wrong by seeded chance for ten minutes, then real HAPI in long outages (SEED=7 MINUTES=1)
+	@$(BIN)/python -m tests.faults.soak --seed $(SEED) --minutes $(MINUTES)
+	$(BIN)/python -m pytest tests/faults -q -o 'python_files=soak_*.py' $(ARGS)
 
 clean: ## Remove the virtual environment and everything built
 	@rm -rf $(VENV) dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

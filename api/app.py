@@ -11,6 +11,8 @@ from api.context import Access, AppContext
 from api.edge import Edge, is_fhir
 from api.fhir.endpoint import FhirEndpoint
 from api.health import health_routes
+from api.hooks import hook_routes
+from api.keys_page import keys_routes
 from api.metrics import RequestNumbers
 from api.reference import reference_routes
 from api.staff import nowhere, routes
@@ -54,6 +56,8 @@ def create_app(context: AppContext) -> Application:
     app.fhir = Edge(FhirEndpoint(context), context, numbers)
     app.include_router(health_routes(context, numbers))
     app.include_router(reference_routes(context))
+    app.include_router(keys_routes(context))
+    app.router.routes += hook_routes(context)
     if context.access is Access.LOCKED:
         app.router.default = _locked_page()
     else:

@@ -28,6 +28,8 @@ COMMANDS = (
     "program",
     "rules",
     "quarantine",
+    "outbox",
+    "keys",
     "rebuild",
     "migrate",
     "doctor",

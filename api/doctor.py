@@ -2,54 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator
 from datetime import datetime, timedelta
-from typing import Literal
 
+from api.connection_doctor import examine_connection
+from api.findings import Finding, ok
 from api.metrics import WORKER_HEARTBEAT
 from api.stores import key_file, open_store, secret_key
 from fhir_tracker import brake, clock
 from fhir_tracker.config import Settings
-from fhir_tracker.errors import RemoteFailure, TrackerError
+from fhir_tracker.errors import TrackerError
+from fhir_tracker.signing_keys import Keyring
 from fhir_tracker.storage import connections, jobs, programs, quarantine
 from fhir_tracker.storage import settings as states
-from fhir_tracker.storage.connections import Connection
 from fhir_tracker.storage.database import Database
 from fhir_tracker.storage.schema import schema_state
-from subscriptions import Limits, client_of, read_capabilities
 
 SILENT_AFTER = timedelta(minutes=2)
-MOST_SKEW = timedelta(seconds=60)
-SECONDS_A_SERVER = 10.0
 _WAL = b"\x02\x02"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Finding:
-    """One line: `fix` is a command or a sentence, empty when nothing is wrong."""
-
-    status: Literal["OK", "WARN", "FAIL"]
-    what: str
-    detail: str
-    fix: str = ""
-
-    def as_json(self) -> Mapping[str, str]:
-        """The finding as plain values."""
-        return asdict(self)
-
-    def as_line(self) -> str:
-        """The finding as one line."""
-        return f"{self.status:<5} {self.what:<22} {self.detail}{f'; to mend it: {self.fix}' if self.fix else ''}"
 
 
 def examine(settings: Settings) -> list[Finding]:
     """Every finding, in the order in which to mend them; a database that cannot be used ends the list."""
-    found = [_ok("settings", f"log level {settings.log_level}, body limit {settings.body_limit} bytes")]
+    found = [ok("settings", f"log level {settings.log_level}, body limit {settings.body_limit} bytes")]
     found.append(_secret(settings))
     try:
         with open_store(settings, prepared=False) as database:
-            found.append(_ok("database", f"{database.dialect} answers"))
+            found.append(ok("database", f"{database.dialect} answers"))
             found += _inside(settings, database)
     except TrackerError as error:
         fix = "start the database server, or name another with --database"
@@ -62,7 +41,7 @@ def _inside(settings: Settings, database: Database) -> Iterator[Finding]:
     try:
         with open_store(settings):
             made = current or "set up just now"
-            yield _ok("schema", f"version {made}")
+            yield ok("schema", f"version {made}")
     except TrackerError as error:
         fix = "copy the database, then fhir-tracker migrate"
         yield Finding(status="FAIL", what="schema", detail=error.message, fix=fix)
@@ -77,8 +56,9 @@ def _inside(settings: Settings, database: Database) -> Iterator[Finding]:
     if not followed:
         fix = "fhir-tracker connection add KEY --base-url URL"
         yield Finding(status="WARN", what="connections", detail="no EHR is followed", fix=fix)
+    keys = Keyring(database=database, secret_key=secret_key(settings))
     for connection in followed:
-        yield _connection(connection)
+        yield from examine_connection(settings, database, connection, keys, now)
 
 
 def _secret(settings: Settings) -> Finding:
@@ -87,21 +67,21 @@ def _secret(settings: Settings) -> Finding:
     except TrackerError as error:
         return Finding(status="FAIL", what="secret key", detail=error.message, fix="set FHIR_TRACKER_SECRET_KEY")
     if settings.secret_key:
-        return _ok("secret key", "from the settings")
+        return ok("secret key", "from the settings")
     if settings.database_file is None:
         fix = "set FHIR_TRACKER_SECRET_KEY, the same for every process"
         return Finding(status="WARN", what="secret key", detail="made on this machine, unknown to others", fix=fix)
-    return _ok("secret key", f"kept in {key_file(settings).name}, readable by its owner only")
+    return ok("secret key", f"kept in {key_file(settings).name}, readable by its owner only")
 
 
 def _journal(settings: Settings, database: Database) -> Finding:
     file = settings.database_file
     if file is None:
-        return _ok("durability", f"{database.dialect} keeps its own log")
+        return ok("durability", f"{database.dialect} keeps its own log")
     with file.open("rb") as stream:
         header = stream.read(20)
     if header[18:20] == _WAL:
-        return _ok("durability", "SQLite writes ahead (WAL) and syncs each commit")
+        return ok("durability", "SQLite writes ahead (WAL) and syncs each commit")
     return Finding(
         status="WARN",
         what="durability",
@@ -116,7 +96,7 @@ def _programs(database: Database) -> Finding:
     if not active:
         fix = "fhir-tracker program publish FILE"
         return Finding(status="WARN", what="programs", detail="none is active: no rule runs", fix=fix)
-    return _ok("programs", ", ".join(f"{one.code} {one.version}" for one in active))
+    return ok("programs", ", ".join(f"{one.code} {one.version}" for one in active))
 
 
 def _worker(database: Database, now: datetime) -> Finding:
@@ -128,7 +108,7 @@ def _worker(database: Database, now: datetime) -> Finding:
     age = now - datetime.fromisoformat(beat)
     if age > SILENT_AFTER:
         return Finding(status="WARN", what="worker", detail=f"silent for {age.total_seconds():.0f} s", fix=fix)
-    return _ok("worker", f"swept {max(age.total_seconds(), 0.0):.0f} s ago")
+    return ok("worker", f"swept {max(age.total_seconds(), 0.0):.0f} s ago")
 
 
 def _waiting(database: Database) -> Iterator[Finding]:
@@ -140,7 +120,7 @@ def _waiting(database: Database) -> Iterator[Finding]:
         fix = "fhir-tracker quarantine list, then fhir-tracker quarantine retry"
         yield Finding(status="WARN", what="quarantine", detail=f"{held} resources could not be applied", fix=fix)
     else:
-        yield _ok("quarantine", "empty")
+        yield ok("quarantine", "empty")
     if dead:
         fix = "fhir-tracker doctor --json, and report it"
         yield Finding(status="WARN", what="jobs", detail=f"{dead} gave up", fix=fix)
@@ -148,28 +128,3 @@ def _waiting(database: Database) -> Iterator[Finding]:
         detail = f"the brake holds back {engaged.escalations} escalations since {engaged.since}"
         fix = "check clock and calendars, then fhir-tracker rules release"
         yield Finding(status="FAIL", what="escalations", detail=detail, fix=fix)
-
-
-def _connection(connection: Connection) -> Finding:
-    """A server that is away now is a warning: nothing here is broken, and following goes on by itself when it is back."""
-    what = f"connection {connection.key}"
-    fix = f"fhir-tracker connection test {connection.key}"
-    try:
-        with client_of(connection, Limits(total_seconds=SECONDS_A_SERVER, tries=1)) as client:
-            found = read_capabilities(client)
-    except RemoteFailure as error:
-        return Finding(status="FAIL" if error.permanent else "WARN", what=what, detail=error.message, fix=fix)
-    except TrackerError as error:
-        return Finding(status="FAIL", what=what, detail=error.message, fix=fix)
-    if not found.is_r4:
-        return Finding(status="FAIL", what=what, detail=f"speaks FHIR {found.fhir_version or 'unknown'}", fix=fix)
-    skew = found.served_at - clock.now() if found.served_at else timedelta()
-    if abs(skew) > MOST_SKEW:
-        seconds = f"{skew.total_seconds():+.0f}"
-        fix = "set the clock of this machine (timedatectl set-ntp true), or tell who runs the EHR"
-        return Finding(status="WARN", what=what, detail=f"its clock differs from ours by {seconds} s", fix=fix)
-    return _ok(what, f"{found.software or 'a server'}, FHIR {found.fhir_version}")
-
-
-def _ok(what: str, detail: str) -> Finding:
-    return Finding(status="OK", what=what, detail=detail)

@@ -11,12 +11,12 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from api.following_numbers import following_numbers
 from api.tally import AWAY, BUCKETS, Row, Tally
 from fhir_tracker import clock
 from fhir_tracker.errors import TrackerError
-from fhir_tracker.fhir.definitions.registry import resource_types
 from fhir_tracker.model.viewer import worker_viewer
-from fhir_tracker.storage import connections, cursors, firings, heartbeats, jobs, quarantine, settings
+from fhir_tracker.storage import firings, heartbeats, jobs, settings
 from fhir_tracker.storage.database import Database, Tx
 
 WORKER_HEARTBEAT = "worker-heartbeat"
@@ -91,8 +91,7 @@ def _cumulated(rows: Sequence[Row]) -> list[tuple[str, float]]:
 
 
 def _families(tx: Tx, now: datetime) -> Iterator[Metric]:
-    yield from _following(tx, now)
-    yield GaugeMetricFamily("quarantine_size", "Resources that wait in quarantine.", value=quarantine.open_count(tx))
+    yield from following_numbers(tx, now)
     oldest = GaugeMetricFamily("job_oldest_seconds", "How long the oldest waiting job is due.", labels=["kind"])
     for state in jobs.states(tx):
         oldest.add_metric([state.kind], max(0.0, _age(now, state.oldest_due)))
@@ -102,19 +101,6 @@ def _families(tx: Tx, now: datetime) -> Iterator[Metric]:
     if beat:
         age = _age(now, datetime.fromisoformat(beat))
         yield GaugeMetricFamily("worker_heartbeat_age_seconds", "Since the worker last swept.", value=age)
-
-
-def _following(tx: Tx, now: datetime) -> Iterator[Metric]:
-    lag = GaugeMetricFamily("sync_lag_seconds", "Age of the newest datum seen.", labels=["connection", "type"])
-    age = GaugeMetricFamily("cursor_age_seconds", "Since the cursor last moved.", labels=["connection", "type"])
-    for connection in connections.all(tx):
-        kept = cursors.of_connection(tx, connection.key)
-        for cursor in (one for one in kept if one.type in resource_types()):
-            labels = [connection.key, cursor.type]
-            age.add_metric(labels, _age(now, cursor.updated_at))
-            if cursor.watermark:
-                lag.add_metric(labels, max(0.0, _age(now, cursor.watermark)))
-    yield from (lag, age)
 
 
 def _rules(tx: Tx) -> Iterator[Metric]:

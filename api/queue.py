@@ -12,17 +12,23 @@ from functools import lru_cache
 
 from celery import Celery
 
-from api.worker import FOLLOW_INTERVAL, run_rules
+from api.stores import with_secret_key
+from api.worker import FOLLOW_INTERVAL, HINTS_INTERVAL, run_rules
 from fhir_tracker import clock
 from fhir_tracker.config import Settings, load_settings
 from fhir_tracker.errors import UsageError
 from fhir_tracker.storage.database import Database
-from subscriptions import sync_due
+from subscriptions import sync_due, sync_hints
 
 
 def follow() -> None:
     """Follow each EHR whose next poll is due."""
     sync_due(_database(), _settings(), clock.now)
+
+
+def hints() -> None:
+    """Work off what EHRs told us."""
+    sync_hints(_database(), _settings(), clock.now)
 
 
 def rules() -> None:
@@ -31,11 +37,15 @@ def rules() -> None:
 
 
 def celery_app(settings: Settings) -> Celery:
-    """The Celery application with its two periodic hints; raises UsageError without a broker."""
+    """The Celery application with its three periodic hints; raises UsageError without a broker."""
     if not settings.redis_url:
         raise UsageError("The scale-out mode needs FHIR_TRACKER_REDIS_URL, such as redis://127.0.0.1:6379/0.")
     made = Celery("fhir-tracker", broker=settings.redis_url)
-    steps = {"follow": (follow, FOLLOW_INTERVAL), "rules": (rules, settings.sweep_interval)}
+    steps = {
+        "follow": (follow, FOLLOW_INTERVAL),
+        "hints": (hints, HINTS_INTERVAL),
+        "rules": (rules, settings.sweep_interval),
+    }
     made.conf.update(
         task_ignore_result=True,
         # Threads share one pool of database connections; a hint is given to whoever is free.
@@ -57,7 +67,7 @@ def celery_app(settings: Settings) -> Celery:
 
 @lru_cache(maxsize=1)
 def _settings() -> Settings:
-    return load_settings(os.environ)
+    return with_secret_key(load_settings(os.environ))
 
 
 @lru_cache(maxsize=1)
@@ -65,4 +75,4 @@ def _database() -> Database:
     return Database.open(_settings().database)
 
 
-app = celery_app(_settings())
+app = celery_app(load_settings(os.environ))

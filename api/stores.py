@@ -7,6 +7,7 @@ import secrets
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from fhir_tracker import built_in, clock, publishing
@@ -77,6 +78,11 @@ def secret_key(settings: Settings) -> str:
         return _kept(file) if file.exists() else _made(file)
     except OSError as error:
         raise UsageError(f"The secret key file beside the database cannot be used: {error.strerror}.") from None
+
+
+def with_secret_key(settings: Settings) -> Settings:
+    """The settings as a process needs them that signs or opens sealed secrets; raises as `secret_key` does."""
+    return replace(settings, secret_key=secret_key(settings))
 
 
 def _kept(file: Path) -> str:

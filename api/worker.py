@@ -1,7 +1,7 @@
 """The worker: follows the EHRs and runs the rules, in threads of `serve` or as a process of its own.
 
-Two loops, so that a slow EHR never delays an escalation. Everything either does can be done again by another worker:
-claims and leases are rows with an end.
+Four loops, so that a slow EHR never delays an escalation, nor the first load of one EHR the news of another. Everything
+they do can be done again by another worker: claims and leases are rows with an end.
 """
 
 from __future__ import annotations
@@ -18,12 +18,13 @@ from fhir_tracker.config import Settings
 from fhir_tracker.errors import TrackerError
 from fhir_tracker.storage import settings as states
 from fhir_tracker.storage.database import Database
-from subscriptions import sync_due
+from subscriptions import sync_due, sync_hints, write_back_due
 
 log = logging.getLogger(__name__)
 
 HEARTBEAT = "worker-heartbeat"
 FOLLOW_INTERVAL = timedelta(seconds=1)
+HINTS_INTERVAL = timedelta(seconds=2)
 ROUNDS = 50
 
 
@@ -61,9 +62,12 @@ def limits(settings: Settings) -> sweep.Limits:
 
 
 def run_once(database: Database, settings: Settings, now: Callable[[], datetime]) -> RulesReport:
-    """Follow every connection that is due, then run the rules, once."""
+    """Follow every connection that is due, work off what they told us, then run the rules and write back, once."""
     sync_due(database, settings, now)
-    return run_rules(database, settings, now())
+    sync_hints(database, settings, now)
+    report = run_rules(database, settings, now())
+    write_back_due(database, settings, now)
+    return report
 
 
 def _enrol_once(database: Database, now: datetime) -> enrolment.Consumed:
@@ -81,23 +85,25 @@ def _enrol_once(database: Database, now: datetime) -> enrolment.Consumed:
 
 
 class Worker:
-    """The two loops as threads; `stop` lets the step in progress finish."""
+    """The four loops as threads; `stop` lets the step in progress finish."""
 
     def __init__(self, database: Database, settings: Settings) -> None:
         self._stopping = threading.Event()
         self._threads = [
             self._loop("follow", FOLLOW_INTERVAL, lambda: sync_due(database, settings, clock.now)),
+            self._loop("hints", HINTS_INTERVAL, lambda: sync_hints(database, settings, clock.now)),
+            self._loop("write-back", FOLLOW_INTERVAL, lambda: write_back_due(database, settings, clock.now)),
             self._loop("rules", settings.sweep_interval, lambda: run_rules(database, settings, clock.now())),
         ]
 
     def start(self) -> Worker:
-        """Begin both loops."""
+        """Begin all loops."""
         for thread in self._threads:
             thread.start()
         return self
 
     def stop(self, seconds: float = 10.0) -> None:
-        """Ask both loops to end and wait for them; a step that takes longer is left, and its transaction rolls back."""
+        """Ask all loops to end and wait for them; a step that takes longer is left, and its transaction rolls back."""
         self._stopping.set()
         until = clock.monotonic() + seconds
         for thread in self._threads:

@@ -10,6 +10,7 @@ from datetime import timedelta
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from fhir_tracker import failpoints
 from fhir_tracker.errors import UsageError
 
 PREFIX = "FHIR_TRACKER_"
@@ -33,6 +34,7 @@ class Settings:
     sweep_batch: int
     body_limit: int
     poll_overlap: timedelta
+    reconcile_interval: timedelta
     remote_timeout: timedelta
     remote_body_limit: int
     redis_url: str = field(repr=False)
@@ -175,7 +177,8 @@ SETTINGS: tuple[Setting, ...] = (
         read=_secret,
         default="",
         secret=True,
-        help="Signs what a browser keeps for us; 32 characters or more, the same for every process. Without it one is "
+        help="Signs what a browser keeps for us and seals our signing keys; 32 characters or more, the same for every process, kept "
+        "for as long as the database. Without it one is "
         "made and kept in a file only its owner can read, beside the SQLite database.",
     ),
     Setting(
@@ -183,8 +186,8 @@ SETTINGS: tuple[Setting, ...] = (
         kind="address",
         read=_address,
         default="",
-        help="The address under which others reach this server; it begins every link the FHIR API gives out. Without "
-        "it: the address the server listens on.",
+        help="The address under which others reach this server; it begins every link the FHIR API gives out, "
+        "and EHRs tell us of changes below it. Without it: the address the server listens on, and EHRs are only polled.",
     ),
     Setting(
         name="LOG_LEVEL",
@@ -235,6 +238,13 @@ SETTINGS: tuple[Setting, ...] = (
         read=duration,
         default="125s",
         help="How far each poll of an EHR reaches back before the last one, for rows that were committed late.",
+    ),
+    Setting(
+        name="RECONCILE_INTERVAL",
+        kind="duration",
+        read=duration,
+        default="1d",
+        help="How often all that an EHR holds is compared with what is here, to find what every other way missed.",
     ),
     Setting(
         name="REMOTE_TIMEOUT",
@@ -345,6 +355,7 @@ from `fhir_tracker/config.py`.
 def _refuse_unknown(environ: Mapping[str, str]) -> None:
     known = [setting.variable for setting in SETTINGS]
     known += [f"{setting.variable}_FILE" for setting in SETTINGS if setting.secret]
+    known.append(failpoints.VARIABLE)
     for name in sorted(environ):
         if name.startswith(PREFIX) and name not in known:
             own = [one.removeprefix(PREFIX) for one in known]

@@ -8,10 +8,13 @@ from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import urlsplit
 
+from fhir_tracker import outgoing, records
+from fhir_tracker.authentication import checked_authentication
 from fhir_tracker.config import duration
 from fhir_tracker.errors import Conflict, NotFound, UsageError
 from fhir_tracker.fhir.definitions.registry import resource_types
-from fhir_tracker.storage import connections, cursors, resources
+from fhir_tracker.ownership import checked_owners, checked_write_back
+from fhir_tracker.storage import absences, budgets, connections, cursors, resources, rosters
 from fhir_tracker.storage import settings as states
 from fhir_tracker.storage.connections import Connection
 from fhir_tracker.storage.database import Tx
@@ -20,7 +23,7 @@ _ADDRESS_OF = "connection-address:"
 STALLED = timedelta(minutes=2)
 LONGEST_PAUSE = timedelta(minutes=15)
 LONGEST_POLL = 7 * 86_400
-AUTH_KINDS = ("none", "basic", "bearer")
+SUBSCRIBE = ("auto", "rest-hook", "backport", "none")
 _KEY = re.compile(r"[a-z0-9-]{1,20}")
 
 
@@ -39,7 +42,7 @@ def add(
 ) -> Connection:
     """Remember a new connection; UsageError for parts that make no sense, Conflict when the key would make another's ids.
 
-    `types` empty means those of the mapping; `options` may hold `auth` (none, basic, bearer) and `secret_file` (a path).
+    `types` empty means those of the mapping; `options` hold among others how we show who we are (`fhir_tracker.authentication`).
     `moved` says that a key used before belongs to the same server under a new address.
     """
     if connections.find(tx, key) is not None:
@@ -55,9 +58,13 @@ def add(
         options=checked_options(options or {}),
         created_at=now,
     )
+    checked_authentication(made.options, made.base_url)
     if not moved:
         _check_same_server(tx, made)
     connections.add(tx, made)
+    outgoing.forget_targets(tx)
+    if made.options.get("write_back"):
+        outgoing.identifier_system(tx, records.fresh_id(now))
     return made
 
 
@@ -97,6 +104,9 @@ def remove(tx: Tx, key: str) -> Connection:
     """Forget a connection, its cursors and its back-off. What it mirrored stays readable, with its history."""
     found = get(tx, key)
     connections.remove(tx, key)
+    for forget in (rosters.forget, absences.forget, budgets.forget):
+        forget(tx, key)
+    outgoing.forget_targets(tx)
     states.put(tx, _ADDRESS_OF + key, found.base_url)
     return found
 
@@ -151,18 +161,15 @@ def checked_types(types: Sequence[str]) -> tuple[str, ...]:
 
 def checked_subscribe(subscribe: str) -> str:
     """How changes are also pushed to us."""
-    if subscribe != "none":
-        raise UsageError(f"--subscribe {subscribe} comes in a later version; this one polls: --subscribe none.")
+    if subscribe not in SUBSCRIBE:
+        raise UsageError(f"--subscribe is one of {', '.join(SUBSCRIBE)}.")
     return subscribe
 
 
 def checked_options(options: Mapping[str, Any]) -> dict[str, Any]:
     """The options of a connection; a secret itself is never among them, only the path of its file."""
-    auth = options.get("auth", "none")
-    if auth not in AUTH_KINDS:
-        raise UsageError(f"--auth is one of {', '.join(AUTH_KINDS)}.")
-    if (auth == "none") == bool(options.get("secret_file")):
-        raise UsageError("--auth basic and bearer need --secret-file FILE, and --auth none takes none.")
+    checked_write_back(options.get("write_back") or ())
+    checked_owners(options.get("owners") or {})
     return dict(options)
 
 

@@ -144,12 +144,27 @@ class Unavailable(TrackerError):
 
 
 class RemoteFailure(Unavailable):
-    """An EHR could not be followed; `permanent` when repeating the same request cannot help."""
+    """An EHR could not be followed; `permanent` when repeating the same request cannot help.
 
-    def __init__(self, message: str, *, permanent: bool = False, retry_after: float | None = None) -> None:
+    `unknown` says that something was to be written there and may have been; `retry_after` is in seconds. `auth` says that
+    the EHR, or who gives out its tokens, does not take our credentials: never `permanent`, since a person can mend it, and
+    the message says how.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        permanent: bool = False,
+        retry_after: float | None = None,
+        unknown: bool = False,
+        auth: bool = False,
+    ) -> None:
         super().__init__(message)
         self.permanent = permanent
         self.retry_after = retry_after
+        self.unknown = unknown
+        self.auth = auth
 
 
 class Fault(TrackerError):

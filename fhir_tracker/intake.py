@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from fhir_tracker import records
+from fhir_tracker import echoes, merged_patients, records, unmapped
 from fhir_tracker.errors import Busy, Incorrect, TrackerError, Unavailable, VersionConflict
 from fhir_tracker.fhir.body import MAX_BYTES, read_resource
 from fhir_tracker.fhir.dates import parse_datetime
@@ -23,6 +23,7 @@ from fhir_tracker.model.author import Author
 from fhir_tracker.storage import quarantine, resources
 from fhir_tracker.storage.database import Tx
 from fhir_tracker.storage.failures import translated
+from fhir_tracker.storage.outbox import Outgoing
 from fhir_tracker.storage.resources import Known
 
 LONGEST_REMOTE_ID = 255
@@ -106,11 +107,15 @@ def take_page(tx: Tx, entries: Sequence[Received | Unusable], connection: str, a
         return Tally()
     known = dict(resources.known(tx, connection, entries[0].type, sorted({entry.remote_id for entry in entries})))
     waiting = quarantine.open_count(tx, connection) > 0
+    written = _written_there(tx, entries, connection)
     tally = Tally(fetched=len(entries))
     for entry in entries:
         if isinstance(entry, Unusable):
             put_aside(tx, entry, connection, author.at)
             tally += Tally(quarantined=1)
+            continue
+        if (row := written.get(entry.remote_id)) and _is_heard(tx, row, entry, known.get(entry.remote_id), author):
+            tally += Tally(unchanged=1)
             continue
         verdict = _verdict(tx, entry, known.get(entry.remote_id), author)
         if verdict.applied:
@@ -121,6 +126,15 @@ def take_page(tx: Tx, entries: Sequence[Received | Unusable], connection: str, a
             _resolve(tx, entry, connection, author.at)
         tally += verdict
     return tally
+
+
+def _written_there(tx: Tx, entries: Sequence[Received | Unusable], connection: str) -> Mapping[str, Outgoing]:
+    sent = {one.remote_id: one.resource for one in entries if isinstance(one, Received)}
+    return echoes.written_there(tx, connection, entries[0].type, sent)
+
+
+def _is_heard(tx: Tx, row: Outgoing, entry: Received, known: Known | None, author: Author) -> bool:
+    return echoes.is_heard(tx, row, entry.remote_id, entry.version, entry.content_hash, known, author.at)
 
 
 def put_aside(tx: Tx, entry: Unusable, connection: str, now: datetime) -> None:
@@ -145,6 +159,8 @@ def take_deletion(tx: Tx, type_: str, remote_id: str, version: str | None, conne
     if (order := _order(version, known.remote_version)) is not None and order <= 0:
         return False
     id_ = local_id(connection, remote_id, type_)
+    if type_ == "Patient":
+        merged_patients.tell_gone(tx, id_, author)
     return records.remove(tx, type_, id_, author, remote_version=version) is not None
 
 
@@ -266,6 +282,9 @@ def _apply(tx: Tx, entry: Received, connection: str, author: Author) -> Known:
     try:
         with translated():
             stored = records.save(tx, entry.resource, author, remote=remote)
+            if entry.type == "Patient":
+                merged_patients.notice(tx, entry.resource, author)
+            unmapped.notice(tx, entry.resource, connection, author)
             tx.flush()
     except (Busy, Unavailable, VersionConflict):
         raise

@@ -1,11 +1,11 @@
-"""What waits in quarantine: listed, shown, and taken in again when the reason is gone."""
+"""What waits in quarantine: listed, shown, taken in again when the reason is gone, or discarded with a reason."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 
 from fhir_tracker import intake
-from fhir_tracker.errors import NotFound
+from fhir_tracker.errors import Incorrect, NotFound, RuleBroken
 from fhir_tracker.intake import EntryRefused, Received, Translate, Unusable
 from fhir_tracker.model.author import Author
 from fhir_tracker.model.viewer import Viewer
@@ -14,6 +14,7 @@ from fhir_tracker.storage.database import Database, Tx
 from fhir_tracker.storage.quarantine import Quarantined
 
 PAGE = 500
+MOST_REASON = 500
 
 
 def waiting(tx: Tx, viewer: Viewer, connection: str | None = None) -> list[Quarantined]:
@@ -48,6 +49,21 @@ def retry(database: Database, waiting: Quarantined, translate: Translate, author
     except EntryRefused as refusal:
         return _still(database, waiting, refusal.reason, author)
     return None
+
+
+def discard(tx: Tx, waiting: Quarantined, reason: str, author: Author) -> None:
+    """Let an entry wait no more, for a reason of one line; when the EHR sends another text for it, it waits again.
+
+    Raises Incorrect without a reason, RuleBroken when the entry does not wait.
+    """
+    told = " ".join(reason.split())
+    if not told:
+        raise Incorrect("Say why it is not needed.")
+    if len(told) > MOST_REASON:
+        raise Incorrect(f"The reason may have {MOST_REASON} characters.")
+    by = author.viewer.name or author.viewer.who
+    if not quarantine.discard(tx, waiting.id, f"Discarded by {by}: {told}"):
+        raise RuleBroken(f"Entry {waiting.id} does not wait any more.")
 
 
 def _take(tx: Tx, waiting: Quarantined, entry: Received, author: Author) -> None:

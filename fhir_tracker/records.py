@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from fhir_tracker import projection
+from fhir_tracker import outgoing, projection
 from fhir_tracker.errors import Conflict, VersionConflict
 from fhir_tracker.fhir.body import read_resource, with_meta, write_json
 from fhir_tracker.fhir.identity import new_id
@@ -109,6 +109,7 @@ def save(
     )
     stored = resources.save(tx, new, extract(stamped, unions=False), author)
     projection.project(tx, stored, stamped, author, why, fresh=fresh)
+    outgoing.note(tx, stored, stamped, author)
     return stored
 
 
@@ -145,6 +146,7 @@ def remove(
     )
     stored = resources.save(tx, new, None, author)
     projection.withdraw(tx, stored, author, why)
+    outgoing.note(tx, stored, None, author)
     return stored
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from fhir_tracker import outreach, programs, provenance, records, task_resources
+from fhir_tracker import merged_patients, outreach, programs, provenance, records, task_resources
 from fhir_tracker.errors import Gone, Incorrect, Issue, NotFound, RuleBroken
 from fhir_tracker.fhir.dates import parse_datetime
 from fhir_tracker.fhir.json_types import Resource
@@ -177,6 +177,7 @@ def store(tx: Tx, resource: Resource, author: Author, why: Why | None, *, if_mat
     stored = records.save(tx, resource, author, if_match=expected, why=why)
     provenance.record(tx, [stored], author, why)
     settle_escalations(tx, f"Task/{stored.id}", author)
+    merged_patients.settle(tx, stored, resource, author)
     return stored
 
 

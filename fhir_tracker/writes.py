@@ -5,7 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime
 
-from fhir_tracker import definition_lifecycle, integrity, programs, provenance, records, task_resources, transitions
+from fhir_tracker import (
+    definition_lifecycle,
+    integrity,
+    outgoing,
+    programs,
+    provenance,
+    records,
+    task_resources,
+    transitions,
+)
 from fhir_tracker.errors import MethodNotAllowed, RuleBroken
 from fhir_tracker.fhir.checks import require_valid
 from fhir_tracker.fhir.codeable import first_code
@@ -60,6 +69,8 @@ def update(
     _refuse_read_only(type_)
     before = resources.find(tx, author.viewer, type_, id_)
     records.check_match(before, if_match)
+    if before is not None and before.connection and not before.deleted:
+        return _update_mirrored(tx, before, resource | {"id": id_}, author), False
     _refuse_mirrored(before)
     if before is None or before.deleted:
         if type_ == "Task":
@@ -109,6 +120,13 @@ def _refuse_read_only(type_: str) -> None:
 def _refuse_mirrored(before: Stored | None) -> None:
     if before is not None and before.connection:
         raise RuleBroken(f"{before.type}/{before.id} is the copy of an EHR's: change it there.")
+
+
+def _update_mirrored(tx: Tx, before: Stored, resource: Resource, author: Author) -> Stored:
+    """A change to an EHR's resource, which is written back to it."""
+    outgoing.check_mirrored(tx, before, resource, records.resource_of(before), author.at)
+    kept = resource | {"meta": records.resource_of(before).get("meta", {})}
+    return _proven(tx, records.save(tx, kept, author, if_match=before.version), author, "UPDATE")
 
 
 def _create_task(tx: Tx, resource: Resource, author: Author, id_: str, *, fresh: bool = False) -> Stored:

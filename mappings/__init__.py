@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
-from mappings.base import Mapping, Source, local_reference
+from mappings.base import Hint, Mapping, Source, local_reference
 from mappings.registry import mapping_named, mapping_names
+from mappings.tables import Tables, read_tables
 
-__all__ = ["Mapping", "Source", "local_reference", "mapping_named", "mapping_names"]
+__all__ = [
+    "Hint",
+    "Mapping",
+    "Source",
+    "Tables",
+    "local_reference",
+    "mapping_named",
+    "mapping_names",
+    "read_tables",
+]

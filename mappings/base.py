@@ -6,23 +6,44 @@ https://hl7.org/fhir/R4/references.html
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping as Words
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
+from fhir_tracker.errors import Incorrect
 from fhir_tracker.fhir.definitions.registry import resource_types
 from fhir_tracker.fhir.identity import local_id
 from fhir_tracker.fhir.json_types import Resource
 from fhir_tracker.fhir.references import rewrite_references
+from fhir_tracker.model.program import CANONICAL
+from mappings.tables import NOTHING, Tables
 
 _TAIL = re.compile(r"(?P<type>[A-Z][A-Za-z]+)/(?P<id>[^/?#\s]{1,255})(?:/_history/[^/?#\s]+)?(?P<fragment>#\S*)?")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
-    """One EHR as mappings see it: the connection's key and its FHIR base address without a closing slash."""
+    """One EHR as mappings see it: the connection's key, its FHIR base address without a closing slash, and what the
+    practice says of its codes.
+    """
 
     key: str
     base_url: str
+    tables: Tables = NOTHING
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hint:
+    """How a vendor's servers are asked about one type, which their metadata does not tell.
+
+    `strategy` is a name of `subscriptions.strategies`, `query` what every search must say besides (`category=assess-plan`),
+    `days` that `_lastUpdated` is understood to the day only, `why` a sentence for people.
+    """
+
+    strategy: str
+    why: str
+    query: str = ""
+    days: bool = False
 
 
 class Mapping(Protocol):
@@ -33,8 +54,39 @@ class Mapping(Protocol):
         """The types followed when the connection names none."""
         ...
 
+    @property
+    def codes(self) -> Tables:
+        """What the vendor's own codes mean; a practice's own table goes before it."""
+        ...
+
+    @property
+    def strategy_hints(self) -> Words[str, Hint]:
+        """Type -> how it is asked about."""
+        ...
+
+    @property
+    def writes(self) -> Words[str, str]:
+        """Type -> how it is written there: `create`, `update`, `patch`, `status`, `communication`, `note` or `none`."""
+        ...
+
+    @property
+    def budget(self) -> str | None:
+        """How many requests a minute the vendor allows, as `connection add --budget` takes it; None when it does not say."""
+        ...
+
     def to_tracker(self, resource: Resource, source: Source) -> Resource:
-        """The tracker's form of an EHR resource that has a string `id`; a copy, the argument is untouched."""
+        """The tracker's form of an EHR resource that has a string `id`; a copy, the argument is untouched.
+
+        Raises Incorrect, and nothing else, for what cannot be used.
+        """
+        ...
+
+    def to_ehr(self, resource: Resource, source: Source) -> Resource | None:
+        """The EHR's form of a resource of the tracker's; a copy. None when the vendor has no place for the type."""
+        ...
+
+    def recoded(self, resource: Resource, source: Source) -> Resource:
+        """A resource that is here already with its codings as the tables have them now; a copy."""
         ...
 
 
@@ -54,7 +106,69 @@ def local_reference(text: str, source: Source) -> str:
 
 def localised(resource: Resource, source: Source) -> Resource:
     """A copy of `resource` with local id and references and `meta.source` naming the original; nothing else differs."""
-    type_, remote_id = resource["resourceType"], resource["id"]
+    type_, remote_id = named(resource)
     fresh = rewrite_references(resource, lambda text: local_reference(text, source))
-    meta = {**resource.get("meta", {}), "source": f"{source.base_url}/{type_}/{remote_id}"}
+    meta = {**meta_of(resource), "source": f"{source.base_url}/{type_}/{remote_id}"}
     return {**fresh, "id": local_id(source.key, remote_id, type_), "meta": meta}
+
+
+def named(resource: Resource) -> tuple[str, str]:
+    """The type and id of a resource; Incorrect when it has none."""
+    type_, id_ = resource.get("resourceType"), resource.get("id")
+    if not isinstance(type_, str) or type_ not in resource_types():
+        raise Incorrect("The resource has no type of FHIR R4.")
+    if not isinstance(id_, str) or not id_:
+        raise Incorrect("The resource has no `id`.")
+    return type_, id_
+
+
+def meta_of(resource: Resource) -> dict[str, Any]:
+    """Its meta, {} when it has none; Incorrect when it is no object."""
+    meta = resource.get("meta", {})
+    if not isinstance(meta, dict):
+        raise Incorrect("`meta` is not an object.")
+    return meta
+
+
+def remote_reference(text: str, source: Source) -> str:
+    """The way back of `local_reference`: `Type/<id there>` for what is mirrored from `source` under an id that shows it.
+
+    An absolute reference into `source` becomes relative; all else is unchanged, also an id that is a digest.
+    """
+    absolute = source.base_url + "/"
+    if text.startswith(absolute):
+        match = _TAIL.fullmatch(text[len(absolute) :])
+        return text[len(absolute) :] if match and match["type"] in resource_types() else text
+    type_, _, id_ = text.partition("/")
+    remote_id = id_.removeprefix(f"{source.key}-")
+    return f"{type_}/{remote_id}" if remote_id != id_ and type_ in resource_types() else text
+
+
+def delocalised(resource: Resource, source: Source) -> Resource:
+    """The way back of `localised`: a copy with the EHR's references, and without what only we keep in meta.
+
+    The id is left off unless it is one of `source`'s.
+    """
+    fresh = rewrite_references(resource, lambda text: remote_reference(text, source))
+    meta = _meta_there(resource.get("meta"))
+    kept = {name: value for name, value in fresh.items() if name not in ("id", "meta")}
+    remote_id = str(resource.get("id", "")).removeprefix(f"{source.key}-")
+    identified = {"id": remote_id} if remote_id and remote_id != resource.get("id") else {}
+    head = {"resourceType": resource["resourceType"], **identified, **({"meta": meta} if meta else {})}
+    return head | {name: value for name, value in kept.items() if name != "resourceType"}
+
+
+def _meta_there(meta: object) -> dict[str, Any]:
+    """Without version, time and source, which are each side's own, and without the tags that the tracker sets."""
+    if not isinstance(meta, dict):
+        return {}
+    ours = {"versionId", "lastUpdated", "source"}
+    kept = {name: value for name, value in meta.items() if name.lstrip("_") not in ours}
+    tags = kept.get("tag")
+    if isinstance(tags, list) and (theirs := [one for one in tags if not _is_own(one)]) != tags:
+        kept = {name: value for name, value in kept.items() if name != "tag"} | ({"tag": theirs} if theirs else {})
+    return kept
+
+
+def _is_own(coding: object) -> bool:
+    return isinstance(coding, dict) and str(coding.get("system", "")).startswith(f"{CANONICAL}/")

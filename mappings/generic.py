@@ -2,40 +2,8 @@
 
 from __future__ import annotations
 
-from fhir_tracker.fhir.json_types import Resource
-from mappings.base import Mapping, Source, localised
+from mappings.base import Mapping
+from mappings.tables import shipped
+from mappings.vendor import VendorMapping
 
-WANTED = (
-    "Patient",
-    "Practitioner",
-    "PractitionerRole",
-    "Organization",
-    "Location",
-    "Encounter",
-    "Condition",
-    "CareTeam",
-    "CarePlan",
-    "Goal",
-    "ServiceRequest",
-    "Appointment",
-    "DocumentReference",
-    "Observation",
-    "Communication",
-    "Flag",
-    "QuestionnaireResponse",
-    "Coverage",
-    "Task",
-)
-
-
-class GenericMapping:
-    """FHIR R4 as it is written."""
-
-    wanted = WANTED
-
-    def to_tracker(self, resource: Resource, source: Source) -> Resource:
-        """Local id, local references and `meta.source`; every other member unchanged."""
-        return localised(resource, source)
-
-
-mapping: Mapping = GenericMapping()
+mapping: Mapping = VendorMapping(name="generic", codes=shipped("generic"))

@@ -8,19 +8,26 @@ from typing import cast
 from fhir_tracker.errors import UsageError
 from mappings.base import Mapping
 
-_MODULES = {
-    "generic": "mappings.generic",
-    "hapi": "mappings.generic",  # HAPI FHIR keeps to R4, so it needs no dialect of its own.
-}
+_NAMES = (
+    "athena",
+    "ecw",
+    "epic",
+    "generic",
+    "hapi",
+    "medplum",
+    "oracle_health",
+    "us_core",
+)
+"""Each is the module `mappings.<name>` and the code table `mappings/codes/<name>.toml`."""
 
 
 def mapping_names() -> tuple[str, ...]:
     """The names a connection may give, in alphabetical order."""
-    return tuple(sorted(_MODULES))
+    return _NAMES
 
 
 def mapping_named(name: str) -> Mapping:
     """The mapping called `name`; UsageError lists the known ones."""
-    if name not in _MODULES:
-        raise UsageError(f"There is no mapping {name!r}; known are {', '.join(mapping_names())}.")
-    return cast(Mapping, import_module(_MODULES[name]).mapping)
+    if name not in _NAMES:
+        raise UsageError(f"There is no mapping {name!r}; known are {', '.join(_NAMES)}.")
+    return cast(Mapping, import_module(f"mappings.{name}").mapping)

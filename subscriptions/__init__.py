@@ -2,32 +2,51 @@
 
 from __future__ import annotations
 
+from subscriptions.arming import disarm
+from subscriptions.backend_auth import TokenAuthorizer, authorizer_of
 from subscriptions.capabilities import Capabilities, read_capabilities
 from subscriptions.client import EhrClient, Limits
 from subscriptions.following import TypeReport
+from subscriptions.hints import sync_hints
+from subscriptions.inbox import receive_notification
+from subscriptions.notifications import read_notification
 from subscriptions.retrying import retry_quarantined
 from subscriptions.sync import (
     SyncReport,
     client_of,
     due_connections,
+    keys_of,
     limits_of,
     next_due,
+    refresh_patient,
     sync_connection,
     sync_due,
 )
+from subscriptions.write_back import WriteReport, write_back_due, write_back_to
 
 __all__ = [
     "Capabilities",
     "EhrClient",
     "Limits",
     "SyncReport",
+    "TokenAuthorizer",
     "TypeReport",
+    "WriteReport",
+    "authorizer_of",
     "client_of",
+    "disarm",
     "due_connections",
+    "keys_of",
     "limits_of",
     "next_due",
     "read_capabilities",
+    "read_notification",
+    "receive_notification",
+    "refresh_patient",
     "retry_quarantined",
     "sync_connection",
     "sync_due",
+    "sync_hints",
+    "write_back_due",
+    "write_back_to",
 ]

@@ -19,12 +19,15 @@ from subscriptions.client import JSON_TYPES, Answer
 from subscriptions.slices import items, members
 
 _HINTS = {
-    401: "it refused our credentials; check --auth and the secret file",
+    401: "it refused our credentials; fhir-tracker connection test says what it has to know of us",
     403: "our credentials do not allow this",
     404: "it has nothing at this address; check the base URL",
     429: "it asks us to slow down",
 }
+_EXPIRED = frozenset({"4113"})
+"""Epic's code for a paging session that is over."""
 _CODE = re.compile(r"[A-Za-z0-9.\-]{1,40}")
+_NOTHING_FOUND = frozenset({"4101"})  # Epic
 _HAPI_CODE = re.compile(r"HAPI-\d{4}")
 
 
@@ -70,6 +73,14 @@ def read_page(answer: Answer, kind: str) -> Page:
     )
 
 
+def read_entries(raw: bytes) -> tuple[Entry, ...]:
+    """The entries of the Bundle in `raw`, none when it is something else; for what is found in files."""
+    try:
+        return tuple(_entry(one) for one in items(members(raw).get("entry", b"[]")))
+    except ValueError:
+        return ()
+
+
 def read_object(answer: Answer) -> dict[str, bytes]:
     """The members of the JSON object in a 2xx answer, their text untouched; RemoteFailure for every other answer."""
     if answer.status != 200:
@@ -93,8 +104,9 @@ def refuse(answer: Answer) -> NoReturn:
     hint = _HINTS.get(answer.status)
     raise RemoteFailure(
         f"The server answered {answer.status}{said}" + (f": {hint}." if hint else "."),
-        permanent=400 <= answer.status < 500 and answer.status not in (408, 425, 429),
+        permanent=400 <= answer.status < 500 and answer.status not in (401, 408, 425, 429),
         retry_after=answer.retry_after,
+        auth=answer.status == 401,
     )
 
 
@@ -103,6 +115,18 @@ def is_outcome(entry: Entry) -> bool:
     if entry.mode == "outcome":
         return True
     return b"OperationOutcome" in entry.raw and _object(entry.raw).get("resourceType") == "OperationOutcome"
+
+
+def says_nothing_found(entry: Entry) -> bool:
+    """Whether a word from the server only says that nothing was found, which makes its answer no less whole."""
+    return bool(_NOTHING_FOUND & set(outcome_codes(entry.raw).split()))
+
+
+def link_expired(answer: Answer) -> bool:
+    """Whether what was asked for by a paging link is not kept any more: 404 and 410, or Epic's word for it."""
+    if answer.status in (404, 410):
+        return True
+    return 400 <= answer.status < 500 and bool(_EXPIRED & set(outcome_codes(answer.body).split()))
 
 
 def outcome_codes(raw: bytes) -> str:

@@ -19,13 +19,17 @@ from subscriptions.client import EhrClient
 
 @dataclass(frozen=True, kw_only=True)
 class Capabilities:
-    """FHIR version, software, and by type whether it can be searched and its history read; `searches` are parameter names."""
+    """FHIR version, software, and by type whether it can be searched and its history read; `searches` are parameter names.
+
+    `exports` tells of what a bulk export can be asked: `system`, `Group`, `Patient`.
+    """
 
     fhir_version: str
     software: str
     searchable: frozenset[str]
     history: frozenset[str]
     searches: Mapping[str, frozenset[str]]
+    exports: frozenset[str]
     served_at: datetime | None
 
     @property
@@ -57,8 +61,20 @@ def read_capabilities(client: EhrClient) -> Capabilities:
             name: frozenset(_text(_dict(found).get("name")) for found in _list(one.get("searchParam")))
             for name, one in described.items()
         },
+        exports=_exports(statement, described),
         served_at=answer.served_at,
     )
+
+
+def _exports(statement: dict[str, Any], described: dict[str, dict[str, Any]]) -> frozenset[str]:
+    """Of what a bulk export can be asked: `system`, or by type (Group, Patient)."""
+    servers = [_dict(rest) for rest in _list(statement.get("rest"))]
+    found = {name for name, one in described.items() if "export" in _operations(one)}
+    return frozenset(found | ({"system"} if any("export" in _operations(rest) for rest in servers) else set()))
+
+
+def _operations(described: dict[str, Any]) -> set[str]:
+    return {_text(_dict(one).get("name")).lstrip("$") for one in _list(described.get("operation"))}
 
 
 def _resources(statement: dict[str, Any]) -> dict[str, dict[str, Any]]:

@@ -18,7 +18,7 @@ def authorization(options: Mapping[str, Any]) -> str | None:
     kind = str(options.get("auth", "none"))
     if kind == "none":
         return None
-    secret = _secret(str(options.get("secret_file", "")))
+    secret = read_secret(str(options.get("secret_file", "")))
     if kind == "bearer":
         return f"Bearer {secret}"
     if ":" not in secret:
@@ -26,7 +26,8 @@ def authorization(options: Mapping[str, Any]) -> str | None:
     return f"Basic {base64.b64encode(secret.encode()).decode()}"
 
 
-def _secret(path: str) -> str:
+def read_secret(path: str) -> str:
+    """The one line of a secret file; UsageError, which shows neither, when it cannot be read or is no line of text."""
     try:
         secret = Path(path).read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError):

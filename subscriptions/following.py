@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from fhir_tracker import intake
+from fhir_tracker import absent, failpoints, intake
 from fhir_tracker.errors import RemoteFailure, VersionConflict
 from fhir_tracker.fhir.dates import instant
 from fhir_tracker.fhir.json_types import Resource
@@ -16,7 +16,7 @@ from fhir_tracker.model.author import Author
 from fhir_tracker.model.viewer import worker_viewer
 from fhir_tracker.storage.connections import Connection
 from fhir_tracker.storage.database import Database, Tx
-from mappings import Mapping, Source
+from mappings import Mapping, Source, Tables
 from subscriptions.bundles import Page, read_page
 from subscriptions.client import Answer, EhrClient
 
@@ -28,7 +28,10 @@ READINGS = 3
 
 @dataclass(frozen=True, kw_only=True)
 class Follow:
-    """One sync of one connection. `hold(tx)` raises Busy when another process has taken the connection over."""
+    """One sync of one connection. `hold(tx)` raises Busy when another process has taken the connection over.
+
+    `hook` is where the EHR tells us of changes, "" where it cannot reach us.
+    """
 
     database: Database
     connection: Connection
@@ -38,10 +41,19 @@ class Follow:
     hold: Callable[[Tx], None]
     overlap: timedelta
     page_cap: int = 20_000
+    skew: timedelta = timedelta()
+    """How far the server's clock is ahead of ours, as its last metadata showed."""
+    patience: timedelta | None = None
+    """How long one type may take in one sync where it is read piece by piece; None for as long as there is something."""
+    hook: str = ""
+    heard: Callable[[str, Tally], None] = lambda _type, _page: None
+    """Told of each page that is written: its type and what it came to."""
+    tables: Tables = field(default_factory=Tables)
+    """What the practice says of the EHR's codes."""
 
     @property
     def source(self) -> Source:
-        return Source(key=self.connection.key, base_url=self.client.base_url)
+        return Source(key=self.connection.key, base_url=self.client.base_url, tables=self.tables)
 
     def translate(self, resource: Resource) -> Resource:
         """The mapping, bound to this connection."""
@@ -63,16 +75,28 @@ class Follow:
                 answer = None
         raise AssertionError("unreachable: the last reading returns or raises")
 
-    def write(self, entries: Sequence[Received | Unusable], also: Callable[[Tx], None]) -> Tally:
-        """Take a page and do `also` in one transaction; an entry that cannot be written is quarantined in its place."""
+    def write(
+        self, entries: Sequence[Received | Unusable], also: Callable[[Tx], None], *, returned: bool = True
+    ) -> Tally:
+        """Take a page and do `also` in one transaction; an entry that cannot be written is quarantined in its place.
+
+        `returned` False: these were read one by one, and are missing from the answers that should hold them all the same.
+        """
         pending = list(entries)
         conflicts = 0
+        failpoints.reached("page-read")
         while True:
             try:
                 with self.database.begin() as tx:
                     self.hold(tx)
                     tally = intake.take_page(tx, pending, self.connection.key, self.author())
+                    if returned:
+                        self._note_returned(tx, pending)
                     also(tx)
+                    failpoints.reached("page-before-commit")
+                failpoints.reached("page-after-commit")
+                if entries:
+                    self.heard(entries[0].type, tally)
                 return tally
             except EntryRefused as refusal:
                 at = next(index for index, entry in enumerate(pending) if entry is refusal.entry)
@@ -81,6 +105,15 @@ class Follow:
                 conflicts += 1
                 if conflicts == CONFLICTS:
                     raise
+
+    def _note_returned(self, tx: Tx, entries: Sequence[Received | Unusable]) -> None:
+        for type_ in {one.type for one in entries}:
+            ids = [one.remote_id for one in entries if one.type == type_]
+            absent.returned(tx, self.connection.key, type_, ids, self.author())
+
+
+def nothing_else(_: Tx) -> None:
+    """What is done besides writing a page that has no cursor of its own."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,8 +127,11 @@ class TypeReport:
     lag_seconds: float | None = None
     error: str | None = None
     permanent: bool = False
+    auth: bool = False
     retry_after: float | None = None
     notes: tuple[str, ...] = ()
+    missed: int | None = None
+    """How many changes a reconciliation found that every other way had missed; None without one."""
 
     def as_json(self) -> dict[str, Any]:
         """For `--json`."""
@@ -109,6 +145,7 @@ class TypeReport:
             "pages": self.pages,
             "watermark": instant(self.watermark) if self.watermark else None,
             "lagSeconds": self.lag_seconds,
+            "missedEvents": self.missed,
             "error": self.error,
             "notes": list(self.notes),
         }

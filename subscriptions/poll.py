@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from urllib.parse import parse_qs, urlencode, urlsplit
+from urllib.parse import parse_qs, parse_qsl, urlencode, urlsplit
 
 from fhir_tracker import intake
 from fhir_tracker.errors import RemoteFailure
@@ -16,14 +16,16 @@ from fhir_tracker.fhir.dates import instant
 from fhir_tracker.intake import Received, Tally, Unusable
 from fhir_tracker.storage import cursors
 from fhir_tracker.storage.cursors import Cursor
-from subscriptions.bundles import Entry, Page, is_outcome, outcome_codes
+from subscriptions.bundles import Entry, Page, is_outcome, link_expired, outcome_codes, says_nothing_found
 from subscriptions.client import origin
 from subscriptions.following import PAGE_SIZE, Follow, TypeReport
 from subscriptions.paging import PagingGuard
+from subscriptions.quirks import quirks_of
 from subscriptions.steadying import counts_rows, is_in_order, last_moment
-from subscriptions.windows import Progress, progress_from
+from subscriptions.strategies import LAST_UPDATED, Choice
+from subscriptions.windows import PLAINEST, Progress, progress_from
 
-PLAINEST = 2
+PLAIN = Choice(strategy=LAST_UPDATED, why="")
 RESTARTS = 3
 STUCK_AFTER = 3
 
@@ -36,6 +38,7 @@ class _Pass:
     cursor: Cursor
     progress: Progress
     guard: PagingGuard
+    besides: str = ""
     first: bool = True
     steady: bool = True
     bound: datetime | None = None
@@ -45,33 +48,39 @@ class _Pass:
     notes: tuple[str, ...] = ()
 
 
-def poll_type(follow: Follow, type_: str) -> TypeReport:
-    """Bring one type up to date; a failure is reported, and leaves the cursor where the last committed page put it.
+def poll_type(follow: Follow, type_: str, choice: Choice = PLAIN) -> TypeReport:
+    """Bring one type up to date, by what `choice` says of its searches.
+
+    A failure is reported, and leaves the cursor where the last committed page put it.
 
     Raises Busy when another process has taken the connection over, and what the database raises.
     """
-    state = _opened(follow, type_)
+    state = _opened(follow, type_, choice)
     try:
         while _turn_page(follow, type_, state):
             pass
     except RemoteFailure as failure:
-        _note_failure(follow, state)
+        if not failure.auth:
+            _note_failure(follow, state)
         return _report(follow, type_, state, failure)
     return _report(follow, type_, state, None)
 
 
-def query(type_: str, lower: datetime | None, plainness: int) -> str:
-    """The relative address of a pass: changed since `lower`, oldest first, as far as the server bears it."""
-    parameters: list[tuple[str, str]] = []
+def query(type_: str, lower: datetime | None, plainness: int, *, besides: str = "", days: bool = False) -> str:
+    """The relative address of a pass: changed since `lower`, oldest first, as far as the server bears it.
+
+    `besides` is what every search of the type must say, `days` that the server knows no time of day.
+    """
+    parameters: list[tuple[str, str]] = parse_qsl(besides)
     if lower is not None and plainness < PLAINEST:
-        parameters.append(("_lastUpdated", f"ge{instant(lower)}"))
+        parameters.append(("_lastUpdated", f"ge{lower.date().isoformat() if days else instant(lower)}"))
     if plainness == 0:
         parameters.append(("_sort", "_lastUpdated"))
     parameters.append(("_count", str(PAGE_SIZE)))
     return f"{type_}?{urlencode(parameters)}"
 
 
-def _opened(follow: Follow, type_: str) -> _Pass:
+def _opened(follow: Follow, type_: str, choice: Choice) -> _Pass:
     with follow.database.read() as tx:
         found = cursors.find(tx, follow.connection.key, type_)
     cursor = found or Cursor(
@@ -80,16 +89,19 @@ def _opened(follow: Follow, type_: str) -> _Pass:
         updated_at=follow.now(),
     )
     progress = progress_from(cursor.detail)
-    guard = PagingGuard(follow.page_cap)
+    if choice.days:
+        progress = replace(progress, days=True)
+    state = _Pass(url="", cursor=cursor, progress=progress, guard=PagingGuard(follow.page_cap), besides=choice.query)
     if cursor.next_url and progress.failures < STUCK_AFTER:
-        return _Pass(url=cursor.next_url, cursor=cursor, progress=progress, guard=guard, first=False)
-    return _begun(_Pass(url="", cursor=cursor, progress=progress, guard=guard), follow, type_)
+        state.url, state.first = cursor.next_url, False
+        return state
+    return _begun(state, follow, type_)
 
 
 def _begun(state: _Pass, follow: Follow, type_: str) -> _Pass:
     """Set to the first page of a new pass from the committed watermark."""
     lower = state.progress.lower_bound(state.cursor.watermark, follow.overlap)
-    state.url = f"{follow.client.base_url}/{query(type_, lower, state.progress.plainness)}"
+    state.url = _address(follow, type_, state, lower)
     state.cursor = replace(state.cursor, window_start=lower, next_url=None)
     state.progress = replace(state.progress.begun(None), failures=0)
     state.guard = PagingGuard(follow.page_cap)
@@ -97,23 +109,28 @@ def _begun(state: _Pass, follow: Follow, type_: str) -> _Pass:
     return state
 
 
+def _address(follow: Follow, type_: str, state: _Pass, lower: datetime | None) -> str:
+    asked = query(type_, lower, state.progress.plainness, besides=state.besides, days=state.progress.days)
+    return f"{follow.client.base_url}/{asked}"
+
+
 def _turn_page(follow: Follow, type_: str, state: _Pass) -> bool:
     """Fetch, judge and commit one page; False after the last."""
     answer = follow.client.get(state.url)
-    if not state.first and answer.status in (404, 410) and state.restarts < RESTARTS:
+    if not state.first and link_expired(answer) and state.restarts < RESTARTS:
         state.restarts += 1
         state.notes += ("a paging link had expired; the window was read again",)
         _begun(state, follow, type_)
         return True
     if state.first and answer.status == 400 and state.progress.plainness < PLAINEST:
-        state.progress = replace(state.progress, plainness=state.progress.plainness + 1)
+        state.progress = state.progress.plainer(has_bound=state.cursor.window_start is not None)
         _begun(state, follow, type_)
         return True
     page = follow.page(state.url, "searchset", answer)
     if state.first:
-        state.progress = state.progress.begun(page.as_of)
+        state.progress = state.progress.begun(page.as_of).having(quirks_of(page, state.url))
         state.notes += _doubts(state, page)
-    entries, notes = _read_entries(follow, type_, page)
+    entries, notes = read_entries(follow, type_, page)
     state.notes += notes
     page = _steadied(follow, type_, state, page, entries)
     dead_end = _dead_end(follow, state, page)
@@ -135,7 +152,7 @@ def _steadied(follow: Follow, type_: str, state: _Pass, page: Page, entries: Seq
     if bound is None:
         return page
     state.bound = bound
-    return replace(page, next_url=f"{follow.client.base_url}/{query(type_, bound, 0)}")
+    return replace(page, next_url=_address(follow, type_, state, bound))
 
 
 def _dead_end(follow: Follow, state: _Pass, page: Page) -> RemoteFailure | None:
@@ -159,7 +176,7 @@ def _commit(
     if page.next_url is None and complete:
         cursor = replace(cursor, watermark=progress.watermark(cursor.watermark), window_start=None)
         progress = progress.completed(follow.now())
-    cursor = replace(cursor, detail=progress.as_detail())
+    cursor = replace(cursor, detail={**cursor.detail, **progress.as_detail()})
     state.tally += follow.write(entries, lambda tx: cursors.save(tx, cursor))
     state.cursor, state.progress = cursor, progress
     state.pages += 1
@@ -167,12 +184,14 @@ def _commit(
     state.url = page.next_url or ""
 
 
-def _read_entries(follow: Follow, type_: str, page: Page) -> tuple[list[Received | Unusable], tuple[str, ...]]:
+def read_entries(follow: Follow, type_: str, page: Page) -> tuple[list[Received | Unusable], tuple[str, ...]]:
+    """The entries of a page, and what the server says about its own answer: any note means that it may not be whole."""
     entries: list[Received | Unusable] = []
     notes: list[str] = []
     for entry in page.entries:
         if is_outcome(entry):
-            notes.append(_outcome_note(entry))
+            if not says_nothing_found(entry):
+                notes.append(_outcome_note(entry))
         elif entry.mode != "include":
             entries.append(_read_entry(follow, type_, entry))
     return entries, tuple(dict.fromkeys(notes))
@@ -203,7 +222,8 @@ def _doubts(state: _Pass, page: Page) -> tuple[str, ...]:
 def _note_failure(follow: Follow, state: _Pass) -> None:
     """Count how often this page could not be had, so that a pass that is stuck is begun anew."""
     failed = replace(state.progress, failures=state.progress.failures + 1)
-    cursor = replace(state.cursor, detail=failed.as_detail(), updated_at=follow.now())
+    detail = {**state.cursor.detail, **failed.as_detail()}
+    cursor = replace(state.cursor, detail=detail, updated_at=follow.now())
     with follow.database.begin() as tx:
         follow.hold(tx)
         cursors.save(tx, cursor)
@@ -220,6 +240,7 @@ def _report(follow: Follow, type_: str, state: _Pass, failure: RemoteFailure | N
         lag_seconds=None if completed is None else max((follow.now() - completed).total_seconds(), 0.0),
         error=None if failure is None else failure.message,
         permanent=failure is not None and failure.permanent,
+        auth=failure is not None and failure.auth,
         retry_after=None if failure is None else failure.retry_after,
         notes=tuple(dict.fromkeys(state.notes)),
     )

@@ -1,38 +1,53 @@
 """One sync of one connection: every type polled, its deletions followed, successes and failures noted.
 
-Steps: take the lease; ask what the server can do (at most once an hour); poll each type, then its deletions; note how
-it went; give the lease back. A server that fails twice in a row is left alone for the rest of this sync.
+Steps: take the lease; ask what the server can do (at most once an hour); ask for the subscriptions that are missing; poll
+each type, then its deletions; work off what was told meanwhile; note how it went; give the lease back. A server that
+fails twice in a row is left alone for the rest of this sync.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
+from fhir_tracker import clock
 from fhir_tracker.config import Settings
 from fhir_tracker.connections import pause_after
 from fhir_tracker.errors import Busy, RemoteFailure, UsageError
 from fhir_tracker.fhir.dates import instant, parse_datetime
+from fhir_tracker.intake import Tally
+from fhir_tracker.signing_keys import Keyring
 from fhir_tracker.storage import connections, cursors
 from fhir_tracker.storage.connections import Connection
 from fhir_tracker.storage.cursors import Cursor
 from fhir_tracker.storage.database import Database, Tx
 from mappings import mapping_named
 from subscriptions import leases
-from subscriptions.capabilities import read_capabilities
+from subscriptions.abilities import STATE as STATE
+from subscriptions.abilities import Abilities, abilities_of, choice_of, followed_types, state_cursor
+from subscriptions.arming import arm, endpoint_of
+from subscriptions.backend_auth import authorizer_of
+from subscriptions.budget import SharedBudget, allowance_of
+from subscriptions.bulk import export, report_of
 from subscriptions.client import EhrClient, Limits
-from subscriptions.credentials import authorization
+from subscriptions.code_files import tables_of
 from subscriptions.deletions import poll_deletions
 from subscriptions.following import Follow, TypeReport
+from subscriptions.inbox import drain
 from subscriptions.poll import poll_type
+from subscriptions.recoding import recode
+from subscriptions.reconcile import is_reconcile_due, note_reconciled, reconcile_type
+from subscriptions.roster import pull, pull_patient
+from subscriptions.strategies import BULK, LAUNCH, OF_PATIENTS, ONE_BY_ONE
+from subscriptions.watching import note_pulled, tend
 
-STATE = "*"
-"""Under which name a connection's own state (failures, capabilities) is kept among its cursors."""
 OVERLAP = timedelta(seconds=125)
-CAPABILITIES_FOR = timedelta(hours=1)
 FAILURES_TO_STOP = 2
+PATIENCE = timedelta(seconds=60)
+"""How long one type may be read patient by patient before the other types have their turn."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,17 +76,26 @@ class SyncReport:
         }
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Abilities:
-    """What is remembered of a CapabilityStatement; None where it could not be read."""
+def client_of(
+    connection: Connection,
+    limits: Limits | None = None,
+    *,
+    database: Database | None = None,
+    keys: Keyring | None = None,
+    now: Callable[[], datetime] = clock.now,
+) -> EhrClient:
+    """The client of a connection, a basic or bearer secret read now; UsageError when the secret cannot be had.
 
-    searchable: frozenset[str] | None
-    history: frozenset[str] | None
+    With `database` it keeps to the connection's budget, which all processes share; `keys` sign for private_key_jwt.
+    """
+    budget = None if database is None else SharedBudget(database, connection.key, allowance_of(connection), now)
+    authorizer = authorizer_of(connection, keys, now=now)
+    return EhrClient(connection.base_url, authorizer=authorizer, limits=limits, budget=budget, now=now)
 
 
-def client_of(connection: Connection, limits: Limits | None = None) -> EhrClient:
-    """The client of a connection, its secret read now; UsageError when the secret cannot be had."""
-    return EhrClient(connection.base_url, authorization=authorization(connection.options), limits=limits)
+def keys_of(database: Database, settings: Settings) -> Keyring | None:
+    """Our signing keys, where the settings hold the secret key that opens them."""
+    return Keyring(database=database, secret_key=settings.secret_key) if settings.secret_key else None
 
 
 def sync_connection(
@@ -82,14 +106,71 @@ def sync_connection(
     now: Callable[[], datetime],
     report: Callable[[TypeReport], None] = lambda _: None,
     overlap: timedelta = OVERLAP,
+    public_url: str = "",
+    reconciles: bool = False,
+    patience: timedelta | None = None,
+    heard: Callable[[str, Tally], None] = lambda _type, _page: None,
 ) -> SyncReport:
-    """Bring everything of `connection` up to date; `report` hears of each type when it is done.
+    """Bring everything of `connection` up to date; `report` hears of each type when it is done, `heard` of each page.
 
-    Server faults are in the SyncReport. Raises Busy when another process is syncing this connection.
+    With `reconciles` each type is then compared as a whole; `patience` bounds the time of a type that is read patient by
+    patient, in which case the next sync goes on.
+
+    Server faults are in the SyncReport; `public_url` is where the EHR reaches us, "" when it does not. Raises Busy when
+    another process is syncing this connection.
     """
+    with following(
+        database, connection, client=client, now=now, overlap=overlap, hook=endpoint_of(public_url, connection.key)
+    ) as follow:
+        done = _all_types(replace(follow, patience=patience, heard=heard), report, reconciles)
+        return _noted(follow, done, reconciles)
+
+
+def refresh_patient(
+    database: Database,
+    connection: Connection,
+    patient: str,
+    *,
+    client: EhrClient,
+    now: Callable[[], datetime],
+    overlap: timedelta = OVERLAP,
+) -> SyncReport:
+    """Read one patient (an id at the EHR) now, by every type that is followed one by one or only at launch.
+
+    Server faults are in the SyncReport. Raises Busy while a sync of this connection runs, which then reads the patient too.
+    """
+    with following(database, connection, client=client, now=now, overlap=overlap) as follow:
+        abilities = abilities_of(follow)
+        if isinstance(abilities, RemoteFailure):
+            return SyncReport(
+                connection=connection.key, types=(_failed("metadata", abilities),), error=abilities.message
+            )
+        follow = replace(follow, skew=abilities.skew)
+        chosen = {one: choice_of(connection, abilities, one) for one in connection.types or follow.mapping.wanted}
+        done = tuple(
+            pull_patient(follow, type_, choice, patient)
+            for type_, choice in chosen.items()
+            if choice.strategy in ONE_BY_ONE or (choice.strategy == LAUNCH and type_ in OF_PATIENTS)
+        )
+        return SyncReport(
+            connection=connection.key, types=done, error=next((one.error for one in done if one.error), None)
+        )
+
+
+@contextmanager
+def following(
+    database: Database,
+    connection: Connection,
+    *,
+    client: EhrClient,
+    now: Callable[[], datetime],
+    overlap: timedelta = OVERLAP,
+    hook: str = "",
+) -> Iterator[Follow]:
+    """The lease of `connection` and all that a pull needs; Busy when another process has it."""
     lease = leases.take(database, connection.key, now())
     try:
-        follow = Follow(
+        yield Follow(
             database=database,
             connection=connection,
             client=client,
@@ -97,22 +178,40 @@ def sync_connection(
             now=now,
             hold=lambda tx: leases.hold(tx, lease, now()),
             overlap=overlap,
+            hook=hook,
+            tables=tables_of(connection),
         )
-        done = _all_types(follow, report)
-        return _noted(follow, done)
     finally:
         leases.release(database, lease, now())
+
+
+def pull_type(follow: Follow, type_: str) -> TypeReport:
+    """Bring one type up to date, as a sync does."""
+    abilities = abilities_of(follow)
+    return _failed(type_, abilities) if isinstance(abilities, RemoteFailure) else _one_type(follow, type_, abilities)
 
 
 def sync_due(database: Database, settings: Settings, now: Callable[[], datetime]) -> list[SyncReport]:
     """Sync every connection that is due, one after the other; those that another process is syncing are passed over."""
     with database.read() as tx:
         due = due_connections(tx, now())
+        whole = {one.key for one in due if is_reconcile_due(tx, one, settings.reconcile_interval, now())}
     reports = []
     for connection in due:
         try:
-            with client_of(connection, limits_of(settings)) as client:
-                done = sync_connection(database, connection, client=client, now=now, overlap=settings.poll_overlap)
+            with client_of(
+                connection, limits_of(settings), database=database, keys=keys_of(database, settings), now=now
+            ) as client:
+                done = sync_connection(
+                    database,
+                    connection,
+                    client=client,
+                    now=now,
+                    overlap=settings.poll_overlap,
+                    public_url=settings.public_url,
+                    reconciles=connection.key in whole,
+                    patience=PATIENCE,
+                )
         except Busy:
             continue
         except UsageError as error:
@@ -153,24 +252,42 @@ def failures_of(state: Cursor | None) -> int:
     return int(state.detail.get("failures", 0)) if state else 0
 
 
-def _all_types(follow: Follow, report: Callable[[TypeReport], None]) -> tuple[TypeReport, ...]:
-    abilities = _abilities(follow)
+def _all_types(follow: Follow, report: Callable[[TypeReport], None], reconciles: bool) -> tuple[TypeReport, ...]:
+    abilities = abilities_of(follow)
     if isinstance(abilities, RemoteFailure):
         return (_failed("metadata", abilities),)
+    follow = replace(follow, skew=abilities.skew)
+    recode(follow)
     done: list[TypeReport] = []
     failing = 0
-    for type_ in _chosen(follow, abilities):
+    chosen = followed_types(follow, abilities)
+    export(follow, [one for one in chosen if choice_of(follow.connection, abilities, one).strategy == BULK], abilities)
+    arm(follow, chosen)
+    for type_ in chosen:
         one = _one_type(follow, type_, abilities)
+        if reconciles and one.error is None:
+            one = reconcile_type(follow, one, choice_of(follow.connection, abilities, type_))
         done.append(one)
         report(one)
         failing = failing + 1 if one.error is not None and not one.permanent else 0
         if failing >= FAILURES_TO_STOP or one.retry_after is not None:
             break
+        if one.error is None and follow.hook:
+            note_pulled(follow, type_)
+    else:
+        tend(follow)
+        drain(follow, lambda type_: _one_type(follow, type_, abilities))
     return tuple(done)
 
 
-def _one_type(follow: Follow, type_: str, abilities: _Abilities) -> TypeReport:
-    polled = poll_type(follow, type_)
+def _one_type(follow: Follow, type_: str, abilities: Abilities) -> TypeReport:
+    """One type, by its strategy."""
+    choice = choice_of(follow.connection, abilities, type_)
+    if choice.strategy in ONE_BY_ONE:
+        return pull(follow, type_, choice)
+    if choice.strategy == BULK:
+        return report_of(follow, type_)
+    polled = poll_type(follow, type_, choice)
     if polled.error is not None or (abilities.history is not None and type_ not in abilities.history):
         return polled
     try:
@@ -179,49 +296,23 @@ def _one_type(follow: Follow, type_: str, abilities: _Abilities) -> TypeReport:
         if abilities.history is None and failure.permanent:
             return replace(polled, notes=(*polled.notes, "the server has no history, so deletions are not seen"))
         error = f"deletions: {failure.message}"
-        return replace(polled, error=error, permanent=failure.permanent, retry_after=failure.retry_after)
+        return replace(
+            polled, error=error, permanent=failure.permanent, auth=failure.auth, retry_after=failure.retry_after
+        )
     return replace(polled, tally=polled.tally + tally)
 
 
-def _chosen(follow: Follow, abilities: _Abilities) -> Sequence[str]:
-    if follow.connection.types:
-        return follow.connection.types
-    wanted = follow.mapping.wanted
-    if abilities.searchable is None:
-        return wanted
-    return [type_ for type_ in wanted if type_ in abilities.searchable]
-
-
-def _abilities(follow: Follow) -> _Abilities | RemoteFailure:
-    """What the server can do, from memory within the hour; a server without readable metadata is simply tried."""
-    with follow.database.read() as tx:
-        state = cursors.find(tx, follow.connection.key, STATE)
-    detail = dict(state.detail) if state else {}
-    read_at = detail.get("capabilities_at")
-    if read_at and follow.now() - parse_datetime(read_at) < CAPABILITIES_FOR:
-        return _remembered(detail)
-    try:
-        found = read_capabilities(follow.client)
-    except RemoteFailure as failure:
-        return _Abilities(searchable=None, history=None) if failure.permanent else failure
-    detail |= {
-        "capabilities_at": instant(follow.now()),
-        "searchable": sorted(found.searchable),
-        "history": sorted(found.history),
-    }
-    _keep(follow, detail)
-    return _remembered(detail)
-
-
-def _remembered(detail: dict[str, Any]) -> _Abilities:
-    return _Abilities(searchable=frozenset(detail["searchable"]), history=frozenset(detail["history"]))
-
-
 def _failed(type_: str, failure: RemoteFailure) -> TypeReport:
-    return TypeReport(type=type_, error=failure.message, permanent=failure.permanent, retry_after=failure.retry_after)
+    return TypeReport(
+        type=type_,
+        error=failure.message,
+        permanent=failure.permanent,
+        auth=failure.auth,
+        retry_after=failure.retry_after,
+    )
 
 
-def _noted(follow: Follow, done: tuple[TypeReport, ...]) -> SyncReport:
+def _noted(follow: Follow, done: tuple[TypeReport, ...], reconciled: bool) -> SyncReport:
     """Write down how it went, for the next due time and for people."""
     errors = [one for one in done if one.error is not None]
     failed_whole = bool(done) and len(errors) == len(done)
@@ -232,33 +323,21 @@ def _noted(follow: Follow, done: tuple[TypeReport, ...]) -> SyncReport:
     detail["failures"] = failures_of(state) + 1 if failed_whole else 0
     asked = max((one.retry_after or 0.0 for one in done), default=0.0)
     detail["not_before"] = instant(at + timedelta(seconds=asked)) if asked else None
+    if reconciled:
+        note_reconciled(detail, at, failed=bool(errors))
     summary = "; ".join(f"{one.type}: {one.error}" for one in errors[:3]) or None
     with follow.database.begin() as tx:
         follow.hold(tx)
-        cursors.save(tx, _state_cursor(follow, detail))
+        cursors.save(tx, state_cursor(follow, detail))
         if summary is None:
             connections.note_success(tx, follow.connection.key, at)
         else:
-            connections.note_failure(tx, follow.connection.key, at, summary)
+            state_name = "auth_failed" if all(one.auth for one in done[-FAILURES_TO_STOP:]) else "failing"
+            connections.note_failure(tx, follow.connection.key, at, summary, state=state_name)
     return SyncReport(
         connection=follow.connection.key,
         types=done,
         error=summary,
-        unreachable=failed_whole and not any(one.permanent for one in errors),
+        unreachable=failed_whole and not any(one.permanent or one.auth for one in errors),
         not_before=at + pause_after(follow.connection.poll_seconds, detail["failures"]) if failed_whole else None,
-    )
-
-
-def _keep(follow: Follow, detail: dict[str, Any]) -> None:
-    with follow.database.begin() as tx:
-        follow.hold(tx)
-        cursors.save(tx, _state_cursor(follow, detail))
-
-
-def _state_cursor(follow: Follow, detail: dict[str, Any]) -> Cursor:
-    return Cursor(
-        connection=follow.connection.key,
-        type=STATE,
-        updated_at=follow.now(),
-        detail=detail,
     )

@@ -15,8 +15,11 @@ from typing import Any
 from fhir_tracker.errors import Incorrect
 from fhir_tracker.fhir.dates import date_range, from_milliseconds, instant, parse_datetime
 
+DAY_PRECISION = "_lastUpdated is understood to the day only"
 ROUNDING = timedelta(seconds=2)
 """Date headers are cut to whole seconds, on both sides of the subtraction."""
+PLAINEST = 2
+DAY = 86_400.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,7 +28,8 @@ class Progress:
 
     `as_of` is when the pass in progress began by the server's clock, `lag` the least seen, `grain` the coarsest stamp
     seen (60 for minute precision), `high` the newest stamp of this pass, `previous_high` that of the last complete one,
-    `plainness` how much of the query the server has refused, `failures` how often in a row the pass could not go on.
+    `plainness` how much of the query the server has refused, `days` whether it knows no time of day in `_lastUpdated`,
+    `failures` how often in a row the pass could not go on, `quirks` what it was seen to do besides.
     """
 
     as_of: datetime | None = None
@@ -36,11 +40,24 @@ class Progress:
     plainness: int = 0
     pages: int = 0
     failures: int = 0
+    days: bool = False
+    quirks: tuple[str, ...] = ()
     completed_at: datetime | None = None
 
     def begun(self, as_of: datetime | None) -> Progress:
         """A new pass, begun at the server's moment `as_of`."""
         return replace(self, as_of=as_of, high=None, pages=0)
+
+    def plainer(self, *, has_bound: bool) -> Progress:
+        """Asking for less after a refusal: first no order, then days instead of moments, then everything each time."""
+        if self.plainness == PLAINEST - 1 and has_bound and not self.days:
+            return replace(self, days=True)
+        return replace(self, plainness=self.plainness + 1, days=False)
+
+    def having(self, quirks: Iterable[str]) -> Progress:
+        """With what the server was just seen to do."""
+        seen = tuple(sorted({*self.quirks, *quirks}))
+        return replace(self, quirks=seen, days=self.days or DAY_PRECISION in seen)
 
     def seen(self, stamps: Iterable[str], served_at: datetime | None) -> Progress:
         """After a page whose rows carry `stamps` and which the server dated `served_at`; unreadable stamps do not count."""
@@ -76,24 +93,27 @@ class Progress:
         """Where the next pass has to begin, or None for the beginning."""
         if watermark is None:
             return None
-        return watermark - overlap - ROUNDING - timedelta(seconds=self.grain)
+        grain = max(self.grain, DAY if self.days else 0.0)
+        return watermark - overlap - ROUNDING - timedelta(seconds=grain)
 
     def as_detail(self) -> dict[str, Any]:
         """As JSON values, to be kept with the cursor."""
         moments = {name: getattr(self, name) for name in _MOMENTS}
         told = {name: instant(moment) for name, moment in moments.items() if moment is not None}
-        return {**told, **{name: getattr(self, name) for name in _NUMBERS}}
+        empty = dict.fromkeys(_MOMENTS)
+        return {**empty, **told, **{name: getattr(self, name) for name in _NUMBERS}, "quirks": list(self.quirks)}
 
 
 def progress_from(detail: Mapping[str, Any]) -> Progress:
     """What `as_detail` made; unknown members are left alone."""
     kept: dict[str, Any] = {name: detail[name] for name in _NUMBERS if name in detail}
     kept |= {name: parse_datetime(detail[name]) for name in _MOMENTS if detail.get(name)}
+    kept["quirks"] = tuple(detail.get("quirks", ()))
     return Progress(**kept)
 
 
 _MOMENTS = ("as_of", "high", "previous_high", "completed_at")
-_NUMBERS = ("lag", "grain", "plainness", "pages", "failures")
+_NUMBERS = ("lag", "grain", "plainness", "pages", "failures", "days", "quirks")
 
 
 def _range(stamp: str) -> tuple[int, int] | None:

@@ -21,7 +21,7 @@ from tests.peers.sekmet.server import Sekmet
 if TYPE_CHECKING:
     from fhir_tracker.storage.database import Database
 
-pytest_plugins = ["tests.requirements_table"]
+pytest_plugins = ["tests.requirements_table", "tests.fault_table"]
 VERSIONS = pytest.StashKey[dict[str, str]]()
 # How long one example takes says how busy the machine is, and nothing about the product. The examples are the same in each
 # run; `--hypothesis-profile=exploring` looks for new ones.

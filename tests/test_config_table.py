@@ -48,6 +48,7 @@ TABLE: dict[str, tuple[list[tuple[str, object]], list[str]]] = {
         [("1", 1), ("5000", 5000), ("200k", 200_000), ("5M", 5_000_000), ("5MB", 5_000_000), ("7b", 7)],
         ["0", "-1", "5G", "5 M", "1.5M", "big", "0k"],
     ),
+    "RECONCILE_INTERVAL": ([("1d", timedelta(days=1)), ("6h", timedelta(hours=6))], ["0s", "daily"]),
     "POLL_OVERLAP": ([("125s", timedelta(seconds=125)), ("2h", timedelta(hours=2))], ["0ms", "long"]),
     "REMOTE_TIMEOUT": ([("30", timedelta(seconds=30)), ("1d", timedelta(days=1))], ["never", "0.0s"]),
     "REMOTE_BODY_LIMIT": ([("50M", 50_000_000)], ["0", "none"]),

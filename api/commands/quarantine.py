@@ -1,15 +1,16 @@
-"""`fhir-tracker quarantine`: what an EHR sent and could not be applied - list, show, retry."""
+"""`fhir-tracker quarantine`: what an EHR sent and could not be applied - list, show, retry, discard."""
 
 from __future__ import annotations
 
 import argparse
 from typing import Any
 
-from api.console import print_json, print_table
+from api.console import print_json, print_table, printable
 from api.stores import open_store
 from fhir_tracker import clock, quarantine
 from fhir_tracker.config import Settings
 from fhir_tracker.fhir.dates import instant
+from fhir_tracker.model.author import Author
 from fhir_tracker.model.viewer import Viewer, worker_viewer
 from fhir_tracker.storage.quarantine import Quarantined
 from subscriptions import retry_quarantined
@@ -17,7 +18,8 @@ from subscriptions import retry_quarantined
 _EPILOG = """examples:
   fhir-tracker quarantine list
   fhir-tracker quarantine show 1234
-  fhir-tracker quarantine retry"""
+  fhir-tracker quarantine retry
+  fhir-tracker quarantine discard 1234 --reason "a test patient of theirs\""""
 
 
 def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -33,6 +35,15 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     retried = group.add_parser("retry", help="take one entry, or all of them, in again")
     retried.add_argument("id", metavar="ID", type=int, nargs="?")
     retried.set_defaults(func=_retry)
+    dropped = group.add_parser(
+        "discard",
+        help="say of one entry that it is not needed",
+        description="The entry waits no more, until the EHR sends another text for the same resource. It is kept with "
+        "the reason.",
+    )
+    dropped.add_argument("id", metavar="ID", type=int)
+    dropped.add_argument("--reason", metavar="TEXT", required=True, help="why it is not needed, without patient data")
+    dropped.set_defaults(func=_discard)
     for one in group.choices.values():
         one.add_argument("--json", action="store_true", help="as JSON")
 
@@ -59,7 +70,7 @@ def _show(args: argparse.Namespace, settings: Settings) -> int:
     for name, value in _summary(found).items():
         print(f"{name:<12}{'-' if value is None else value}")
     print()
-    print(_printable(found.body))
+    print(printable(found.body))
     return 0
 
 
@@ -81,6 +92,17 @@ def _retry(args: argparse.Namespace, settings: Settings) -> int:
     return 1 if left else 0
 
 
+def _discard(args: argparse.Namespace, settings: Settings) -> int:
+    author = Author(viewer=_viewer(), origin="cli", at=clock.now())
+    with open_store(settings) as database, database.begin() as tx:
+        quarantine.discard(tx, quarantine.get(tx, _viewer(), args.id), args.reason, author)
+    if args.json:
+        print_json({"discarded": args.id})
+    else:
+        print(f"{args.id} is discarded; it waits again when the EHR sends another text for it")
+    return 0
+
+
 def _summary(one: Quarantined) -> dict[str, Any]:
     return {
         "id": one.id,
@@ -94,11 +116,6 @@ def _summary(one: Quarantined) -> dict[str, Any]:
         "resolved": instant(one.resolved_at) if one.resolved_at else None,
         "resolution": one.resolution,
     }
-
-
-def _printable(text: str) -> str:
-    """Without characters that would drive a terminal."""
-    return "".join(character if character.isprintable() or character == "\n" else "\ufffd" for character in text)
 
 
 def _viewer() -> Viewer:

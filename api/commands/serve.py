@@ -12,7 +12,7 @@ from api.app import create_app
 from api.context import Access, AppContext
 from api.processes import Place, how_many, spread
 from api.serve import address_of, check_loopback, listen, run_server
-from api.stores import open_store, secret_key, set_up_store
+from api.stores import open_store, set_up_store, with_secret_key
 from api.worker import start_embedded
 from fhir_tracker import clock
 from fhir_tracker.config import Settings, load_settings, process_count
@@ -60,7 +60,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
         address = address_of(args.host, listening)
         set_up_store(settings)
         access = Access.OPEN if args.open else Access.LOCKED
-        key, now = secret_key(settings), clock.now()
+        settings, now = with_secret_key(settings), clock.now()
         _tell(access, address, settings.public_url or address)
         place = spread(processes, listening, settings.process_timeout.total_seconds())
         if place is None:
@@ -71,7 +71,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
                 settings=settings,
                 access=access,
                 public_url=settings.public_url or address,
-                secret_key=key,
+                secret_key=settings.secret_key,
                 started_at=now,
                 worker=not args.no_worker,
                 tally=place.tally,

@@ -9,17 +9,19 @@ from dataclasses import replace
 from datetime import timedelta
 
 from api.console import print_json
-from api.stores import open_store
+from api.stores import open_store, with_secret_key
+from api.sync_line import SyncLine
 from fhir_tracker import clock, connections
 from fhir_tracker.config import Settings
 from fhir_tracker.errors import Busy, UsageError
+from fhir_tracker.intake import Tally
 from fhir_tracker.storage import connections as stored
 from fhir_tracker.storage.connections import Connection
 from fhir_tracker.storage.database import Database
-from subscriptions import SyncReport, TypeReport, client_of, limits_of, sync_connection
+from subscriptions import SyncReport, TypeReport, client_of, keys_of, limits_of, sync_connection
 
 PATIENCE = timedelta(seconds=30)
-_COLUMNS = ("type", "fetched", "applied", "unchanged", "deleted", "quarantined")
+_COLUMNS = ("type", "fetched", "applied", "unchanged", "deleted", "quarantined", "lag")
 
 
 def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -33,6 +35,9 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     )
     parser.add_argument("key", nargs="?", metavar="KEY", help="the connection; without it all of them")
     parser.add_argument("--once", action="store_true", help="one round, then exit")
+    parser.add_argument(
+        "--reconcile", action="store_true", help="then compare all that the server holds with what is here"
+    )
     parser.add_argument("--types", metavar="A,B", help="only these types")
     parser.add_argument("--json", action="store_true", help="the report as JSON")
     parser.set_defaults(func=run)
@@ -43,8 +48,8 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     if not args.once:
         raise UsageError("Say --once; to follow continually, run `fhir-tracker serve` or `fhir-tracker worker`.")
     with open_store(settings) as database:
-        chosen = _chosen(database, args.key, args.types)
-        reports = [_sync(database, connection, settings, quiet=args.json) for connection in chosen]
+        chosen, settings = _chosen(database, args.key, args.types), with_secret_key(settings)
+        reports = [_sync(database, connection, settings, args) for connection in chosen]
     if args.json:
         print_json({"connections": [one.as_json() for one in reports]})
     return _code(reports)
@@ -61,13 +66,20 @@ def _chosen(database: Database, key: str | None, types: str | None) -> list[Conn
     return [replace(one, types=wanted) for one in chosen]
 
 
-def _sync(database: Database, connection: Connection, settings: Settings, *, quiet: bool) -> SyncReport:
+def _sync(database: Database, connection: Connection, settings: Settings, args: argparse.Namespace) -> SyncReport:
     """One connection, each type said when it is done; while another process has the connection, wait a little."""
+    quiet = bool(args.json)
+    line = SyncLine(sys.stderr, clock.monotonic)
+
+    def done_with(one: TypeReport) -> None:
+        line.clear()
+        _show_type(one)
+
     ends = clock.monotonic() + PATIENCE.total_seconds()
     if not quiet:
         print(f"{connection.key} ({connection.base_url})")
         _row(_COLUMNS)
-    with client_of(connection, limits_of(settings)) as client:
+    with client_of(connection, limits_of(settings), database=database, keys=keys_of(database, settings)) as client:
         while True:
             try:
                 done = sync_connection(
@@ -75,8 +87,11 @@ def _sync(database: Database, connection: Connection, settings: Settings, *, qui
                     connection,
                     client=client,
                     now=clock.now,
-                    report=_silent if quiet else _show_type,
+                    report=_silent if quiet else done_with,
+                    heard=_unheard if quiet else line.heard,
                     overlap=settings.poll_overlap,
+                    reconciles=args.reconcile,
+                    public_url=settings.public_url,
                 )
             except Busy:
                 if clock.monotonic() >= ends:
@@ -84,6 +99,7 @@ def _sync(database: Database, connection: Connection, settings: Settings, *, qui
                 clock.pause(0.5)
             else:
                 if not quiet:
+                    line.clear()
                     _show_end(done)
                 return done
 
@@ -92,9 +108,16 @@ def _silent(_: TypeReport) -> None:
     pass
 
 
+def _unheard(_: str, __: Tally) -> None:
+    pass
+
+
 def _show_type(one: TypeReport) -> None:
-    told = one.as_json()
+    lag = "-" if one.lag_seconds is None else f"{max(one.lag_seconds, 0.0):.0f}s"
+    told = one.as_json() | {"lag": lag}
     _row([str(told[name]) for name in _COLUMNS])
+    if one.missed:
+        print(f"    missed events: {one.missed} changes that no poll or notification had brought")
     for note in one.notes:
         print(f"    note: {note}")
     if one.error is not None:

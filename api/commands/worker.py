@@ -8,7 +8,7 @@ import sys
 import threading
 from types import FrameType
 
-from api.stores import open_store
+from api.stores import open_store, with_secret_key
 from api.worker import run_worker
 from fhir_tracker.config import Settings
 
@@ -34,6 +34,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
         stop.set()
 
     with open_store(settings) as database:
+        settings = with_secret_key(settings)
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, on_signal)
         if not args.once:

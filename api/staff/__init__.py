@@ -10,7 +10,18 @@ from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from api.context import AppContext
-from api.staff import info_pages, operations_page, patient_page, queue_page, steps_taken, sync_page, task_page
+from api.staff import (
+    connection_page,
+    info_pages,
+    operations_page,
+    outbox_page,
+    patient_page,
+    quarantine_page,
+    queue_page,
+    steps_taken,
+    sync_page,
+    task_page,
+)
 from api.staff.endpoint import Handler, Page
 from api.staff.visit import Visit
 from fhir_tracker.errors import NotFound
@@ -23,6 +34,11 @@ _GET: dict[str, Handler] = {
     "/operations": operations_page.operations_page,
     "/programs": info_pages.programs_page,
     "/sync": sync_page.sync_page,
+    "/connections/{key}": connection_page.connection_page,
+    "/outbox": outbox_page.outbox_page,
+    "/outbox/{id}": outbox_page.entry_page,
+    "/quarantine": quarantine_page.quarantine_page,
+    "/quarantine/{id}": quarantine_page.entry_page,
     "/help/keys": info_pages.keys_page,
     "/people": info_pages.people_page,
 }
@@ -37,6 +53,10 @@ _POST: dict[str, Handler] = {
     "/tasks/{id}/take-over": steps_taken.take_over,
     "/tasks/{id}/send-back": steps_taken.send_back,
     "/tasks/{id}/resolve": steps_taken.resolve,
+    "/outbox/{id}": outbox_page.resolve,
+    "/outbox/{id}/retry": outbox_page.retry,
+    "/quarantine/{id}/retry": quarantine_page.retry,
+    "/quarantine/{id}/discard": quarantine_page.discard,
     "/people": info_pages.choose_person,
     "/preferences": info_pages.prefer,
 }

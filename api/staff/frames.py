@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from importlib.metadata import version
 
 from api.context import Access
+from api.freshness import age_of, is_stale, promised
 from api.staff import words
 from api.staff.names import role_named, roster
 from api.staff.shapes import Frame, Staff, Tab
@@ -27,9 +28,12 @@ SAID = {
     "taken-over": "Taken over: this escalation is yours now.",
     "sent-back": "Sent back with your reason.",
     "resolved": "Escalation resolved.",
+    "decided": "Decided: it is written within a moment.",
+    "retried": "It is tried again now.",
+    "taken": "Applied: it is out of quarantine.",
+    "discarded": "Discarded, with your reason.",
 }
 _NAV = (("Queue", "/"), ("Operations", "/operations"), ("Programs", "/programs"), ("EHR sync", "/sync"))
-_SLACK = timedelta(minutes=1)
 _MODES = {
     Access.DEMO: "Demo · synthetic patients",
     Access.OPEN: "Open mode · no login",
@@ -40,9 +44,11 @@ _MODES = {
 def frame_of(tx: Tx, visit: Visit, title: str, current: str = "") -> Frame:
     """The frame of one page; `current` the address of its place in the navigation."""
     known = connections.all(tx)
+    overlap = visit.context.settings.poll_overlap
+    old = [one for one in known if is_stale(one, overlap, visit.now)]
     return replace(
         bare_frame(visit, title, current),
-        stale=" ".join(stale_sentence(one, visit.now) for one in known if is_stale(one, visit.now)),
+        stale=" ".join(stale_sentence(one, overlap, visit.now) for one in old),
         freshness=_freshness(known, visit.now),
     )
 
@@ -73,24 +79,9 @@ def _who(visit: Visit) -> Staff:
     return Staff(initials=words.initials(viewer.name), name=viewer.name or viewer.who, role=role, me=True)
 
 
-def promised(connection: Connection) -> timedelta:
-    """How old a connection's data may be: three of its polls, and never less than a minute."""
-    return max(_SLACK, timedelta(seconds=3 * connection.poll_seconds))
-
-
-def age_of(connection: Connection, now: datetime) -> timedelta:
-    """How long ago the connection was last followed with success; from its making when never."""
-    return now - (connection.last_success_at or connection.created_at)
-
-
-def is_stale(connection: Connection, now: datetime) -> bool:
-    """Whether the data is older than promised."""
-    return age_of(connection, now) > promised(connection)
-
-
-def stale_sentence(connection: Connection, now: datetime) -> str:
-    """`Data from north is 14 min old (promised 1 min).`"""
-    limit = words.span(promised(connection))
+def stale_sentence(connection: Connection, overlap: timedelta, now: datetime) -> str:
+    """`Data from north is 14 min old (promised 2 min).`"""
+    limit = words.span(promised(connection, overlap))
     if connection.last_success_at is None:
         return f"Nothing has come from {connection.key} for {words.span(age_of(connection, now))} (promised {limit})."
     return f"Data from {connection.key} is {words.span(age_of(connection, now))} old (promised {limit})."

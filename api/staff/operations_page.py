@@ -49,7 +49,7 @@ def operations_page(visit: Visit) -> Response:
             programs=tuple(code.upper() if code else "No program" for code in codes),
             heat=_heat(overdue, codes, names),
             reasons=_reasons(figures.escalations(tx, visit.viewer, visit.now), names),
-            sync=tuple(health_of(tx, one, visit.now, names.calendar) for one in connections.all(tx)),
+            sync=tuple(health_of(tx, one, visit, names.calendar) for one in connections.all(tx)),
         )
         frame = frame_of(tx, visit, "Operations", "/operations")
     note_reading(visit, "search", "Task")

@@ -364,7 +364,10 @@ class HeatRow:
 
 @dataclass(frozen=True, kw_only=True)
 class Health:
-    """One connection: how old its data is against what was promised, and what is stuck."""
+    """One connection: how old its data is against what was promised, and what is stuck.
+
+    `outbox` counts what is to be written there, `to_decide` those of it that wait for a person.
+    """
 
     key: str
     address: str
@@ -373,6 +376,8 @@ class Health:
     promised: str
     last_success: When | None
     quarantined: int
+    outbox: int = 0
+    to_decide: int = 0
     error: str = ""
     types: tuple[tuple[str, When | None, str], ...] = ()
 

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from starlette.responses import Response
 
+from api.freshness import age_of, is_stale, promised
 from api.staff import words
-from api.staff.frames import age_of, frame_of, is_stale, promised
+from api.staff.frames import frame_of
 from api.staff.names import names_for
 from api.staff.rendering import answer
 from api.staff.shapes import Chip, Health
-from api.staff.visit import Visit
+from api.staff.visit import ADMIN, Visit
 from api.staff.words import When
 from fhir_tracker.model.program import Calendar
-from fhir_tracker.storage import connections, cursors, quarantine
+from fhir_tracker.storage import connections, cursors, outbox, quarantine
 from fhir_tracker.storage.connections import Connection
 from fhir_tracker.storage.cursors import Cursor
 from fhir_tracker.storage.database import Tx
@@ -24,22 +25,25 @@ def sync_page(visit: Visit) -> Response:
     """GET `/sync`."""
     with visit.context.database.read() as tx:
         calendar = names_for(tx, visit.viewer, visit.context.access, []).calendar
-        sync = tuple(health_of(tx, one, visit.now, calendar) for one in connections.all(tx))
+        sync = tuple(health_of(tx, one, visit, calendar) for one in connections.all(tx))
         frame = frame_of(tx, visit, "EHR sync", "/sync")
-    return answer("sync.html", frame, view={"sync": sync})
+    return answer("sync.html", frame, view={"sync": sync}, is_admin=ADMIN in visit.viewer.roles)
 
 
-def health_of(tx: Tx, connection: Connection, now: datetime, calendar: Calendar) -> Health:
+def health_of(tx: Tx, connection: Connection, visit: Visit, calendar: Calendar) -> Health:
     """One connection in words."""
-    last = connection.last_success_at
+    last, now, overlap = connection.last_success_at, visit.now, visit.context.settings.poll_overlap
+    waiting = outbox.counts(tx, connection.key)
     return Health(
         key=connection.key,
         address=connection.base_url,
-        state=_state(connection, now),
+        state=state_of(connection, overlap, now),
         age=f"{words.span(age_of(connection, now))} old" if last else "nothing has come yet",
-        promised=words.span(promised(connection)),
+        promised=words.span(promised(connection, overlap)),
         last_success=words.ago(last, now, calendar) if last else None,
         quarantined=quarantine.open_count(tx, connection.key),
+        outbox=sum(waiting.values()),
+        to_decide=waiting.get("conflict", 0) + waiting.get("dead", 0),
         error=connection.last_error or "",
         types=tuple(
             _type(one, now, calendar) for one in cursors.of_connection(tx, connection.key) if one.type.isalpha()
@@ -47,10 +51,13 @@ def health_of(tx: Tx, connection: Connection, now: datetime, calendar: Calendar)
     )
 
 
-def _state(connection: Connection, now: datetime) -> Chip:
+def state_of(connection: Connection, overlap: timedelta, now: datetime) -> Chip:
+    """How a connection does, in a word."""
+    if connection.state == "auth_failed":
+        return Chip(label="login refused", tone="late", icon="late", means="It does not take our credentials")
     if connection.state == "failing":
         return Chip(label="failing", tone="late", icon="late", means="The last attempt to follow it failed")
-    if is_stale(connection, now):
+    if is_stale(connection, overlap, now):
         return Chip(label="behind", tone="late", icon="late", means="Its data is older than promised")
     if connection.last_success_at is None:
         return Chip(label="first load", tone="today", icon="progress", means="It has not been read to the end yet")

@@ -13,13 +13,14 @@ from api.context import Access, AppContext
 from api.demo.people import people
 from api.staff import session as sessions
 from api.staff.session import Session
-from fhir_tracker.errors import Forbidden, Incorrect
+from fhir_tracker.errors import Forbidden, Incorrect, NotFound
 from fhir_tracker.model.author import Author
 from fhir_tracker.model.viewer import ALL_SCOPES, ROLES, Viewer, open_viewer
 from fhir_tracker.storage import audit
 from fhir_tracker.storage.database import Tx
 
 VISITOR = Viewer(who="Device/demo-visitor", name="Demo visitor", roles=frozenset(ROLES), scopes=ALL_SCOPES)
+ADMIN = "clinic-admin"
 _VERSION = re.compile("[0-9]{1,9}")
 
 
@@ -77,6 +78,20 @@ def check_form(visit: Visit) -> None:
         raise Forbidden("This form was sent from another site.")
     if not sessions.is_token(visit.form.get("csrf", ""), visit.session, visit.context.secret_key):
         raise Forbidden("This form is from an older visit: open the page again and repeat the step.")
+
+
+def require_admin(visit: Visit, otherwise: str) -> None:
+    """Raise Forbidden, which says `otherwise`, unless the viewer is a clinic admin."""
+    if ADMIN not in visit.viewer.roles:
+        raise Forbidden(otherwise)
+
+
+def numbered(visit: Visit, otherwise: str) -> int:
+    """The number in the address; NotFound, which says `otherwise`, when it is none."""
+    text = visit.args.get("id", "")
+    if not text.isdecimal() or len(text) > 18:
+        raise NotFound(otherwise)
+    return int(text)
 
 
 def keep_session(visit: Visit, response: Response, session: Session) -> None:

@@ -20,6 +20,12 @@ PLAN_STAGE: Final = f"{CANONICAL}/StructureDefinition/plan-stage"
 PLAN_ANCHOR: Final = f"{CANONICAL}/StructureDefinition/plan-anchor"
 KEY_SYSTEM: Final = f"{CANONICAL}/identifier/instantiation"
 PLAN_TRIGGER: Final = f"{CANONICAL}/StructureDefinition/plan-trigger"
+CODE_SENT: Final = f"{CANONICAL}/StructureDefinition/code-sent"
+"""On a primitive: the code that an EHR sent in its place."""
+MAPPED_CODE: Final = f"{CANONICAL}/StructureDefinition/mapped-code"
+"""On a Coding: it was added here, by the code table that is named."""
+UNMAPPED_CODE: Final = f"{CANONICAL}/StructureDefinition/unmapped-code"
+"""On a Coding: the code table that is named does not know it."""
 
 ESCALATION: Final = "escalation"
 

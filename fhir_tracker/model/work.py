@@ -69,7 +69,7 @@ class Transition:
     """
 
     item: str
-    what: Literal["stage", "status", "owner", "role", "due", "priority", "escalation", "note"]
+    what: Literal["stage", "status", "owner", "role", "due", "priority", "patient", "escalation", "note"]
     before: str | None
     after: str | None
     recorded_at: datetime

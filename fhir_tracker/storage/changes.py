@@ -6,6 +6,7 @@ sequence numbers are drawn before a commit, so a reader that went by them alone 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
@@ -61,6 +62,13 @@ def start_at_head(tx: Tx, consumer: str) -> None:
     last = tx.first(_settled(tx).order_by(change.c.txid.desc(), change.c.seq.desc()).limit(1))
     if last is not None:
         _stand(tx, consumer, last["txid"], last["seq"])
+
+
+def written_since(tx: Tx, since: datetime, types: Sequence[str], but_origin: str) -> list[str]:
+    """`Type/id` of what of `types` was written since a moment, other than by `but_origin`; walks the whole log."""
+    is_one = (change.c.at >= since) & change.c.type.in_(types) & (change.c.origin != but_origin)
+    rows = tx.rows(select(change.c.type, change.c.id).where(is_one).distinct().order_by(change.c.type, change.c.id))
+    return [f"{row['type']}/{row['id']}" for row in rows]
 
 
 def head(tx: Tx) -> int:

@@ -11,13 +11,14 @@ from sqlalchemy import delete, select, update
 
 from fhir_tracker.errors import Conflict
 from fhir_tracker.storage.database import Tx
+from fhir_tracker.storage.inbox_tables import inbox, remote_subscription
 from fhir_tracker.storage.records import from_row, to_row
 from fhir_tracker.storage.running_tables import connection, cursor
 
 
 @dataclass(frozen=True, kw_only=True)
 class Connection:
-    """One EHR server; `state` is `new`, `ok` or `failing`, `last_error` a sentence without patient data."""
+    """One EHR server; `state` is `new`, `ok`, `failing` or `auth_failed`, `last_error` a sentence without patient data."""
 
     key: str
     base_url: str
@@ -51,8 +52,9 @@ def all(tx: Tx) -> list[Connection]:  # noqa: A001 - read as connections.all
 
 
 def remove(tx: Tx, key: str) -> bool:
-    """Forget a connection and its cursors, not what came from it; False when there is none."""
-    tx.execute(delete(cursor).where(cursor.c.connection == key))
+    """Forget a connection, its cursors, hints and Subscriptions, not what came from it; False when there is none."""
+    for table in (cursor, inbox, remote_subscription):
+        tx.execute(delete(table).where(table.c.connection == key))
     return tx.changed(delete(connection).where(connection.c.key == key)) == 1
 
 
@@ -62,7 +64,7 @@ def note_success(tx: Tx, key: str, at: datetime) -> None:
     tx.execute(update(connection).where(connection.c.key == key).values(**told))
 
 
-def note_failure(tx: Tx, key: str, at: datetime, error: str) -> None:
-    """Remember that it could not be followed at `at`, and why."""
-    told = {"last_attempt_at": at, "last_error": error, "state": "failing"}
+def note_failure(tx: Tx, key: str, at: datetime, error: str, state: str = "failing") -> None:
+    """Remember that it could not be followed at `at`, and why; `state` may also be `auth_failed`."""
+    told = {"last_attempt_at": at, "last_error": error, "state": state}
     tx.execute(update(connection).where(connection.c.key == key).values(**told))

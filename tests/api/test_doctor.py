@@ -6,6 +6,7 @@ import json
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -14,15 +15,18 @@ import pytest
 import respx
 
 from api.cli import main
-from api.doctor import Finding, examine
+from api.doctor import examine
+from api.findings import Finding
 from api.stores import key_file, open_store, secret_key
 from api.worker import HEARTBEAT
 from fhir_tracker import brake, clock, connections
 from fhir_tracker.brake import Limit
 from fhir_tracker.config import Settings, load_settings
-from fhir_tracker.storage import jobs, quarantine
+from fhir_tracker.model.viewer import open_viewer
+from fhir_tracker.storage import jobs, outbox, quarantine
 from fhir_tracker.storage import settings as states
 from fhir_tracker.storage.database import Database, Tx
+from tests.support import followed as every_state
 
 EHR = "https://ehr.example/fhir"
 STATEMENT = {
@@ -172,11 +176,79 @@ def test_a_clock_that_differs_is_told_with_its_sign(
     followed(store)
     date = (clock.now() + timedelta(seconds=seconds)).strftime("%a, %d %b %Y %H:%M:%S GMT")
     respx.get(f"{EHR}/metadata").respond(json=STATEMENT, headers=JSON | {"date": date})
-    one = found(settings)["connection clinic"]
+    one = found(settings)["clinic clock"]
     assert one.status == status
     if status == "WARN":
         assert ("+" if seconds > 0 else "-") in one.detail
         assert "clock" in one.fix
+
+
+def of_north(settings: Settings) -> dict[str, tuple[str, str, str]]:
+    told = found(settings).items()
+    return {what: (one.status, one.detail, one.fix) for what, one in told if what.startswith("north ")}
+
+
+@respx.mock
+def test_each_connection_is_looked_at_from_login_to_what_waits(settings: Settings, store: Database) -> None:
+    respx.get(f"{EHR}/metadata").respond(json=STATEMENT, headers=JSON)
+    with store.begin() as tx:
+        every_state.followed(tx, clock.now(), EHR)
+    told = of_north(settings)
+    assert {what: status for what, (status, _, _) in told.items()} == {
+        "north clock": "OK",
+        "north login": "OK",
+        "north data": "OK",
+        "north types": "WARN",
+        "north subscriptions": "WARN",
+        "north quarantine": "WARN",
+        "north outbox": "WARN",
+        "north requests": "OK",
+    }
+    assert told["north types"][1] == "4 changes came only by comparing everything"
+    assert told["north outbox"][1] == "for a person to decide: 1 dead"
+    assert "FHIR_TRACKER_PUBLIC_URL" in told["north subscriptions"][2]
+    told = of_north(replace(settings, public_url="https://tracker.example"))
+    assert told["north subscriptions"][1] == "CarePlan lost: its status at the EHR is error"
+
+
+@respx.mock
+def test_an_ehr_that_is_away_keeps_its_data_and_its_circuit_in_sight(settings: Settings, store: Database) -> None:
+    respx.get(f"{EHR}/metadata").mock(side_effect=httpx.ConnectError("refused"))
+    with store.begin() as tx:
+        every_state.followed(tx, clock.now() - timedelta(hours=1), EHR)
+        every_state.open_circuit(tx, clock.now())
+        (row,) = outbox.listed(tx, open_viewer())
+        outbox.note(tx, row, state="waiting")
+    told = of_north(settings)
+    assert "north login" not in told
+    assert told["north data"][0] == "WARN"
+    assert "promised 155 s" in told["north data"][1]
+    assert "fhir-tracker sync north --once" in told["north data"][2]
+    assert told["north outbox"][1] == "the oldest write waits since 60 min"
+    assert told["north requests"][:2] == ("WARN", "the circuit is open after 9 failures in a row")
+
+
+@respx.mock
+def test_credentials_that_are_refused_say_what_to_register(settings: Settings, store: Database) -> None:
+    able = STATEMENT | {"rest": [{"resource": [{"type": "Patient", "interaction": [{"code": "search-type"}]}]}]}
+    respx.get(f"{EHR}/metadata").respond(json=able, headers=JSON)
+    respx.get(url__startswith=f"{EHR}/.well-known").respond(404)
+    respx.post("https://tokens.example/token").respond(400, json={"error": "invalid_client"})
+    with store.begin() as tx:
+        options = {"auth": "private_key_jwt", "client_id": "us", "token_url": "https://tokens.example/token"}
+        connections.add(tx, "north", EHR, now=clock.now(), options=options)
+    told = found(replace(settings, public_url="https://tracker.example"))
+    assert told["connection north"].status == "FAIL"
+    assert told["connection north"].fix == (
+        "register client us there with our keys, https://tracker.example/.well-known/jwks.json; "
+        "then fhir-tracker connection test north"
+    )
+    respx.get(f"{EHR}/Patient?_count=1").respond(401)
+    with store.begin() as tx:
+        connections.add(tx, "south", EHR + "/", now=clock.now())
+    told = found(settings)
+    assert told["south login"].status == "FAIL"
+    assert "--auth" in told["south login"].detail
 
 
 def test_a_database_that_is_away_ends_the_list(tmp_path: Path) -> None:
@@ -244,6 +316,6 @@ def test_the_exit_code_is_1_on_a_failure_and_when_strict_on_a_warning(
     assert main(["doctor", "--database", url, *words]) == code
     said = capsys.readouterr().out
     rows = json.loads(said) if "--json" in words else said.splitlines()
-    assert len(rows) == 9
+    assert len(rows) == (13 if away else 9)
     if away:
         assert ("connection clinic" in said, "FAIL" in said) == (True, False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -12,14 +13,18 @@ from api.context import Access
 from api.metrics import WORKER_HEARTBEAT
 from api.worker import HEARTBEAT
 from fhir_tracker import clock, connections
-from fhir_tracker.storage import cursors, heartbeats, jobs, quarantine
+from fhir_tracker.fhir.dates import instant
+from fhir_tracker.model.viewer import open_viewer
+from fhir_tracker.storage import budgets, cursors, heartbeats, jobs, outbox, quarantine
 from fhir_tracker.storage import settings as states
 from fhir_tracker.storage.cursors import Cursor
 from fhir_tracker.storage.database import Database
 from fhir_tracker.storage.heartbeats import Heartbeat
+from subscriptions.budget import SharedBudget
 from tests.api.conftest import Serve
 from tests.api.fhir.talk import JSON
 from tests.support.clinic import MONDAY, Clinic
+from tests.support.followed import followed, open_circuit
 
 Samples = Mapping[tuple[str, frozenset[tuple[str, str]]], float]
 HOUR = timedelta(hours=1)
@@ -32,7 +37,22 @@ FAMILIES = {
     "database_up": set[str](),
     "sync_lag_seconds": {"connection", "type"},
     "cursor_age_seconds": {"connection", "type"},
-    "quarantine_size": set[str](),
+    "sync_complete_age_seconds": {"connection", "type"},
+    "sync_missed_events": {"connection", "type"},
+    "reconcile_age_seconds": {"connection"},
+    "connection_age_seconds": {"connection"},
+    "connection_state": {"connection", "state"},
+    "quarantine_size": {"connection"},
+    "inbox_size": {"connection"},
+    "outbox_size": {"connection", "state"},
+    "outbox_oldest_seconds": {"connection"},
+    "subscription_state": {"connection", "type", "state"},
+    "subscription_heard_age_seconds": {"connection", "type"},
+    "subscription_gaps": {"connection", "type"},
+    "subscription_resets": {"connection", "type"},
+    "circuit_state": {"connection", "state"},
+    "budget_waits": {"connection"},
+    "budget_wait_seconds": {"connection"},
     "job_oldest_seconds": {"kind"},
     "escalations": {"program", "rule", "level"},
     "rule_effects": {"program", "rule"},
@@ -151,9 +171,65 @@ def test_requests_are_counted_by_template_and_an_unknown_method_or_address_makes
     assert "BREW" not in text
 
 
+def test_each_connection_tells_how_it_is_followed_and_what_is_stuck(serve: Serve, database: Database) -> None:
+    now = clock.now()
+    with database.begin() as tx:
+        followed(tx, now)
+        open_circuit(tx, now)
+    found = samples(serve)
+    assert value(found, "sync_missed_events_total", connection="north", type="Patient") == 4
+    assert value(found, "quarantine_size", connection="north") == 1
+    assert value(found, "outbox_size", connection="north", state="dead") == 1
+    assert value(found, "outbox_oldest_seconds", connection="north") == 0
+    assert value(found, "subscription_state", connection="north", type="CarePlan", state="lost") == 1
+    assert value(found, "subscription_state", connection="north", type="CarePlan", state="active") == 0
+    assert value(found, "subscription_gaps_total", connection="north", type="Patient") == 2
+    assert value(found, "circuit_state", connection="north", state="open") == 1
+    assert value(found, "connection_state", connection="north", state="ok") == 1
+    assert (value(found, "reconcile_age_seconds", connection="north") or 0) >= 3 * 3600
+    assert value(found, "sync_complete_age_seconds", connection="north", type="Patient") is not None
+
+
+def test_a_write_that_waits_has_an_age_and_what_is_set_aside_from_a_removed_ehr_is_counted(
+    serve: Serve, database: Database
+) -> None:
+    old = clock.now() - HOUR
+    with database.begin() as tx:
+        followed(tx, old)
+        (row,) = outbox.listed(tx, open_viewer())
+        outbox.note(tx, row, state="waiting")
+    assert 3600 <= (value(samples(serve), "outbox_oldest_seconds", connection="north") or 0) < 3700
+    with database.begin() as tx:
+        connections.remove(tx, "north")
+    found = samples(serve)
+    assert value(found, "quarantine_size", connection="north") == 1
+    assert labels_of(found, "outbox_size") == []
+
+
+def test_a_request_that_waits_for_the_budget_is_counted(serve: Serve, database: Database) -> None:
+    now = clock.now()
+    with database.begin() as tx:
+        followed(tx, now)
+        budgets.hold(tx, "north")
+        budgets.save(tx, "north", {"until": instant(now + timedelta(seconds=20))})
+    budget = SharedBudget(database, "north", None, lambda: now)
+    for _ in range(2):
+        assert round(budget.take()) == 20
+        budget.served(200, None)
+    found = samples(serve)
+    assert value(found, "budget_waits_total", connection="north") == 2
+    assert round(value(found, "budget_wait_seconds_total", connection="north") or 0) == 40
+
+
+def test_every_family_is_explained() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "metrics.md").read_text()
+    assert [name for name in FAMILIES if f"`{name}" not in page] == []
+
+
 @pytest.mark.security("L1")
 def test_every_family_and_label_is_one_that_was_decided(serve: Serve, escalated: Clinic) -> None:
     with escalated.database.begin() as tx:
+        followed(tx, MONDAY)
         connections.add(tx, "clinic", "http://127.0.0.1:9/fhir", now=MONDAY)
         cursors.save(tx, Cursor(connection="clinic", type="Patient", watermark=MONDAY, updated_at=MONDAY))
         jobs.enqueue(tx, "push", "p1", {}, MONDAY)

@@ -37,6 +37,7 @@ def heartbeat(database: Database) -> str:
         return states.get(tx, HEARTBEAT) or ""
 
 
+@pytest.mark.fault("F11")
 def test_hints_of_the_beat_let_a_worker_run_the_rules_and_go_on_after_the_broker_was_killed(
     database: Database, ready_url: str, own_redis: RedisServer, tmp_path: Path
 ) -> None:

@@ -7,14 +7,20 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, expect
 
+from fhir_tracker.model.viewer import open_viewer
+from fhir_tracker.storage import outbox, quarantine
 from tests.browser.conftest import Tracker
 from tests.browser.test_walks import late
 from tests.support.clinic import appointment
+from tests.support.followed import followed
 
 pytestmark = pytest.mark.peer
 
 TAGS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
-NAMES = ("queue", "task", "form", "refused", "escalation", "patient", "operations", "programs", "sync", "keys", "empty")
+NAMES = (
+    *("queue", "task", "form", "refused", "escalation", "patient", "operations", "programs", "sync", "keys", "empty"),
+    *("connection", "quarantine", "set-aside", "outbox", "to-write"),
+)
 
 
 @pytest.fixture
@@ -27,6 +33,9 @@ def paths(tracker: Tracker, now: datetime) -> dict[str, str]:
     clinic.put(appointment("rosa", now + timedelta(days=1), id_="next", status="booked"), now)
     clinic.put(appointment("rosa", now - timedelta(days=1), id_="missed", status="noshow"), now)
     page = f"/tasks/{task.partition('/')[2]}"
+    with clinic.database.begin() as tx:
+        followed(tx, now)
+        (aside,), (refused,) = quarantine.list(tx, open_viewer()), outbox.listed(tx, open_viewer())
     return {
         "queue": "/",
         "task": page,
@@ -37,6 +46,11 @@ def paths(tracker: Tracker, now: datetime) -> dict[str, str]:
         "operations": "/operations",
         "programs": "/programs",
         "sync": "/sync",
+        "connection": "/connections/north",
+        "quarantine": "/quarantine",
+        "set-aside": f"/quarantine/{aside.id}",
+        "outbox": "/outbox",
+        "to-write": f"/outbox/{refused.id}",
         "keys": "/help/keys",
         "empty": "/?tab=mine&q=nobody",
     }

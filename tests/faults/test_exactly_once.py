@@ -6,6 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import datetime, timedelta
 
+import pytest
+
 from fhir_tracker import sweep
 from fhir_tracker.brake import Limit
 from fhir_tracker.errors import Busy
@@ -37,6 +39,7 @@ def test_two_threads_over_two_hundred_items_fire_each_level_once(database: Datab
     check_once(clinic, patients, {1: ["in-app"], 2: ["in-app", "email"]})
 
 
+@pytest.mark.fault("F15")
 def test_two_processes_fire_each_level_once(database: Database, ready_url: str) -> None:
     clinic = Clinic(database)
     patients = discharge_many(clinic, 60)
@@ -47,6 +50,7 @@ def test_two_processes_fire_each_level_once(database: Database, ready_url: str) 
     check_once(clinic, patients, {1: ["in-app"]})
 
 
+@pytest.mark.fault("F20")
 def test_replays_with_a_clock_that_jumps_fire_each_level_once(database: Database) -> None:
     clinic = Clinic(database)
     patients = discharge_many(clinic, 10)

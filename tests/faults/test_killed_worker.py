@@ -17,6 +17,7 @@ KILLS = 6
 AFTER_LEASE = timedelta(minutes=3)
 
 
+@pytest.mark.fault("F13")
 @pytest.mark.parametrize("seed", [1, 2])
 def test_a_worker_killed_again_and_again_leaves_everything_done_once(
     database: Database, ready_url: str, seed: int

@@ -39,6 +39,7 @@ def test_whatever_happens_everything_is_here_once_and_in_order(seed: int, prepar
         run(database, seed)
 
 
+@pytest.mark.fault("F1", "F21", "F23", "F25", "F27", "F30")
 @pytest.mark.parametrize("seed", range(100, 106))
 def test_the_same_holds_on_both_kinds_of_database(seed: int, database: Database) -> None:
     assert run(database, seed).ehr.events > STEPS

@@ -11,6 +11,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import httpx
+import pytest
 
 from fhir_tracker import clock, connections
 from fhir_tracker.model.viewer import worker_viewer
@@ -81,6 +82,7 @@ def started(ready_url: str, folder: Path) -> Process:
     return Process([*command, "--database", ready_url], log=folder / "sync.log")
 
 
+@pytest.mark.fault("F1", "F2")
 def test_a_killed_sync_loses_nothing_and_doubles_nothing(database: Database, ready_url: str, tmp_path: Path) -> None:
     with serving() as slow:
         for number in range(PATIENTS):

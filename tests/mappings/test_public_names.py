@@ -4,5 +4,14 @@ import mappings
 
 
 def test_the_public_names_are_these_and_no_others() -> None:
-    assert sorted(mappings.__all__) == ["Mapping", "Source", "local_reference", "mapping_named", "mapping_names"]
+    assert sorted(mappings.__all__) == [
+        "Hint",
+        "Mapping",
+        "Source",
+        "Tables",
+        "local_reference",
+        "mapping_named",
+        "mapping_names",
+        "read_tables",
+    ]
     assert all(hasattr(mappings, name) for name in mappings.__all__)

@@ -10,13 +10,22 @@ from mappings import mapping_named, mapping_names
 
 
 def test_every_name_leads_to_a_mapping() -> None:
-    assert mapping_names() == ("generic", "hapi")
+    assert mapping_names() == (
+        "athena",
+        "ecw",
+        "epic",
+        "generic",
+        "hapi",
+        "medplum",
+        "oracle_health",
+        "us_core",
+    )
     for name in mapping_names():
         assert "CarePlan" in mapping_named(name).wanted
 
 
 def test_an_unknown_name_is_refused_with_the_known_ones() -> None:
-    with pytest.raises(UsageError, match="known are generic, hapi"):
+    with pytest.raises(UsageError, match="known are athena, ecw, epic"):
         mapping_named("epik")
 
 

@@ -15,7 +15,17 @@ from sqlalchemy import text
 
 from fhir_tracker.errors import Busy, Fault, Unavailable, UsageError
 from fhir_tracker.storage import database as databases
-from fhir_tracker.storage import running_tables, schema, settings, tables, work_tables
+from fhir_tracker.storage import (
+    inbox_tables,
+    outbox_tables,
+    roster_tables,
+    running_tables,
+    schema,
+    settings,
+    signing_key_tables,
+    tables,
+    work_tables,
+)
 from fhir_tracker.storage.database import Database
 
 SET_UP = """
@@ -43,7 +53,9 @@ def test_four_processes_may_set_up_at_the_same_time(database_url: str) -> None:
 
 
 def test_the_migrations_make_the_tables_that_the_code_describes(database: Database) -> None:
-    assert {work_tables.work_item, running_tables.job} <= set(tables.metadata.tables.values())
+    made = {work_tables.work_item, running_tables.job, inbox_tables.inbox, outbox_tables.outbox}
+    made |= {signing_key_tables.signing_key, roster_tables.roster}
+    assert made <= set(tables.metadata.tables.values())
     with database.begin() as tx:
         context = MigrationContext.configure(tx.connection, opts={"compare_type": False})
         found = compare_metadata(context, tables.metadata)
@@ -125,6 +137,7 @@ def test_a_write_inside_a_write_is_a_fault_and_not_a_wait(tmp_path: Path) -> Non
         pass
 
 
+@pytest.mark.fault("F17")
 def test_who_waits_too_long_for_a_write_is_told_that_it_is_busy(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

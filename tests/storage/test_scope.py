@@ -25,6 +25,7 @@ from fhir_tracker.storage import (
     history,
     key_walk,
     notifications,
+    outbox,
     patients,
     quarantine,
     queue,
@@ -41,6 +42,7 @@ from fhir_tracker.storage import (
 from fhir_tracker.storage.database import Database, Tx
 from fhir_tracker.storage.drivers import Driver
 from fhir_tracker.storage.glance import Glance
+from fhir_tracker.storage.outbox import Changed
 from fhir_tracker.storage.patients import PatientSummary
 from fhir_tracker.storage.queue import QueueFilter
 from fhir_tracker.storage.resources import Stored
@@ -90,6 +92,8 @@ READS: dict[str, Callable[[Tx, Viewer], object]] = {
     "notifications.of_role": lambda tx, viewer: notifications.of_role(tx, viewer, ["rn"]),
     "notifications.of_subject": lambda tx, viewer: notifications.of_subject(tx, viewer, "Task/a"),
     "notifications.unread_count": lambda tx, viewer: notifications.unread_count(tx, viewer, ["rn"]),
+    "outbox.find": lambda tx, viewer: outbox.find(tx, viewer, outbox.listed(tx, VIEWER)[0].id),
+    "outbox.listed": lambda tx, viewer: outbox.listed(tx, viewer),
     "patients.find": lambda tx, viewer: patients.find(tx, viewer, "ann"),
     "patients.find_many": lambda tx, viewer: patients.find_many(tx, viewer, ["ann"]),
     "quarantine.find": lambda tx, viewer: quarantine.find(tx, viewer, quarantine.list(tx, VIEWER)[0].id),
@@ -124,18 +128,43 @@ WRITES = {
     "add", "advance", "attach", "clear_index", "clear_read_models", "drop", "due_now", "fire", "forget_done", "link_task",
     "mark_read", "note", "note_remote", "note_failure", "note_success", "postpone", "put", "reindex", "remove", "reserve", "resolve",
     "resolve_all", "save", "set_flags", "set_state", "settle", "start_at_head", "wake",
-    "look_at", "wake_all", "save_indexed", "foresee",
+    "look_at", "change", "discard", "forget", "wake_all", "withdrawn", "save_indexed", "foresee",
 }  # fmt: skip
 WORKERS_OWN = {
     "changes.head": "a number",
+    "changes.written_since": "references of what is to be written to an EHR, no content",
+    "outbox.connection_options": "options of connections",
+    "outbox.counts": "numbers",
+    "outbox.due": "the worker writes everybody's changes back and shows them to nobody",
+    "outbox.of_local": "as outbox.due",
+    "outbox.of_remote": "as outbox.due",
+    "outbox.oldest_waiting": "a moment",
     "changes.lag": "a number",
+    "absences.count": "a number",
+    "absences.find": "remote ids of what the worker misses, no content",
+    "inbox.done": "a write",
+    "inbox.due": "what the worker is to read again; it shows it to nobody",
+    "inbox.due_connections": "keys of connections",
+    "inbox.holds": "whether something waits",
+    "inbox.is_full": "whether much waits",
+    "inbox.waiting": "a number",
     "quarantine.open_count": "a number",
+    "quarantine.open_counts": "numbers",
     "resources.ids_of": "ids for reconciliation, no content",
     "resources.mirrored_connections": "keys of connections",
     "resources.known": "ids and hashes for the sync worker, no content",
+    "rosters.all_due": "a write",
+    "rosters.due": "whom the worker is to read next; it shows them to nobody",
+    "rosters.held": "what the worker compares with what the EHR holds; it shows it to nobody",
+    "rosters.leave": "a write",
+    "rosters.missing": "remote ids for the worker, no content",
+    "rosters.standing": "numbers",
     "work_items.claim_due": "the sweep works on everybody's items and shows them to nobody",
 }
-WITHOUT_PATIENTS = {"connections", "cursors", "heartbeats", "jobs", "programs", "settings"}
+WITHOUT_PATIENTS = {
+    "budgets", "connections", "cursors", "heartbeats", "jobs", "programs", "remote_subscriptions", "settings",
+    "signing_keys",
+}  # fmt: skip
 
 
 @pytest.fixture
@@ -157,6 +186,9 @@ def filled(database: Database) -> Database:
             tx, to_role="rn", to_person=None, channel="in-app", subject="Task/a", patient="ann", text="late", at=NOW
         )
         audit.add(tx, at=NOW, who="me", action="read", ref="Task/a", patient="ann")
+        outbox.put(
+            tx, Changed(connection="c", type="Task", local_id="a", patient="ann", made_here=True, version=1), NOW
+        )
         quarantine.put(tx, connection="c", type_="Task", remote_id="1", reason="shape", detail="odd", body="{}", at=NOW)
     return database
 

@@ -141,6 +141,8 @@ class FakeEhr:
 
     def _search(self, type_: str, asked: Mapping[str, str]) -> httpx.Response:
         keys = [key for key in self.texts if key[0] == type_]
+        if "_id" in asked:
+            keys = [key for key in keys if key[1] in asked["_id"].split(",")]
         lower = asked.get("_lastUpdated", "")
         if lower and self.filters:
             bound = date_range(lower.removeprefix("ge"))[0]

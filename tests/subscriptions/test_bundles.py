@@ -83,7 +83,7 @@ def test_every_name_for_fhir_json_is_taken(content_type: str) -> None:
 
 @pytest.mark.parametrize(
     ("status", "permanent"),
-    [(201, False), (204, False), (304, False), (400, True), (401, True), (403, True), (404, True), (406, True), (408, False),
+    [(201, False), (204, False), (304, False), (400, True), (401, False), (403, True), (404, True), (406, True), (408, False),
      (410, True), (412, True), (422, True), (425, False), (429, False), (500, False), (502, False), (503, False), (504, False)],
 )  # fmt: skip
 def test_a_status_other_than_200_says_whether_to_try_again(status: int, permanent: bool) -> None:
@@ -103,7 +103,7 @@ def test_a_refusal_carries_codes_and_hint_but_no_free_text() -> None:
         refuse(answer({"resourceType": "OperationOutcome", "issue": [issue]}, status=401))
     assert caught.value.message == (
         "The server answered 401 (OperationOutcome login 4101 HAPI-0417): it refused our credentials; "
-        "check --auth and the secret file."
+        "fhir-tracker connection test says what it has to know of us."
     )
 
 

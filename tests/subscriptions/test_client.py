@@ -13,7 +13,7 @@ import pytest
 import respx
 
 from fhir_tracker.errors import RemoteFailure
-from subscriptions.client import EhrClient, Limits, origin
+from subscriptions.client import EhrClient, Fixed, Limits, origin
 
 BASE = "https://ehr.example/fhir"
 FHIR = {"content-type": "application/fhir+json"}
@@ -25,7 +25,9 @@ def client(
 ) -> Iterator[tuple[EhrClient, list[float]]]:
     waits: list[float] = []
     chosen = Limits(**limits)  # type: ignore[arg-type]
-    with EhrClient(base, authorization=authorization, limits=chosen, pause=waits.append, jitter=lambda: 0.5) as made:
+    with EhrClient(
+        base, authorizer=Fixed(value=authorization), limits=chosen, pause=waits.append, jitter=lambda: 0.5
+    ) as made:
         yield made, waits
 
 

@@ -47,8 +47,12 @@ def refuse(request: httpx.Request) -> httpx.Response:
     raise httpx.ConnectError("[Errno 111] Connection refused")
 
 
-SUMMARY = ("key baseUrl mapping pollSeconds types subscribe auth state lastAttempt lastSuccess lastError").split()
-TYPE = ("type fetched applied unchanged deleted quarantined pages watermark lagSeconds error notes").split()
+SUMMARY = (
+    "key baseUrl mapping pollSeconds types subscribe writeBack auth state lastAttempt lastSuccess lastError"
+).split()
+TYPE = (
+    "type fetched applied unchanged deleted quarantined pages watermark lagSeconds missedEvents error notes"
+).split()
 WAITING = ["id", "connection", "type", "remoteId", "reason", "times", "firstSeen", "lastSeen", "resolved", "resolution"]
 
 
@@ -85,6 +89,7 @@ def test_json_has_these_members_and_no_secret(shell: Shell, ehr: FakeEhr, tmp_pa
         "types": ["Patient", "Task"],
         "subscribe": "none",
         "auth": "basic",
+        "writeBack": [],
         "state": "new",
         "lastAttempt": None,
         "lastSuccess": None,
@@ -95,7 +100,16 @@ def test_json_has_these_members_and_no_secret(shell: Shell, ehr: FakeEhr, tmp_pa
     assert list(report) == ["connection", "complete", "unreachable", "error", "notBefore", "types"]
     assert [list(one) for one in report["types"]] == [TYPE, TYPE]
     shown = shell.json("connection", "show", "clinic")
-    assert list(shown) == [*SUMMARY, "nextDue", "quarantined", "cursors"]
+    assert list(shown) == [
+        *SUMMARY,
+        "nextDue",
+        "quarantined",
+        "subscriptions",
+        "cursors",
+        "budget",
+        "reconciledAt",
+        "ways",
+    ]
     assert list(shown["cursors"][0]) == ["type", "watermark", "completedAt", "lagSeconds", "reading"]
     (listed,) = shell.json("connection", "list")["connections"]
     assert list(listed) == [*SUMMARY, "quarantined"]
@@ -162,7 +176,7 @@ MISTAKES = [
     "connection add clinic --base-url https://e/fhir --mapping epik",
     "connection add clinic --base-url https://e/fhir --types Nonsense",
     "connection add clinic --base-url https://e/fhir --types Patient,patient",
-    "connection add clinic --base-url https://e/fhir --subscribe rest-hook",
+    "connection add clinic --base-url https://e/fhir --subscribe websocket",
     "connection add clinic --base-url https://e/fhir --auth basic",
     "connection add clinic --base-url https://e/fhir --auth smart --secret-file x",
     "connection add clinic --base-url https://e/fhir --secret-file x",
@@ -255,8 +269,8 @@ def test_a_person_sees_type_by_type_what_came(shell: Shell, ehr: FakeEhr) -> Non
     assert shell.run("sync", "--once") == 1
     lines = [line.split() for line in shell.out.splitlines()]
     assert lines[0] == ["clinic", f"({BASE})"]
-    assert lines[1] == ["type", "fetched", "applied", "unchanged", "deleted", "quarantined"]
-    assert lines[2] == ["Patient", "2", "1", "0", "0", "1"]
+    assert lines[1] == ["type", "fetched", "applied", "unchanged", "deleted", "quarantined", "lag"]
+    assert lines[2] == ["Patient", "2", "1", "0", "0", "1", "0s"]
     assert lines[5][:5] == ["FAILED:", "The", "server", "answered", "403:"]
     assert "see: fhir-tracker quarantine list" in shell.out
     ehr.twists.clear()
@@ -318,6 +332,21 @@ def test_quarantine_is_listed_shown_and_retried(shell: Shell, ehr: FakeEhr) -> N
     }
 
 
+def test_what_was_discarded_with_a_reason_waits_no_more(shell: Shell, ehr: FakeEhr) -> None:
+    ehr.put_text("Patient", "b", '{"resourceType":"Patient","id":"b","meta":7}')
+    shell.add()
+    shell.run("sync", "--once")
+    id_ = shell.json("quarantine", "list")["quarantined"][0]["id"]
+    assert shell.json("quarantine", "discard", str(id_), "--reason", "a test patient") == {"discarded": id_}
+    shell.run("sync", "--once")
+    assert shell.json("quarantine", "list") == {"quarantined": []}
+    assert shell.json("quarantine", "show", str(id_))["resolution"] == "Discarded by command-line: a test patient"
+    assert shell.run("quarantine", "discard", str(id_), "--reason", "again") == 1
+    ehr.put_text("Patient", "b", '{"resourceType":"Patient","id":"b","meta":8}')
+    shell.run("sync", "--once")
+    assert [one["id"] for one in shell.json("quarantine", "list")["quarantined"]] == [id_]
+
+
 def test_what_waits_from_a_removed_connection_says_so(shell: Shell, ehr: FakeEhr) -> None:
     ehr.put_text("Patient", "b", '{"resourceType":"Patient","id":"b","meta":7}')
     shell.add()
@@ -344,3 +373,35 @@ def test_a_secret_is_read_from_its_file_and_kept_nowhere_else(shell: Shell, ehr:
 
 def test_the_lease_of_a_connection_is_named_for_it() -> None:
     assert kind_of("clinic") == "sync:clinic"
+
+
+@pytest.mark.requirement(78)
+def test_a_connection_says_how_each_type_is_followed_and_why(shell: Shell, ehr: FakeEhr) -> None:
+    ehr.put("Patient", "a")
+    how = (
+        "--strategy",
+        "CarePlan=roster?category=assess-plan",
+        "--budget",
+        "250 aligned",
+        "--types",
+        "Patient,CarePlan",
+    )
+    assert shell.run("connection", "add", "clinic", "--base-url", BASE, *how) == 0
+    shell.run("sync", "--once", "--reconcile", "--json")
+    shown = shell.json("connection", "show", "clinic")
+    assert [(one["type"], one["strategy"], one["why"]) for one in shown["ways"]] == [
+        ("Patient", "last_updated", "the server lists _lastUpdated for it"),
+        ("CarePlan", "roster", "you chose it"),
+    ]
+    assert shown["ways"][1]["roster"]["members"] == 1
+    assert shown["budget"]["requestsPerMinute"] == 250
+    assert shown["reconciledAt"]
+    assert shell.run("connection", "show", "clinic") == 0
+
+
+@pytest.mark.parametrize(
+    "how",
+    [("--strategy", "CarePlan"), ("--strategy", "Plan=roster"), ("--strategy", "Task=fast"), ("--budget", "many")],
+)
+def test_a_way_of_following_that_there_is_not_is_a_usage_mistake(shell: Shell, how: tuple[str, str]) -> None:
+    assert shell.run("connection", "add", "clinic", "--base-url", BASE, *how) == 2

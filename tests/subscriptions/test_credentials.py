@@ -16,6 +16,7 @@ from fhir_tracker import connections
 from fhir_tracker.errors import RemoteFailure, UsageError
 from fhir_tracker.storage.connections import Connection
 from subscriptions import EhrClient, client_of
+from subscriptions.client import Fixed
 from subscriptions.credentials import authorization
 from tests.subscriptions.fake_ehr import BASE, FakeEhr
 from tests.subscriptions.tracker import Tracker
@@ -112,7 +113,7 @@ def test_the_secret_never_leaves_the_origin(tracker: Tracker, ehr: FakeEhr, way:
         return ehr.bundle([f'{{"resource":{text}}}'], following=where)
 
     ehr.twists.append(twist)
-    with EhrClient(BASE, authorization=f"Bearer {CANARY}", pause=lambda _: None) as client:
+    with EhrClient(BASE, authorizer=Fixed(value=f"Bearer {CANARY}"), pause=lambda _: None) as client:
         report = tracker.sync_with(client)
     assert report.types[0].error is not None
     assert "another origin" in report.types[0].error
@@ -139,7 +140,7 @@ def test_no_failure_writes_the_secret_or_a_patient_to_the_log(
         return ehr.json(outcome, int(failure))
 
     ehr.twists.append(twist)
-    with EhrClient(BASE, authorization=f"Bearer {CANARY}", pause=lambda _: None) as client:
+    with EhrClient(BASE, authorizer=Fixed(value=f"Bearer {CANARY}"), pause=lambda _: None) as client:
         report = tracker.sync_with(client)
     assert report.complete is (failure == "none")
     told = caplog.text + json.dumps(report.as_json())
@@ -151,7 +152,7 @@ def test_no_failure_writes_the_secret_or_a_patient_to_the_log(
 
 
 def test_a_client_does_not_show_its_secret() -> None:
-    with EhrClient(BASE, authorization=f"Bearer {CANARY}") as client:
+    with EhrClient(BASE, authorizer=Fixed(value=f"Bearer {CANARY}")) as client:
         assert CANARY not in repr(client)
         with pytest.raises(RemoteFailure) as caught:
             client.get("https://evil.example/")

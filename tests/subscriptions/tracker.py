@@ -6,12 +6,14 @@ from datetime import UTC, datetime, timedelta
 
 from fhir_tracker import connections
 from fhir_tracker.model.viewer import worker_viewer
-from fhir_tracker.storage import quarantine, resources
+from fhir_tracker.storage import cursors, quarantine, resources
 from fhir_tracker.storage.connections import Connection
 from fhir_tracker.storage.database import Database
 from fhir_tracker.storage.quarantine import Quarantined
 from fhir_tracker.storage.resources import Stored, StoredVersion
 from subscriptions import EhrClient, Limits, SyncReport, TypeReport, sync_connection
+from subscriptions.abilities import STATE, choice_of, remembered
+from subscriptions.strategies import Choice
 from tests.subscriptions.fake_ehr import BASE, FakeEhr
 
 VIEWER = worker_viewer("test")
@@ -38,6 +40,19 @@ class Tracker:
     def sync_with(self, client: EhrClient) -> SyncReport:
         """One sync by a client of the test's own."""
         return sync_connection(self.database, self.connection, client=client, now=lambda: self.now)
+
+    def choice(self, type_: str) -> Choice:
+        """How a type is followed, as it is kept."""
+        with self.database.read() as tx:
+            state = cursors.find(tx, "clinic", STATE)
+        return choice_of(self.connection, remembered(state.detail if state else {}), type_)
+
+    def reconcile(self) -> SyncReport:
+        """One sync with a comparison of everything, a second of our clock later."""
+        self.now += timedelta(seconds=1)
+        limits = Limits(max_bytes=2_000_000, tries=2)
+        with EhrClient(BASE, limits=limits, pause=self.waits.append, jitter=lambda: 0.5) as client:
+            return sync_connection(self.database, self.connection, client=client, now=lambda: self.now, reconciles=True)
 
     def patients(self) -> TypeReport:
         """One sync, and what it says of Patient."""

@@ -4,7 +4,8 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from api.staff.frames import SAID, age_of, is_stale, promised, stale_sentence
+from api.freshness import age_of, is_stale, promised
+from api.staff.frames import SAID, stale_sentence
 from fhir_tracker.storage.connections import Connection
 from tests.api.staff.samples import NOW
 
@@ -19,41 +20,35 @@ def connection(poll: int = 30, success: datetime | None = None, made: timedelta 
     )
 
 
-@pytest.mark.parametrize(
-    ("poll", "seconds"), [(1, 60), (20, 60), (21, 63), (30, 90), (60, 180), (600, 1800), (86400, 259200)]
-)
-def test_three_polls_are_promised_and_never_less_than_a_minute(poll: int, seconds: int) -> None:
-    assert promised(connection(poll)) == timedelta(seconds=seconds)
+OVERLAP = timedelta(seconds=125)
+
+
+@pytest.mark.parametrize(("poll", "overlap", "seconds"), [(1, 10, 60), (30, 125, 155), (60, 0, 60), (600, 125, 725)])
+def test_a_poll_and_the_overlap_are_promised_and_never_less_than_a_minute(
+    poll: int, overlap: int, seconds: int
+) -> None:
+    assert promised(connection(poll), timedelta(seconds=overlap)) == timedelta(seconds=seconds)
 
 
 @pytest.mark.parametrize(
-    ("poll", "age", "stale"),
-    [
-        (30, 89, False),
-        (30, 90, False),
-        (30, 91, True),
-        (1, 60, False),
-        (1, 61, True),
-        (600, 1799, False),
-        (600, 1801, True),
-    ],
+    ("poll", "age", "stale"), [(30, 154, False), (30, 155, False), (30, 156, True), (600, 725, False), (600, 726, True)]
 )
 def test_data_is_old_only_beyond_what_is_promised(poll: int, age: int, stale: bool) -> None:
-    assert is_stale(connection(poll, NOW - timedelta(seconds=age)), NOW) is stale
+    assert is_stale(connection(poll, NOW - timedelta(seconds=age)), OVERLAP, NOW) is stale
 
 
 def test_a_new_connection_gets_the_same_time_before_it_is_behind() -> None:
-    assert not is_stale(connection(made=timedelta(seconds=80)), NOW)
-    assert is_stale(connection(made=timedelta(seconds=100)), NOW)
+    assert not is_stale(connection(made=timedelta(seconds=150)), OVERLAP, NOW)
+    assert is_stale(connection(made=timedelta(seconds=160)), OVERLAP, NOW)
     assert age_of(connection(made=timedelta(seconds=80)), NOW) == timedelta(seconds=80)
 
 
 def test_the_banner_names_connection_age_and_promise() -> None:
-    assert stale_sentence(connection(success=NOW - timedelta(minutes=14)), NOW) == (
-        "Data from north is 14 min old (promised 1 min)."
+    assert stale_sentence(connection(success=NOW - timedelta(minutes=14)), OVERLAP, NOW) == (
+        "Data from north is 14 min old (promised 2 min)."
     )
-    assert stale_sentence(connection(poll=600, made=timedelta(hours=3)), NOW) == (
-        "Nothing has come from north for 3 h (promised 30 min)."
+    assert stale_sentence(connection(poll=600, made=timedelta(hours=3)), OVERLAP, NOW) == (
+        "Nothing has come from north for 3 h (promised 12 min)."
     )
 
 

@@ -144,7 +144,7 @@ def test_a_stale_connection_is_said_on_every_page(reader: Reader, clinic: Clinic
         old = now - timedelta(minutes=14)
         connection_rows.add(tx, Connection(key="north", base_url="http://ehr.example/fhir", created_at=old))
         connection_rows.note_success(tx, "north", old)
-    assert "Data from north is 14 min old (promised 1 min)." in reader.get("/").words
+    assert "Data from north is 14 min old (promised 2 min)." in reader.get("/").words
     assert "behind" in reader.get("/sync").words
     with clinic.database.begin() as tx:
         connection_rows.note_success(tx, "north", now)

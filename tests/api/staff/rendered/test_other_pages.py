@@ -159,6 +159,15 @@ def test_a_connection_says_how_it_does(
     assert state in reader.get("/operations").words
 
 
+def test_a_connection_that_is_not_let_in_says_so(reader: Reader, clinic: Clinic, now: datetime) -> None:
+    with clinic.database.begin() as tx:
+        connections.add(tx, Connection(key="north", base_url="http://north.example/fhir", created_at=now))
+        connections.note_failure(tx, "north", now, "It takes no key of ours.", state="auth_failed")
+    words = reader.get("/sync").words
+    assert "north login refused" in words
+    assert "It takes no key of ours." in words
+
+
 def test_the_picker_shows_everyone_and_who_is_chosen(world: World) -> None:
     reader = world.reader(Access.DEMO)
     chosen = people()[2]

@@ -1,0 +1,121 @@
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from api.context import Access
+from api.demo.people import people
+from fhir_tracker import clock, conflicts, connections, writes
+from fhir_tracker.model.author import Author
+from fhir_tracker.model.viewer import open_viewer
+from fhir_tracker.storage import outbox
+from fhir_tracker.storage.database import Database
+from tests.api.conftest import Serve
+from tests.api.staff.conftest import Reader
+from tests.api.staff.markup import problems
+
+VIEWER = open_viewer()
+
+
+@pytest.fixture
+def ready_url(one_file: str) -> str:
+    """The subject is the page."""
+    return one_file
+
+
+@pytest.fixture
+def entry(database: Database) -> int:
+    """A Task whose status and description both sides changed; the number of its row."""
+    now = clock.now()
+    author = Author(viewer=VIEWER, origin="api", at=now)
+    task: dict[str, Any] = {"resourceType": "Task", "status": "in-progress", "intent": "order"}
+    with database.begin() as tx:
+        options = {"write_back": ["Task"]}
+        connections.add(tx, "north", "http://127.0.0.1:9/fhir", now=now, options=options)
+        writes.create(tx, task | {"for": {"reference": "Patient/north-1"}, "description": "ours <b>"}, author)
+        row = outbox.listed(tx, VIEWER)[0]
+        there = {"resourceType": "Task", "status": "accepted", "description": "theirs"}
+        found = [
+            conflicts.difference(name, None, there, task | {"description": "ours <b>"}, conflicts.digest(there, name))
+            for name in ("description", "status")
+        ]
+        conflicts.mark(tx, row, found, author)
+    return row.id
+
+
+def test_the_list_shows_what_waits_and_where_to_decide(serve: Serve, entry: int, database: Database) -> None:
+    reader = Reader(serve(Access.OPEN))
+    page = reader.get("/outbox")
+    assert page.status == 200
+    assert "Changed here and in north: description, status." in page.words
+    assert page.hrefs("/outbox/") == [f"/outbox/{entry}", f"/outbox/{entry}"]
+    assert problems(page.text) == []
+
+
+def test_an_empty_outbox_says_what_would_fill_it(serve: Serve, database: Database) -> None:
+    page = Reader(serve(Access.OPEN)).get("/outbox")
+    assert "--write-back" in page.words
+    assert problems(page.text) == []
+
+
+def test_a_conflict_shows_each_side_and_takes_a_choice_for_each_field(
+    serve: Serve, entry: int, database: Database
+) -> None:
+    reader = Reader(serve(Access.OPEN))
+    page = reader.get(f"/outbox/{entry}")
+    assert "Before In the EHR now Here now (none) theirs ours <b>" in page.words
+    assert "<b>" not in page.text.replace("&lt;b&gt;", "")
+    assert problems(page.text) == []
+    form = {"csrf": page.hidden("csrf"), "choice.description": "theirs"}
+    refused = reader.send(f"/outbox/{entry}", form)
+    assert refused.status == 422
+    assert "Choose which of them holds." in refused.words
+    refused = reader.send(f"/outbox/{entry}", form | {"choice.status": "edit", "value.status": "accepted"})
+    assert "This is not JSON" in refused.words
+    done = reader.send(f"/outbox/{entry}", form | {"choice.status": "ours"})
+    assert (done.status, done.location) == (303, "/outbox?said=decided")
+    with database.read() as tx:
+        row = conflicts.get(tx, VIEWER, entry)
+    assert row.state == "waiting"
+    assert {name: one["side"] for name, one in row.detail["decided"].items()} == {
+        "description": "theirs",
+        "status": "ours",
+    }
+
+
+def test_a_value_of_its_own_is_written_here_first(serve: Serve, entry: int, database: Database) -> None:
+    reader = Reader(serve(Access.OPEN))
+    form = {"csrf": reader.get(f"/outbox/{entry}").hidden("csrf"), "choice.status": "ours"}
+    told = {"choice.description": "edit", "value.description": json.dumps("both")}
+    assert reader.send(f"/outbox/{entry}", form | told).status == 303
+    with database.read() as tx:
+        row = conflicts.get(tx, VIEWER, entry)
+    assert row.version == 2
+
+
+def test_what_was_refused_is_tried_again(serve: Serve, entry: int, database: Database) -> None:
+    with database.begin() as tx:
+        row = conflicts.get(tx, VIEWER, entry)
+        outbox.note(tx, row, state="dead", reason="The server answered 422.", due_at=row.due_at + timedelta(days=1))
+    reader = Reader(serve(Access.OPEN))
+    page = reader.get(f"/outbox/{entry}")
+    assert "The server answered 422." in page.words
+    assert reader.send(f"/outbox/{entry}/retry", {"csrf": page.hidden("csrf")}).location == "/outbox?said=retried"
+    with database.read() as tx:
+        assert conflicts.get(tx, VIEWER, entry).state == "waiting"
+
+
+@pytest.mark.parametrize("path", ["/outbox/0", "/outbox/x", "/outbox/99999999999999999999"])
+def test_what_is_not_there_is_not_found(serve: Serve, database: Database, path: str) -> None:
+    assert Reader(serve(Access.OPEN)).get(path).status == 404
+
+
+def test_only_the_clinic_admin_sees_it(serve: Serve, entry: int, database: Database) -> None:
+    reader = Reader(serve(Access.DEMO))
+    somebody = next(one for one in people() if one.role != "clinic-admin")
+    reader.send("/people", {"csrf": reader.get("/people").hidden("csrf"), "person": somebody.ref})
+    for path in ("/outbox", f"/outbox/{entry}"):
+        assert reader.get(path).status == 403
