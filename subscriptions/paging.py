@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 
 from fhir_tracker.errors import RemoteFailure
-from subscriptions.bundles import Page
+from subscriptions.bundles import Entry, Page
 
 EMPTY_PAGES = 5
 REPEATED_PAGES = 3
@@ -31,13 +31,19 @@ class PagingGuard:
         if len(self._urls) >= self._cap:
             raise RemoteFailure(f"The server's pages did not end after {self._cap}.", permanent=True)
         self._empty = 0 if page.entries else self._empty + 1
-        content = _digest(b"\0".join(entry.raw or entry.location.encode() for entry in page.entries))
+        content = _digest(b"\0".join(_told(entry) for entry in page.entries))
         self._repeated = self._repeated + 1 if page.entries and content in self._pages else 0
         self._pages.add(content)
         if self._empty >= EMPTY_PAGES:
             raise RemoteFailure("The server sends empty pages that point on and on.", permanent=True)
         if self._repeated >= REPEATED_PAGES:
             raise RemoteFailure("The server sends the same page again and again.", permanent=True)
+
+
+def _told(entry: Entry) -> bytes:
+    """All that an entry says: deletions of one resource in its history differ by version and moment alone."""
+    about = f"{entry.method} {entry.location} {entry.etag} {entry.modified} "
+    return about.encode("utf-8", "replace") + entry.raw
 
 
 def _digest(value: bytes) -> bytes:

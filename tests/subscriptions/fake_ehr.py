@@ -60,7 +60,11 @@ class FakeEhr:
         """Serve exactly this text."""
         self.texts[type_, id_] = text
         self.stamps[type_, id_] = stamp or self.stamp()
-        self.history.append((self.now + self.skew, {"request": {"method": "PUT", "url": f"{type_}/{id_}"}}))
+        told = {
+            "request": {"method": "PUT", "url": f"{type_}/{id_}"},
+            "response": {"status": "200", "lastModified": self.stamps[type_, id_]},
+        }
+        self.history.append((self.now + self.skew, told))
         return text
 
     def delete(self, type_: str, id_: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -53,6 +54,14 @@ def test_empty_pages_are_borne_a_while_and_counted_anew_after_a_full_one() -> No
     assert walk(empty) == EMPTY_PAGES - 1
     mixed = [page(number, following=number + 1, empty=number % EMPTY_PAGES != 0) for number in range(20)]
     assert walk(mixed) == 20
+
+
+def test_one_resource_deleted_again_and_again_is_no_repeated_page() -> None:
+    def deletion(number: int) -> Page:
+        entry = Entry(method="DELETE", location="Task/t", modified=f"2024-05-06T12:00:{59 - number:02}Z")
+        return replace(page(number, following=number + 1), entries=(entry,))
+
+    assert walk([deletion(number) for number in range(20)]) == 20
 
 
 def test_one_page_under_ever_new_addresses_is_ended() -> None:
