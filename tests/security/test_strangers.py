@@ -19,7 +19,7 @@ from tests.conformance.server import Tracker
 from tests.conformance.talk import JSON, issue_of
 from tests.support.contexts import context_of
 
-FOR_EVERYBODY = {"/livez", "/readyz", "/metrics", "/fhir/metadata", "/openapi.json", "/docs"}
+FOR_EVERYBODY = {"/livez", "/readyz", "/metrics", "/fhir/metadata", "/openapi.json", "/docs", "/.well-known/jwks.json"}
 FILLED = {"{type}": "Patient", "{id}": "x1", "{version}": "1", "{path:anything}": "anything"}
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 
@@ -89,7 +89,7 @@ def test_a_stranger_learns_nothing_from_the_api_not_even_what_is_there(locked: T
 
 @pytest.mark.security("A1", "S57")
 def test_what_machines_may_know_holds_no_patient_and_no_secret(locked: Tracker) -> None:
-    for path in ("/livez", "/readyz", "/metrics", "/openapi.json", "/docs"):
+    for path in ("/livez", "/readyz", "/metrics", "/openapi.json", "/docs", "/.well-known/jwks.json"):
         answer = httpx.get(f"{locked.url}{path}", timeout=60, trust_env=False)
         assert answer.status_code == 200
         assert "made-up-key" not in answer.text
