@@ -9,7 +9,7 @@ from typing import Any
 from api.authentication import Shown, ours
 from api.authentication import examine as examine_login
 from api.findings import Finding, fail, ok, warn
-from api.freshness import age_of, is_stale, promised
+from api.freshness import TypeAge, age_of, is_stale, promised, type_ages
 from fhir_tracker.config import Settings
 from fhir_tracker.errors import RemoteFailure, TrackerError
 from fhir_tracker.signing_keys import Keyring
@@ -46,7 +46,7 @@ def examine_connection(
         yield fail(what, error.message, fix)
     with database.read() as tx:
         yield _data(tx, connection, settings.poll_overlap, now)
-        yield from _types(tx, connection, now)
+        yield from _types(tx, connection, settings.poll_overlap, now)
         yield from _subscriptions(tx, connection, settings)
         yield _quarantine(tx, connection)
         yield from _outbox(tx, connection, now)
@@ -113,8 +113,13 @@ def _data(tx: Tx, connection: Connection, overlap: timedelta, now: datetime) -> 
     return warn(what, detail, f"fhir-tracker sync {connection.key} --once, and see that a worker runs")
 
 
-def _types(tx: Tx, connection: Connection, now: datetime) -> Iterator[Finding]:
+def _types(tx: Tx, connection: Connection, overlap: timedelta, now: datetime) -> Iterator[Finding]:
     what, show = f"{connection.key} types", f"fhir-tracker connection show {connection.key}"
+    ages = type_ages(tx, connection, overlap, now)
+    old = [one for one in ages if one.stale]
+    if old and len(old) < len(ages):
+        told = ", ".join(f"{one.type} ({_seconds(one)})" for one in old)
+        yield warn(f"{connection.key} age", f"older than promised: {told}", f"{show} says why")
     ways = ways_of(tx, connection, now)
     followed = [one.type for one in ways if one.choice.strategy not in (NONE, LAUNCH)]
     missed = sum(one.missed for one in ways)
@@ -125,6 +130,11 @@ def _types(tx: Tx, connection: Connection, now: datetime) -> Iterator[Finding]:
         yield warn(what, f"{missed} changes came only by comparing everything", fix)
     else:
         yield ok(what, f"{len(followed)} of {len(ways)} are followed, and no change was missed")
+
+
+def _seconds(one: TypeAge) -> str:
+    age = "never read to the end" if one.never else f"{one.age.total_seconds():.0f} s"
+    return f"{age}, promised {one.promised.total_seconds():.0f} s"
 
 
 def _subscriptions(tx: Tx, connection: Connection, settings: Settings) -> Iterator[Finding]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -91,6 +92,19 @@ def ways_of(tx: Tx, connection: Connection, now: datetime) -> tuple[Way, ...]:
     return tuple(_way(tx, connection, abilities, held, type_, now) for type_ in wanted)
 
 
+def completions_of(tx: Tx, connection: Connection) -> tuple[tuple[str, str, datetime | None], ...]:
+    """(type, strategy, when it was last read to the end) of every followed type; one query."""
+    held = {one.type: one for one in cursors.of_connection(tx, connection.key)}
+    abilities = remembered(held[STATE].detail if STATE in held else {})
+    wanted = connection.types or mapping_named(connection.mapping).wanted
+    chosen = ((type_, choice_of(connection, abilities, type_).strategy) for type_ in wanted)
+    return tuple(
+        (type_, strategy, _completed(held, type_, strategy))
+        for type_, strategy in chosen
+        if strategy not in (NONE, LAUNCH)
+    )
+
+
 def budget_of(tx: Tx, connection: Connection, now: datetime) -> Standing:
     """What the server still bears."""
     return standing(budgets.find(tx, connection.key), allowance_of(connection), now)
@@ -107,9 +121,7 @@ def _way(
     tx: Tx, connection: Connection, abilities: Abilities, held: dict[str, Cursor], type_: str, now: datetime
 ) -> Way:
     choice = choice_of(connection, abilities, type_)
-    source = held.get(EXPORT if choice.strategy == BULK else type_)
-    told = source.detail.get("completed_at") if source and choice.strategy not in (NONE, LAUNCH) else None
-    completed = parse_datetime(told) if told else None
+    completed = None if choice.strategy in (NONE, LAUNCH) else _completed(held, type_, choice.strategy)
     found = held.get(cursor_name(type_))
     one_by_one = choice.strategy in ONE_BY_ONE
     return Way(
@@ -122,3 +134,9 @@ def _way(
         absent=absences.count(tx, connection.key, type_),
         roster=rosters.standing(tx, connection.key, type_, now) if one_by_one else None,
     )
+
+
+def _completed(held: Mapping[str, Cursor], type_: str, strategy: str) -> datetime | None:
+    source = held.get(EXPORT if strategy == BULK else type_)
+    told = source.detail.get("completed_at") if source else None
+    return parse_datetime(told) if told else None

@@ -34,6 +34,7 @@ _GET: dict[str, Handler] = {
     "/operations": operations_page.operations_page,
     "/programs": info_pages.programs_page,
     "/sync": sync_page.sync_page,
+    "/connections": sync_page.sync_page,
     "/connections/{key}": connection_page.connection_page,
     "/outbox": outbox_page.outbox_page,
     "/outbox/{id}": outbox_page.entry_page,

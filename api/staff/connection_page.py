@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 
 from starlette.responses import Response
 
-from api.freshness import age_of, promised
+from api.freshness import age_of, promised, type_ages
 from api.staff import words
 from api.staff.frames import frame_of
 from api.staff.names import names_for
@@ -110,7 +110,8 @@ def connection_page(visit: Visit) -> Response:
             "budget": tuple(_budget(budget_of(tx, one, now), now, calendar)),
         }
         frame = frame_of(tx, visit, f"EHR {one.key}", "/sync")
-    state = state_of(one, visit.context.settings.poll_overlap, now)
+        overlap = visit.context.settings.poll_overlap
+        state = state_of(one, type_ages(tx, one, overlap, now), overlap, now)
     return answer("connection.html", frame, connection=one, state=state, view=view)
 
 

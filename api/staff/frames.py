@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from importlib.metadata import version
 
 from api.context import Access
-from api.freshness import age_of, is_stale, promised
+from api.freshness import TypeAge, age_of, is_stale, promised, type_ages
 from api.staff import words
 from api.staff.names import role_named, roster
 from api.staff.shapes import Frame, Staff, Tab
@@ -33,6 +33,7 @@ SAID = {
     "taken": "Applied: it is out of quarantine.",
     "discarded": "Discarded, with your reason.",
 }
+NAMED_TYPES = 4
 _NAV = (("Queue", "/"), ("Operations", "/operations"), ("Programs", "/programs"), ("EHR sync", "/sync"))
 _MODES = {
     Access.DEMO: "Demo · synthetic patients",
@@ -45,10 +46,10 @@ def frame_of(tx: Tx, visit: Visit, title: str, current: str = "") -> Frame:
     """The frame of one page; `current` the address of its place in the navigation."""
     known = connections.all(tx)
     overlap = visit.context.settings.poll_overlap
-    old = [one for one in known if is_stale(one, overlap, visit.now)]
+    told = [stale_sentence(one, type_ages(tx, one, overlap, visit.now), overlap, visit.now) for one in known]
     return replace(
         bare_frame(visit, title, current),
-        stale=" ".join(stale_sentence(one, overlap, visit.now) for one in old),
+        stale=" ".join(one for one in told if one),
         freshness=_freshness(known, visit.now),
     )
 
@@ -79,12 +80,31 @@ def _who(visit: Visit) -> Staff:
     return Staff(initials=words.initials(viewer.name), name=viewer.name or viewer.who, role=role, me=True)
 
 
-def stale_sentence(connection: Connection, overlap: timedelta, now: datetime) -> str:
-    """`Data from north is 14 min old (promised 2 min).`"""
+def stale_sentence(connection: Connection, types: Sequence[TypeAge], overlap: timedelta, now: datetime) -> str:
+    """`Data from north is 14 min old (promised 2 min).`, or `Appointments from north are ...` where only some are; else ""."""
+    old = [one for one in types if one.stale]
+    if old and len(old) < len(types):
+        return " ".join(
+            _stale_types(connection.key, [one for one in old if one.never is never]) for never in (False, True)
+        ).strip()
+    if not old and not is_stale(connection, overlap, now):
+        return ""
     limit = words.span(promised(connection, overlap))
     if connection.last_success_at is None:
         return f"Nothing has come from {connection.key} for {words.span(age_of(connection, now))} (promised {limit})."
     return f"Data from {connection.key} is {words.span(age_of(connection, now))} old (promised {limit})."
+
+
+def _stale_types(key: str, old: Sequence[TypeAge]) -> str:
+    """One sentence about types that are all read already, or all never; the age is that of the oldest, with its promise."""
+    if not old:
+        return ""
+    worst = max(old, key=lambda one: one.age)
+    limit = words.span(worst.promised)
+    named = words.listed([words.plural(one.type) for one in old], NAMED_TYPES)
+    if worst.never:
+        return f"{named} from {key} are not all here yet, after {words.span(worst.age)} (promised {limit})."
+    return f"{named} from {key} are {words.span(worst.age)} old (promised {limit})."
 
 
 def _freshness(known: Sequence[Connection], now: datetime) -> str:

@@ -363,6 +363,16 @@ class HeatRow:
 
 
 @dataclass(frozen=True, kw_only=True)
+class TypeHealth:
+    """One type of a connection: when it was last read to the end, and how often that is promised."""
+
+    type: str
+    complete: When | None
+    promised: str
+    state: Chip
+
+
+@dataclass(frozen=True, kw_only=True)
 class Health:
     """One connection: how old its data is against what was promised, and what is stuck.
 
@@ -379,7 +389,7 @@ class Health:
     outbox: int = 0
     to_decide: int = 0
     error: str = ""
-    types: tuple[tuple[str, When | None, str], ...] = ()
+    types: tuple[TypeHealth, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

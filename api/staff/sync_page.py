@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from starlette.responses import Response
 
-from api.freshness import age_of, is_stale, promised
+from api.freshness import TypeAge, age_of, is_stale, promised, type_ages
 from api.staff import words
 from api.staff.frames import frame_of
 from api.staff.names import names_for
 from api.staff.rendering import answer
-from api.staff.shapes import Chip, Health
+from api.staff.shapes import Chip, Health, TypeHealth
 from api.staff.visit import ADMIN, Visit
-from api.staff.words import When
 from fhir_tracker.model.program import Calendar
 from fhir_tracker.storage import connections, cursors, outbox, quarantine
 from fhir_tracker.storage.connections import Connection
 from fhir_tracker.storage.cursors import Cursor
 from fhir_tracker.storage.database import Tx
+
+_BEHIND = Chip(label="behind", tone="late", icon="late", means="Its data is older than promised")
+_LOADING = Chip(label="first load", tone="today", icon="progress", means="It has not been read to the end yet")
+_READING = Chip(label="being read", tone="today", icon="progress", means="A pass over what has changed is under way")
+_IN_STEP = Chip(label="in step", tone="done", icon="done", means="Followed within what is promised")
 
 
 def sync_page(visit: Visit) -> Response:
@@ -34,10 +39,12 @@ def health_of(tx: Tx, connection: Connection, visit: Visit, calendar: Calendar) 
     """One connection in words."""
     last, now, overlap = connection.last_success_at, visit.now, visit.context.settings.poll_overlap
     waiting = outbox.counts(tx, connection.key)
+    ages = type_ages(tx, connection, overlap, now)
+    held = {one.type: one for one in cursors.of_connection(tx, connection.key)}
     return Health(
         key=connection.key,
         address=connection.base_url,
-        state=state_of(connection, overlap, now),
+        state=state_of(connection, ages, overlap, now),
         age=f"{words.span(age_of(connection, now))} old" if last else "nothing has come yet",
         promised=words.span(promised(connection, overlap)),
         last_success=words.ago(last, now, calendar) if last else None,
@@ -45,25 +52,26 @@ def health_of(tx: Tx, connection: Connection, visit: Visit, calendar: Calendar) 
         outbox=sum(waiting.values()),
         to_decide=waiting.get("conflict", 0) + waiting.get("dead", 0),
         error=connection.last_error or "",
-        types=tuple(
-            _type(one, now, calendar) for one in cursors.of_connection(tx, connection.key) if one.type.isalpha()
-        ),
+        types=tuple(_type(one, held.get(one.type), now, calendar) for one in ages),
     )
 
 
-def state_of(connection: Connection, overlap: timedelta, now: datetime) -> Chip:
+def state_of(connection: Connection, types: Sequence[TypeAge], overlap: timedelta, now: datetime) -> Chip:
     """How a connection does, in a word."""
     if connection.state == "auth_failed":
         return Chip(label="login refused", tone="late", icon="late", means="It does not take our credentials")
     if connection.state == "failing":
         return Chip(label="failing", tone="late", icon="late", means="The last attempt to follow it failed")
-    if is_stale(connection, overlap, now):
-        return Chip(label="behind", tone="late", icon="late", means="Its data is older than promised")
-    if connection.last_success_at is None:
-        return Chip(label="first load", tone="today", icon="progress", means="It has not been read to the end yet")
-    return Chip(label="in step", tone="done", icon="done", means="Followed within what is promised")
+    if is_stale(connection, overlap, now) or any(one.stale for one in types):
+        return _BEHIND
+    return _LOADING if connection.last_success_at is None else _IN_STEP
 
 
-def _type(cursor: Cursor, now: datetime, calendar: Calendar) -> tuple[str, When | None, str]:
-    until = words.ago(cursor.watermark, now, calendar) if cursor.watermark else None
-    return cursor.type, until, "loading" if cursor.next_url else "followed"
+def _type(age: TypeAge, cursor: Cursor | None, now: datetime, calendar: Calendar) -> TypeHealth:
+    state = _LOADING if age.never else _READING if cursor is not None and cursor.next_url else _IN_STEP
+    return TypeHealth(
+        type=age.type,
+        complete=None if age.never else words.ago(now - age.age, now, calendar),
+        promised=words.span(age.promised),
+        state=_BEHIND if age.stale else state,
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Literal
@@ -133,6 +134,17 @@ def born(birth_date: str | None) -> str:
 def counted(number: int, noun: str, plural: str = "") -> str:
     """`1 day`, `2 days`, `3 tries`."""
     return f"{number} {noun}" if number == 1 else f"{number} {plural or noun + 's'}"
+
+
+def plural(noun: str) -> str:
+    """`Appointments`, `FamilyMemberHistories`."""
+    return f"{noun[:-1]}ies" if noun.endswith("y") else f"{noun}s"
+
+
+def listed(names: Sequence[str], most: int) -> str:
+    """`A`, `A and B`, `A, B and 3 more` when there are more than `most`."""
+    shown = [*names] if len(names) <= most else [*names[: most - 1], f"{len(names) - most + 1} more"]
+    return " and ".join([", ".join(shown[:-1]), shown[-1]] if len(shown) > 1 else shown)
 
 
 def without_ids(text: str) -> str:

@@ -7,9 +7,11 @@ from typing import Any
 import pytest
 
 from api.context import Access
-from fhir_tracker.storage import audit
+from fhir_tracker.fhir.dates import instant
+from fhir_tracker.storage import audit, cursors
 from fhir_tracker.storage import connections as connection_rows
 from fhir_tracker.storage.connections import Connection
+from fhir_tracker.storage.cursors import Cursor
 from tests.api.conftest import Serve
 from tests.api.staff.conftest import Reader
 from tests.support.clinic import SYSTEM, Clinic, appointment
@@ -150,6 +152,20 @@ def test_a_stale_connection_is_said_on_every_page(reader: Reader, clinic: Clinic
         connection_rows.note_success(tx, "north", now)
     assert "promised" not in reader.get("/").words
     assert re.search(r"EHR data \d+ (s|min) old", reader.get("/").words)
+
+
+def test_only_the_types_that_are_old_are_named_on_every_page(reader: Reader, clinic: Clinic, now: datetime) -> None:
+    with clinic.database.begin() as tx:
+        types = ("Appointment", "Task")
+        one = Connection(key="north", base_url="http://ehr.example/fhir", created_at=now, types=types)
+        connection_rows.add(tx, one)
+        connection_rows.note_failure(tx, "north", now, "Appointment: The server answered 500.")
+        for type_, age in (("Appointment", timedelta(minutes=14)), ("Task", timedelta())):
+            detail = {"completed_at": instant(now - age)}
+            cursors.save(tx, Cursor(connection="north", type=type_, updated_at=now, detail=detail))
+    for path in ("/", "/operations", "/programs", "/sync", "/connections/north", "/quarantine", "/outbox"):
+        assert "Appointments from north are 14 min old (promised 2 min)." in reader.get(path).words, path
+    assert "Appointment 14 min ago 2 min behind Task just now 2 min in step" in reader.get("/sync").words
 
 
 def test_the_task_page_says_why_it_is_here_and_what_comes_next(reader: Reader, clinic: Clinic, now: datetime) -> None:
