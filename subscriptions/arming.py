@@ -166,6 +166,8 @@ def _ask(follow: Follow, wanted: Wanted, held: RemoteSubscription) -> bool:
         "missing": (),
         "recent": {},
         "gap_at": None,
+        "untold": 0,
+        "untold_since": None,
     }
     _change(follow, held, **begun, events=None if there else 0, heartbeat=heartbeat)
     made = _sent(follow.client, wanted.body(follow.hook, secret, there), there)

@@ -24,6 +24,7 @@ from fhir_tracker.storage.database import Tx
 from fhir_tracker.storage.inbox import Waiting
 from fhir_tracker.storage.remote_subscriptions import RemoteSubscription
 from fhir_tracker.storage.resources import Known
+from subscriptions import untold
 from subscriptions.bundles import is_outcome, read_object
 from subscriptions.event_numbers import Counted, Numbers, counted
 from subscriptions.following import Follow, TypeReport
@@ -58,7 +59,9 @@ def receive_notification(tx: Tx, subscription: int, told: Notification, at: date
     for hint in sorted(hints, key=lambda one: (one.type, one.remote_id)):
         _keep(tx, held, hint, at)
     changes = _heard(held, told, found, at)
-    remote_subscriptions.change(tx, held.id, changes | ({"heard_at": at} if heard else {}))
+    if heard:
+        changes |= {"heard_at": at} | untold.told(held, told, at)
+    remote_subscriptions.change(tx, held.id, changes)
 
 
 def pull_soon(tx: Tx, held: RemoteSubscription, at: datetime, type_: str = "") -> None:

@@ -41,7 +41,7 @@ from subscriptions.poll import poll_type
 from subscriptions.recoding import recode
 from subscriptions.reconcile import is_reconcile_due, note_reconciled, reconcile_type
 from subscriptions.roster import pull, pull_patient
-from subscriptions.strategies import BULK, LAUNCH, OF_PATIENTS, ONE_BY_ONE
+from subscriptions.strategies import BULK, LAUNCH, OF_PATIENTS, ONE_BY_ONE, Choice
 from subscriptions.watching import note_pulled, tend
 
 OVERLAP = timedelta(seconds=125)
@@ -273,11 +273,16 @@ def _all_types(follow: Follow, report: Callable[[TypeReport], None], reconciles:
         if failing >= FAILURES_TO_STOP or one.retry_after is not None:
             break
         if one.error is None and follow.hook:
-            note_pulled(follow, type_)
+            note_pulled(follow, type_, _changes_in(one, choice_of(follow.connection, abilities, type_)))
     else:
         tend(follow)
         drain(follow, lambda type_: _one_type(follow, type_, abilities))
     return tuple(done)
+
+
+def _changes_in(report: TypeReport, choice: Choice) -> int:
+    """How many changes a pull brought; none can be told where patients who are read for the first time bring old ones."""
+    return 0 if choice.strategy in (*ONE_BY_ONE, BULK) else report.tally.applied
 
 
 def _one_type(follow: Follow, type_: str, abilities: Abilities) -> TypeReport:

@@ -13,6 +13,7 @@ import msgspec
 from fhir_tracker.errors import RemoteFailure
 from fhir_tracker.storage import remote_subscriptions
 from fhir_tracker.storage.remote_subscriptions import RemoteSubscription
+from subscriptions import untold
 from subscriptions.arming import WATCH, arm, ends_at, rearm
 from subscriptions.bundles import read_object
 from subscriptions.following import Follow
@@ -46,19 +47,22 @@ def tend(follow: Follow) -> None:
             _look(follow, one)
 
 
-def note_pulled(follow: Follow, type_: str) -> None:
-    """A type was pulled completely: what its Subscription may have missed is here."""
+def note_pulled(follow: Follow, type_: str, changes: int = 0) -> None:
+    """A type was pulled completely: what its Subscription may have missed is here. It should have told of `changes`."""
     with follow.database.begin() as tx:
         follow.hold(tx)
-        remote_subscriptions.note_pulled(tx, follow.connection.key, type_, follow.now())
+        held = remote_subscriptions.of_type(tx, follow.connection.key, type_)
+        if held is not None:
+            noted = {"pulled_at": follow.now()} | untold.found(held, changes, follow.now())
+            remote_subscriptions.change(tx, held.id, noted)
 
 
 def _renew(follow: Follow, held: RemoteSubscription) -> None:
     if held.tries and held.due_at > follow.now():
         return
-    was_silent = held.reason == _SILENT
-    if rearm(follow, held) and was_silent:
-        _change(follow, held, reason=RENEWED)
+    remembered = {_SILENT: RENEWED, untold.MUTE: untold.REMINDED}.get(held.reason)
+    if rearm(follow, held) and remembered:
+        _change(follow, held, reason=remembered)
 
 
 def _look(follow: Follow, held: RemoteSubscription) -> None:
@@ -72,6 +76,8 @@ def _look(follow: Follow, held: RemoteSubscription) -> None:
     trouble = told if isinstance(told, str) else _trouble(follow, held, told)
     if trouble == _SILENT and held.reason == RENEWED:
         _change(follow, held, heartbeat=0)
+    elif trouble == untold.MUTE and untold.is_given_up(held, follow.now()):
+        _change(follow, held, reason=untold.STILL_MUTE)
     elif trouble:
         _lose(follow, held, trouble)
         return
@@ -117,6 +123,8 @@ def _trouble(follow: Follow, held: RemoteSubscription, told: dict[str, Any]) -> 
     if end is not None and end <= follow.now():
         return "its end has passed"
     last = max((moment for moment in (held.heard_at, held.armed_at) if moment), default=None)
+    if untold.is_mute(held, follow.now()):
+        return untold.MUTE
     is_silent = bool(held.heartbeat) and last is not None and follow.now() - last > _silence(held)
     return _SILENT if is_silent and held.kind == BACKPORT else ""
 
@@ -144,6 +152,7 @@ def _keep(follow: Follow, held: RemoteSubscription, told: dict[str, Any]) -> Non
     changes: dict[str, Any] = {"former_digest": None} if old else {}
     changes |= {"status": told["status"]} if told.get("status") in ("active", "requested") else {}
     changes |= {"ends_at": ends_at(told)} if "end" in told else {}
+    changes |= untold.settled(held, told.get("status"), now)
     due = now + min(WATCH, timedelta(seconds=held.heartbeat or WATCH.total_seconds()))
     with follow.database.begin() as tx:
         follow.hold(tx)

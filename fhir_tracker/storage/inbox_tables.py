@@ -52,5 +52,8 @@ remote_subscription = Table(
     Column("gaps", Integer, nullable=False),
     Column("resets", Integer, nullable=False),
     Column("tries", Integer, nullable=False),
+    Column("told_at", Moment),
+    Column("untold", Integer, nullable=False, server_default="0"),
+    Column("untold_since", Moment),
     UniqueConstraint("connection", "type"),
 )

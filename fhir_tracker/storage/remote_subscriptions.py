@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import select, update
+from sqlalchemy import ColumnElement, and_, select, update
 
 from fhir_tracker.storage.database import Tx
 from fhir_tracker.storage.inbox_tables import remote_subscription
@@ -21,7 +21,8 @@ class RemoteSubscription:
     `digest` is the SHA-256 of the secret its notifications carry, `former_digest` of the one before. `heard_at` is the
     last notification, `lost_at` when it was found not to work, `pulled_at` the last complete pull of its type since, `due_at`
     when it is to be looked at. `events` is the highest event number, `missing` those below it that never came, since
-    `gap_at`, `recent` marks of the last ones by number; `heartbeat` is in seconds; `gaps` and `resets` are counts.
+    `gap_at`, `recent` marks of the last ones by number; `heartbeat` is in seconds; `gaps` and `resets` are counts. `told_at`
+    is when it last told of a change, `untold` how many changes polls have found since, beginning with `untold_since`.
     """
 
     id: int
@@ -48,6 +49,9 @@ class RemoteSubscription:
     gaps: int = 0
     resets: int = 0
     tries: int = 0
+    told_at: datetime | None = None
+    untold: int = 0
+    untold_since: datetime | None = None
 
 
 def add(tx: Tx, new: RemoteSubscription) -> None:
@@ -86,11 +90,20 @@ def change(tx: Tx, id_: int, changes: Mapping[str, Any]) -> None:
 
 def note_pulled(tx: Tx, connection: str, type_: str, at: datetime) -> None:
     """Remember that everything of a type was pulled."""
-    is_it = (remote_subscription.c.connection == connection) & (remote_subscription.c.type == type_)
-    tx.execute(update(remote_subscription).where(is_it).values(pulled_at=at))
+    tx.execute(update(remote_subscription).where(_is(connection, type_)).values(pulled_at=at))
+
+
+def of_type(tx: Tx, connection: str, type_: str) -> RemoteSubscription | None:
+    """The one for a type, which nobody else changes until this transaction ends."""
+    row = tx.first(select(remote_subscription).where(_is(connection, type_)).with_for_update())
+    return from_row(RemoteSubscription, row) if row else None
 
 
 def due_connections(tx: Tx, now: datetime) -> set[str]:
     """The connections with a Subscription that is to be looked at."""
     chosen = select(remote_subscription.c.connection).where(remote_subscription.c.due_at <= now)
     return {row["connection"] for row in tx.rows(chosen.distinct())}
+
+
+def _is(connection: str, type_: str) -> ColumnElement[bool]:
+    return and_(remote_subscription.c.connection == connection, remote_subscription.c.type == type_)
