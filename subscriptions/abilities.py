@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from fhir_tracker.errors import RemoteFailure
@@ -109,6 +109,15 @@ def overrides_of(connection: Connection) -> Mapping[str, str]:
 def state_cursor(follow: Follow, detail: Mapping[str, Any]) -> Cursor:
     """The connection's state as the row it is kept in."""
     return Cursor(connection=follow.connection.key, type=STATE, updated_at=follow.now(), detail=detail)
+
+
+def want_comparison(follow: Follow) -> None:
+    """Have everything compared as a whole as soon as may be."""
+    with follow.database.begin() as tx:
+        follow.hold(tx)
+        state = cursors.find(tx, follow.connection.key, STATE)
+        told = {"reconciled_at": instant(datetime.fromtimestamp(0, UTC)), "reconcile_tried_at": None}
+        cursors.save(tx, state_cursor(follow, {**(state.detail if state else {}), **told}))
 
 
 def _facts(connection: Connection, found: Capabilities, type_: str, probes: Mapping[str, Any]) -> Facts:

@@ -56,7 +56,7 @@ def poll_deletions(follow: Follow, type_: str) -> Tally:
     if searched is None or searched.watermark is None:
         return Tally()
     cursor = found or _first_cursor(follow, type_, searched)
-    since = (cursor.watermark or searched.watermark) - follow.overlap - ROUNDING
+    since = min(cursor.watermark or searched.watermark, searched.watermark) - follow.overlap - ROUNDING
     lag = timedelta(seconds=progress_from(searched.detail).lag or 0.0)
     url: str | None = f"{follow.client.base_url}/{_query(type_, since)}"
     guard = PagingGuard(follow.page_cap)

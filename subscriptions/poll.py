@@ -16,11 +16,12 @@ from fhir_tracker.fhir.dates import instant
 from fhir_tracker.intake import Received, Tally, Unusable
 from fhir_tracker.storage import cursors
 from fhir_tracker.storage.cursors import Cursor
-from subscriptions.bundles import Entry, Page, is_outcome, link_expired, outcome_codes, says_nothing_found
+from subscriptions.abilities import want_comparison
+from subscriptions.bundles import Entry, Page, is_outcome, link_expired, outcome_codes, says_nothing_found, says_partial
 from subscriptions.client import origin
 from subscriptions.following import PAGE_SIZE, Follow, TypeReport
 from subscriptions.paging import PagingGuard
-from subscriptions.quirks import quirks_of
+from subscriptions.quirks import CLOCK_SET_BACK, quirks_of
 from subscriptions.steadying import counts_rows, is_in_order, last_moment
 from subscriptions.strategies import LAST_UPDATED, Choice
 from subscriptions.windows import PLAINEST, Progress, progress_from
@@ -28,6 +29,8 @@ from subscriptions.windows import PLAINEST, Progress, progress_from
 PLAIN = Choice(strategy=LAST_UPDATED, why="")
 RESTARTS = 3
 STUCK_AFTER = 3
+_REFUSED = frozenset({400, 405, 422, 501})
+"""What a server answers that does not bear a parameter."""
 
 
 @dataclass
@@ -122,24 +125,44 @@ def _turn_page(follow: Follow, type_: str, state: _Pass) -> bool:
         state.notes += ("a paging link had expired; the window was read again",)
         _begun(state, follow, type_)
         return True
-    if state.first and answer.status == 400 and state.progress.plainness < PLAINEST:
+    if state.first and answer.status in _REFUSED and state.progress.plainness < PLAINEST:
         state.progress = state.progress.plainer(has_bound=state.cursor.window_start is not None)
         _begun(state, follow, type_)
         return True
     page = follow.page(state.url, "searchset", answer)
+    if state.first and _is_set_back(follow, state, page):
+        _begin_anew(follow, type_, state)
+        return True
     if state.first:
         state.progress = state.progress.begun(page.as_of).having(quirks_of(page, state.url))
         state.notes += _doubts(state, page)
     entries, notes = read_entries(follow, type_, page)
     state.notes += notes
+    if any(is_outcome(one) and says_partial(one) for one in page.entries):
+        state.progress = replace(state.progress, partial=True)
     page = _steadied(follow, type_, state, page, entries)
     dead_end = _dead_end(follow, state, page)
     if dead_end:
         page = replace(page, next_url=None)
-    _commit(follow, state, page, entries, complete=dead_end is None)
+    _commit(follow, state, page, entries, complete=dead_end is None and not state.progress.partial)
     if dead_end:
         raise dead_end
     return page.next_url is not None
+
+
+def _is_set_back(follow: Follow, state: _Pass, page: Page) -> bool:
+    """Whether the server's clock stands before the watermark, farther than the overlap covers."""
+    mark, served = state.cursor.watermark, page.served_at
+    return mark is not None and served is not None and mark - served > follow.overlap
+
+
+def _begin_anew(follow: Follow, type_: str, state: _Pass) -> None:
+    """Read everything: what was stamped since the clock was set back would lie behind the watermark until it is there."""
+    state.notes += (f"{CLOCK_SET_BACK}; everything is read again, and compared",)
+    state.cursor = replace(state.cursor, watermark=None)
+    state.progress = replace(state.progress, lag=None, previous_high=None).having({CLOCK_SET_BACK})
+    want_comparison(follow)
+    _begun(state, follow, type_)
 
 
 def _steadied(follow: Follow, type_: str, state: _Pass, page: Page, entries: Sequence[Received | Unusable]) -> Page:
@@ -171,7 +194,7 @@ def _commit(
 ) -> None:
     """Rows and cursor in one transaction; a last page moves the watermark if the pass came to its proper end."""
     stamps = [entry.updated for entry in entries if isinstance(entry, Received) and entry.updated]
-    progress = state.progress.seen(stamps, page.served_at)
+    progress = state.progress.seen(stamps, page.served_at, follow.now())
     cursor = replace(state.cursor, next_url=page.next_url, updated_at=follow.now())
     if page.next_url is None and complete:
         cursor = replace(cursor, watermark=progress.watermark(cursor.watermark), window_start=None)

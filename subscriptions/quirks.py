@@ -16,6 +16,7 @@ NO_DATE = "no Date header"
 OFFSETS = "pages are counted by rows"
 CACHED = "answers come out of a search cache"
 UNECHOED = "does not say that it looked at _lastUpdated"
+CLOCK_SET_BACK = "its clock was set back"
 _STALE = timedelta(seconds=2)
 _DAY = re.compile(r"(ge)?\d{4}-\d{2}-\d{2}")
 

@@ -29,6 +29,7 @@ class Progress:
     `as_of` is when the pass in progress began by the server's clock, `lag` the least seen, `grain` the coarsest stamp
     seen (60 for minute precision), `high` the newest stamp of this pass, `previous_high` that of the last complete one,
     `plainness` how much of the query the server has refused, `days` whether it knows no time of day in `_lastUpdated`,
+    `partial` whether the server said of this pass that it should hold more,
     `failures` how often in a row the pass could not go on, `quirks` what it was seen to do besides.
     """
 
@@ -41,12 +42,13 @@ class Progress:
     pages: int = 0
     failures: int = 0
     days: bool = False
+    partial: bool = False
     quirks: tuple[str, ...] = ()
     completed_at: datetime | None = None
 
     def begun(self, as_of: datetime | None) -> Progress:
         """A new pass, begun at the server's moment `as_of`."""
-        return replace(self, as_of=as_of, high=None, pages=0)
+        return replace(self, as_of=as_of, high=None, pages=0, partial=False)
 
     def plainer(self, *, has_bound: bool) -> Progress:
         """Asking for less after a refusal: first no order, then days instead of moments, then everything each time."""
@@ -59,9 +61,14 @@ class Progress:
         seen = tuple(sorted({*self.quirks, *quirks}))
         return replace(self, quirks=seen, days=self.days or DAY_PRECISION in seen)
 
-    def seen(self, stamps: Iterable[str], served_at: datetime | None) -> Progress:
-        """After a page whose rows carry `stamps` and which the server dated `served_at`; unreadable stamps do not count."""
-        ranges = [found for stamp in stamps if (found := _range(stamp))]
+    def seen(self, stamps: Iterable[str], served_at: datetime | None, ours: datetime | None = None) -> Progress:
+        """After a page whose rows carry `stamps` and which the server dated `served_at`; unreadable stamps do not count.
+
+        Nor do those that lie more than a day ahead, of our own time `ours` where the server dates nothing.
+        """
+        now = served_at or ours
+        limit = None if now is None else (now.timestamp() + DAY) * 1000
+        ranges = [found for stamp in stamps if (found := _range(stamp)) and (limit is None or found[0] <= limit)]
         fresh = replace(self, pages=self.pages + 1, failures=0)
         if not ranges:
             return fresh
@@ -113,7 +120,7 @@ def progress_from(detail: Mapping[str, Any]) -> Progress:
 
 
 _MOMENTS = ("as_of", "high", "previous_high", "completed_at")
-_NUMBERS = ("lag", "grain", "plainness", "pages", "failures", "days", "quirks")
+_NUMBERS = ("lag", "grain", "plainness", "pages", "failures", "days", "partial", "quirks")
 
 
 def _range(stamp: str) -> tuple[int, int] | None:
