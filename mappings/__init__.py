@@ -5,8 +5,10 @@ from __future__ import annotations
 from mappings.base import Hint, Mapping, Source, local_reference
 from mappings.registry import mapping_named, mapping_names
 from mappings.tables import Tables, read_tables
+from mappings.translation import NO_TABLE
 
 __all__ = [
+    "NO_TABLE",
     "Hint",
     "Mapping",
     "Source",

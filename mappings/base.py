@@ -85,8 +85,8 @@ class Mapping(Protocol):
         """The EHR's form of a resource of the tracker's; a copy. None when the vendor has no place for the type."""
         ...
 
-    def recoded(self, resource: Resource, source: Source) -> Resource:
-        """A resource that is here already with its codings as the tables have them now; a copy."""
+    def recoded(self, resource: Resource, source: Source, *, status: bool = False) -> Resource:
+        """A resource that is here already with its codings, and with `status` its status, as the tables have them now."""
         ...
 
 

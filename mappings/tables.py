@@ -70,15 +70,16 @@ def shipped(name: str) -> Tables:
 
 
 def read_tables(raw: bytes, name: str) -> Tables:
-    """The tables in the text of a file called `name`; UsageError says what is wrong in it."""
+    """The tables in the text of a file called `name`; UsageError says what is wrong in it, and in which line."""
     if len(raw) > _LARGEST:
         raise UsageError(f"The code table {name} is larger than 1 MB.")
-    told = _parsed(raw, name)
+    file = _File(name=name, lines=tuple(raw.decode("utf-8", "replace").splitlines()))
+    told = _parsed(raw, file)
     unknown = sorted(set(told) - {"status", *SYSTEMS})
     if unknown:
-        raise UsageError(f"The code table {name} has {unknown[0]!r}; there are status, {', '.join(SYSTEMS)}.")
-    status = {type_: _statuses(type_, one, name) for type_, one in _object(told.get("status", {}), name).items()}
-    codings = {kind: _table(kind, told[kind], name) for kind in SYSTEMS if kind in told}
+        raise UsageError(f"{file.at(unknown[0])} has {unknown[0]!r}; there are status, {', '.join(SYSTEMS)}.")
+    status = {type_: _statuses(type_, one, file) for type_, one in _object(told.get("status", {}), file).items()}
+    codings = {kind: _table(kind, told[kind], file) for kind in SYSTEMS if kind in told}
     return Tables(status=MappingProxyType(status), codings=MappingProxyType(codings))
 
 
@@ -90,49 +91,63 @@ def status_codes(type_: str) -> frozenset[str]:
     return frozenset(code for codes in sets.values() for code in codes)
 
 
-def _parsed(raw: bytes, name: str) -> Mapping[str, Any]:
+@dataclass(frozen=True, kw_only=True)
+class _File:
+    """A file as its faults are told."""
+
+    name: str
+    lines: tuple[str, ...]
+
+    def at(self, *words: str) -> str:
+        """`The code table clinic.toml (line 3)`: the first line that has all the words, where there is one."""
+        lines = (number for number, line in enumerate(self.lines, 1) if all(word in line for word in words))
+        line = next(lines, None)
+        return f"The code table {self.name}" + (f" (line {line})" if line and any(words) else "")
+
+
+def _parsed(raw: bytes, file: _File) -> Mapping[str, Any]:
     try:
         text = raw.decode()
-        return _object(json.loads(text) if name.endswith(".json") else tomllib.loads(text), name)
+        return _object(json.loads(text) if file.name.endswith(".json") else tomllib.loads(text), file)
     except (ValueError, RecursionError) as error:
-        where = (
-            str(error)[:120] if isinstance(error, tomllib.TOMLDecodeError | json.JSONDecodeError) else "not its text"
-        )
-        raise UsageError(f"The code table {name} cannot be read: {where}.") from None
+        is_place = isinstance(error, tomllib.TOMLDecodeError | json.JSONDecodeError)
+        where = str(error)[:120] if is_place else "not its text"
+        raise UsageError(f"The code table {file.name} cannot be read: {where}.") from None
 
 
-def _statuses(type_: str, told: object, name: str) -> Mapping[str, str]:
+def _statuses(type_: str, told: object, file: _File) -> Mapping[str, str]:
     if type_ not in STATUS_TYPES:
-        raise UsageError(f"The code table {name} has a status of {type_}; there are {', '.join(sorted(STATUS_TYPES))}.")
-    rows = _object(told, name)
-    for code in rows.values():
-        if code not in status_codes(type_):
-            raise UsageError(f"The code table {name} gives {code!r}, which is no status of a {type_} in R4.")
+        raise UsageError(f"{file.at(type_)} has a status of {type_}; there are {', '.join(sorted(STATUS_TYPES))}.")
+    rows = _object(told, file)
+    for sent, code in rows.items():
+        if not isinstance(code, str) or code not in status_codes(type_):
+            place = file.at(sent, str(code))
+            known = ", ".join(sorted(status_codes(type_)))
+            raise UsageError(f"{place} gives {code!r}, which is no status of a {type_} in R4; there are {known}.")
     return MappingProxyType(dict(rows))
 
 
-def _table(kind: str, told: object, name: str) -> Table:
-    parts = _object(told, name)
+def _table(kind: str, told: object, file: _File) -> Table:
+    parts = _object(told, file)
     covers = parts.get("covers", [])
     odd = sorted(set(parts) - {"codes", "covers"})
     if odd or not isinstance(covers, list) or not all(isinstance(one, str) and one for one in covers):
-        raise UsageError(
-            f"In the code table {name}, {kind} has `codes`, and `covers` as a list of beginnings of systems."
-        )
-    rows = _object(parts.get("codes", {}), name)
-    codes = {_coding(sent, ""): _target(kind, here, name) for sent, here in rows.items()}
+        place = file.at(odd[0] if odd else "covers")
+        raise UsageError(f"{place}: {kind} has `codes`, and `covers` as a list of beginnings of systems.")
+    rows = _object(parts.get("codes", {}), file)
+    codes = {_coding(sent, ""): _target(kind, sent, here, file) for sent, here in rows.items()}
     return Table(codes=MappingProxyType(codes), covers=tuple(covers))
 
 
-def _target(kind: str, here: object, name: str) -> Coding | None:
+def _target(kind: str, sent: str, here: object, file: _File) -> Coding | None:
     if not isinstance(here, str):
-        raise UsageError(f"In the code table {name}, a {kind} code leads to a text.")
+        raise UsageError(f"{file.at(sent)}: a {kind} code leads to a text.")
     if not here:
         return None
     system, code = _coding(here, SYSTEMS[kind])
     own = _CLOSED.get(kind)
     if not code or (own is not None and (system != SYSTEMS[kind] or code not in own)):
-        raise UsageError(f"The code table {name} gives {here!r} as {kind}; there are {', '.join(own or ['codes'])}.")
+        raise UsageError(f"{file.at(sent, here)} gives {here!r} as {kind}; there are {', '.join(own or ['codes'])}.")
     return system, code
 
 
@@ -141,7 +156,7 @@ def _coding(text: str, system: str) -> Coding:
     return (before, code) if bar else (system, code)
 
 
-def _object(value: object, name: str) -> Mapping[str, Any]:
+def _object(value: object, file: _File) -> Mapping[str, Any]:
     if not isinstance(value, dict):
-        raise UsageError(f"The code table {name} has to be tables of texts.")
+        raise UsageError(f"The code table {file.name} has to be tables of texts.")
     return value

@@ -26,6 +26,8 @@ FIELDS: Final = {
     "Communication": {"statusReason": "outreach", "medium": "channel"},
 }
 """Type -> field -> the table of its codes."""
+NO_TABLE: Final = "No code table knows"
+"""How the reason begins for which a resource waits until a table is extended."""
 _ATTEMPTED = ("completed", "not-done")
 _SHOWN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/ |-]{0,79}")
 _TASK = re.compile(r"(.*/)?Task/[^/]+(/_history/.*)?")
@@ -54,13 +56,31 @@ def into_theirs(resource: Resource, tables: Sequence[Tables]) -> Resource:
     return fresh
 
 
-def recoded(resource: Resource, tables: Sequence[Tables]) -> Resource:
-    """A resource of ours with its codings as `tables` have them now; its status, and all else, stays."""
-    fresh = dict(resource)
+def recoded(resource: Resource, tables: Sequence[Tables], *, status: bool = False) -> Resource:
+    """A resource of ours with its codings as `tables` have them now, with `status` also its status; all else stays.
+
+    A status that no table knows any more stays too.
+    """
+    fresh = dict(_status_anew(resource, tables) if status else resource)
     for name, kind in FIELDS.get(resource["resourceType"], {}).items():
         if name in resource:
             fresh[name] = _each(_each(resource[name], _theirs), partial(_ours, kind=kind, tables=tables, needed=False))
     return fresh
+
+
+def _status_anew(resource: Resource, tables: Sequence[Tables]) -> Resource:
+    element = resource.get("_status")
+    marks = _marks(element)
+    sent = next((one.get("valueString") for one in reversed(marks) if _is_mark(one, CODE_SENT)), resource.get("status"))
+    known = _status_here(resource["resourceType"], sent, tables) if isinstance(sent, str) else None
+    if known in (None, resource.get("status")):
+        return resource
+    rest = {name: value for name, value in element.items() if name != "extension"} if isinstance(element, dict) else {}
+    kept = [one for one in marks if not _is_mark(one, CODE_SENT)]
+    rest |= {"extension": kept} if kept else {}
+    plain = {name: value for name, value in resource.items() if name != "_status"} | {"status": sent}
+    plain |= {"_status": rest} if rest else {}
+    return {**plain, **_status_into_ours(plain, tables)}
 
 
 def _status_into_ours(resource: Resource, tables: Sequence[Tables]) -> Resource:
@@ -74,7 +94,7 @@ def _status_into_ours(resource: Resource, tables: Sequence[Tables]) -> Resource:
     if known == sent:
         return {}
     if known is None:
-        raise Incorrect(f"No code table knows the {type_}.status {_shown(sent)}.", expression=f"{type_}.status")
+        raise Incorrect(f"{NO_TABLE} the {type_}.status {_shown(sent)}.", expression=f"{type_}.status")
     element = resource.get("_status", {})
     marks = element.get("extension", []) if isinstance(element, dict) else None
     if not isinstance(marks, list):
@@ -128,9 +148,7 @@ def _ours(concept: Resource, kind: str, tables: Sequence[Tables], needed: bool) 
     known = [(pair, found) for pair in pairs if pair and (found := _look_up(pair, kind, tables)) is not None]
     if needed and not own and not known and any(pairs):
         shown = _shown("|".join(next(pair for pair in pairs if pair)))
-        raise Incorrect(
-            f"No code table knows what came of this attempt: {shown}.", expression="Communication.statusReason"
-        )
+        raise Incorrect(f"{NO_TABLE} what came of this attempt: {shown}.", expression="Communication.statusReason")
     added = dict.fromkeys(one for _, found in known for one in found if one not in pairs)
     is_known = bool(own or known)
     marked = [one if is_known else _marked(one, pair, kind, tables) for one, pair in zip(sent, pairs, strict=True)]

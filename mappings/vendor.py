@@ -72,9 +72,9 @@ class VendorMapping:
         foreign = delocalised(into_theirs(resource, self._tables(source)), source)
         return _without_own_extensions(foreign) if self.closed else foreign
 
-    def recoded(self, resource: Resource, source: Source) -> Resource:
-        """A resource that is here already with its codings as the tables have them now; a copy."""
-        return recoded(resource, self._tables(source))
+    def recoded(self, resource: Resource, source: Source, *, status: bool = False) -> Resource:
+        """A resource that is here already with its codings, and with `status` its status, as the tables have them now."""
+        return recoded(resource, self._tables(source), status=status)
 
     def _tables(self, source: Source) -> tuple[Tables, ...]:
         return (source.tables, self.codes, shipped("standard"))

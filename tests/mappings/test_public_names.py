@@ -7,6 +7,7 @@ def test_the_public_names_are_these_and_no_others() -> None:
     assert sorted(mappings.__all__) == [
         "Hint",
         "Mapping",
+        "NO_TABLE",
         "Source",
         "Tables",
         "local_reference",

@@ -45,6 +45,8 @@ def attempt(reason: str, system: str = "local", **members: Any) -> dict[str, Any
         ("[status.Patient]\na = 'b'", "has a status of Patient"),
         ("[status.Task]\nopen = 'opened'", "'opened', which is no status of a Task"),
         ("[status.Task]\nopen = 1", "no status of a Task"),
+        ("[status.Task]\nopen = ['requested']", "no status of a Task"),
+        ("[status.Task]\nopen = {a = 1}", "no status of a Task"),
         ("status = 7", "tables of texts"),
         ("[outreach.codes]\n'a|b' = 'spoke'", "gives 'spoke' as outreach; there are reached"),
         ("[outreach.codes]\n'a|b' = 'urn:x|reached'", "as outreach"),
@@ -60,6 +62,25 @@ def test_a_table_that_makes_no_sense_is_refused_and_the_place_is_named(text: str
     with pytest.raises(UsageError, match=r"practice\.toml") as refused:
         read_tables(text.encode("latin-1"), "practice.toml")
     assert says in refused.value.message
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("# ours\n\n[status.Task]\nopen = 'requested'\nshut = 'shut down'", 5),
+        ("[reason]\n[colour]", 2),
+        ("[outreach.codes]\n'a|b' = 'reached'\n'a|c' = 'spoke'", 3),
+        ("[channel]\ncovers = 'x'", 2),
+        ("[channel.codes]\n'a|b' = 7", 2),
+        ("\n[status.Patient]\na = 'b'", 2),
+        ("[status.Task]\nopen = requested", 2),
+        ('{\n "status": {\n  "Task": {"open": "opened"}}}', 3),
+    ],
+)
+def test_what_is_wrong_in_a_table_is_said_with_its_line(text: str, line: int) -> None:
+    name = "practice.json" if text.startswith("{") else "practice.toml"
+    with pytest.raises(UsageError, match=rf"\bline {line}\b"):
+        read_tables(text.encode(), name)
 
 
 def test_a_table_may_be_json() -> None:
