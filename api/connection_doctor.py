@@ -20,6 +20,7 @@ from mappings import mapping_named
 from subscriptions import Capabilities, EhrClient, Limits, client_of, read_capabilities
 from subscriptions.showing import budget_of, ways_of
 from subscriptions.strategies import LAUNCH, NONE
+from subscriptions.untold import COMPLAINTS
 
 MOST_SKEW = timedelta(seconds=60)
 WRITTEN_WITHIN = timedelta(minutes=15)
@@ -143,7 +144,7 @@ def _subscriptions(tx: Tx, connection: Connection, settings: Settings) -> Iterat
     what = f"{connection.key} subscriptions"
     held = remote_subscriptions.of_connection(tx, connection.key)
     working = [one.type for one in held if one.status in ("active", "requested")]
-    bad = [one for one in held if one.status in ("lost", "refused")]
+    bad = [one for one in held if one.status in ("lost", "refused") or one.reason in COMPLAINTS]
     if not settings.public_url:
         fix = "set FHIR_TRACKER_PUBLIC_URL to our address as the EHR sees it"
         yield warn(what, "it is not said under which address the EHR reaches us, so it is only polled", fix)

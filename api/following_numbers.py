@@ -100,6 +100,9 @@ def _subscriptions(tx: Tx, known: Sequence[Connection], now: datetime) -> Iterat
     heard = GaugeMetricFamily("subscription_heard_age_seconds", "Since it last told of anything.", labels=_OF_TYPE)
     gaps = CounterMetricFamily("subscription_gaps", "Gaps in its event numbers.", labels=_OF_TYPE)
     resets = CounterMetricFamily("subscription_resets", "Times its event numbers began anew.", labels=_OF_TYPE)
+    untold = GaugeMetricFamily(
+        "subscription_untold", "Changes found by polls since it last told of any.", labels=_OF_TYPE
+    )
     for one in known:
         for held in remote_subscriptions.of_connection(tx, one.key):
             _one_of(state, [one.key, held.type], held.status, SUBSCRIPTION_STATES)
@@ -107,7 +110,8 @@ def _subscriptions(tx: Tx, known: Sequence[Connection], now: datetime) -> Iterat
                 heard.add_metric([one.key, held.type], _age(now, held.heard_at))
             gaps.add_metric([one.key, held.type], held.gaps)
             resets.add_metric([one.key, held.type], held.resets)
-    yield from (state, heard, gaps, resets)
+            untold.add_metric([one.key, held.type], held.untold)
+    yield from (state, heard, gaps, resets, untold)
 
 
 def _budgets(tx: Tx, known: Sequence[Connection], now: datetime) -> Iterator[Metric]:

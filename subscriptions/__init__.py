@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from subscriptions.arming import disarm
+from subscriptions.arming import endpoint_of
 from subscriptions.backend_auth import TokenAuthorizer, authorizer_of
 from subscriptions.capabilities import Capabilities, read_capabilities
 from subscriptions.client import EhrClient, Limits
 from subscriptions.following import TypeReport
 from subscriptions.hints import sync_hints
 from subscriptions.inbox import receive_notification
+from subscriptions.leaving import leave
 from subscriptions.notifications import read_notification
 from subscriptions.retrying import retry_quarantined
 from subscriptions.sync import (
@@ -34,9 +35,10 @@ __all__ = [
     "WriteReport",
     "authorizer_of",
     "client_of",
-    "disarm",
     "due_connections",
+    "endpoint_of",
     "keys_of",
+    "leave",
     "limits_of",
     "next_due",
     "read_capabilities",

@@ -19,11 +19,9 @@ from urllib.parse import urlencode
 import msgspec
 
 from fhir_tracker.connections import pause_after
-from fhir_tracker.errors import Incorrect, RemoteFailure
+from fhir_tracker.errors import Busy, Incorrect, RemoteFailure
 from fhir_tracker.fhir.dates import parse_datetime
 from fhir_tracker.storage import remote_subscriptions
-from fhir_tracker.storage.connections import Connection
-from fhir_tracker.storage.database import Database
 from fhir_tracker.storage.remote_subscriptions import RemoteSubscription
 from subscriptions.bundles import outcome_codes, read_object
 from subscriptions.client import FHIR_JSON, Answer, EhrClient
@@ -34,6 +32,8 @@ WATCH = timedelta(minutes=1)
 REFUSED_FOR = timedelta(days=1)
 FIRST_PAUSE_SECONDS = 10
 _LOCATION = re.compile(r"(?:\S*/)?Subscription/(?P<id>[^/?#\s]+)(?:/_history/\S+)?")
+_LATER = frozenset({401, 408, 409, 412, 423, 425, 429})
+"""Answers that say nothing about the Subscription itself."""
 _JSON = {"Content-Type": FHIR_JSON, "Prefer": "return=representation"}
 
 
@@ -59,12 +59,18 @@ def arm(follow: Follow, types: Sequence[str]) -> None:
     with follow.database.read() as tx:
         held = {one.type: one for one in remote_subscriptions.of_connection(tx, follow.connection.key)}
     missing = [type_ for type_ in types if _is_missing(held.get(type_), follow.now())]
-    try:
-        offers = _offers(follow.client) if missing else None
-        for type_ in missing if offers else ():
-            _arm_type(follow, type_, held.get(type_), offers)
-    except RemoteFailure:
+    if not missing:
         return
+    try:
+        offers = _offers(follow.client)
+        for type_ in missing:
+            _arm_type(follow, type_, held.get(type_), offers)
+    except RemoteFailure as failure:
+        with follow.database.read() as tx:
+            left = [one for one in remote_subscriptions.of_connection(tx, follow.connection.key) if one.type in missing]
+        for one in left:
+            if one.status in ("arming", "refused") and one.due_at <= follow.now() + WATCH:
+                _put_off(follow, one, failure.message)
 
 
 def rearm(follow: Follow, held: RemoteSubscription) -> bool:
@@ -77,22 +83,30 @@ def rearm(follow: Follow, held: RemoteSubscription) -> bool:
         return False
 
 
-def disarm(database: Database, connection: Connection, client: EhrClient) -> list[str]:
-    """Delete our Subscriptions at the EHR; the types of those that it could not be asked to delete."""
-    with database.read() as tx:
-        held = remote_subscriptions.of_connection(tx, connection.key)
+def disarm(follow: Follow) -> list[str]:
+    """Delete our Subscriptions at the EHR; the types of those that it could not be asked to delete.
+
+    One that was asked for and never answered is looked for there.
+    """
+    with follow.database.read() as tx:
+        held = remote_subscriptions.of_connection(tx, follow.connection.key)
     left = []
     for one in held:
-        if one.remote_id is None:
-            continue
-        try:
-            answer = client.send("DELETE", f"Subscription/{one.remote_id}", None, {})
-        except RemoteFailure:
-            left.append(one.type)
-            continue
-        if answer.status not in (200, 202, 204, 404, 410):
+        with follow.database.begin() as tx:
+            follow.hold(tx)
+        wanted = Wanted(type=one.type, kind=one.kind, criteria=one.criteria)
+        there = one.remote_id or (_found(follow, wanted) if one.digest and follow.hook else None)
+        if there is not None and not _deleted(follow.client, there):
             left.append(one.type)
     return left
+
+
+def _deleted(client: EhrClient, remote_id: str) -> bool:
+    try:
+        answer = client.send("DELETE", f"Subscription/{remote_id}", None, {})
+    except RemoteFailure:
+        return False
+    return answer.status in (200, 202, 204, 404, 410)
 
 
 def ends_at(subscription: dict[str, Any]) -> datetime | None:
@@ -119,11 +133,9 @@ def _offers(client: EhrClient) -> Offers:
     return offers_of(statement)
 
 
-def _arm_type(follow: Follow, type_: str, held: RemoteSubscription | None, offers: Offers | None) -> None:
+def _arm_type(follow: Follow, type_: str, held: RemoteSubscription | None, offers: Offers) -> None:
     topics = follow.connection.options.get("topics", {})
-    wanted, reason = candidates(
-        follow.connection.subscribe, type_, offers or Offers(takes=False, backport=False), topics
-    )
+    wanted, reason = candidates(follow.connection.subscribe, type_, offers, topics)
     for one in wanted:
         row = _row(follow, one, held)
         if _ask(follow, one, row):
@@ -171,6 +183,22 @@ def _ask(follow: Follow, wanted: Wanted, held: RemoteSubscription) -> bool:
     }
     _change(follow, held, **begun, events=None if there else 0, heartbeat=heartbeat)
     made = _sent(follow.client, wanted.body(follow.hook, secret, there), there)
+    try:
+        return _settled(follow, held, made)
+    except Busy:
+        if made.remote_id and (made.remote_id != there or _is_forgotten(follow, held)):
+            _deleted(follow.client, made.remote_id)
+        raise
+
+
+def _is_forgotten(follow: Follow, held: RemoteSubscription) -> bool:
+    with follow.database.read() as tx:
+        known = remote_subscriptions.of_connection(tx, follow.connection.key)
+    return held.id not in {one.id for one in known}
+
+
+def _settled(follow: Follow, held: RemoteSubscription, made: _Made) -> bool:
+    """Note what came of it. Raises Busy where the connection was taken over or removed, which nobody else can undo there."""
     if made.refusal:
         told = {"status": "refused", "reason": made.refusal, "due_at": follow.now() + REFUSED_FOR}
         _change(follow, held, **told, remote_id=None)
@@ -196,7 +224,7 @@ def _sent(client: EhrClient, body: dict[str, Any], there: str | None) -> _Made:
     if answer is None or answer.status in (404, 405, 410):
         alone = json.dumps({name: value for name, value in body.items() if name != "id"}).encode()
         answer = client.send("POST", "Subscription", alone, _JSON)
-    if answer.status in (401, 408, 429) or answer.status >= 500:
+    if answer.status in _LATER or answer.status >= 500:
         raise RemoteFailure(f"The server answered {answer.status} to a Subscription.", retry_after=answer.retry_after)
     if answer.status not in (200, 201):
         codes = outcome_codes(answer.body)

@@ -48,5 +48,11 @@ def release(database: Database, lease: Lease, now: datetime) -> None:
         jobs.forget_done(tx, now - KEEP_DONE)
 
 
+def revoke(database: Database, connection: str, now: datetime) -> None:
+    """Take the lease from whoever has it: the holder commits nothing more, and anybody may take it now."""
+    with database.begin() as tx:
+        jobs.revoke(tx, kind_of(connection), now)
+
+
 def _running(tx: Tx, kind: str) -> int:
     return sum(state.running for state in jobs.states(tx) if state.kind == kind)

@@ -7,7 +7,7 @@ fails twice in a row is left alone for the rest of this sync.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -39,15 +39,15 @@ from subscriptions.following import Follow, TypeReport
 from subscriptions.inbox import drain
 from subscriptions.poll import poll_type
 from subscriptions.recoding import recode
-from subscriptions.reconcile import is_reconcile_due, note_reconciled, reconcile_type
+from subscriptions.reconcile import is_reconcile_due, note_missed, note_reconciled, reconcile_type
 from subscriptions.roster import pull, pull_patient
-from subscriptions.strategies import BULK, LAUNCH, OF_PATIENTS, ONE_BY_ONE, Choice
+from subscriptions.strategies import BULK, LAUNCH, OF_PATIENTS, ONE_BY_ONE
 from subscriptions.watching import note_pulled, tend
 
 OVERLAP = timedelta(seconds=125)
 FAILURES_TO_STOP = 2
 PATIENCE = timedelta(seconds=60)
-"""How long one type may be read patient by patient before the other types have their turn."""
+"""How long all types together may be read patient by patient before other connections have their turn."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,8 +113,8 @@ def sync_connection(
 ) -> SyncReport:
     """Bring everything of `connection` up to date; `report` hears of each type when it is done, `heard` of each page.
 
-    With `reconciles` each type is then compared as a whole; `patience` bounds the time of a type that is read patient by
-    patient, in which case the next sync goes on.
+    With `reconciles` each type is then compared as a whole; `patience` bounds the time of what is read patient by patient,
+    in which case the connection is due again at once, and the next sync goes on.
 
     Server faults are in the SyncReport; `public_url` is where the EHR reaches us, "" when it does not. Raises Busy when
     another process is syncing this connection.
@@ -157,6 +157,14 @@ def refresh_patient(
         )
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Done:
+    """What came of the types; `next_type` is the first that was not come to, None when all were."""
+
+    types: tuple[TypeReport, ...]
+    next_type: str | None = None
+
+
 @contextmanager
 def following(
     database: Database,
@@ -167,9 +175,13 @@ def following(
     overlap: timedelta = OVERLAP,
     hook: str = "",
 ) -> Iterator[Follow]:
-    """The lease of `connection` and all that a pull needs; Busy when another process has it."""
+    """The lease of `connection` and all that a pull needs; Busy when another process has it, or it was removed meanwhile."""
     lease = leases.take(database, connection.key, now())
     try:
+        with database.read() as tx:
+            known = connections.find(tx, connection.key)
+        if known is None or known.base_url != connection.base_url:
+            raise Busy(f"{connection.key} has been removed or changed meanwhile.")
         yield Follow(
             database=database,
             connection=connection,
@@ -242,6 +254,8 @@ def next_due(tx: Tx, connection: Connection) -> datetime:
     if connection.last_attempt_at is None:
         return connection.created_at
     state = cursors.find(tx, connection.key, STATE)
+    if state is not None and state.detail.get("more"):
+        return connection.last_attempt_at
     due = connection.last_attempt_at + pause_after(connection.poll_seconds, failures_of(state))
     asked = state.detail.get("not_before") if state else None
     return max(due, parse_datetime(asked)) if asked else due
@@ -252,37 +266,58 @@ def failures_of(state: Cursor | None) -> int:
     return int(state.detail.get("failures", 0)) if state else 0
 
 
-def _all_types(follow: Follow, report: Callable[[TypeReport], None], reconciles: bool) -> tuple[TypeReport, ...]:
+def _all_types(follow: Follow, report: Callable[[TypeReport], None], reconciles: bool) -> _Done:
     abilities = abilities_of(follow)
     if isinstance(abilities, RemoteFailure):
-        return (_failed("metadata", abilities),)
+        return _Done(types=(_failed("metadata", abilities),))
     follow = replace(follow, skew=abilities.skew)
     recode(follow)
+    chosen = followed_types(follow, abilities)
+    ways = {one: choice_of(follow.connection, abilities, one).strategy for one in chosen}
+    export(follow, [one for one in chosen if ways[one] == BULK], abilities)
+    arm(follow, chosen)
+    pieces = sum(way in ONE_BY_ONE for way in ways.values())
+    follow = replace(follow, patience=follow.patience / max(pieces, 1) if follow.patience else None)
     done: list[TypeReport] = []
     failing = 0
-    chosen = followed_types(follow, abilities)
-    export(follow, [one for one in chosen if choice_of(follow.connection, abilities, one).strategy == BULK], abilities)
-    arm(follow, chosen)
-    for type_ in chosen:
-        one = _one_type(follow, type_, abilities)
-        if reconciles and one.error is None:
-            one = reconcile_type(follow, one, choice_of(follow.connection, abilities, type_))
+    left = _turned(follow, chosen)
+    while left:
+        type_ = left.pop(0)
+        one = _followed(follow, type_, abilities, reconciles)
         done.append(one)
         report(one)
         failing = failing + 1 if one.error is not None and not one.permanent else 0
         if failing >= FAILURES_TO_STOP or one.retry_after is not None:
-            break
+            return _Done(types=tuple(done), next_type=left[0] if left else None)
         if one.error is None and follow.hook:
-            note_pulled(follow, type_, _changes_in(one, choice_of(follow.connection, abilities, type_)))
-    else:
-        tend(follow)
-        drain(follow, lambda type_: _one_type(follow, type_, abilities))
-    return tuple(done)
+            note_pulled(follow, type_, _changes_in(one, ways[type_]))
+        if ways[type_] in ONE_BY_ONE or reconciles:
+            drain(follow, lambda told: _one_type(follow, told, abilities))
+    tend(follow)
+    drain(follow, lambda told: _one_type(follow, told, abilities))
+    return _Done(types=tuple(done))
 
 
-def _changes_in(report: TypeReport, choice: Choice) -> int:
+def _turned(follow: Follow, types: Sequence[str]) -> list[str]:
+    """The types, beginning with the one that the last sync did not come to: one that always fails must not stop the others."""
+    with follow.database.read() as tx:
+        state = cursors.find(tx, follow.connection.key, STATE)
+    told = state.detail.get("next_type") if state else None
+    at = types.index(told) if told in types else 0
+    return [*types[at:], *types[:at]]
+
+
+def _followed(follow: Follow, type_: str, abilities: Abilities, reconciles: bool) -> TypeReport:
+    """One type brought up to date, and compared where that is wanted or under way."""
+    one = _one_type(follow, type_, abilities)
+    if reconciles and one.error is None:
+        return reconcile_type(follow, one, choice_of(follow.connection, abilities, type_))
+    return note_missed(follow, one)
+
+
+def _changes_in(report: TypeReport, strategy: str) -> int:
     """How many changes a pull brought; none can be told where patients who are read for the first time bring old ones."""
-    return 0 if choice.strategy in (*ONE_BY_ONE, BULK) else report.tally.applied
+    return 0 if strategy in (*ONE_BY_ONE, BULK) else report.tally.applied
 
 
 def _one_type(follow: Follow, type_: str, abilities: Abilities) -> TypeReport:
@@ -317,8 +352,9 @@ def _failed(type_: str, failure: RemoteFailure) -> TypeReport:
     )
 
 
-def _noted(follow: Follow, done: tuple[TypeReport, ...], reconciled: bool) -> SyncReport:
-    """Write down how it went, for the next due time and for people."""
+def _noted(follow: Follow, came: _Done, reconciled: bool) -> SyncReport:
+    """Write down how it went, for the next due time and for people; a first load goes on until everyone was read."""
+    done = came.types
     errors = [one for one in done if one.error is not None]
     failed_whole = bool(done) and len(errors) == len(done)
     at = follow.now()
@@ -328,13 +364,18 @@ def _noted(follow: Follow, done: tuple[TypeReport, ...], reconciled: bool) -> Sy
     detail["failures"] = failures_of(state) + 1 if failed_whole else 0
     asked = max((one.retry_after or 0.0 for one in done), default=0.0)
     detail["not_before"] = instant(at + timedelta(seconds=asked)) if asked else None
+    detail["next_type"] = came.next_type
+    detail["more"] = not asked and any(one.more for one in done)
+    is_loading = follow.connection.last_success_at is None and any(one.more and one.loading for one in done)
     if reconciled:
         note_reconciled(detail, at, failed=bool(errors))
     summary = "; ".join(f"{one.type}: {one.error}" for one in errors[:3]) or None
     with follow.database.begin() as tx:
         follow.hold(tx)
         cursors.save(tx, state_cursor(follow, detail))
-        if summary is None:
+        if is_loading and not errors:
+            connections.note_attempt(tx, follow.connection.key, at)
+        elif summary is None:
             connections.note_success(tx, follow.connection.key, at)
         else:
             state_name = "auth_failed" if all(one.auth for one in done[-FAILURES_TO_STOP:]) else "failing"

@@ -27,7 +27,7 @@ from fhir_tracker.storage.cursors import Cursor
 from fhir_tracker.storage.database import Database, Tx
 from fhir_tracker.storage.remote_subscriptions import RemoteSubscription
 from mappings import mapping_named, mapping_names
-from subscriptions import Capabilities, Limits, client_of, disarm, next_due, read_capabilities
+from subscriptions import Capabilities, Limits, client_of, endpoint_of, leave, next_due, read_capabilities
 
 SKEW_SECONDS = 5.0
 _AUTH_OPTIONS = ("client_id", "token_url", "scopes", "jku")
@@ -214,32 +214,29 @@ def _remove(args: argparse.Namespace, settings: Settings) -> int:
             print("nothing was changed")
             return 1
     with open_store(settings) as database:
-        left = _disarmed(database, args.key, settings)
-        with database.begin() as tx:
-            removed = connections.remove(tx, args.key)
+        left = _left(database, args.key, settings)
     if args.json:
-        print_json({"removed": removed.key, "mirroredDataKept": True} | ({"subscriptionsLeft": left} if left else {}))
+        print_json({"removed": args.key, "mirroredDataKept": True} | ({"subscriptionsLeft": left} if left else {}))
     else:
-        print(f"removed {removed.key}; what it mirrored stays readable, with its history")
+        print(f"removed {args.key}; what it mirrored stays readable, with its history")
         if left:
             print(f"its server still holds our Subscriptions for {', '.join(left)}; delete them there")
     return 0
 
 
-def _disarmed(database: Database, key: str, settings: Settings) -> list[str]:
-    """Delete our Subscriptions at the server; the types of those that are still there."""
+def _left(database: Database, key: str, settings: Settings) -> list[str]:
+    """Stop following; the types of our Subscriptions that are still at the server."""
     with database.read() as tx:
         connection = connections.get(tx, key)
-        held = [one.type for one in remote_subscriptions.of_connection(tx, key) if one.remote_id]
-    if not held:
-        return []
     limits = Limits(total_seconds=settings.remote_timeout.total_seconds(), tries=1)
     keys = Keyring(database=database, secret_key=secret_key(settings))
+    hook = endpoint_of(settings.public_url, key)
     try:
-        with client_of(connection, limits, keys=keys) as client:
-            return disarm(database, connection, client)
+        client = client_of(connection, limits, keys=keys)
     except (RemoteFailure, UsageError):
-        return held
+        return leave(database, connection, None, now=clock.now, hook=hook)
+    with client:
+        return leave(database, connection, client, now=clock.now, hook=hook)
 
 
 def _untested(args: argparse.Namespace, connection: Connection, failure: RemoteFailure, told: dict[str, Any]) -> int:
@@ -332,6 +329,8 @@ def _subscription(held: RemoteSubscription) -> dict[str, Any]:
         "status": held.status,
         "reason": held.reason,
         "heard": instant(held.heard_at) if held.heard_at else None,
+        "told": instant(held.told_at) if held.told_at else None,
+        "untold": held.untold,
         "gaps": held.gaps,
     }
 

@@ -87,6 +87,12 @@ def renew(tx: Tx, held: Lease, until: datetime) -> bool:
     return tx.changed(update(job).where(_holds(held)).values(lease_until=until)) == 1
 
 
+def revoke(tx: Tx, kind: str, at: datetime) -> bool:
+    """End what is in hand of a kind: its lease counts no more; False when there is none."""
+    running = and_(job.c.kind == kind, RUNNING)
+    return tx.changed(update(job).where(running).values(state="done", finished_at=at, lease_until=None)) > 0
+
+
 def fail(tx: Tx, held: Lease, error: str, retry_at: datetime | None, at: datetime) -> bool:
     """The job failed: try again at `retry_at`, or never (None: it is dead and stays to be seen). False: lease lost.
 

@@ -50,6 +50,7 @@ FAMILIES = {
     "subscription_heard_age_seconds": {"connection", "type"},
     "subscription_gaps": {"connection", "type"},
     "subscription_resets": {"connection", "type"},
+    "subscription_untold": {"connection", "type"},
     "circuit_state": {"connection", "state"},
     "budget_waits": {"connection"},
     "budget_wait_seconds": {"connection"},

@@ -29,6 +29,8 @@ def test_our_subscriptions_are_shown_and_deleted_with_the_connection(
         "status": "active",
         "reason": "",
         "heard": None,
+        "told": None,
+        "untold": 0,
         "gaps": 0,
     }
     assert shell.run("connection", "show", "clinic") == 0

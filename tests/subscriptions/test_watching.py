@@ -14,7 +14,6 @@ from fhir_tracker.fhir.body import read_resource
 from fhir_tracker.fhir.checks import check
 from fhir_tracker.fhir.dates import instant
 from fhir_tracker.storage.database import Database
-from subscriptions import disarm
 from subscriptions.notifications import Notification
 from subscriptions.subscription_bodies import Wanted, topic_for
 from tests.subscriptions.fake_ehr import BASE, FakeEhr
@@ -341,16 +340,6 @@ def test_events_that_only_the_servers_count_knows_of_are_found_too(database: Dat
     listener.pass_time(11)
     listener.work()
     assert "lost" in listener.held()
-
-
-def test_leaving_deletes_ours_at_the_ehr_and_says_which_it_could_not(database: Database, ehr: FakeEhr) -> None:
-    listener, there = subscribed(database, ehr)
-    with listener.client() as client:
-        ehr.twists.insert(0, lambda request: ehr.json({}, 403) if request.method == "DELETE" else None)
-        assert disarm(database, listener.connection, client) == ["Patient"]
-        ehr.twists.pop(0)
-        assert disarm(database, listener.connection, client) == []
-    assert there.held == {}
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,81 @@
+"""The end of following one EHR: no sync is under way, our Subscriptions there are deleted, and then it is forgotten here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+
+from fhir_tracker import clock, connections
+from fhir_tracker.errors import Busy
+from fhir_tracker.storage import remote_subscriptions
+from fhir_tracker.storage.connections import Connection
+from fhir_tracker.storage.database import Database
+from fhir_tracker.storage.jobs import Lease
+from mappings import mapping_named
+from subscriptions import leases
+from subscriptions.arming import disarm
+from subscriptions.client import EhrClient
+from subscriptions.following import Follow
+from subscriptions.sync import OVERLAP
+
+TRIES = 30
+PAUSE_SECONDS = 0.5
+
+
+def leave(
+    database: Database,
+    connection: Connection,
+    client: EhrClient | None,
+    *,
+    now: Callable[[], datetime],
+    hook: str = "",
+    pause: Callable[[float], None] = clock.pause,
+) -> list[str]:
+    """Forget a connection; the types of our Subscriptions that the EHR still holds, all of them without a `client`.
+
+    A sync under way is waited for, 15 seconds at most, and then cut off: what it has not committed by then it never does,
+    and a Subscription that it makes meanwhile it deletes itself. Raises NotFound when the connection was removed already.
+    """
+    lease = _taken(database, connection.key, now, pause)
+    try:
+        left = (
+            _held(database, connection.key)
+            if client is None
+            else disarm(_follow(database, connection, client, lease, now, hook))
+        )
+        with database.begin() as tx:
+            leases.hold(tx, lease, now())
+            connections.remove(tx, connection.key)
+    finally:
+        leases.release(database, lease, now())
+    return left
+
+
+def _taken(database: Database, key: str, now: Callable[[], datetime], pause: Callable[[float], None]) -> Lease:
+    for _ in range(TRIES):
+        try:
+            return leases.take(database, key, now())
+        except Busy:
+            pause(PAUSE_SECONDS)
+    leases.revoke(database, key, now())
+    return leases.take(database, key, now())
+
+
+def _held(database: Database, key: str) -> list[str]:
+    with database.read() as tx:
+        return [one.type for one in remote_subscriptions.of_connection(tx, key) if one.remote_id]
+
+
+def _follow(
+    database: Database, connection: Connection, client: EhrClient, lease: Lease, now: Callable[[], datetime], hook: str
+) -> Follow:
+    return Follow(
+        database=database,
+        connection=connection,
+        client=client,
+        mapping=mapping_named(connection.mapping),
+        now=now,
+        hold=lambda tx: leases.hold(tx, lease, now()),
+        overlap=OVERLAP,
+        hook=hook,
+    )
