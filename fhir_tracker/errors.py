@@ -148,7 +148,7 @@ class RemoteFailure(Unavailable):
 
     `unknown` says that something was to be written there and may have been; `retry_after` is in seconds. `auth` says that
     the EHR, or who gives out its tokens, does not take our credentials: never `permanent`, since a person can mend it, and
-    the message says how.
+    the message says how. `said` is what the EHR itself gave as the reason: it may name a patient, and is in no log.
     """
 
     def __init__(
@@ -159,8 +159,10 @@ class RemoteFailure(Unavailable):
         retry_after: float | None = None,
         unknown: bool = False,
         auth: bool = False,
+        said: str = "",
     ) -> None:
         super().__init__(message)
+        self.said = said
         self.permanent = permanent
         self.retry_after = retry_after
         self.unknown = unknown

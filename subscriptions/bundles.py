@@ -113,6 +113,7 @@ def refuse(answer: Answer) -> NoReturn:
         permanent=400 <= answer.status < 500 and answer.status not in (401, 408, 425, 429),
         retry_after=answer.retry_after,
         auth=answer.status == 401,
+        said=_told(answer.body) if said else "",
     )
 
 
@@ -154,6 +155,20 @@ def outcome_codes(raw: bytes) -> str:
         if isinstance(issue, dict):
             codes += _issue_codes(issue)
     return " ".join(dict.fromkeys(codes[:6]))
+
+
+def _told(raw: bytes) -> str:
+    """The free text of an OperationOutcome, issue by issue; it may name a patient."""
+    issues = _object(raw).get("issue")
+    told: list[str] = []
+    for issue in issues if isinstance(issues, list) else []:
+        if isinstance(issue, dict):
+            details = issue.get("details")
+            text = details.get("text") if isinstance(details, dict) else None
+            where = issue.get("expression") or issue.get("location")
+            parts = [text, issue.get("diagnostics"), *(where if isinstance(where, list) else [])]
+            told.append(", ".join(dict.fromkeys(part for part in parts if isinstance(part, str) and part)))
+    return "; ".join(filter(None, told))[:LONGEST_TOLD]
 
 
 def _issue_codes(issue: dict[str, Any]) -> list[str]:

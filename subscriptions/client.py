@@ -109,6 +109,7 @@ class _Request:
     url: str
     headers: Mapping[str, str] = field(repr=False)
     body: bytes | None = field(default=None, repr=False)
+    ready: Callable[[], None] = lambda: None
 
     @property
     def writes(self) -> bool:
@@ -177,15 +178,21 @@ class EhrClient:
         return self._ask(_Request(method="GET", url=self._address(url), headers=dict(headers or {})))
 
     def send(
-        self, method: str, url: str, body: bytes | None = None, headers: Mapping[str, str] | None = None
+        self,
+        method: str,
+        url: str,
+        body: bytes | None = None,
+        headers: Mapping[str, str] | None = None,
+        ready: Callable[[], None] = lambda: None,
     ) -> Answer:
         """The final answer to a POST, PUT, PATCH or DELETE, whatever its status; `headers` go over our own.
 
         Repeated only when the server has surely not done it: no connection, 429, 503 with Retry-After, 401 with a new
         token, 307 and 308 within the origin. Raises RemoteFailure as `get` does, with `unknown` set when the request was
-        sent and what became of it cannot be told.
+        sent and what became of it cannot be told. `ready` is called when its turn has come, each time before it is sent.
         """
-        return self._ask(_Request(method=method, url=self._address(url), headers=dict(headers or {}), body=body))
+        given = dict(headers or {})
+        return self._ask(_Request(method=method, url=self._address(url), headers=given, body=body, ready=ready))
 
     def lines(self, url: str) -> Iterator[bytes]:
         """The lines of a large file, NDJSON, as they come, without blank ones; nothing is repeated.
@@ -260,6 +267,7 @@ class EhrClient:
         own = {**self._headers, "Authorization": given} if given else self._headers
         status, retry_after = 0, None
         try:
+            request.ready()
             answer = self._follow(replace(request, headers={**own, **request.headers}))
             status, retry_after = answer.status, answer.retry_after
         finally:

@@ -18,7 +18,6 @@ from fhir_tracker.storage import outbox, resources
 from fhir_tracker.storage.database import Tx
 from mappings import Mapping as Dialect
 from mappings import Source
-from mappings.base import delocalised
 
 CLOSED = frozenset({"completed", "failed", "cancelled", "rejected", "entered-in-error"})
 _NOTE_TYPE = {
@@ -33,8 +32,7 @@ def in_ehr_words(tx: Tx, resource: Resource, source: Source, mapping: Dialect, s
     """`resource` as the EHR would hold it, without id; None when its mapping has no place for it there."""
     known = _known_there(tx, resource, source)
     foreign = rewrite_references(resource, lambda text: _there(text, known, source))
-    to_ehr = getattr(mapping, "to_ehr", delocalised)
-    translated: Resource | None = to_ehr(foreign, source)
+    translated = mapping.to_ehr(foreign, source)
     if translated is None:
         return None
     logical: Resource = _logical(translated, system)
@@ -61,9 +59,17 @@ def without_identifier(resource: Resource, system: str) -> Resource:
     return rest | ({"identifier": kept} if kept else {})
 
 
-def told_as(kind: str, task: Resource, patient: str, system: str, local: str, now: datetime) -> Resource:
-    """What tells the EHR of closed work that it cannot hold: a Communication, or a DocumentReference with a note."""
-    identifier, text = [own_identifier(system, local)], in_a_sentence(task)
+def name_of(local: str, times: int) -> str:
+    """The value of our identifier on what tells of the work `local`, when that was told `times` before."""
+    return f"{local}/{times + 1}" if times else local
+
+
+def told_as(kind: str, task: Resource, patient: str, system: str, name: str, now: datetime) -> Resource:
+    """What tells the EHR of closed work that it cannot hold: a Communication, or a DocumentReference with a note.
+
+    `patient` is a reference here; `name` is the value of our identifier on it.
+    """
+    identifier, text = [own_identifier(system, name)], in_a_sentence(task)
     if kind == "communication":
         return {
             "resourceType": "Communication",
@@ -85,12 +91,17 @@ def told_as(kind: str, task: Resource, patient: str, system: str, local: str, no
     }
 
 
-def in_a_sentence(task: Resource) -> str:
-    """`TCM first call: Reached. Spoke to her daughter.`"""
+def headline(task: Resource) -> str:
+    """`TCM first call: Reached.`"""
     title = text_at(task, "code", "text") or text_at(task, "description") or "Care plan work"
     status = text_at(task, "businessStatus", "text") or str(task.get("status", ""))
+    return f"{title}: {status}."
+
+
+def in_a_sentence(task: Resource) -> str:
+    """`TCM first call: Reached. Spoke to her daughter.`"""
     notes = [found for one in objects_at(task, "note") if (found := text_at(one, "text"))]
-    return f"{title}: {status}." + (f" {notes[-1]}" if notes else "")
+    return headline(task) + (f" {notes[-1]}" if notes else "")
 
 
 def _known_there(tx: Tx, resource: Resource, source: Source) -> Mapping[str, str]:

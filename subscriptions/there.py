@@ -11,6 +11,7 @@ from typing import NoReturn
 
 from fhir_tracker.errors import Incorrect, RemoteFailure
 from fhir_tracker.fhir.body import MAX_BYTES, read_resource
+from fhir_tracker.fhir.identity import content_hash
 from fhir_tracker.fhir.json_types import Resource
 from subscriptions.bundles import refuse
 from subscriptions.client import Answer, EhrClient
@@ -55,6 +56,15 @@ def held(resource: Resource, text: str, etag: str = "") -> There:
     match = _VERSION.fullmatch(etag.strip())
     version = str(told) if told is not None else (match[1] if match else "")
     return There(id=str(resource.get("id", "")), text=text, resource=resource, version=version)
+
+
+def agreement(there: There) -> dict[str, object]:
+    """What a row of the outbox keeps of what both sides agree on."""
+    return {
+        "base": there.text,
+        "remote_version": there.version or None,
+        "remote_hash": content_hash(there.resource),
+    }
 
 
 def refuse_write(answer: Answer) -> NoReturn:

@@ -11,6 +11,7 @@ import logging
 import random
 from collections import Counter
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -28,25 +29,37 @@ from mappings import mapping_named
 from subscriptions import leases
 from subscriptions.client import EhrClient
 from subscriptions.code_files import tables_of
+from subscriptions.rounds import Round
 from subscriptions.sync import client_of, keys_of, limits_of
 from subscriptions.ways import Abilities, abilities_from, read_abilities
-from subscriptions.writing import Round, write
+from subscriptions.writing import write
 
 STATE = "*write-back"
 """Under which name the state of writing back is kept among a connection's cursors."""
 ROWS = 50
+AT_ONCE = 8
+"""To how many connections one process writes at the same time."""
+SLICE = timedelta(seconds=20)
+"""After how long in one round nothing more is begun: other things of the process have their turn."""
 FIRST_PAUSE = timedelta(seconds=5)
 LONGEST_PAUSE = timedelta(minutes=15)
+LONGEST_SILENCE = timedelta(minutes=1)
+"""How long an EHR that cannot be reached is left alone, at most; when it is back, all that waits is due at once."""
+FAILURES_TO_STOP = 3
+"""After how many rows in a row that failed for now the others are not tried."""
 MOST_TRIES = 200
 """With the pauses above: two days."""
 ABILITIES_FOR = timedelta(hours=1)
 KNOWN_EVERYWHERE = timedelta(seconds=5)
 """How long after a connection was added every process surely knows of it."""
+_ASKED = ("The server answered 429", "The server answered 503")
+_TROUBLE = ("The server answered 5", "The connection broke", "The answer was")
 _WHOLE = (
     "The server cannot be reached",
     "Requests to this server are held back",
-    "The server answered 429",
-    "The server answered 503",
+    "Too many requests to this server are under way",
+    "The server failed",
+    *_ASKED,
 )
 _log = logging.getLogger(__name__)
 
@@ -67,21 +80,42 @@ class WriteReport:
 def write_back_due(
     database: Database, settings: Settings, now: Callable[[], datetime], jitter: Callable[[], float] = random.random
 ) -> list[WriteReport]:
-    """Write what is due to every connection that takes writes; those that another process writes to are passed over."""
-    reports = []
+    """Write what is due to every connection that takes writes, to several at a time, so that none waits for another.
+
+    Those that another process writes to are passed over.
+    """
     with database.read() as tx:
         chosen = [one for one in connections.all(tx) if _is_due(tx, one, now())]
-    for connection in chosen:
-        try:
-            with client_of(
-                connection, limits_of(settings), database=database, keys=keys_of(database, settings), now=now
-            ) as client:
-                reports.append(write_back_to(database, connection, client=client, now=now, jitter=jitter))
-        except Busy:
-            continue
-        except UsageError as error:
-            reports.append(WriteReport(connection=connection.key, error=error.message))
-    return reports
+    if len(chosen) < 2:
+        return [made for one in chosen if (made := _written(database, settings, one, now, jitter))]
+    with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="write-back") as pool:
+        reports = list(pool.map(lambda one: _written(database, settings, one, now, jitter), chosen))
+    return [one for one in reports if one is not None]
+
+
+def ask_at_once(tx: Tx, key: str, now: datetime) -> None:
+    """A person wants it tried now: an EHR that is left alone after failures is asked again."""
+    detail = _detail(tx, key)
+    if detail.get("not_before"):
+        _put(tx, key, now, {**detail, "not_before": None, "abilities_at": None})
+
+
+def _written(
+    database: Database,
+    settings: Settings,
+    connection: Connection,
+    now: Callable[[], datetime],
+    jitter: Callable[[], float],
+) -> WriteReport | None:
+    try:
+        with client_of(
+            connection, limits_of(settings), database=database, keys=keys_of(database, settings), now=now
+        ) as client:
+            return write_back_to(database, connection, client=client, now=now, jitter=jitter)
+    except Busy:
+        return None
+    except UsageError as error:
+        return WriteReport(connection=connection.key, error=error.message)
 
 
 def write_back_to(
@@ -92,7 +126,7 @@ def write_back_to(
     now: Callable[[], datetime],
     jitter: Callable[[], float] = random.random,
 ) -> WriteReport:
-    """Write what is due to one connection, up to ROWS rows. Raises Busy when another process is at it."""
+    """Write what is due to one connection, for about SLICE at most. Raises Busy when another process is at it."""
     lease = leases.take(database, f"{connection.key} (write-back)", now())
     try:
         hold: Callable[[Tx], None] = lambda tx: leases.hold(tx, lease, now())  # noqa: E731
@@ -138,14 +172,38 @@ def _rows(
         hold=hold,
         tables=tables_of(connection),
     )
-    counts: Counter[str] = Counter()
-    for row in rows:
-        state, problem = _one(round_, row, jitter)
-        counts[state] += 1
-        if problem is not None and _concerns_all(problem):
-            return _left_alone(database, connection, problem, now(), hold, counts)
-    _keep(database, connection.key, now(), hold, failures=0, not_before=None)
-    return WriteReport(connection=connection.key, counts=counts)
+    return _all_due(round_, rows, now() + SLICE, jitter)
+
+
+def _all_due(round_: Round, rows: list[Outgoing], until: datetime, jitter: Callable[[], float]) -> WriteReport:
+    key, counts, failing = round_.connection.key, Counter[str](), 0
+    seen: set[int] = set()
+    while rows:
+        for row in rows:
+            state, problem = _one(round_, row, jitter)
+            counts[state] += 1
+            failing = failing + 1 if problem is not None and problem.message.startswith(_TROUBLE) else 0
+            if problem is not None and (_concerns_all(problem) or failing >= FAILURES_TO_STOP):
+                return _left_alone(round_.database, round_.connection, problem, round_.now(), round_.hold, counts)
+        seen |= {row.id for row in rows}
+        full = len(rows) == ROWS and round_.now() < until
+        with round_.database.read() as tx:
+            rows = outbox.due(tx, key, round_.now(), ROWS) if full else []
+        rows = [row for row in rows if row.id not in seen]
+    _back(round_)
+    return WriteReport(connection=key, counts=counts)
+
+
+def _back(round_: Round) -> None:
+    """It answers. When it did not before, what was put off is due now."""
+    key = round_.connection.key
+    with round_.database.read() as tx:
+        was_away = _detail(tx, key).get("failures", 0)
+    if was_away:
+        with round_.database.begin() as tx:
+            round_.hold(tx)
+            outbox.hurry(tx, key, round_.now())
+    _keep(round_.database, key, round_.now(), round_.hold, failures=0, not_before=None)
 
 
 def _one(round_: Round, row: Outgoing, jitter: Callable[[], float]) -> tuple[str, RemoteFailure | None]:
@@ -160,9 +218,9 @@ def _one(round_: Round, row: Outgoing, jitter: Callable[[], float]) -> tuple[str
         return _again(round_, row, "It was changed here meanwhile.", timedelta(seconds=1)), None
     except RemoteFailure as failure:
         if failure.permanent and not failure.auth and not failure.unknown:
-            return _ended(round_, row, "dead", failure.message), None
+            return _ended(round_, row, "dead", failure.message, failure.said), None
         if attempts >= MOST_TRIES:
-            return _ended(round_, row, "dead", f"Tried {attempts} times. {failure.message}"), None
+            return _ended(round_, row, "dead", f"Tried {attempts} times. {failure.message}", failure.said), None
         asked = timedelta(seconds=failure.retry_after) if failure.retry_after else _pause(attempts, jitter())
         return _again(round_, row, failure.message, asked), failure
     except (Busy, Unavailable):
@@ -183,11 +241,15 @@ def _again(round_: Round, row: Outgoing, reason: str, pause: timedelta) -> str:
     return "waiting"
 
 
-def _ended(round_: Round, row: Outgoing, state: str, reason: str) -> str:
+def _ended(round_: Round, row: Outgoing, state: str, reason: str, said: str = "") -> str:
+    """Keep the row with the reason; what the EHR itself `said` is for who may see patient data."""
     _log.warning("not written back", extra={"fields": {"connection": row.connection, "type": row.type, "state": state}})
     with round_.database.begin() as tx:
         round_.hold(tx)
-        outbox.change(tx, row, state=state, reason=reason, updated_at=round_.now())
+        held = outbox.find(tx, round_.author().viewer, row.id)
+        kept = {name: one for name, one in (held.detail if held else {}).items() if name != "said"}
+        detail = kept | ({"said": said} if said else {})
+        outbox.change(tx, row, state=state, reason=reason, detail=detail, updated_at=round_.now())
     return state
 
 
@@ -212,7 +274,9 @@ def _left_alone(
 ) -> WriteReport:
     with database.read() as tx:
         failures = int(_detail(tx, connection.key).get("failures", 0)) + 1
-    pause = timedelta(seconds=failure.retry_after) if failure.retry_after else _pause(failures, 1.0)
+    pause = min(_pause(failures, 1.0), LONGEST_SILENCE)
+    if failure.retry_after and failure.message.startswith(_ASKED):
+        pause = timedelta(seconds=failure.retry_after)
     _keep(database, connection.key, now, hold, failures=failures, not_before=instant(now + pause))
     return WriteReport(connection=connection.key, counts=counts, error=failure.message)
 

@@ -142,6 +142,25 @@ def of_remote(tx: Tx, connection: str, type_: str, remote_ids: Iterable[str]) ->
     return found
 
 
+def written(tx: Tx, connection: str, type_: str, limit: int) -> list[Outgoing]:
+    """What is there as a `type_`, the latest first."""
+    is_one = and_(outbox.c.connection == connection, outbox.c.remote_type == type_, outbox.c.remote_id.is_not(None))
+    chosen = select(outbox).where(is_one, outbox.c.made_here).order_by(outbox.c.id.desc()).limit(limit)
+    return [from_row(Outgoing, row) for row in tx.rows(chosen)]
+
+
+def hurry(tx: Tx, connection: str, at: datetime) -> None:
+    """Let everything that waits for a connection be tried now: it answers again."""
+    is_one = and_(_WAITING, outbox.c.connection == connection, outbox.c.due_at > at)
+    tx.execute(update(outbox).where(is_one).values(due_at=at))
+
+
+def of_resource(tx: Tx, viewer: Viewer, type_: str, local_id: str) -> list[Outgoing]:
+    """What is to be written, or was, of one resource; one for each connection."""
+    is_one = and_(outbox.c.type == type_, outbox.c.local_id == local_id, row_scope(viewer, outbox))
+    return [from_row(Outgoing, row) for row in tx.rows(select(outbox).where(is_one).order_by(outbox.c.id))]
+
+
 def listed(
     tx: Tx,
     viewer: Viewer,

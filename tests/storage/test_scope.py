@@ -94,6 +94,7 @@ READS: dict[str, Callable[[Tx, Viewer], object]] = {
     "notifications.unread_count": lambda tx, viewer: notifications.unread_count(tx, viewer, ["rn"]),
     "outbox.find": lambda tx, viewer: outbox.find(tx, viewer, outbox.listed(tx, VIEWER)[0].id),
     "outbox.listed": lambda tx, viewer: outbox.listed(tx, viewer),
+    "outbox.of_resource": lambda tx, viewer: outbox.of_resource(tx, viewer, "Task", "a"),
     "patients.find": lambda tx, viewer: patients.find(tx, viewer, "ann"),
     "patients.find_many": lambda tx, viewer: patients.find_many(tx, viewer, ["ann"]),
     "quarantine.find": lambda tx, viewer: quarantine.find(tx, viewer, quarantine.list(tx, VIEWER)[0].id),
@@ -125,7 +126,7 @@ READS: dict[str, Callable[[Tx, Viewer], object]] = {
     "work_items.open_count": lambda tx, viewer: work_items.open_count(tx, viewer),
 }
 WRITES = {
-    "add", "advance", "attach", "clear_index", "clear_read_models", "drop", "due_now", "fire", "forget_done", "link_task",
+    "add", "advance", "all_due_now", "attach", "clear_index", "clear_read_models", "drop", "due_now", "fire", "forget_done", "link_task",
     "mark_read", "note", "note_remote", "note_failure", "note_success", "postpone", "put", "reindex", "remove", "reserve", "resolve",
     "resolve_all", "save", "set_flags", "set_state", "settle", "start_at_head", "wake",
     "look_at", "change", "discard", "forget", "wake_all", "withdrawn", "save_indexed", "foresee",
@@ -139,6 +140,8 @@ WORKERS_OWN = {
     "outbox.of_local": "as outbox.due",
     "outbox.of_remote": "as outbox.due",
     "outbox.oldest_waiting": "a moment",
+    "outbox.written": "as outbox.due",
+    "outbox.hurry": "a write",
     "changes.lag": "a number",
     "absences.count": "a number",
     "absences.find": "remote ids of what the worker misses, no content",
