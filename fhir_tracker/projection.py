@@ -14,6 +14,7 @@ from fhir_tracker.model.author import Author, Why
 from fhir_tracker.model.event import EVENT_TYPES, event_of
 from fhir_tracker.model.patient import PatientSummary, summary_of
 from fhir_tracker.model.plan import plan_item
+from fhir_tracker.model.subject import patient_of
 from fhir_tracker.model.task import changes_between, task_item, with_history
 from fhir_tracker.model.viewer import worker_viewer
 from fhir_tracker.model.work import Event, FiringState, WorkItem
@@ -24,6 +25,8 @@ from fhir_tracker.storage.resources import Stored
 _PROJECTOR = worker_viewer("projection")
 WORK_TYPES = frozenset({"Task", "CarePlan"})
 """What can be a work item."""
+_GATHERED = "gathered"
+_BATCH = 500
 ATTEMPTED = frozenset({"completed", "not-done"})
 _ANSWERS: Mapping[str, FiringState] = {
     "accepted": "acknowledged",
@@ -44,9 +47,9 @@ def project(
     `fresh`: nothing was ever stored under this id, so that only what this transaction wrote before can know of it.
     """
     if stored.type == "Patient":
-        _save_patient(tx, summary_of(resource, stored.connection), fresh=fresh)
+        _save_patient(tx, stored, summary_of(resource, stored.connection), fresh=fresh)
     if stored.type in EVENT_TYPES:
-        _replace_event(tx, stored, event_of(resource, seen_at=stored.updated_at), author.at, fresh=fresh)
+        _replace_event(tx, stored, event_of(resource, seen_at=stored.updated_at), author.at)
     item = item_of(tx, stored, resource)
     if item is not None:
         if stored.version == 1:
@@ -158,20 +161,21 @@ def _tell_others(tx: Tx, item: WorkItem, answer: FiringState, now: datetime, *, 
         refresh_ref(tx, other, at=now)
 
 
-def _save_patient(tx: Tx, summary: PatientSummary, *, fresh: bool) -> None:
-    if fresh:
-        patients.add(tx, summary)
-        tx.here["new patient", summary.patient] = True
-    else:
+def _save_patient(tx: Tx, stored: Stored, summary: PatientSummary, *, fresh: bool) -> None:
+    if stored.version > 1:
         patients.save(tx, summary)
-    if not fresh or "Flag" in tx.types:
         set_flags(tx, summary.patient)
+        return
+    if fresh:
+        tx.here["new patient", summary.patient] = True
+    flags = () if fresh and "Flag" not in tx.types else _active_flags(tx, summary.patient)
+    patients.add(tx, replace(summary, flags=flags))
 
 
-def _replace_event(tx: Tx, stored: Stored, event: Event | None, now: datetime, *, fresh: bool = False) -> None:
+def _replace_event(tx: Tx, stored: Stored, event: Event | None, now: datetime) -> None:
     """Write or drop the event, and make the rules look again at whom it is about now and was about before."""
     before = events.find(tx, _PROJECTOR, stored.ref) if stored.version > 1 else None
-    if event is not None and fresh:
+    if event is not None and stored.version == 1:
         events.add(tx, event)
     elif event is not None:
         events.save(tx, event)
@@ -180,7 +184,7 @@ def _replace_event(tx: Tx, stored: Stored, event: Event | None, now: datetime, *
     seen = [one for one in (before, event) if one is not None]
     for patient in sorted({one.patient for one in seen}):
         if not _has_no_work(tx, patient):
-            work_items.due_now(tx, patient, now)
+            _wake(tx, patient, now)
         if stored.type == "Flag":
             set_flags(tx, patient)
     if stored.type == "Communication":
@@ -196,23 +200,52 @@ def _has_no_work(tx: Tx, patient: str) -> bool:
 
 def set_flags(tx: Tx, patient: str) -> None:
     """Let the patient's summary name the flags that are active now."""
-    flags = events.of_patients(tx, _PROJECTOR, [patient], ["Flag"])[patient]
+    patients.set_flags(tx, patient, _active_flags(tx, patient))
+
+
+def _active_flags(tx: Tx, patient: str) -> tuple[str, ...]:
+    flags = _events(tx, patient, "Flag")
     active = {one.codes[0].partition("|")[2] for one in flags if one.status == "active" and one.codes}
-    patients.set_flags(tx, patient, sorted(active - {""}))
+    return tuple(sorted(active - {""}))
 
 
 def _attempts(tx: Tx, item: WorkItem) -> list[Event]:
     if not item.patient or item.kind == "plan":
         return []
-    found = _communications(tx, item.patient)
+    found = _events(tx, item.patient, "Communication")
     return sorted((one for one in found if item.ref in one.about and one.status in ATTEMPTED), key=lambda one: one.at)
 
 
-def _communications(tx: Tx, patient: str) -> Sequence[Event]:
-    """The attempts to reach a patient, asked for once in a transaction until it writes one itself."""
-    place = ("communications", patient)
-    if place in tx.here and "Communication" not in tx.types:
+def _events(tx: Tx, patient: str, type_: str) -> Sequence[Event]:
+    """A patient's events of one type, asked for once in a transaction until it writes one itself."""
+    place = (type_, patient)
+    if place in tx.here and type_ not in tx.types:
         return cast(Sequence[Event], tx.here[place])
-    found = events.of_patients(tx, _PROJECTOR, [patient], ["Communication"])[patient]
+    found = events.of_patients(tx, _PROJECTOR, [patient], [type_])[patient]
     tx.here[place] = found
     return found
+
+
+def expect(tx: Tx, coming: Sequence[Resource]) -> None:
+    """Ask once for what the read models of all these need, and gather whom `wake_gathered` then wakes at once."""
+    tx.here.setdefault(_GATHERED, set())
+    for resource_type, needed in (("Task", "Communication"), ("Patient", "Flag")):
+        found = (patient_of(one) for one in coming if one["resourceType"] == resource_type)
+        whose = sorted({patient for patient in found if patient})
+        for start in range(0, len(whose), _BATCH):
+            seen = events.of_patients(tx, _PROJECTOR, whose[start : start + _BATCH], [needed])
+            tx.here |= {(needed, patient): some for patient, some in seen.items()}
+
+
+def wake_gathered(tx: Tx, now: datetime) -> None:
+    """Make the rules look again at everybody whom changes since `expect` were about."""
+    whose = sorted(tx.here.pop(_GATHERED, ()))
+    for start in range(0, len(whose), _BATCH):
+        work_items.all_due_now(tx, whose[start : start + _BATCH], now)
+
+
+def _wake(tx: Tx, patient: str, now: datetime) -> None:
+    if _GATHERED in tx.here:
+        tx.here[_GATHERED].add(patient)
+    else:
+        work_items.due_now(tx, patient, now)

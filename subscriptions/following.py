@@ -50,10 +50,13 @@ class Follow:
     """Told of each page that is written: its type and what it came to."""
     tables: Tables = field(default_factory=Tables)
     """What the practice says of the EHR's codes."""
+    address: str = ""
+    """The base address by which the server itself goes, as its last metadata showed."""
 
     @property
     def source(self) -> Source:
-        return Source(key=self.connection.key, base_url=self.client.base_url, tables=self.tables)
+        base = self.client.base_url
+        return Source(key=self.connection.key, base_url=base, tables=self.tables, calls_itself=self.address)
 
     def translate(self, resource: Resource) -> Resource:
         """The mapping, bound to this connection."""
@@ -84,12 +87,13 @@ class Follow:
         """
         pending = list(entries)
         conflicts = 0
+        one_by_one = False
         failpoints.reached("page-read")
         while True:
             try:
                 with self.database.begin() as tx:
                     self.hold(tx)
-                    tally = intake.take_page(tx, pending, self.connection.key, self.author())
+                    tally = intake.take_page(tx, pending, self.connection.key, self.author(), one_by_one=one_by_one)
                     if returned:
                         self._note_returned(tx, pending)
                     also(tx)
@@ -99,6 +103,9 @@ class Follow:
                     self.heard(entries[0].type, tally)
                 return tally
             except EntryRefused as refusal:
+                if not one_by_one:
+                    one_by_one = True
+                    continue
                 at = next(index for index, entry in enumerate(pending) if entry is refusal.entry)
                 pending[at] = intake.refused(refusal.entry, refusal.reason)
             except VersionConflict:
@@ -132,6 +139,10 @@ class TypeReport:
     notes: tuple[str, ...] = ()
     missed: int | None = None
     """How many changes a reconciliation found that every other way had missed; None without one."""
+    more: bool = False
+    """Whether it stopped for the others' sake, and is to go on as soon as they had their turn."""
+    loading: bool = False
+    """Whether some were never read yet, nor tried in vain."""
 
     def as_json(self) -> dict[str, Any]:
         """For `--json`."""

@@ -127,6 +127,18 @@ def due_now(tx: Tx, patient: str, at: datetime) -> None:
     )
 
 
+def all_due_now(tx: Tx, patients: Sequence[str], at: datetime) -> None:
+    """As `due_now` for all of these at once, of items in a program: no rule is about others, of which an EHR has many."""
+    is_theirs = work_item.c.patient.in_(patients) & work_item.c.open & work_item.c.program.is_not(None)
+    found = tx.rows(
+        select(work_item.c.ref, work_item.c.claim_token).where(is_theirs).order_by(work_item.c.k).with_for_update()
+    )
+    tx.let_go |= {row["ref"]: row["claim_token"] for row in found if row["claim_token"] is not None}
+    if found:
+        sooner = {"next_action_at": _sooner(at), "claim_token": None, "claimed_until": None}
+        tx.execute(update(work_item).where(is_theirs).values(sooner))
+
+
 def wake(tx: Tx, ref: str, at: datetime) -> None:
     """Let the rules look at one open item at `at`, or sooner where that was planned."""
     is_it = (work_item.c.ref == ref) & work_item.c.open
