@@ -26,7 +26,6 @@ from subscriptions.bulk import want_whole
 from subscriptions.finds import write_late
 from subscriptions.following import PAGE_SIZE, Follow, TypeReport, nothing_else
 from subscriptions.poll import read_entries
-from subscriptions.roster import pull
 from subscriptions.strategies import BULK, LAST_UPDATED, ONE_BY_ONE, Choice
 from subscriptions.walking import walk
 from subscriptions.windows import progress_from
@@ -58,6 +57,8 @@ def cursor_name(type_: str) -> str:
 def reconcile_type(follow: Follow, polled: TypeReport, choice: Choice) -> TypeReport:
     """Compare one type that was just brought up to date; the report of that with what was found besides.
 
+    What is read patient by patient was compared while it was read, by `compare_everyone`.
+
     A failure is in the report; what was found before it stays. Raises Busy when another process took the connection over.
     """
     if choice.strategy == BULK:
@@ -65,9 +66,9 @@ def reconcile_type(follow: Follow, polled: TypeReport, choice: Choice) -> TypeRe
         return replace(polled, notes=(*polled.notes, "the next export will be of everything"))
     try:
         if choice.strategy in ONE_BY_ONE:
-            return _noted(follow, _one_by_one(follow, polled, choice))
+            return note_missed(follow, polled)
         if choice.strategy == LAST_UPDATED:
-            return _noted(follow, _whole(follow, polled, choice))
+            return note_missed(follow, _whole(follow, polled, choice))
     except RemoteFailure as failure:
         error = f"reconciliation: {failure.message}"
         return replace(
@@ -98,11 +99,6 @@ def note_reconciled(detail: dict[str, Any], at: datetime, *, failed: bool) -> No
 def missed_events(detail: dict[str, Any]) -> int:
     """How many changes reconciliations have found so far, from what is kept with the cursor of `cursor_name`."""
     return int(detail.get("missed", 0))
-
-
-def _one_by_one(follow: Follow, polled: TypeReport, choice: Choice) -> TypeReport:
-    whole = pull(replace(follow, patience=None), polled.type, choice, full=True)
-    return replace(whole, tally=polled.tally + whole.tally, pages=polled.pages + whole.pages, missed=whole.missed or 0)
 
 
 def _whole(follow: Follow, polled: TypeReport, choice: Choice) -> TypeReport:
@@ -190,8 +186,9 @@ def _settle_missing(follow: Follow, sweep: _Sweep) -> None:
     sweep.missed += tally.deleted
 
 
-def _noted(follow: Follow, done: TypeReport) -> TypeReport:
-    if done.error is not None:
+def note_missed(follow: Follow, done: TypeReport) -> TypeReport:
+    """Keep what a comparison, or a part of one, has found; the report as it was."""
+    if done.missed is None or (done.error is not None and not done.missed):
         return done
     key, name = follow.connection.key, cursor_name(done.type)
     with follow.database.begin() as tx:

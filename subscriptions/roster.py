@@ -17,7 +17,7 @@ from urllib.parse import quote, urlencode
 from fhir_tracker import absent
 from fhir_tracker.errors import RemoteFailure, UsageError
 from fhir_tracker.fhir.body import read_json
-from fhir_tracker.fhir.dates import instant
+from fhir_tracker.fhir.dates import instant, parse_datetime
 from fhir_tracker.fhir.identity import local_id
 from fhir_tracker.fhir.reading import moment_at, objects_at, text_at
 from fhir_tracker.intake import Received, Tally, Unusable
@@ -38,6 +38,8 @@ SLICE = 200
 EVERY = timedelta(hours=1)
 EVERY_WITH_WORK = timedelta(minutes=15)
 LONGEST_PAUSE = timedelta(days=1)
+FULL_SINCE = "full_since"
+"""Under which name a cursor keeps since when everyone is being compared as a whole."""
 UNREADABLE_TO_STOP = 5
 """Members in a row that cannot be read before any could: then it is the question that is wrong, not the members."""
 WINDOW_BACK = timedelta(days=31)
@@ -52,7 +54,7 @@ class _Round:
     choice: Choice
     cursor: Cursor
     progress: Progress
-    full: bool
+    full_since: datetime | None
     tally: Tally = field(default_factory=Tally)
     pages: int = 0
     read: int = 0
@@ -61,56 +63,73 @@ class _Round:
     missed: int = 0
     notes: tuple[str, ...] = ()
     failure: RemoteFailure | None = None
+    tired: bool = False
+    ended: bool = False
+
+    def is_full(self, member: Member) -> bool:
+        """Whether everything of a member is compared, not only what changed."""
+        return self.full_since is not None and (member.done_at is None or member.done_at < self.full_since)
 
 
-def pull(follow: Follow, type_: str, choice: Choice, *, full: bool = False) -> TypeReport:
-    """Read whoever is due; with `full` everyone, from the beginning. A failure is reported and loses nothing read so far.
+def pull(follow: Follow, type_: str, choice: Choice) -> TypeReport:
+    """Read whoever is due, as long as there is patience. A failure is reported and loses nothing read so far.
 
     Raises Busy when another process has taken the connection over.
     """
-    turn = _opened(follow, type_, choice, full)
+    turn = _opened(follow, type_, choice)
     try:
         _fill(follow, turn)
         begun = follow.now()
-        while (due := _due(follow, turn)) and _read_all(follow, turn, due):
-            if follow.patience is not None and follow.now() - begun >= follow.patience:
-                break
+        while (due := _due(follow, turn, begun)) and _read_all(follow, turn, due, begun):
+            pass
+        turn.ended = not due
     except RemoteFailure as failure:
         turn.failure = failure
     return _report(follow, turn)
 
 
+def compare_everyone(follow: Follow, type_: str) -> None:
+    """Let everyone be read anew and as a whole, from now on and however many pulls it takes."""
+    key, now = follow.connection.key, follow.now()
+    with follow.database.begin() as tx:
+        follow.hold(tx)
+        found = cursors.find(tx, key, type_) or Cursor(connection=key, type=type_, updated_at=now)
+        cursors.save(tx, replace(found, detail={**found.detail, FULL_SINCE: instant(now)}, updated_at=now))
+        rosters.all_due(tx, key, type_, now)
+
+
 def pull_patient(follow: Follow, type_: str, choice: Choice, patient: str) -> TypeReport:
     """Read one patient now, for a page that was opened; `patient` is its id at the EHR."""
-    turn = _opened(follow, type_, replace(choice, actor="patient"), full=False)
+    turn = _opened(follow, type_, replace(choice, actor="patient"))
     member = Member(connection=follow.connection.key, type=type_, patient=patient, due_at=follow.now())
     _read(follow, turn, member, has_work=True)
     return _report(follow, turn)
 
 
-def _opened(follow: Follow, type_: str, choice: Choice, full: bool) -> _Round:
+def _opened(follow: Follow, type_: str, choice: Choice) -> _Round:
     key = follow.connection.key
     with follow.database.read() as tx:
         found = cursors.find(tx, key, type_)
     cursor = found or Cursor(connection=key, type=type_, updated_at=follow.now())
-    return _Round(type=type_, choice=choice, cursor=cursor, progress=progress_from(cursor.detail), full=full)
+    told = cursor.detail.get(FULL_SINCE)
+    progress = progress_from(cursor.detail)
+    full_since = parse_datetime(told) if told else None
+    return _Round(type=type_, choice=choice, cursor=cursor, progress=progress, full_since=full_since)
 
 
 def _fill(follow: Follow, turn: _Round) -> None:
     """Put on the roster whom the EHR has shown us, and take off whom it deleted."""
     subject = "Patient" if turn.type == "Patient" else ACTORS[turn.choice.actor]
-    named = list(_named(follow)) if subject == "Patient" else []
+    named = list(_named(follow, turn)) if subject == "Patient" else []
     key = follow.connection.key
     with follow.database.begin() as tx:
         follow.hold(tx)
         rosters.leave(tx, key, turn.type, subject)
         rosters.add(tx, key, turn.type, [*rosters.missing(tx, key, turn.type, subject), *named], follow.now())
-        if turn.full:
-            rosters.all_due(tx, key, turn.type, follow.now())
 
 
-def _named(follow: Follow) -> Iterator[str]:
-    """The patients that the connection's own file and Group name."""
+def _named(follow: Follow, turn: _Round) -> Iterator[str]:
+    """The patients that the connection's own file and Group name; those of before stay when the Group cannot be read."""
     told = follow.connection.options.get("roster_file")
     if told:
         try:
@@ -121,7 +140,13 @@ def _named(follow: Follow) -> Iterator[str]:
     group = follow.connection.options.get("group")
     if group:
         answer = follow.client.get(f"Group/{quote(str(group), safe='')}")
-        read_object(answer)
+        try:
+            read_object(answer)
+        except RemoteFailure as failure:
+            if not failure.permanent:
+                raise
+            turn.notes += (f"the Group cannot be read: {failure.message}",)
+            return
         for member in objects_at(read_json(answer.body), "member"):
             reference = text_at(member, "entity", "reference") or ""
             type_, _, id_ = reference.rpartition("/")
@@ -129,16 +154,20 @@ def _named(follow: Follow) -> Iterator[str]:
                 yield id_
 
 
-def _due(follow: Follow, turn: _Round) -> Sequence[tuple[Member, bool]]:
+def _due(follow: Follow, turn: _Round, begun: datetime) -> Sequence[tuple[Member, bool]]:
+    """Those who were due when the round began: who falls due again meanwhile waits for the next."""
     with follow.database.read() as tx:
-        return rosters.due(tx, follow.connection.key, turn.type, follow.now(), SLICE)
+        return rosters.due(tx, follow.connection.key, turn.type, begun, SLICE)
 
 
-def _read_all(follow: Follow, turn: _Round, due: Sequence[tuple[Member, bool]]) -> bool:
-    """False when the server failed, and the rest has to wait."""
+def _read_all(follow: Follow, turn: _Round, due: Sequence[tuple[Member, bool]], begun: datetime) -> bool:
+    """False when the server failed, or patience is at an end, and the rest has to wait."""
     for member, has_work in due:
         _read(follow, turn, member, has_work)
         if turn.failure is not None:
+            return False
+        if follow.patience is not None and follow.now() - begun >= follow.patience:
+            turn.tired = True
             return False
     return True
 
@@ -191,7 +220,7 @@ def _read_patient(follow: Follow, turn: _Round, member: Member, has_work: bool) 
 
 def _read_search(follow: Follow, turn: _Round, member: Member, has_work: bool) -> None:
     """All pages of one member; what is missing is asked for before the last one is written, with the member's own row."""
-    narrows = turn.choice.strategy == PER_PATIENT and not turn.full
+    narrows = turn.choice.strategy == PER_PATIENT and not turn.is_full(member)
     since = turn.progress.lower_bound(member.watermark, follow.overlap) if narrows else None
     address = question(turn.type, turn.choice, member.patient, since, follow.now() + follow.skew)
     seen: set[str] = set()
@@ -204,7 +233,7 @@ def _read_search(follow: Follow, turn: _Round, member: Member, has_work: bool) -
         partial = partial or bool(notes)
         turn.notes += notes
         turn.pages += 1
-        turn.progress = turn.progress.seen(_stamps(entries), page.served_at)
+        turn.progress = turn.progress.seen(_stamps(entries), page.served_at, follow.now())
         seen |= {one.remote_id for one in entries}
         following = next(pages, None)
         if following is None:
@@ -224,7 +253,7 @@ def _write(
 ) -> None:
     """Write a page; in a full round what the questions by `_lastUpdated` should have brought before is counted."""
     lower = turn.progress.lower_bound(member.watermark, follow.overlap)
-    if turn.full and turn.choice.strategy == PER_PATIENT:
+    if turn.is_full(member) and turn.choice.strategy == PER_PATIENT:
         tally, missed, entries = write_late(follow, entries, lower)
         turn.tally += tally
         turn.missed += missed
@@ -317,6 +346,8 @@ def _report(follow: Follow, turn: _Round) -> TypeReport:
             cursors.save(tx, turn.cursor)
     left = (f"{stands.due} of {stands.members} are still to be read",) if stands.due else ()
     failure = turn.failure
+    if turn.full_since is not None and turn.ended:
+        _end_comparison(follow, turn)
     return TypeReport(
         type=turn.type,
         tally=turn.tally,
@@ -326,6 +357,17 @@ def _report(follow: Follow, turn: _Round) -> TypeReport:
         permanent=failure is not None and failure.permanent,
         auth=failure is not None and failure.auth,
         retry_after=None if failure is None else failure.retry_after,
-        missed=turn.missed if turn.full else None,
+        missed=turn.missed if turn.full_since is not None else None,
+        more=turn.tired and bool(stands.due),
+        loading=bool(stands.untried),
         notes=tuple(islice(dict.fromkeys((*turn.notes, *left)), 20)),
     )
+
+
+def _end_comparison(follow: Follow, turn: _Round) -> None:
+    """Everyone was read as a whole, or has been tried."""
+    detail = {name: value for name, value in turn.cursor.detail.items() if name != FULL_SINCE}
+    turn.cursor = replace(turn.cursor, detail=detail, updated_at=follow.now())
+    with follow.database.begin() as tx:
+        follow.hold(tx)
+        cursors.save(tx, turn.cursor)

@@ -24,10 +24,11 @@ from fhir_tracker.storage import connections, cursors
 from fhir_tracker.storage.connections import Connection
 from fhir_tracker.storage.cursors import Cursor
 from fhir_tracker.storage.database import Database, Tx
+from fhir_tracker.storage.jobs import SKEW
 from mappings import mapping_named
 from subscriptions import leases
 from subscriptions.abilities import STATE as STATE
-from subscriptions.abilities import Abilities, abilities_of, choice_of, followed_types, state_cursor
+from subscriptions.abilities import Abilities, abilities_of, address_of, choice_of, followed_types, state_cursor
 from subscriptions.arming import arm, endpoint_of
 from subscriptions.backend_auth import authorizer_of
 from subscriptions.budget import SharedBudget, allowance_of
@@ -40,7 +41,7 @@ from subscriptions.inbox import drain
 from subscriptions.poll import poll_type
 from subscriptions.recoding import recode
 from subscriptions.reconcile import is_reconcile_due, note_missed, note_reconciled, reconcile_type
-from subscriptions.roster import pull, pull_patient
+from subscriptions.roster import compare_everyone, pull, pull_patient
 from subscriptions.strategies import BULK, LAUNCH, OF_PATIENTS, ONE_BY_ONE
 from subscriptions.watching import note_pulled, tend
 
@@ -89,7 +90,7 @@ def client_of(
     With `database` it keeps to the connection's budget, which all processes share; `keys` sign for private_key_jwt.
     """
     budget = None if database is None else SharedBudget(database, connection.key, allowance_of(connection), now)
-    authorizer = authorizer_of(connection, keys, now=now)
+    authorizer = authorizer_of(connection, keys, now=now, budget=budget)
     return EhrClient(connection.base_url, authorizer=authorizer, limits=limits, budget=budget, now=now)
 
 
@@ -145,7 +146,7 @@ def refresh_patient(
             return SyncReport(
                 connection=connection.key, types=(_failed("metadata", abilities),), error=abilities.message
             )
-        follow = replace(follow, skew=abilities.skew)
+        follow = replace(follow, skew=abilities.skew, address=abilities.address)
         chosen = {one: choice_of(connection, abilities, one) for one in connection.types or follow.mapping.wanted}
         done = tuple(
             pull_patient(follow, type_, choice, patient)
@@ -192,6 +193,7 @@ def following(
             overlap=overlap,
             hook=hook,
             tables=tables_of(connection),
+            address=address_of(database, connection),
         )
     finally:
         leases.release(database, lease, now())
@@ -244,9 +246,12 @@ def _note_unusable(database: Database, connection: Connection, error: UsageError
 
 
 def due_connections(tx: Tx, now: datetime) -> list[Connection]:
-    """The connections whose poll interval, or pause after failures, has passed; the one that waits longest comes first."""
+    """The connections whose poll interval, or pause after failures, has passed; the one that waits longest comes first.
+
+    What was tried at a moment that is still to come was tried before our clock was turned back, and is due.
+    """
     due = sorted(((next_due(tx, one), one) for one in connections.all(tx)), key=lambda pair: pair[0])
-    return [one for moment, one in due if moment <= now]
+    return [one for moment, one in due if moment <= now or (one.last_attempt_at or now) > now + SKEW]
 
 
 def next_due(tx: Tx, connection: Connection) -> datetime:
@@ -270,7 +275,7 @@ def _all_types(follow: Follow, report: Callable[[TypeReport], None], reconciles:
     abilities = abilities_of(follow)
     if isinstance(abilities, RemoteFailure):
         return _Done(types=(_failed("metadata", abilities),))
-    follow = replace(follow, skew=abilities.skew)
+    follow = replace(follow, skew=abilities.skew, address=abilities.address)
     recode(follow)
     chosen = followed_types(follow, abilities)
     ways = {one: choice_of(follow.connection, abilities, one).strategy for one in chosen}
@@ -309,9 +314,12 @@ def _turned(follow: Follow, types: Sequence[str]) -> list[str]:
 
 def _followed(follow: Follow, type_: str, abilities: Abilities, reconciles: bool) -> TypeReport:
     """One type brought up to date, and compared where that is wanted or under way."""
+    choice = choice_of(follow.connection, abilities, type_)
+    if reconciles and choice.strategy in ONE_BY_ONE:
+        compare_everyone(follow, type_)
     one = _one_type(follow, type_, abilities)
     if reconciles and one.error is None:
-        return reconcile_type(follow, one, choice_of(follow.connection, abilities, type_))
+        return reconcile_type(follow, one, choice)
     return note_missed(follow, one)
 
 

@@ -64,6 +64,13 @@ def note_success(tx: Tx, key: str, at: datetime) -> None:
     tx.execute(update(connection).where(connection.c.key == key).values(**told))
 
 
+def note_attempt(tx: Tx, key: str, at: datetime) -> None:
+    """Remember that the server was asked at `at`, and that this was not the whole of the first load."""
+    tx.execute(
+        update(connection).where(connection.c.key == key).values(last_attempt_at=at, last_error=None, state="new")
+    )
+
+
 def note_failure(tx: Tx, key: str, at: datetime, error: str, state: str = "failing") -> None:
     """Remember that it could not be followed at `at`, and why; `state` may also be `auth_failed`."""
     told = {"last_attempt_at": at, "last_error": error, "state": state}

@@ -94,12 +94,16 @@ def all_due(tx: Tx, connection: str, type_: str, now: datetime) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class Standing:
-    """How a roster stands: members, those due, those that failed last time, and when the longest unread was read."""
+    """How a roster stands: members, those due, those that failed last time, and when the longest unread was read.
+
+    `untried` are those of the never read for whom no try has failed.
+    """
 
     members: int
     due: int
     failing: int
     never: int
+    untried: int
     oldest: datetime | None
 
 
@@ -110,11 +114,12 @@ def standing(tx: Tx, connection: str, type_: str, now: datetime) -> Standing:
         "due": func.count(case((roster.c.due_at <= now, 1))),
         "failing": func.count(case((roster.c.misses > 0, 1))),
         "never": func.count(case((roster.c.done_at.is_(None), 1))),
+        "untried": func.count(case((and_(roster.c.done_at.is_(None), roster.c.misses == 0), 1))),
         "oldest": func.min(roster.c.done_at, type_=roster.c.done_at.type),
     }
     chosen = select(*(one.label(name) for name, one in counts.items()))
     row = tx.first(chosen.where(roster.c.connection == connection, roster.c.type == type_))
-    return Standing(**row) if row else Standing(members=0, due=0, failing=0, never=0, oldest=None)
+    return Standing(**row) if row else Standing(members=0, due=0, failing=0, never=0, untried=0, oldest=None)
 
 
 def forget(tx: Tx, connection: str) -> None:
