@@ -124,6 +124,11 @@ def question(row: Outgoing) -> Question | None:
     return Question(type=told["type"], sent=told["sent"], found={one["id"]: one["text"] for one in told["found"]})
 
 
+def said(row: Outgoing) -> str:
+    """What the EHR itself gave as the reason for refusing; it may name a patient."""
+    return str(row.detail.get("said", "")) if row.state == "dead" else ""
+
+
 def ask(tx: Tx, row: Outgoing, told: Mapping[str, Json], author: Author) -> None:
     """The row waits for a person to say whether an earlier create was done, and an open Task says so."""
     reason = (

@@ -11,6 +11,7 @@ from subscriptions.hints import sync_hints
 from subscriptions.inbox import receive_notification
 from subscriptions.leaving import leave
 from subscriptions.notifications import read_notification
+from subscriptions.opened import note_opened, refresh_patient
 from subscriptions.retrying import retry_quarantined
 from subscriptions.sync import (
     SyncReport,
@@ -19,11 +20,10 @@ from subscriptions.sync import (
     keys_of,
     limits_of,
     next_due,
-    refresh_patient,
     sync_connection,
     sync_due,
 )
-from subscriptions.write_back import WriteReport, write_back_due, write_back_to
+from subscriptions.write_back import WriteReport, ask_at_once, write_back_due, write_back_to
 
 __all__ = [
     "Capabilities",
@@ -33,6 +33,7 @@ __all__ = [
     "TokenAuthorizer",
     "TypeReport",
     "WriteReport",
+    "ask_at_once",
     "authorizer_of",
     "client_of",
     "due_connections",
@@ -41,6 +42,7 @@ __all__ = [
     "leave",
     "limits_of",
     "next_due",
+    "note_opened",
     "read_capabilities",
     "read_notification",
     "receive_notification",

@@ -15,8 +15,9 @@ from fhir_tracker.errors import RuleBroken, UsageError
 from fhir_tracker.fhir.dates import instant
 from fhir_tracker.model.author import Author
 from fhir_tracker.model.viewer import Viewer, open_viewer
+from fhir_tracker.storage.database import Database
 from fhir_tracker.storage.outbox import STATES, Outgoing
-from subscriptions import write_back_due
+from subscriptions import ask_at_once, write_back_due
 
 _COLUMNS = ("id", "connection", "resource", "state", "attempts", "since", "reason")
 _EPILOG = """examples:
@@ -24,7 +25,11 @@ _EPILOG = """examples:
   fhir-tracker outbox show 1234
   fhir-tracker outbox resolve 1234 --take-theirs
   fhir-tracker outbox resolve 1234 --set 'status="completed"' --keep-ours
+  fhir-tracker outbox resolve 1234 --there 77812
   fhir-tracker outbox retry"""
+PATIENCE = 60.0
+"""Seconds that `retry` stays at it while another process writes, or more is due."""
+_PAUSE = 0.5
 
 
 def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -58,6 +63,8 @@ def _register_resolve(group: argparse._SubParsersAction[argparse.ArgumentParser]
     side = resolved.add_mutually_exclusive_group()
     side.add_argument("--take-theirs", action="store_true", help="what the EHR holds goes for both sides")
     side.add_argument("--keep-ours", action="store_true", help="what is held here goes for both sides")
+    side.add_argument("--there", metavar="ID", help="what was sent without an answer is there, under this id")
+    side.add_argument("--not-there", action="store_true", help="it is not there: it is sent again")
     resolved.add_argument(
         "--set", metavar="FIELD=JSON", action="append", default=[], help="a third value for one field (null: none)"
     )
@@ -83,15 +90,23 @@ def _show(args: argparse.Namespace, settings: Settings) -> int:
         {"field": one.field, "base": one.base, "theirs": one.theirs, "ours": one.ours}
         for one in conflicts.differences(found)
     ]
+    asked = conflicts.question(found)
     if args.json:
-        print_json({**_summary(found), "conflicts": fields})
+        question = None if asked is None else {"type": asked.type, "sent": asked.sent, "found": dict(asked.found)}
+        print_json({**_summary(found), "said": conflicts.said(found), "conflicts": fields, "question": question})
         return 0
     for name, value in _summary(found).items():
         print(f"{name:<14}{'-' if value is None else value}")
+    if said := conflicts.said(found):
+        print(f"{'the EHR said':<14}{printable(said)}")
     for one in fields:
         print(f"\n{one['field']}")
         for side in ("base", "theirs", "ours"):
             print(f"  {side:<8}{printable(one[side]) or '(none)'}")
+    if asked is not None:
+        print(f"\nIs it there? --there ID, or --not-there\n  sent    {printable(asked.sent)}")
+        for id_, text in asked.found.items():
+            print(f"  {asked.type}/{id_}\n          {printable(text)}")
     return 0
 
 
@@ -105,9 +120,9 @@ def _retry(args: argparse.Namespace, settings: Settings) -> int:
                 chosen = conflicts.waiting(tx, _viewer(), None, ("waiting", "dead", "unsupported"))
             for one in chosen:
                 conflicts.retry(tx, one, _author())
-        write_back_due(database, settings, clock.now)
-        with database.read() as tx:
-            results = [conflicts.get(tx, _viewer(), one.id) for one in chosen]
+            for key in {one.connection for one in chosen}:
+                ask_at_once(tx, key, clock.now())
+        results = _written(database, settings, chosen)
     left = [one for one in results if one.state != "done"]
     if args.json:
         print_json({"retried": [_summary(one) for one in results]})
@@ -118,11 +133,27 @@ def _retry(args: argparse.Namespace, settings: Settings) -> int:
     return 1 if left else 0
 
 
+def _written(database: Database, settings: Settings, chosen: list[Outgoing]) -> list[Outgoing]:
+    """What the rows came to, when each has been tried once, here or by the worker that is at it."""
+    ends = clock.monotonic() + PATIENCE
+    while True:
+        reports = write_back_due(database, settings, clock.now)
+        with database.read() as tx:
+            results = [conflicts.get(tx, _viewer(), one.id) for one in chosen]
+        untried = {one.connection for one in results if one.state == "waiting" and one.attempts == 0}
+        if not untried - {one.connection for one in reports if one.error} or clock.monotonic() >= ends:
+            return results
+        clock.pause(_PAUSE)
+
+
 def _resolve(args: argparse.Namespace, settings: Settings) -> int:
     edits = dict(_edit(text) for text in args.set)
     with open_store(settings) as database, database.begin() as tx:
         row = conflicts.get(tx, _viewer(), args.id)
-        conflicts.resolve(tx, row, _choices(args, row, edits), _author())
+        if args.there is not None or args.not_there:
+            conflicts.answer(tx, row, args.there, _author())
+        else:
+            conflicts.resolve(tx, row, _choices(args, row, edits), _author())
     if args.json:
         print_json({"resolved": args.id})
     else:
@@ -131,6 +162,8 @@ def _resolve(args: argparse.Namespace, settings: Settings) -> int:
 
 
 def _choices(args: argparse.Namespace, row: Outgoing, edits: dict[str, Edited]) -> dict[str, Choice]:
+    if conflicts.question(row):
+        raise RuleBroken("Say --there ID, or --not-there: what was sent was not answered.")
     fields = [one.field for one in conflicts.differences(row)]
     others = [name for name in fields if name not in edits]
     if others and not args.take_theirs and not args.keep_ours:

@@ -18,8 +18,11 @@ from api.staff.visit import Visit, note_access, note_reading, numbered, require_
 from api.staff.words import When
 from fhir_tracker import conflicts
 from fhir_tracker.conflicts import Choice, Difference, Edited
+from fhir_tracker.errors import Incorrect
 from fhir_tracker.storage import outbox
+from fhir_tracker.storage.database import Tx
 from fhir_tracker.storage.outbox import Outgoing
+from subscriptions import ask_at_once
 
 SHOWN = 200
 _FOR_WHOM = "The outbox is for the clinic admin."
@@ -31,7 +34,7 @@ _STATES = {
     "unsupported": Chip(label="stays here", tone="hold", icon="hold", means="The EHR takes nothing like it"),
     "done": Chip(label="done", tone="done", icon="done", means="Both sides hold the same"),
 }
-_SIDES = ("ours", "theirs", "edit")
+_NOWHERE, _OTHER = "nowhere", "other"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,16 +100,35 @@ def entry_page(visit: Visit) -> Response:
 
 
 def resolve(visit: Visit) -> Response:
-    """POST `/outbox/{id}`: a choice for each field in conflict."""
+    """POST `/outbox/{id}`: a choice for each field in conflict, or where it is what was sent without an answer."""
     require_admin(visit, _FOR_WHOM)
-    with visit.context.database.begin() as tx:
-        row = conflicts.get(tx, visit.viewer, numbered(visit, _NONE))
-        choices, errors = _choices(visit, conflicts.differences(row))
-        if not errors:
-            conflicts.resolve(tx, row, choices, visit.author)
-            note_access(tx, visit, "resolve", row.ref, row.patient)
-            return see_other("/outbox", "decided")
+    try:
+        with visit.context.database.begin() as tx:
+            row = conflicts.get(tx, visit.viewer, numbered(visit, _NONE))
+            errors = _decided(tx, visit, row)
+            if not errors:
+                note_access(tx, visit, "resolve", row.ref, row.patient)
+                return see_other("/outbox", "decided")
+    except Incorrect as refusal:
+        with visit.context.database.read() as tx:
+            row = conflicts.get(tx, visit.viewer, numbered(visit, _NONE))
+        errors = {"": refusal.message}
     return _shown(visit, row, errors)
+
+
+def _decided(tx: Tx, visit: Visit, row: Outgoing) -> dict[str, str]:
+    """Decide it as the form says, or what is wrong with the form, by field; Incorrect when a rule forbids it."""
+    if conflicts.question(row) is not None:
+        chosen = visit.form.get("there", "")
+        if not chosen or (chosen == _OTHER and not visit.form.get("id", "").strip()):
+            return {"": "Say where it is, or that it is not there."}
+        named = visit.form.get("id", "").strip() if chosen == _OTHER else chosen.removeprefix("id.")
+        conflicts.answer(tx, row, None if chosen == _NOWHERE else named, visit.author)
+        return {}
+    choices, errors = _choices(visit, conflicts.differences(row))
+    if not errors:
+        conflicts.resolve(tx, row, choices, visit.author)
+    return errors
 
 
 def retry(visit: Visit) -> Response:
@@ -115,6 +137,7 @@ def retry(visit: Visit) -> Response:
     with visit.context.database.begin() as tx:
         row = conflicts.get(tx, visit.viewer, numbered(visit, _NONE))
         conflicts.retry(tx, row, visit.author)
+        ask_at_once(tx, row.connection, visit.now)
         note_access(tx, visit, "retry", row.ref, row.patient)
     return see_other("/outbox", "retried")
 
@@ -136,10 +159,14 @@ def _shown(visit: Visit, row: Outgoing, errors: dict[str, str]) -> Response:
         calendar = names_for(tx, visit.viewer, visit.context.access, []).calendar
         frame = frame_of(tx, visit, f"Outbox: {row.ref}", "/sync")
     given = {
+        "said": conflicts.said(row),
+        "question": conflicts.question(row),
+        "error": errors.get("", ""),
         "row": row,
         "state": _STATES[row.state],
         "since": words.ago(row.updated_at, visit.now, calendar),
         "fields": fields if row.state == "conflict" else [],
+        "is_open": row.state in ("waiting", "dead", "unsupported"),
         "task": f"/tasks/{row.local_id}" if row.type == "Task" else "",
     }
     return answer("outbox_entry.html", frame, status=422 if errors else 200, **given)

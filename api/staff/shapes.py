@@ -267,6 +267,7 @@ class TaskView:
     outside: bool = False
     refusal: str = ""
     conflict: tuple[Line, ...] = ()
+    elsewhere: tuple[Line, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -21,6 +21,7 @@ from api.staff.shapes import Action, Choice, Form, Line, Requirement, RuleAnswer
 from api.staff.steps import steps_of
 from api.staff.visit import Visit, note_reading
 from api.staff.words import When
+from api.staff.written_there import written_there
 from fhir_tracker.explain import Explanation, explain
 from fhir_tracker.fhir.codeable import text_of
 from fhir_tracker.fhir.reading import objects_at, references_at, text_at
@@ -191,6 +192,7 @@ def _view(tx: Tx, visit: Visit, subject: Subject, form: Form | None, conflict: t
         closing=None if item.open else closing_line(subject.log, item, program, names, visit.now),
         outside=item.kind == "outside",
         conflict=conflict,
+        elsewhere=written_there(tx, visit.viewer, item.ref),
     )
 
 

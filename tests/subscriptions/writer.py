@@ -36,16 +36,15 @@ class Writer:
         owners: Mapping[str, Mapping[str, str]] | None = None,
         mapping: str = "generic",
         types: tuple[str, ...] = TYPES,
+        key: str = "clinic",
     ) -> None:
         self.database = database
         self.base = base
         self.now = now
-        self.patient = "Patient/clinic-p1"
+        self.patient = f"Patient/{key}-p1"
         options: dict[str, Any] = {"write_back": list(written), "owners": owners or {}}
         with database.begin() as tx:
-            self.connection = connections.add(
-                tx, "clinic", base, now=now, types=types, options=options, mapping=mapping
-            )
+            self.connection = connections.add(tx, key, base, now=now, types=types, options=options, mapping=mapping)
 
     def client(self) -> EhrClient:
         return EhrClient(self.base, limits=Limits(tries=1), pause=lambda _: None)

@@ -17,12 +17,19 @@ Fault = Callable[[httpx.Request], httpx.Response | None]
 
 
 class WritingEhr(FakeEhr):
-    """`stale` is the status for an old If-Match; `before` and `after` may answer a write (or raise) before or after it is done."""
+    """`stale` is the status for an old If-Match; `before` and `after` may answer a write (or raise) before or after it is done.
+
+    `claims` is what it says of conditional creates, when that is not the truth; `drops` are fields it does not keep, `hidden`
+    the ids that no search shows yet.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         self.takes: dict[str, tuple[str, ...]] = dict.fromkeys(TYPES, ("create", "update", "patch"))
         self.conditional = True
+        self.claims: bool | None = None
+        self.drops: frozenset[str] = frozenset()
+        self.hidden: set[str] = set()
         self.versioned = True
         self.needs_match = False
         self.stale = 412
@@ -47,7 +54,8 @@ class WritingEhr(FakeEhr):
         self.store(type_, id_, kept)
 
     def store(self, type_: str, id_: str, resource: dict[str, Any]) -> None:
-        rest = {name: one for name, one in resource.items() if name not in ("resourceType", "id", "meta")}
+        own = ("resourceType", "id", "meta")
+        rest = {name: one for name, one in resource.items() if name not in own and name not in self.drops}
         self.put(type_, id_, **rest)
         if not self.versioned:
             plain = self.held(type_, id_)
@@ -79,7 +87,8 @@ class WritingEhr(FakeEhr):
     def _named(self, path: str, token: str) -> list[dict[str, Any]]:
         system, _, value = token.partition("|")
         named = {"system": system, "value": value}
-        return [one for one in self.of(path.rpartition("/")[2]) if named in one.get("identifier", [])]
+        found = [one for one in self.of(path.rpartition("/")[2]) if named in one.get("identifier", [])]
+        return [one for one in found if one["id"] not in self.hidden]
 
     def _write(self, request: httpx.Request) -> httpx.Response:
         path = urlsplit(str(request.url)).path.removeprefix("/fhir").strip("/")
@@ -134,7 +143,7 @@ class WritingEhr(FakeEhr):
                 "type": type_,
                 "interaction": [{"code": code} for code in ("search-type", "history-type", *self.takes[type_])],
                 "searchParam": [{"name": "_lastUpdated", "type": "date"}],
-                "conditionalCreate": self.conditional,
+                "conditionalCreate": self.conditional if self.claims is None else self.claims,
             }
             for type_ in TYPES
         ]
