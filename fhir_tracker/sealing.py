@@ -30,7 +30,7 @@ def unseal(secret_key: str, sealed: str) -> str:
     except (JoseError, ValueError):
         raise UsageError(
             "A stored secret cannot be opened: it was sealed with another FHIR_TRACKER_SECRET_KEY. Set that one again, or "
-            "make the secret anew."
+            "seal it anew: fhir-tracker keys reseal --former FILE; where the former is lost, make the key anew."
         ) from None
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import base64
 import secrets
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from urllib.parse import quote_plus
@@ -19,9 +19,10 @@ from fhir_tracker.errors import RemoteFailure, UsageError
 from fhir_tracker.signing_keys import Keyring
 from fhir_tracker.storage.connections import Connection
 from fhir_tracker.storage.signing_keys import StoredKey
-from subscriptions.client import Authorizer, Fixed, origin
+from subscriptions.client import Authorizer, Budget, Fixed, origin
 from subscriptions.credentials import authorization, read_secret
-from subscriptions.token_endpoint import Endpoint, Token, ask, discover
+from subscriptions.token_discovery import Endpoint, discover
+from subscriptions.token_endpoint import INVALID_SCOPE, Token, ask
 
 ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 ASSERTION_LIFE = timedelta(minutes=4)
@@ -42,10 +43,12 @@ class Registration:
     scopes: str
     secret_file: str
     jku: str
+    writes: tuple[str, ...] = ()
 
-    def form(self, endpoint: Endpoint) -> dict[str, str]:
+    def form(self, endpoint: Endpoint, *, reads_only: bool = False) -> dict[str, str]:
         """What every request for a token says."""
-        return {"grant_type": "client_credentials", "scope": self.scopes or default_scopes(endpoint)}
+        scopes = self.scopes or default_scopes(endpoint, () if reads_only else self.writes)
+        return {"grant_type": "client_credentials", "scope": scopes}
 
 
 @dataclass
@@ -56,7 +59,10 @@ class _Shelf:
     token: Token | None = None
     failure: RemoteFailure | None = None
     asked: int = 0
-    is_plain: bool = False
+    way: int = 0
+    """Which way to show the secret was taken last."""
+    reads_only: bool = False
+    """Whether the scopes to write were refused when a person had named none."""
     endpoint: Endpoint | None = None
     discovered_at: datetime | None = None
 
@@ -86,9 +92,11 @@ class TokenAuthorizer:
         keys: Keyring | None,
         tokens: Tokens = TOKENS,
         now: Callable[[], datetime] = clock.now,
+        budget: Budget | None = None,
     ) -> None:
         self.registration = registration
         self._keys = keys
+        self._budget = budget
         self._shelf = tokens.shelf(registration)
         self._now = now
         self._used = ""
@@ -124,7 +132,7 @@ class TokenAuthorizer:
         is_known = shelf.discovered_at is not None and timedelta() <= now - shelf.discovered_at < DISCOVERED_FOR
         if shelf.endpoint is None or not is_known:
             given = Endpoint(url=registration.token_url) if registration.token_url else None
-            shelf.endpoint = given or discover(registration.base_url)
+            shelf.endpoint = given or discover(registration.base_url, self._budget)
             shelf.discovered_at = now
         return shelf.endpoint
 
@@ -149,15 +157,29 @@ class TokenAuthorizer:
             return shelf.token
 
     def _asked(self, now: datetime) -> Token:
-        endpoint = self.endpoint(now)
-        form = self.registration.form(endpoint)
+        endpoint, shelf = self.endpoint(now), self._shelf
+        form, less = (self.registration.form(endpoint, reads_only=one) for one in (shelf.reads_only, True))
         try:
-            if self.registration.kind == "client_secret":
-                self._check_confirmed(endpoint)
-                return self._by_secret(endpoint, form, now)
-            return self._by_assertion(endpoint, form, now)
+            try:
+                return self._shown(endpoint, form, now)
+            except RemoteFailure as failure:
+                if failure.said != INVALID_SCOPE or form == less:
+                    raise
+                found = self._shown(endpoint, less, now)
+                shelf.reads_only = True
+                return found
         except RemoteFailure as failure:
             raise _again(failure, self._remedy() if failure.auth else "") from None
+
+    def _shown(self, endpoint: Endpoint, form: dict[str, str], now: datetime) -> Token:
+        """A token for showing who we are."""
+        if self.registration.kind == "client_secret":
+            self._check_confirmed(endpoint)
+            return self._by_secret(endpoint, form, now)
+        return self._by_assertion(endpoint, form, now)
+
+    def _ask(self, endpoint: Endpoint, form: dict[str, str], headers: dict[str, str], now: datetime) -> Token:
+        return ask(endpoint.url, form, headers, now, budget=self._budget)
 
     def _check_confirmed(self, endpoint: Endpoint) -> None:
         """A secret could be used by whoever it is shown to: it goes to another server only when a person named that one."""
@@ -170,20 +192,22 @@ class TokenAuthorizer:
             )
 
     def _by_secret(self, endpoint: Endpoint, form: dict[str, str], now: datetime) -> Token:
-        """With the secret encoded as RFC 6749 has it, then as it is: some servers do not decode it."""
+        """In each way that the server may take, the one that it took last first."""
         pair = (self.registration.client_id, read_secret(self.registration.secret_file))
-        ways = list(dict.fromkeys((_basic(*map(quote_plus, pair)), _basic(*pair))))
-        shelf = self._shelf
-        if shelf.is_plain:
-            ways.reverse()
-        try:
-            return ask(endpoint.url, form, {"Authorization": ways[0]}, now)
-        except RemoteFailure as failure:
-            if not failure.auth or len(ways) == 1:
-                raise
-            found = ask(endpoint.url, form, {"Authorization": ways[1]}, now)
-            shelf.is_plain = not shelf.is_plain
-            return found
+        ways = _ways(pair, endpoint.methods)
+        first = self._shelf.way % len(ways)
+        for place in (first, *(one for one in range(len(ways)) if one != first)):
+            more, headers = ways[place]
+            try:
+                found = self._ask(endpoint, form | more, headers, now)
+            except RemoteFailure as failure:
+                if not failure.auth or failure.said == INVALID_SCOPE:
+                    raise
+                refusal = failure
+            else:
+                self._shelf.way = place
+                return found
+        raise refusal
 
     def _by_assertion(self, endpoint: Endpoint, form: dict[str, str], now: datetime) -> Token:
         """Signed by our newest key, then by the one before: a server may not have read the new page of keys yet."""
@@ -192,11 +216,11 @@ class TokenAuthorizer:
         form = {**form, "client_assertion_type": ASSERTION_TYPE}
         first, *others = self._keys.signers(now, endpoint.algorithms)
         try:
-            return ask(endpoint.url, {**form, "client_assertion": self._assertion(endpoint, first, now)}, {}, now)
+            return self._ask(endpoint, {**form, "client_assertion": self._assertion(endpoint, first, now)}, {}, now)
         except RemoteFailure as failure:
-            if not failure.auth or not others:
+            if not failure.auth or not others or failure.said == INVALID_SCOPE:
                 raise
-        return ask(endpoint.url, {**form, "client_assertion": self._assertion(endpoint, others[0], now)}, {}, now)
+        return self._ask(endpoint, {**form, "client_assertion": self._assertion(endpoint, others[0], now)}, {}, now)
 
     def _assertion(self, endpoint: Endpoint, key: StoredKey, now: datetime) -> str:
         claims = {
@@ -222,7 +246,9 @@ class TokenAuthorizer:
 def registration_of(connection: Connection) -> Registration:
     """As whom a connection asks for tokens."""
     told = {name: str(connection.options.get(name) or "") for name in _OPTIONS}
-    return Registration(base_url=connection.base_url, kind=str(connection.options.get("auth", "none")), **told)
+    writes = [*connection.options.get("write_back", ()), *(["Subscription"] if connection.subscribe != "none" else [])]
+    kind = str(connection.options.get("auth", "none"))
+    return Registration(base_url=connection.base_url, kind=kind, writes=tuple(dict.fromkeys(writes)), **told)
 
 
 def authorizer_of(
@@ -231,23 +257,29 @@ def authorizer_of(
     *,
     tokens: Tokens = TOKENS,
     now: Callable[[], datetime] = clock.now,
+    budget: Budget | None = None,
 ) -> Authorizer:
-    """Who knows the header of a connection; a basic or bearer secret is read now. UsageError when it cannot be."""
+    """Who knows the header of a connection; a basic or bearer secret is read now. UsageError when it cannot be.
+
+    Requests for tokens count in `budget`.
+    """
     if connection.options.get("auth", "none") in TOKEN_KINDS:
-        return TokenAuthorizer(registration_of(connection), keys, tokens, now)
+        return TokenAuthorizer(registration_of(connection), keys, tokens, now, budget)
     return Fixed(value=authorization(connection.options))
 
 
-def default_scopes(endpoint: Endpoint) -> str:
-    """Reading everything, in the newer form of scopes only where the server says that it knows no other."""
+def default_scopes(endpoint: Endpoint, writes: Sequence[str] = ()) -> str:
+    """Reading everything and writing `writes`, in the newer form only where the server says that it knows no other."""
     told = endpoint.capabilities
-    return "system/*.rs" if "permission-v2" in told and "permission-v1" not in told else "system/*.read"
+    is_new = "permission-v2" in told and "permission-v1" not in told
+    read, write = ("rs", "cud") if is_new else ("read", "write")
+    return " ".join((f"system/*.{read}", *(f"system/{one}.{write}" for one in writes)))
 
 
 def _again(failure: RemoteFailure, remedy: str = "") -> RemoteFailure:
     """The same failure for another thread, with what a person can do about it."""
     message = f"{failure.message} {remedy}".strip()
-    return RemoteFailure(message, retry_after=failure.retry_after, auth=failure.auth)
+    return RemoteFailure(message, retry_after=failure.retry_after, auth=failure.auth, said=failure.said)
 
 
 def _put_off(shelf: _Shelf, now: datetime, *, refused: str) -> None:
@@ -257,6 +289,19 @@ def _put_off(shelf: _Shelf, now: datetime, *, refused: str) -> None:
         shelf.token = None
     else:
         shelf.token = replace(shelf.token, renew_at=min(now + RENEWAL_PAUSE, shelf.token.ends_at))
+
+
+def _ways(pair: tuple[str, str], methods: Sequence[str]) -> list[tuple[dict[str, str], dict[str, str]]]:
+    """What to add to form and headers: the secret encoded as RFC 6749 has it, as it is, and in the body of the request.
+
+    Some servers do not decode it, and some read the body only; `methods` are those that the server names, if any.
+    """
+    shown = [_basic(*map(quote_plus, pair)), _basic(*pair)]
+    basic = [(dict[str, str](), {"Authorization": one}) for one in dict.fromkeys(shown)]
+    body = [({"client_id": pair[0], "client_secret": pair[1]}, dict[str, str]())]
+    if "client_secret_post" in methods and "client_secret_basic" not in methods:
+        return body
+    return basic + (body if not methods or "client_secret_post" in methods else [])
 
 
 def _basic(client_id: str, secret: str) -> str:

@@ -26,12 +26,12 @@ def authorization(options: Mapping[str, Any]) -> str | None:
     return f"Basic {base64.b64encode(secret.encode()).decode()}"
 
 
-def read_secret(path: str) -> str:
+def read_secret(path: str, what: str = "The connection's secret file") -> str:
     """The one line of a secret file; UsageError, which shows neither, when it cannot be read or is no line of text."""
     try:
         secret = Path(path).read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError):
-        raise UsageError("The connection's secret file cannot be read.") from None
+        raise UsageError(f"{what} cannot be read.") from None
     if not secret or not secret.isprintable():
-        raise UsageError("The connection's secret file has to hold one line of text.")
+        raise UsageError(f"{what} has to hold one line of text.")
     return secret

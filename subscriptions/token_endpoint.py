@@ -1,4 +1,4 @@
-"""One request for an access token, and the discovery of where to send it: what comes back is checked, and no secret is told on.
+"""One request for an access token: what comes back is checked, and no secret is told on.
 
 https://hl7.org/fhir/smart-app-launch/STU2.2/backend-services.html
 """
@@ -14,34 +14,23 @@ from urllib.parse import urlencode
 
 import msgspec
 
-from fhir_tracker.authentication import is_safe
 from fhir_tracker.errors import RemoteFailure
-from subscriptions.bundles import read_object
-from subscriptions.client import JSON_TYPES, Answer, EhrClient, Limits
+from subscriptions.client import JSON_TYPES, Answer, Budget, EhrClient, Limits
 
 LIMITS = Limits(total_seconds=15.0, max_bytes=100_000, tries=1)
 UNTOLD_LIFE = timedelta(minutes=5)
 LONGEST_LIFE = timedelta(days=1)
-_WELL_KNOWN = ".well-known/smart-configuration"
 _TOKEN = re.compile(r"[\x21-\x7e]{1,16384}")
 _TRANSIENT = frozenset({408, 425, 429})
+INVALID_SCOPE = "invalid_scope"
 _MEANINGS = {
     "invalid_client": "it does not know this client, or does not take its secret or key",
-    "invalid_scope": "it gives none of the scopes asked for: check --scopes",
+    INVALID_SCOPE: "it gives none of the scopes asked for: check --scopes",
     "invalid_grant": "it does not take what the client shows",
     "invalid_request": "it does not understand the request",
     "unauthorized_client": "this client may not ask for a token of its own (client_credentials)",
     "unsupported_grant_type": "it gives no tokens to services (client_credentials)",
 }
-
-
-@dataclass(frozen=True, kw_only=True)
-class Endpoint:
-    """Where tokens are given out; `algorithms` and `capabilities` are empty where the server does not tell them."""
-
-    url: str
-    algorithms: tuple[str, ...] = ()
-    capabilities: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,38 +48,27 @@ class Token:
         return self.got_at <= now < self.renew_at
 
 
-def discover(base_url: str, limits: Limits = LIMITS) -> Endpoint:
-    """What `.well-known/smart-configuration` below `base_url` says; RemoteFailure when it names no usable token endpoint."""
-    try:
-        with EhrClient(base_url, limits=limits) as client:
-            told = read_object(client.get(_WELL_KNOWN, {"Accept": "application/json"}))
-        url = msgspec.json.decode(told.get("token_endpoint", b"null"))
-        algorithms = msgspec.json.decode(told.get("token_endpoint_auth_signing_alg_values_supported", b"[]"))
-        capabilities = msgspec.json.decode(told.get("capabilities", b"[]"))
-    except RemoteFailure as failure:
-        message = f"The server does not tell where it gives out tokens; give --token-url. ({failure.message})"
-        raise RemoteFailure(message, retry_after=failure.retry_after, auth=failure.permanent) from None
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
-        url, algorithms, capabilities = None, [], []
-    if not isinstance(url, str) or not is_safe(url, base_url):
-        message = "The server's smart-configuration names no https token endpoint; give --token-url."
-        raise RemoteFailure(message, auth=True)
-    return Endpoint(url=url, algorithms=_words(algorithms), capabilities=frozenset(_words(capabilities)))
-
-
-def ask(url: str, form: Mapping[str, str], headers: Mapping[str, str], now: datetime, limits: Limits = LIMITS) -> Token:
-    """POST `form` to the token endpoint `url`, once.
+def ask(
+    url: str,
+    form: Mapping[str, str],
+    headers: Mapping[str, str],
+    now: datetime,
+    *,
+    budget: Budget | None = None,
+    limits: Limits = LIMITS,
+) -> Token:
+    """POST `form` to the token endpoint `url`, once, out of the `budget` of the EHR.
 
     Raises RemoteFailure: with `auth` when the request was understood and is refused, or nothing usable comes back; without
-    it when trying later may help.
+    it when trying later may help; `said` is the OAuth error, "" where none was given that is known.
     """
     own = {"Accept": "application/json", "Content-Type": "application/x-www-form-urlencoded", **headers}
     try:
-        with EhrClient(url, limits=limits) as client:
+        with EhrClient(url, limits=limits, budget=budget) as client:
             answer = client.send("POST", url, urlencode(form).encode(), own)
     except RemoteFailure as failure:
         message = f"No token is to be had. {failure.message}"
-        raise RemoteFailure(message, auth=failure.permanent) from None
+        raise RemoteFailure(message, retry_after=failure.retry_after, auth=failure.permanent) from None
     if answer.status != 200:
         raise _refusal(answer)
     return _token(answer, now)
@@ -105,6 +83,7 @@ def _refusal(answer: Answer) -> RemoteFailure:
         f"No token is to be had: the token endpoint answered {answer.status}{said}.",
         retry_after=answer.retry_after if transient else None,
         auth=not transient,
+        said=known,
     )
 
 
@@ -143,7 +122,3 @@ def _object(answer: Answer) -> dict[str, Any]:
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
         return {}
     return value if isinstance(value, dict) else {}
-
-
-def _words(value: object) -> tuple[str, ...]:
-    return tuple(one for one in value if isinstance(one, str)) if isinstance(value, list) else ()

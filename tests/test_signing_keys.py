@@ -148,3 +148,29 @@ def test_a_key_sealed_with_another_secret_key_does_not_sign_and_the_message_says
     with pytest.raises(UsageError, match="FHIR_TRACKER_SECRET_KEY"):
         Keyring(database=keys.database, secret_key="j" * 40).sign({}, keys.ensure(NOW))
     assert "kkkk" not in repr(keys)
+
+
+@pytest.mark.requirement(102)
+def test_after_a_change_of_the_secret_key_the_keys_are_sealed_anew_and_sign_as_before(keys: Keyring) -> None:
+    for alg in ("RS384", "ES384"):
+        keys.rotate(NOW, alg, at_once=True)
+    before = published(keys)
+    other = Keyring(database=keys.database, secret_key="n" * 40)
+    with pytest.raises(UsageError, match="keys reseal --former"):
+        signer(other, NOW)
+    own = other.rotate(NOW + SECOND, at_once=True).kid
+    done = other.reseal("k" * 40)
+    assert (set(done.anew), done.kept, done.lost) == (set(before), (own,), ())
+    assert [signer(other, NOW + SECOND, alg)[1] for alg in ("RS384", "ES384")] == ["RS384", "ES384"]
+    assert set(published(other)) == {own, *before}
+    with pytest.raises(UsageError):
+        signer(keys, NOW)
+    again = other.reseal("k" * 40)
+    assert (again.anew, again.lost) == ((), ())
+
+
+def test_a_key_that_neither_secret_opens_is_named_and_left_as_it_is(keys: Keyring) -> None:
+    made = keys.ensure(NOW, "ES384")
+    done = Keyring(database=keys.database, secret_key="n" * 40).reseal("wrong" * 10)
+    assert (done.lost, done.anew, done.kept) == ((made.kid,), (), ())
+    assert signer(keys, NOW)[0] == made.kid

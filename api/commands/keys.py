@@ -1,8 +1,9 @@
-"""`fhir-tracker keys`: the keys with which this tracker shows EHRs who it is - list, rotate, retire."""
+"""`fhir-tracker keys`: the keys with which this tracker shows EHRs who it is - list, rotate, retire, reseal."""
 
 from __future__ import annotations
 
 import argparse
+import sys
 from datetime import datetime
 from typing import Any
 
@@ -15,11 +16,13 @@ from fhir_tracker.fhir.dates import instant
 from fhir_tracker.signing_keys import ALGORITHMS, Keyring
 from fhir_tracker.storage import signing_keys as stored
 from fhir_tracker.storage.signing_keys import StoredKey
+from subscriptions.credentials import read_secret
 
 _EPILOG = """examples:
   fhir-tracker keys list
   fhir-tracker keys rotate
-  fhir-tracker keys rotate --alg ES384 --now"""
+  fhir-tracker keys rotate --alg ES384 --now
+  fhir-tracker keys reseal --former /run/secrets/former-key"""
 
 
 def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -42,6 +45,14 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     retired = group.add_parser("retire", help="publish a key no more, such as one that was stolen")
     retired.add_argument("kid", metavar="KID")
     retired.set_defaults(func=_retire)
+    resealed = group.add_parser(
+        "reseal",
+        help="after a change of FHIR_TRACKER_SECRET_KEY: seal the stored private keys with the new one",
+        description="After a change of FHIR_TRACKER_SECRET_KEY: opens the stored private keys with the former value, and "
+        "seals them with the one that is set now. What opens already is left as it is, so it may be run again.",
+    )
+    resealed.add_argument("--former", required=True, metavar="FILE", help="holds the former FHIR_TRACKER_SECRET_KEY")
+    resealed.set_defaults(func=_reseal)
     for one in group.choices.values():
         one.add_argument("--json", action="store_true", help="as JSON")
 
@@ -84,6 +95,19 @@ def _retire(args: argparse.Namespace, settings: Settings) -> int:
     else:
         print(f"key {args.kid} is published no more")
     return 0
+
+
+def _reseal(args: argparse.Namespace, settings: Settings) -> int:
+    former = read_secret(args.former, "The file of the former key")
+    with open_store(settings) as database:
+        done = Keyring(database=database, secret_key=secret_key(settings)).reseal(former)
+    if args.json:
+        print_json({"resealed": list(done.anew), "alreadyOpen": list(done.kept), "lost": list(done.lost)})
+    else:
+        print(f"{len(done.anew)} keys sealed anew, {len(done.kept)} were open already")
+        for kid in done.lost:
+            print(f"key {kid} opens with neither; make a new one: fhir-tracker keys rotate --now", file=sys.stderr)
+    return 1 if done.lost else 0
 
 
 def _told(one: StoredKey, signing: StoredKey | None, now: datetime) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -83,3 +84,21 @@ def test_no_command_shows_a_private_key(ready_url: str, capsys: pytest.CaptureFi
     shown = "".join(run(ready_url, capsys, *words)[0] for words in (["rotate", "--json"], ["list", "--json"], ["list"]))
     assert '"d"' not in shown
     assert "sealed" not in shown
+
+
+def test_after_a_change_of_the_secret_key_a_command_seals_anew(
+    ready_url: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    former, wrong = tmp_path / "former", tmp_path / "wrong"
+    former.write_text("k" * 40)
+    wrong.write_text("w" * 40)
+    monkeypatch.setenv("FHIR_TRACKER_SECRET_KEY", "k" * 40)
+    kid = json.loads(run(ready_url, capsys, "rotate", "--alg", "ES384", "--json")[0])["kid"]
+    monkeypatch.setenv("FHIR_TRACKER_SECRET_KEY", "n" * 40)
+    assert kid in run(ready_url, capsys, "reseal", "--former", str(wrong), code=1)[1]
+    assert "1 keys sealed anew" in run(ready_url, capsys, "reseal", "--former", str(former))[0]
+    again = json.loads(run(ready_url, capsys, "reseal", "--former", str(former), "--json")[0])
+    assert again == {"resealed": [], "alreadyOpen": [kid], "lost": []}
+    said = run(ready_url, capsys, "reseal", "--former", str(tmp_path / "none"), code=2)
+    assert "former key cannot be read" in said[1]
+    assert "k" * 40 not in "".join(said)

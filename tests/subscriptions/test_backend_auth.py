@@ -65,6 +65,7 @@ def options(folder: Path, kind: str, **more: str) -> dict[str, Any]:
 @pytest.fixture
 def router() -> Iterator[respx.MockRouter]:
     with respx.mock(assert_all_called=False) as made:
+        made.get(f"{BASE}/metadata").respond(404)
         yield made
 
 
