@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping as Words
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Protocol
 
 from fhir_tracker.errors import Incorrect
@@ -19,17 +20,21 @@ from fhir_tracker.model.program import CANONICAL
 from mappings.tables import NOTHING, Tables
 
 _TAIL = re.compile(r"(?P<type>[A-Z][A-Za-z]+)/(?P<id>[^/?#\s]{1,255})(?:/_history/[^/?#\s]+)?(?P<fragment>#\S*)?")
+_ADDRESS = re.compile(
+    r"(?i:(?P<scheme>https?))://(?P<host>\[[0-9A-Fa-f:.]+\]|[^/?#@:\s\\\[\]]+)(?::(?P<port>[0-9]{1,5}))?(?P<path>/\S*)?"
+)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
-    """One EHR as mappings see it: the connection's key, its FHIR base address without a closing slash, and what the
-    practice says of its codes.
+    """One EHR as mappings see it: the connection's key, its FHIR base address without a closing slash, what the practice
+    says of its codes, and the base address by which the server itself goes, "" when it does not tell.
     """
 
     key: str
     base_url: str
     tables: Tables = NOTHING
+    calls_itself: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,17 +96,44 @@ class Mapping(Protocol):
 
 
 def local_reference(text: str, source: Source) -> str:
-    """`Type/<local id>` for a reference into `source`, relative or absolute, its version dropped; all else unchanged."""
+    """`Type/<local id>` for a reference into `source`, relative or absolute, its version dropped; all else unchanged.
+
+    Hosts are compared without regard to case and usual ports, http and https are one, and so is the server's own address.
+    """
     tail = text
     if "://" in text:
-        base = source.base_url + "/"
-        if not text.startswith(base):
+        found = _within(text, source)
+        if found is None:
             return text
-        tail = text[len(base) :]
+        tail = found
     match = _TAIL.fullmatch(tail)
     if match is None or match["type"] not in resource_types():
         return text
     return f"{match['type']}/{local_id(source.key, match['id'], match['type'])}{match['fragment'] or ''}"
+
+
+def _within(text: str, source: Source) -> str | None:
+    """What follows the base address, None for an address elsewhere."""
+    base = source.base_url + "/"
+    if text.startswith(base):
+        return text[len(base) :]
+    host, path = _address(text)
+    for base in (source.base_url, source.calls_itself):
+        known, root = _address(base.rstrip("/"))
+        if host and host == known and path.startswith(f"{root}/"):
+            return path[len(root) + 1 :]
+    return None
+
+
+@lru_cache(maxsize=4096)
+def _address(url: str) -> tuple[str, str]:
+    """(host and port, path) of an http(s) address; "" for the host of anything else."""
+    match = _ADDRESS.fullmatch(url)
+    if match is None or (match["port"] and int(match["port"]) > 65_535):
+        return "", ""
+    usual = {"http": "80", "https": "443"}[match["scheme"].lower()]
+    port = match["port"] if match["port"] and match["port"] != usual else ""
+    return f"{match['host'].lower()}:{port}", match["path"] or ""
 
 
 def localised(resource: Resource, source: Source) -> Resource:
@@ -135,10 +167,10 @@ def remote_reference(text: str, source: Source) -> str:
 
     An absolute reference into `source` becomes relative; all else is unchanged, also an id that is a digest.
     """
-    absolute = source.base_url + "/"
-    if text.startswith(absolute):
-        match = _TAIL.fullmatch(text[len(absolute) :])
-        return text[len(absolute) :] if match and match["type"] in resource_types() else text
+    if "://" in text:
+        tail = _within(text, source)
+        match = None if tail is None else _TAIL.fullmatch(tail)
+        return match[0] if match and match["type"] in resource_types() else text
     type_, _, id_ = text.partition("/")
     remote_id = id_.removeprefix(f"{source.key}-")
     return f"{type_}/{remote_id}" if remote_id != id_ and type_ in resource_types() else text

@@ -11,6 +11,7 @@ from fhir_tracker.model.program import CANONICAL
 from mappings.base import Hint, Source, delocalised, localised, meta_of, named
 from mappings.tables import NOTHING, Tables, shipped
 from mappings.translation import into_ours, into_theirs, recoded
+from mappings.usable import refuse_unusable
 
 WANTED = (
     "Patient",
@@ -57,6 +58,7 @@ class VendorMapping:
     def to_tracker(self, resource: Resource, source: Source) -> Resource:
         """Local id, local references, `meta.source`, and codes as the tracker has them; every other member unchanged."""
         named(resource)
+        refuse_unusable(resource)
         if self.drops & meta_of(resource).keys():
             kept = {name: value for name, value in resource["meta"].items() if name not in self.drops}
             resource = {**resource, "meta": kept}

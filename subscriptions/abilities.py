@@ -12,15 +12,18 @@ from fhir_tracker.fhir.dates import instant, parse_datetime
 from fhir_tracker.storage import cursors
 from fhir_tracker.storage.connections import Connection
 from fhir_tracker.storage.cursors import Cursor
+from fhir_tracker.storage.database import Database
 from mappings import Hint, mapping_named
 from subscriptions.capabilities import Capabilities, read_capabilities
 from subscriptions.following import Follow
 from subscriptions.probing import probe_type
-from subscriptions.strategies import LAUNCH, NONE, Choice, Facts, choice_from, choose, needs_probe
+from subscriptions.strategies import ACTORS, LAUNCH, NONE, Choice, Facts, choice_from, choose, needs_probe
 
 STATE = "*"
 """Under which name a connection's own state (failures, capabilities, strategies) is kept among its cursors."""
 CAPABILITIES_FOR = timedelta(hours=1)
+_TELLING = frozenset({"_lastUpdated", "date", *ACTORS})
+"""The search parameters that a choice looks at."""
 PROBES_FOR = timedelta(days=1)
 
 
@@ -33,6 +36,7 @@ class Abilities:
     exports: frozenset[str] = frozenset()
     choices: Mapping[str, Choice] = field(default_factory=dict)
     skew: timedelta = timedelta()
+    address: str = ""
 
 
 def abilities_of(follow: Follow) -> Abilities | RemoteFailure:
@@ -46,6 +50,8 @@ def abilities_of(follow: Follow) -> Abilities | RemoteFailure:
     try:
         found = read_capabilities(follow.client)
     except RemoteFailure as failure:
+        if "strategies" in detail and not failure.auth and failure.retry_after is None:
+            return remembered(detail)
         return Abilities(searchable=None, history=None) if failure.permanent else failure
     probes = _probes(follow, found, detail)
     types = dict.fromkeys((*follow.connection.types, *follow.mapping.wanted))
@@ -56,11 +62,40 @@ def abilities_of(follow: Follow) -> Abilities | RemoteFailure:
         "searchable": sorted(found.searchable),
         "history": sorted(found.history),
         "exports": sorted(found.exports),
+        "searches": {type_: sorted(_TELLING.intersection(found.searches.get(type_, ()))) for type_ in types},
+        "address": found.address,
         "skew": (found.served_at - follow.now()).total_seconds() if found.served_at else 0.0,
         "probes": probes,
         "strategies": {
             type_: choose(type_, _facts(follow.connection, found, type_, probes)).as_detail() for type_ in types
         },
+    }
+    with follow.database.begin() as tx:
+        follow.hold(tx)
+        cursors.save(tx, state_cursor(follow, detail))
+    return remembered(detail)
+
+
+def reconsidered(follow: Follow, type_: str) -> Abilities | None:
+    """What the server can do after it refused to search a type as a whole, asked by a probe; None when nothing is new.
+
+    Some list `_lastUpdated` and want a patient with every search all the same.
+    """
+    with follow.database.read() as tx:
+        state = cursors.find(tx, follow.connection.key, STATE)
+    detail = dict(state.detail) if state else {}
+    listed = detail.get("searches", {}).get(type_)
+    known = type_ in detail.get("probes", {}) or type_ not in detail.get("searchable", ())
+    if listed is None or known or _hints(follow.connection).get(type_) or overrides_of(follow.connection).get(type_):
+        return None
+    showed = probe_type(follow.client, type_)
+    if showed is None:
+        return None
+    facts = Facts(searchable=True, parameters=frozenset(listed), probe=showed)
+    told = {type_: {"showed": showed.value, "at": instant(follow.now())}}
+    detail |= {
+        "probes": {**detail["probes"], **told},
+        "strategies": {**detail["strategies"], type_: choose(type_, facts).as_detail()},
     }
     with follow.database.begin() as tx:
         follow.hold(tx)
@@ -78,7 +113,15 @@ def remembered(detail: Mapping[str, Any]) -> Abilities:
         exports=frozenset(detail.get("exports", ())),
         choices={type_: choice_from(one) for type_, one in detail.get("strategies", {}).items()},
         skew=timedelta(seconds=detail.get("skew", 0.0)),
+        address=detail.get("address", ""),
     )
+
+
+def address_of(database: Database, connection: Connection) -> str:
+    """The base address by which the server itself goes, as it is remembered."""
+    with database.read() as tx:
+        state = cursors.find(tx, connection.key, STATE)
+    return remembered(state.detail if state else {}).address
 
 
 def choice_of(connection: Connection, abilities: Abilities, type_: str) -> Choice:

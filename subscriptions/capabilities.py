@@ -21,7 +21,8 @@ from subscriptions.client import EhrClient
 class Capabilities:
     """FHIR version, software, and by type whether it can be searched and its history read; `searches` are parameter names.
 
-    `exports` tells of what a bulk export can be asked: `system`, `Group`, `Patient`.
+    `exports` tells of what a bulk export can be asked: `system`, `Group`, `Patient`; `address` is the base address by
+    which the server itself goes, "" when it does not tell.
     """
 
     fhir_version: str
@@ -31,6 +32,7 @@ class Capabilities:
     searches: Mapping[str, frozenset[str]]
     exports: frozenset[str]
     served_at: datetime | None
+    address: str = ""
 
     @property
     def is_r4(self) -> bool:
@@ -44,7 +46,7 @@ def read_capabilities(client: EhrClient) -> Capabilities:
     try:
         statement: dict[str, Any] = {
             name: msgspec.json.decode(members[name])
-            for name in ("resourceType", "fhirVersion", "software", "rest")
+            for name in ("resourceType", "fhirVersion", "software", "implementation", "rest")
             if name in members
         }
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
@@ -63,6 +65,7 @@ def read_capabilities(client: EhrClient) -> Capabilities:
         },
         exports=_exports(statement, described),
         served_at=answer.served_at,
+        address=_text(_dict(statement.get("implementation")).get("url")),
     )
 
 

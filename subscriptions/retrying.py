@@ -12,6 +12,7 @@ from fhir_tracker.storage import connections
 from fhir_tracker.storage.database import Database
 from fhir_tracker.storage.quarantine import Quarantined
 from mappings import Source, mapping_named
+from subscriptions.abilities import address_of
 from subscriptions.code_files import tables_of
 
 
@@ -22,6 +23,11 @@ def retry_quarantined(database: Database, waiting: Quarantined, now: Callable[[]
     if connection is None:
         return f"its connection {waiting.connection} was removed"
     mapping = mapping_named(connection.mapping)
-    source = Source(key=connection.key, base_url=connection.base_url, tables=tables_of(connection))
+    source = Source(
+        key=connection.key,
+        base_url=connection.base_url,
+        tables=tables_of(connection),
+        calls_itself=address_of(database, connection),
+    )
     author = Author(viewer=worker_viewer("sync"), origin=f"ehr:{connection.key}", at=now())
     return quarantine.retry(database, waiting, lambda resource: mapping.to_tracker(resource, source), author)

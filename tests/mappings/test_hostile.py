@@ -31,7 +31,7 @@ TREES = st.recursive(
     LEAVES, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(NAMES, inner, max_size=5), max_leaves=25
 )
 RESOURCES = st.dictionaries(
-    st.sampled_from(["subject", "for", "extension", "contained", "text", "_status", "x"]), TREES, max_size=6
+    st.sampled_from(["owner", "focus", "extension", "contained", "text", "_status", "x"]), TREES, max_size=6
 )
 
 
@@ -52,7 +52,7 @@ def without_references(value: Any) -> Any:
 @given(RESOURCES)
 @settings(max_examples=300, deadline=None)
 def test_any_resource_is_translated_and_nothing_but_references_differs(members: dict[str, Any]) -> None:
-    resource = {"resourceType": "Task", "id": "t", **members}
+    resource = {"resourceType": "Task", "id": "t", "status": "requested", **members}
     before = copy.deepcopy(resource)
     fresh = translate(resource)
     assert resource == before
@@ -67,7 +67,7 @@ def test_any_resource_is_translated_and_nothing_but_references_differs(members: 
 @given(RESOURCES)
 @settings(max_examples=200, deadline=None)
 def test_any_json_is_either_received_whole_or_unusable_with_a_reason(members: dict[str, Any]) -> None:
-    raw = json.dumps({"resourceType": "Task", "id": "t", **members})
+    raw = json.dumps({"resourceType": "Task", "id": "t", "status": "requested", **members})
     entry = read_entry(raw.encode(), "Task", translate)
     assert entry.body == raw
     if isinstance(entry, Received):
@@ -119,11 +119,11 @@ MEMBERS = [
 
 @pytest.mark.parametrize(("sent", "here"), [row[1:] for row in MEMBERS], ids=[row[0] for row in MEMBERS])
 def test_members_come_through_to_the_digit_and_only_references_change(sent: str, here: str | None) -> None:
-    resource = read_resource(f'{{"resourceType":"Task","id":"t",{sent}}}'.encode())
+    resource = read_resource(f'{{"resourceType":"Task","id":"t","status":"requested",{sent}}}'.encode())
     text = write_json(translate(resource))
     expected = here or sent
     assert text == (
-        f'{{"resourceType":"Task","id":"clinic-t",{expected},"meta":{{"source":"https://ehr.example/fhir/Task/t"}}}}'
+        f'{{"resourceType":"Task","id":"clinic-t","status":"requested",{expected},"meta":{{"source":"https://ehr.example/fhir/Task/t"}}}}'
     )
 
 
@@ -147,6 +147,7 @@ def test_every_mapping_leaves_the_argument_and_its_hash_alone(name: str) -> None
     resource: dict[str, Any] = {
         "resourceType": "Task",
         "id": "t",
+        "status": "requested",
         "meta": {"tag": [{"code": "x"}]},
         "for": {"reference": "Patient/1"},
     }
@@ -162,7 +163,8 @@ def test_the_order_of_arrival_changes_no_reference(order: list[tuple[str, str]])
     links: dict[str, dict[str, Any]] = {"Patient": {}, "CarePlan": {"subject": {"reference": "Patient/1"}},
              "Task": {"for": {"reference": "Patient/1"}, "basedOn": [{"reference": "CarePlan/c"}]}}  # fmt: skip
     here: dict[str, Any] = {
-        type_: translate({"resourceType": type_, "id": id_, **links[type_]}) for type_, id_ in order
+        type_: translate({"resourceType": type_, "id": id_, "status": "completed", **links[type_]})
+        for type_, id_ in order
     }
     assert here["CarePlan"]["subject"]["reference"] == f"Patient/{here['Patient']['id']}"
     assert here["Task"]["for"]["reference"] == f"Patient/{here['Patient']['id']}"

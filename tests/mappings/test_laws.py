@@ -180,11 +180,12 @@ def test_decimals_and_extensions_that_nobody_knows_come_through_to_the_digit(ven
         {"resourceType": "Task"},
         {"resourceType": "Task", "id": 7},
         {"resourceType": ["Task"], "id": "x"},
-        {"resourceType": "Task", "id": "x", "meta": []},
+        {"resourceType": "Task", "id": "x"},
+        {"resourceType": "Task", "id": "x", "status": "requested", "meta": []},
         {"resourceType": "Task", "id": "x", "status": ["requested"]},
         {"resourceType": "Task", "id": "x", "status": "x" * 10_000},
     ],
-    ids=["no type", "no id", "number", "list", "meta", "status", "endless"],
+    ids=["no type", "no id", "number", "list", "nothing", "meta", "status", "endless"],
 )
 def test_what_cannot_be_used_is_refused_in_words(vendor: str, hostile: dict[str, Any]) -> None:
     with pytest.raises(Incorrect) as refused:
@@ -195,6 +196,7 @@ def test_what_cannot_be_used_is_refused_in_words(vendor: str, hostile: dict[str,
 def test_ids_of_two_connections_stay_apart_on_the_way_back() -> None:
     north = Source(key="north", base_url=BASE)
     mapping = mapping_named("hapi")
-    here = mapping.to_tracker({"resourceType": "Task", "id": "1", "for": {"reference": "Patient/2"}}, SOURCE)
+    task = {"resourceType": "Task", "status": "requested", "for": {"reference": "Patient/2"}}
+    here = mapping.to_tracker({**task, "id": "1"}, SOURCE)
     back = mapping.to_ehr(here, north)
-    assert back == {"resourceType": "Task", "for": {"reference": "Patient/clinic-2"}}
+    assert back == {**task, "for": {"reference": "Patient/clinic-2"}}

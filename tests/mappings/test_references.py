@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -37,6 +38,11 @@ LOCAL = [
     ("id called _history", "Patient/_history", "Patient/" + local_id("clinic", "_history", "Patient")),
     ("a type without meaning for us", "VisionPrescription/1", "VisionPrescription/clinic-1"),
     ("a type with lower case inside", "CareTeam/1", "CareTeam/clinic-1"),
+    ("absolute, host in capitals", "https://EHR.Example/fhir/Patient/1", "Patient/clinic-1"),
+    ("absolute, scheme in capitals", "HTTPS://ehr.example/fhir/Patient/1", "Patient/clinic-1"),
+    ("absolute, usual port", "https://ehr.example:443/fhir/Patient/1/_history/2", "Patient/clinic-1"),
+    ("absolute, without encryption", "http://ehr.example/fhir/Patient/1", "Patient/clinic-1"),
+    ("absolute, without encryption, usual port", "http://ehr.example:80/fhir/Patient/1", "Patient/clinic-1"),
 ]  # fmt: skip
 
 UNTOUCHED = [
@@ -60,7 +66,14 @@ UNTOUCHED = [
     ("conditional, absolute", f"{BASE}/Patient?identifier=1"),
     ("another host", "https://other.example/fhir/Patient/1"),
     ("another port", "https://ehr.example:444/fhir/Patient/1"),
-    ("another scheme", "http://ehr.example/fhir/Patient/1"),
+    ("another scheme on another port", "http://ehr.example:443/fhir/Patient/1"),
+    ("another path by its case", "https://ehr.example/FHIR/Patient/1"),
+    ("a host with a dot at its end", "https://ehr.example./fhir/Patient/1"),
+    ("a port that is none", "https://ehr.example:99999/fhir/Patient/1"),
+    ("an endless port", "https://ehr.example:000443443/fhir/Patient/1"),
+    ("ftp", "ftp://ehr.example/fhir/Patient/1"),
+    ("nobody before the host", "https://@ehr.example/fhir/Patient/1"),
+    ("a back slash", "https://ehr.example\\fhir/Patient/1"),
     ("another base on the host", "https://ehr.example/fhir/r4/Patient/1"),
     ("a base that only begins like ours", "https://ehr.example/fhir2/Patient/1"),
     ("a host that only begins like ours", "https://ehr.example.evil.example/fhir/Patient/1"),
@@ -83,6 +96,23 @@ UNTOUCHED = [
 def test_a_reference_into_the_connection_becomes_local(sent: str, here: str) -> None:
     assert local_reference(sent, SOURCE) == here
     assert local_reference(here, Source(key="north", base_url=BASE)) != here
+
+
+@pytest.mark.parametrize("itself", ["http://node-7.internal:8080/r4", "http://NODE-7.internal:8080/r4/"])
+def test_a_server_is_also_what_it_calls_itself(itself: str) -> None:
+    inside = Source(key="clinic", base_url=BASE, calls_itself=itself)
+    for sent in ("http://node-7.internal:8080/r4/Patient/1", f"{BASE}/Patient/1/_history/7", "Patient/1"):
+        assert local_reference(sent, inside) == "Patient/clinic-1"
+    for sent in (
+        "http://node-7.internal/r4/Patient/1",
+        "http://node-7.internal:8080/r4b/Patient/1",
+        "http://x/r4/Patient/1",
+    ):
+        assert local_reference(sent, inside) == sent
+    for odd in ("", "node-7", "urn:uuid:1", "http://", "http://:80/", "https://[::1"):
+        assert local_reference("https://other.example/fhir/Patient/1", replace(inside, calls_itself=odd)).startswith(
+            "https"
+        )
 
 
 @pytest.mark.parametrize("sent", [row[1] for row in UNTOUCHED], ids=[row[0] for row in UNTOUCHED])
