@@ -1,4 +1,4 @@
-"""Between polls: what EHRs told us is worked off within seconds, and our Subscriptions there are looked after."""
+"""Between polls: what EHRs told us and whose page was opened is read within seconds, and our Subscriptions there tended."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from fhir_tracker.storage.database import Database
 from subscriptions.arming import endpoint_of
 from subscriptions.following import Follow
 from subscriptions.inbox import drain
+from subscriptions.opened import read_opened
 from subscriptions.sync import client_of, following, keys_of, limits_of, pull_type
 from subscriptions.watching import tend
 
@@ -21,6 +22,7 @@ from subscriptions.watching import tend
 def sync_hints(database: Database, settings: Settings, now: Callable[[], datetime]) -> Tally:
     """Work off what is due of every connection; those that another process is syncing are passed over."""
     tally = Tally()
+    read_opened(database, settings, now)
     for connection in _due(database, now()):
         hook = endpoint_of(settings.public_url, connection.key)
         try:

@@ -94,7 +94,7 @@ def choose(type_: str, facts: Facts) -> Choice:
         return Choice(strategy=LAST_UPDATED, why="its metadata cannot be read, so _lastUpdated is tried")
     if not facts.searchable:
         return _unsearchable(facts)
-    if "_lastUpdated" in facts.parameters:
+    if "_lastUpdated" in facts.parameters and facts.probe != Probe.NEEDS_MORE:
         return Choice(strategy=LAST_UPDATED, why="the server lists _lastUpdated for it")
     return _probed(type_, facts, actor)
 
@@ -136,6 +136,8 @@ def _probed(type_: str, facts: Facts, actor: str) -> Choice:
     if type_ == "Appointment" and "date" in facts.parameters:
         why = f"a search must name a {actor} and dates, so a window of dates is read for each"
         return Choice(strategy=WINDOWED, why=why, actor=actor)
+    if "_lastUpdated" in facts.parameters and "patient" in facts.parameters:
+        return Choice(strategy=PER_PATIENT, why="a search must name a patient, and can say since when")
     if "patient" in facts.parameters or type_ in OF_PATIENTS:
         return Choice(strategy=ROSTER, why="a search must name a patient and cannot say since when: each is compared")
     return Choice(strategy=LAUNCH, why="it cannot be searched as a whole: it is read when a page needs it")

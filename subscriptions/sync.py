@@ -28,7 +28,15 @@ from fhir_tracker.storage.jobs import SKEW
 from mappings import mapping_named
 from subscriptions import leases
 from subscriptions.abilities import STATE as STATE
-from subscriptions.abilities import Abilities, abilities_of, address_of, choice_of, followed_types, state_cursor
+from subscriptions.abilities import (
+    Abilities,
+    abilities_of,
+    address_of,
+    choice_of,
+    followed_types,
+    reconsidered,
+    state_cursor,
+)
 from subscriptions.arming import arm, endpoint_of
 from subscriptions.backend_auth import authorizer_of
 from subscriptions.budget import SharedBudget, allowance_of
@@ -41,8 +49,8 @@ from subscriptions.inbox import drain
 from subscriptions.poll import poll_type
 from subscriptions.recoding import recode
 from subscriptions.reconcile import is_reconcile_due, note_missed, note_reconciled, reconcile_type
-from subscriptions.roster import compare_everyone, pull, pull_patient
-from subscriptions.strategies import BULK, LAUNCH, OF_PATIENTS, ONE_BY_ONE
+from subscriptions.roster import compare_everyone, pull
+from subscriptions.strategies import BULK, LAST_UPDATED, ONE_BY_ONE
 from subscriptions.watching import note_pulled, tend
 
 OVERLAP = timedelta(seconds=125)
@@ -127,37 +135,6 @@ def sync_connection(
         return _noted(follow, done, reconciles)
 
 
-def refresh_patient(
-    database: Database,
-    connection: Connection,
-    patient: str,
-    *,
-    client: EhrClient,
-    now: Callable[[], datetime],
-    overlap: timedelta = OVERLAP,
-) -> SyncReport:
-    """Read one patient (an id at the EHR) now, by every type that is followed one by one or only at launch.
-
-    Server faults are in the SyncReport. Raises Busy while a sync of this connection runs, which then reads the patient too.
-    """
-    with following(database, connection, client=client, now=now, overlap=overlap) as follow:
-        abilities = abilities_of(follow)
-        if isinstance(abilities, RemoteFailure):
-            return SyncReport(
-                connection=connection.key, types=(_failed("metadata", abilities),), error=abilities.message
-            )
-        follow = replace(follow, skew=abilities.skew, address=abilities.address)
-        chosen = {one: choice_of(connection, abilities, one) for one in connection.types or follow.mapping.wanted}
-        done = tuple(
-            pull_patient(follow, type_, choice, patient)
-            for type_, choice in chosen.items()
-            if choice.strategy in ONE_BY_ONE or (choice.strategy == LAUNCH and type_ in OF_PATIENTS)
-        )
-        return SyncReport(
-            connection=connection.key, types=done, error=next((one.error for one in done if one.error), None)
-        )
-
-
 @dataclass(frozen=True, kw_only=True)
 class _Done:
     """What came of the types; `next_type` is the first that was not come to, None when all were."""
@@ -202,7 +179,7 @@ def following(
 def pull_type(follow: Follow, type_: str) -> TypeReport:
     """Bring one type up to date, as a sync does."""
     abilities = abilities_of(follow)
-    return _failed(type_, abilities) if isinstance(abilities, RemoteFailure) else _one_type(follow, type_, abilities)
+    return failed_at_once(type_, abilities) if isinstance(abilities, RemoteFailure) else _one_type(follow, type_, abilities)
 
 
 def sync_due(database: Database, settings: Settings, now: Callable[[], datetime]) -> list[SyncReport]:
@@ -274,7 +251,7 @@ def failures_of(state: Cursor | None) -> int:
 def _all_types(follow: Follow, report: Callable[[TypeReport], None], reconciles: bool) -> _Done:
     abilities = abilities_of(follow)
     if isinstance(abilities, RemoteFailure):
-        return _Done(types=(_failed("metadata", abilities),))
+        return _Done(types=(failed_at_once("metadata", abilities),))
     follow = replace(follow, skew=abilities.skew, address=abilities.address)
     recode(follow)
     chosen = followed_types(follow, abilities)
@@ -318,6 +295,11 @@ def _followed(follow: Follow, type_: str, abilities: Abilities, reconciles: bool
     if reconciles and choice.strategy in ONE_BY_ONE:
         compare_everyone(follow, type_)
     one = _one_type(follow, type_, abilities)
+    if one.permanent and not one.pages and choice.strategy == LAST_UPDATED:
+        known = reconsidered(follow, type_)
+        if known is not None and choice_of(follow.connection, known, type_).strategy in ONE_BY_ONE:
+            choice = choice_of(follow.connection, known, type_)
+            one = _one_type(follow, type_, known)
     if reconciles and one.error is None:
         return reconcile_type(follow, one, choice)
     return note_missed(follow, one)
@@ -350,7 +332,8 @@ def _one_type(follow: Follow, type_: str, abilities: Abilities) -> TypeReport:
     return replace(polled, tally=polled.tally + tally)
 
 
-def _failed(type_: str, failure: RemoteFailure) -> TypeReport:
+def failed_at_once(type_: str, failure: RemoteFailure) -> TypeReport:
+    """The report of what could not even be begun."""
     return TypeReport(
         type=type_,
         error=failure.message,

@@ -26,6 +26,7 @@ from fhir_tracker.model.work import Event, Transition, WorkItem
 from fhir_tracker.rules.documents import Expectation, expectations, satisfied
 from fhir_tracker.storage import events, patients, resources, transitions, work_items
 from fhir_tracker.storage.database import Tx
+from subscriptions import note_opened
 
 _COMING = frozenset({"proposed", "pending", "booked", "arrived", "checked-in", "waitlist"})
 _MISSED = {"noshow": "no-show", "cancelled": "cancelled"}
@@ -43,6 +44,8 @@ def patient_page(visit: Visit) -> Response:
         view = _view(tx, visit, summary)
         frame = frame_of(tx, visit, view.person.name)
     note_reading(visit, "read", f"Patient/{id_}", id_)
+    with visit.context.database.begin() as tx:
+        note_opened(tx, visit.viewer, id_, visit.now)
     return answer("patient.html", frame, view=view)
 
 

@@ -148,8 +148,7 @@ WORKERS_OWN = {
     "inbox.done": "a write",
     "inbox.due": "what the worker is to read again; it shows it to nobody",
     "inbox.due_connections": "keys of connections",
-    "inbox.holds": "whether something waits",
-    "inbox.is_full": "whether much waits",
+    "inbox.room": "how much may still wait",
     "inbox.waiting": "a number",
     "quarantine.open_count": "a number",
     "quarantine.open_counts": "numbers",
@@ -162,6 +161,7 @@ WORKERS_OWN = {
     "rosters.leave": "a write",
     "rosters.missing": "remote ids for the worker, no content",
     "rosters.standing": "numbers",
+    "rosters.was_read_since": "a yes or no",
     "work_items.claim_due": "the sweep works on everybody's items and shows them to nobody",
 }
 WITHOUT_PATIENTS = {

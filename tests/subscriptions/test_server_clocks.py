@@ -26,9 +26,7 @@ def settled(tracker: Tracker, ehr: FakeEhr) -> None:
 
 @pytest.mark.requirement(78)
 @pytest.mark.fault("F21")
-def test_what_changes_after_the_servers_clock_was_set_back_is_not_taken_for_old(
-    tracker: Tracker, ehr: FakeEhr
-) -> None:
+def test_what_changes_after_the_servers_clock_was_set_back_is_not_taken_for_old(tracker: Tracker, ehr: FakeEhr) -> None:
     settled(tracker, ehr)
     ehr.pass_time(24 * HOUR)
     ehr.put("Patient", "ahead", active=True)

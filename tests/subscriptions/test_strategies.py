@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from datetime import timedelta
+
 import httpx
 import pytest
 
@@ -36,6 +39,13 @@ HINT = Hint(strategy="roster", why="the vendor says so", query="category=assess-
         ("Task", Facts(searchable=True, parameters=UNLISTED, probe=Probe.NEEDS_MORE), "roster", "must name a patient"),
         ("Patient", Facts(searchable=True, probe=Probe.NEEDS_MORE), "roster", "by its id"),
         ("Location", Facts(searchable=True, probe=Probe.NEEDS_MORE), "launch", "when a page needs it"),
+        (
+            "Task",
+            Facts(searchable=True, parameters=LISTED, probe=Probe.NEEDS_MORE),
+            "last_updated_patient",
+            "since when",
+        ),
+        ("Patient", Facts(searchable=True, parameters=LISTED, probe=Probe.NEEDS_MORE), "roster", "by its id"),
         (
             "Appointment",
             Facts(searchable=True, parameters=frozenset({"location", "date"}), probe=Probe.NEEDS_MORE),
@@ -110,3 +120,48 @@ def test_a_probe_shows_what_the_server_does_with_a_search_it_does_not_list(
 def test_a_choice_that_is_kept_comes_back_as_it_was() -> None:
     choice = Choice(strategy="windowed", why="so", query="a=b", days=True, actor="location")
     assert choice_from(choice.as_detail()) == choice
+
+
+@pytest.mark.requirement(78)
+@pytest.mark.parametrize("status", [400, 403, 404, 422])
+def test_a_server_that_lists_time_and_wants_a_patient_all_the_same_is_asked_by_patient(
+    tracker: Tracker, ehr: FakeEhr, status: int
+) -> None:
+    """As Oracle Health without a word of its mapping: the refusal of the first search leads to a probe, once."""
+    tracker.connection = replace(tracker.connection, types=("Patient", "CarePlan"))
+
+    def twisted(request: httpx.Request) -> httpx.Response | None:
+        if request.url.path.endswith("/metadata"):
+            told = ehr._metadata()
+            told["rest"][0]["resource"][1]["searchParam"].append({"name": "patient"})
+            return ehr.json(told)
+        whole = request.url.path.endswith("/CarePlan") and "patient" not in request.url.params
+        return httpx.Response(status) if whole else None
+
+    ehr.twists.append(twisted)
+    subject = {"reference": "Patient/a"}
+    ehr.put("Patient", "a", active=True)
+    ehr.put("CarePlan", "c", status="active", intent="plan", subject=subject)
+    assert tracker.sync().complete
+    assert tracker.choice("CarePlan").strategy == "last_updated_patient"
+    assert tracker.held("CarePlan") == {"c"}
+    ehr.pass_time(7200)
+    tracker.now += timedelta(hours=2)
+    ehr.put("CarePlan", "c", status="revoked", intent="plan", subject=subject)
+    assert tracker.sync().complete
+    found = tracker.find("c", "CarePlan")
+    assert found is not None
+    assert "revoked" in found.body
+    assert sum("CarePlan?" in url and "ge2999" in url for url in ehr.requests) == 1
+
+
+@pytest.mark.requirement(78)
+def test_a_server_whose_metadata_fail_later_is_followed_as_before(tracker: Tracker, ehr: FakeEhr) -> None:
+    ehr.put("Patient", "a", active=True)
+    assert tracker.sync().complete
+    ehr.twists.append(lambda request: httpx.Response(500) if request.url.path.endswith("/metadata") else None)
+    tracker.now += timedelta(hours=2)
+    ehr.pass_time(7200)
+    ehr.put("Patient", "b", active=True)
+    assert tracker.sync().complete
+    assert tracker.held() == {"a", "b"}
