@@ -122,6 +122,12 @@ def standing(tx: Tx, connection: str, type_: str, now: datetime) -> Standing:
     return Standing(**row) if row else Standing(members=0, due=0, failing=0, never=0, untried=0, oldest=None)
 
 
+def was_read_since(tx: Tx, connection: str, types: Iterable[str], patient: str, moment: datetime) -> bool:
+    """Whether something of `types` was read of a patient (an id at the EHR) since `moment`."""
+    theirs = and_(roster.c.connection == connection, roster.c.type.in_(sorted(types)), roster.c.patient == patient)
+    return tx.first(select(roster.c.type).where(theirs, roster.c.done_at >= moment).limit(1)) is not None
+
+
 def forget(tx: Tx, connection: str) -> None:
     """Drop the rosters of a connection."""
     tx.execute(delete(roster).where(roster.c.connection == connection))
