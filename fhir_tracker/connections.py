@@ -121,6 +121,14 @@ def pause_after(poll_seconds: int, failures: int) -> timedelta:
     return min(doubled, longest)
 
 
+def pause_of(found: Connection, failures: int) -> timedelta:
+    """How long a server that failed so often in a row is left alone: not longer than a poll, which finds it when it is back.
+
+    One that refuses our credentials is asked less and less, since asking may lock them.
+    """
+    return pause_after(found.poll_seconds, failures if found.state == "auth_failed" else 0)
+
+
 def checked_key(key: str) -> str:
     """A key of 1 to 20 small letters, digits and hyphens; it begins the id of everything mirrored."""
     if not _KEY.fullmatch(key):

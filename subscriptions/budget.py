@@ -69,12 +69,14 @@ class SharedBudget:
         now: Callable[[], datetime],
         *,
         monotonic: Callable[[], float] = clock.monotonic,
+        longest_open: timedelta = LONGEST_OPEN,
     ) -> None:
         self._database = database
         self._connection = connection
         self._allowance = allowance
         self._now = now
         self._monotonic = monotonic
+        self._longest_open = longest_open
         self._guard = threading.Lock()
         self._slots = _slots(connection)
         self._left = 0
@@ -110,7 +112,7 @@ class SharedBudget:
                 return
             with self._database.begin() as tx:
                 state = budgets.hold(tx, self._connection)
-                _note(state, failed, asked, self._now())
+                _note(state, failed, asked, self._now(), self._longest_open)
                 budgets.save(tx, self._connection, state)
             self._state, self._left = state, 0 if asked is not None else self._left
 
@@ -182,6 +184,11 @@ def allowance_of(connection: Connection) -> Allowance | None:
     return read_allowance(told)
 
 
+def longest_open(connection: Connection) -> timedelta:
+    """How long the circuit of a connection stays open: each poll finds it half-open, and with it a server that is back."""
+    return min(LONGEST_OPEN, timedelta(seconds=connection.poll_seconds) / 2)
+
+
 def standing(state: Mapping[str, Any], allowance: Allowance | None, now: datetime) -> Standing:
     """How a budget stands at `now`."""
     until = max((parse_datetime(state[name]) for name in ("open_until", "until") if state.get(name)), default=None)
@@ -200,7 +207,7 @@ def standing(state: Mapping[str, Any], allowance: Allowance | None, now: datetim
     )
 
 
-def _note(state: State, failed: bool, asked: float | None, now: datetime) -> None:
+def _note(state: State, failed: bool, asked: float | None, now: datetime, longest: timedelta) -> None:
     state.pop("probe_until", None)
     if asked is not None:
         state["until"] = instant(now + timedelta(seconds=asked))
@@ -212,7 +219,7 @@ def _note(state: State, failed: bool, asked: float | None, now: datetime) -> Non
     if state["failures"] >= FAILURES_TO_OPEN:
         times = min(state["failures"] - FAILURES_TO_OPEN, 10)
         doubled: timedelta = FIRST_OPEN * (1 << times)
-        state["open_until"] = instant(now + min(doubled, LONGEST_OPEN))
+        state["open_until"] = instant(now + min(doubled, longest))
 
 
 def _is_closed(state: Mapping[str, Any], now: datetime) -> bool:

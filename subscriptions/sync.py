@@ -15,7 +15,7 @@ from typing import Any
 
 from fhir_tracker import clock
 from fhir_tracker.config import Settings
-from fhir_tracker.connections import pause_after
+from fhir_tracker.connections import pause_of
 from fhir_tracker.errors import Busy, RemoteFailure, UsageError
 from fhir_tracker.fhir.dates import instant, parse_datetime
 from fhir_tracker.intake import Tally
@@ -39,7 +39,7 @@ from subscriptions.abilities import (
 )
 from subscriptions.arming import arm, endpoint_of
 from subscriptions.backend_auth import authorizer_of
-from subscriptions.budget import SharedBudget, allowance_of
+from subscriptions.budget import SharedBudget, allowance_of, longest_open
 from subscriptions.bulk import export, report_of
 from subscriptions.client import EhrClient, Limits
 from subscriptions.code_files import tables_of
@@ -97,7 +97,10 @@ def client_of(
 
     With `database` it keeps to the connection's budget, which all processes share; `keys` sign for private_key_jwt.
     """
-    budget = None if database is None else SharedBudget(database, connection.key, allowance_of(connection), now)
+    budget = None
+    if database is not None:
+        alone = longest_open(connection)
+        budget = SharedBudget(database, connection.key, allowance_of(connection), now, longest_open=alone)
     authorizer = authorizer_of(connection, keys, now=now, budget=budget)
     return EhrClient(connection.base_url, authorizer=authorizer, limits=limits, budget=budget, now=now)
 
@@ -179,7 +182,11 @@ def following(
 def pull_type(follow: Follow, type_: str) -> TypeReport:
     """Bring one type up to date, as a sync does."""
     abilities = abilities_of(follow)
-    return failed_at_once(type_, abilities) if isinstance(abilities, RemoteFailure) else _one_type(follow, type_, abilities)
+    return (
+        failed_at_once(type_, abilities)
+        if isinstance(abilities, RemoteFailure)
+        else _one_type(follow, type_, abilities)
+    )
 
 
 def sync_due(database: Database, settings: Settings, now: Callable[[], datetime]) -> list[SyncReport]:
@@ -238,7 +245,7 @@ def next_due(tx: Tx, connection: Connection) -> datetime:
     state = cursors.find(tx, connection.key, STATE)
     if state is not None and state.detail.get("more"):
         return connection.last_attempt_at
-    due = connection.last_attempt_at + pause_after(connection.poll_seconds, failures_of(state))
+    due = connection.last_attempt_at + pause_of(connection, failures_of(state))
     asked = state.detail.get("not_before") if state else None
     return max(due, parse_datetime(asked)) if asked else due
 
@@ -361,6 +368,8 @@ def _noted(follow: Follow, came: _Done, reconciled: bool) -> SyncReport:
     if reconciled:
         note_reconciled(detail, at, failed=bool(errors))
     summary = "; ".join(f"{one.type}: {one.error}" for one in errors[:3]) or None
+    state_name = "auth_failed" if errors and all(one.auth for one in done[-FAILURES_TO_STOP:]) else "failing"
+    pause = pause_of(replace(follow.connection, state=state_name), detail["failures"])
     with follow.database.begin() as tx:
         follow.hold(tx)
         cursors.save(tx, state_cursor(follow, detail))
@@ -369,12 +378,11 @@ def _noted(follow: Follow, came: _Done, reconciled: bool) -> SyncReport:
         elif summary is None:
             connections.note_success(tx, follow.connection.key, at)
         else:
-            state_name = "auth_failed" if all(one.auth for one in done[-FAILURES_TO_STOP:]) else "failing"
             connections.note_failure(tx, follow.connection.key, at, summary, state=state_name)
     return SyncReport(
         connection=follow.connection.key,
         types=done,
         error=summary,
         unreachable=failed_whole and not any(one.permanent or one.auth for one in errors),
-        not_before=at + pause_after(follow.connection.poll_seconds, detail["failures"]) if failed_whole else None,
+        not_before=at + pause if failed_whole else None,
     )

@@ -144,20 +144,34 @@ def test_one_server_that_is_down_does_not_stop_the_others(town: Town, status: in
     assert (town.connection("b").state, town.connection("b").last_error) == ("ok", None)
 
 
-def test_failures_in_a_row_double_the_pause_up_to_the_longest_and_one_success_ends_it(town: Town) -> None:
+def test_a_server_that_is_down_is_tried_once_a_poll_so_that_it_is_caught_up_with_in_one(town: Town) -> None:
     town.add("a", poll=30)
-    town.down("a")
+    town.down("a", 404)
     waits = []
     for _ in range(8):
         assert town.synced() == ["a"]
         waits.append(town.wait("a"))
         assert town.synced(waits[-1] - 1) == []
         town.now += timedelta(seconds=1)
-    assert waits == [60, 120, 240, 480, 900, 900, 900, 900]
+    assert waits == [30] * 8
     assert town.failures("a") == 8
     town.up("a")
     assert town.synced() == ["a"]
     assert (town.failures("a"), town.wait("a")) == (0, 30)
+
+
+def test_a_server_that_refuses_our_credentials_is_asked_less_and_less(town: Town) -> None:
+    town.add("a", poll=30)
+    town.down("a", 401)
+    waits = []
+    for _ in range(6):
+        assert town.synced() == ["a"]
+        waits.append(town.wait("a"))
+        town.now += timedelta(seconds=waits[-1])
+    assert waits == [60, 120, 240, 480, 900, 900]
+    town.up("a")
+    assert town.synced() == ["a"]
+    assert town.wait("a") == 30
 
 
 def test_a_slow_interval_is_never_made_faster_by_failing(town: Town) -> None:
@@ -169,7 +183,7 @@ def test_a_slow_interval_is_never_made_faster_by_failing(town: Town) -> None:
         town.now += timedelta(seconds=7200)
 
 
-@pytest.mark.parametrize(("asked", "waited"), [("120", 120), ("7200", 3600), ("25", 60)])
+@pytest.mark.parametrize(("asked", "waited"), [("120", 120), ("7200", 3600), ("25", 30)])
 def test_retry_after_counts_where_it_is_longer_than_our_own_pause_and_is_capped(
     town: Town, asked: str, waited: int
 ) -> None:
