@@ -54,10 +54,8 @@ def receive_notification(tx: Tx, subscription: int, told: Notification, at: date
         return
     found = counted(_numbers(held), told)
     hints = [*told.hints, *(hint for event in found.fresh for hint in event.hints)]
-    if found.pull or _is_vague(told, found):
-        hints.append(Hint(type=held.type, remote_id=""))
-    for hint in sorted(hints, key=lambda one: (one.type, one.remote_id)):
-        _keep(tx, held, hint, at)
+    whole = {held.type} if found.pull or _is_vague(told, found) else set()
+    _keep(tx, held, hints, whole, at)
     changes = _heard(held, told, found, at)
     if heard:
         changes |= {"heard_at": at} | untold.told(held, told, at)
@@ -75,15 +73,22 @@ def drain(follow: Follow, pull: Callable[[str], TypeReport]) -> Tally:
 
     What could not be read is postponed. Raises Busy when another process has taken the connection over.
     """
-    with follow.database.read() as tx:
-        due = inbox.due(tx, follow.connection.key, follow.now(), BATCH)
     followed = set(follow.connection.types or follow.mapping.wanted)
+    due = _due(follow)
+    while due and not any(one.type in followed for one in due):
+        _strike(follow, due)
+        due = _due(follow)
     _strike(follow, [one for one in due if one.type not in followed])
     tally = Tally()
     for type_, rows in groupby(sorted(due, key=lambda one: one.type), key=lambda one: one.type):
         if type_ in followed:
             tally += _drain_type(follow, type_, list(rows), pull)
     return tally
+
+
+def _due(follow: Follow) -> list[Waiting]:
+    with follow.database.read() as tx:
+        return inbox.due(tx, follow.connection.key, follow.now(), BATCH)
 
 
 def _drain_type(follow: Follow, type_: str, rows: Sequence[Waiting], pull: Callable[[str], TypeReport]) -> Tally:
@@ -239,12 +244,20 @@ def _missed(tx: Tx, one: Waiting, at: datetime) -> None:
         inbox.postpone(tx, one, at + LOOK_AGAIN, tries=one.tries, misses=one.misses + 1)
 
 
-def _keep(tx: Tx, held: RemoteSubscription, hint: Hint, at: datetime) -> None:
-    crowded = inbox.is_full(tx, held.connection, MOST_WAITING)
-    if not hint.remote_id or (crowded and not inbox.holds(tx, held.connection, hint.type, hint.remote_id)):
-        pull_soon(tx, held, at, hint.type)
-    else:
-        _put(tx, held.connection, hint, at, at)
+def _keep(tx: Tx, held: RemoteSubscription, hints: Sequence[Hint], whole: set[str], at: datetime) -> None:
+    """As many as there is room for; of the others, and of the types in `whole`, everything is pulled."""
+    room = inbox.room(tx, held.connection, MOST_WAITING) if hints else 0
+    named = sorted(hints, key=lambda one: (one.type, one.remote_id))
+    types = whole | {one.type for one in named[room:]}
+    for hint in sorted((*named[:room], *map(_anything, types)), key=lambda one: (one.type, one.remote_id)):
+        if hint.remote_id:
+            _put(tx, held.connection, hint, at, at)
+        else:
+            pull_soon(tx, held, at, hint.type)
+
+
+def _anything(type_: str) -> Hint:
+    return Hint(type=type_, remote_id="")
 
 
 def _put(tx: Tx, connection: str, hint: Hint, at: datetime, due_at: datetime) -> None:
@@ -262,7 +275,7 @@ def _put(tx: Tx, connection: str, hint: Hint, at: datetime, due_at: datetime) ->
 
 def _is_vague(told: Notification, found: Counted) -> bool:
     """Whether something has changed that is not named."""
-    if told.kind == "bare":
+    if told.kind == "bare" or told.cut:
         return True
     if told.kind != "event" or told.hints:
         return False

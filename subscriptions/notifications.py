@@ -48,7 +48,7 @@ class Event:
 class Notification:
     """`kind` is handshake, heartbeat, event or bare (something has changed, and that is all); `since` the count of events.
 
-    `status` is what the server says of the Subscription, "" where it does not.
+    `status` is what the server says of the Subscription, "" where it does not. `cut` says that it named more than was taken.
     """
 
     kind: str
@@ -56,6 +56,7 @@ class Notification:
     events: tuple[Event, ...] = ()
     since: int | None = None
     status: str = ""
+    cut: bool = False
 
     @property
     def is_handshake(self) -> bool:
@@ -91,14 +92,16 @@ def read_notification(
 
 def read_bundle(bundle: Mapping[str, Any]) -> Notification:
     """A notification Bundle: R4 with Parameters first, R4B and R5 with SubscriptionStatus first, or a plain one."""
-    entries = [one for one in _list(bundle.get("entry")) if isinstance(one, dict)][: MOST_EVENTS + 1]
+    told = [one for one in _list(bundle.get("entry")) if isinstance(one, dict)]
+    entries, is_cut = told[: MOST_EVENTS + 1], len(told) > MOST_EVENTS + 1
     statuses = [found for one in entries if (found := _status_of(_dict(one.get("resource"))))]
     if not statuses:
         hints = tuple(hint for one in entries if (hint := _of_entry(one)))
-        return Notification(kind="event", hints=hints) if hints else BARE
+        return Notification(kind="event", hints=hints, cut=is_cut) if hints else BARE
     status = statuses[0]
     kind = _KINDS.get(_text(status.get("type")), "bare")
-    events = tuple(_event(one) for one in _list(status.get("notificationevent"))[:MOST_EVENTS] if isinstance(one, dict))
+    numbered = _list(status.get("notificationevent"))
+    events = tuple(_event(one) for one in numbered[:MOST_EVENTS] if isinstance(one, dict))
     loose = () if kind != "event" or any(one.hints for one in events) else _loose(entries)
     return Notification(
         kind=kind,
@@ -106,6 +109,7 @@ def read_bundle(bundle: Mapping[str, Any]) -> Notification:
         events=events if kind == "event" else (),
         since=_number(status.get("eventssincesubscriptionstart")),
         status=_text(status.get("status")),
+        cut=kind == "event" and (len(numbered) > MOST_EVENTS or (bool(loose) and is_cut)),
     )
 
 

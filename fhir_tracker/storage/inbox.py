@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import and_, case, delete, func, literal, or_, select, update
+from sqlalchemy import case, delete, func, literal, or_, select, update
 
 from fhir_tracker.storage.database import Tx
 from fhir_tracker.storage.inbox_tables import inbox
@@ -62,16 +62,10 @@ def put(
     tx.execute(new.on_conflict_do_update(index_elements=["connection", "type", "remote_id"], set_=again))
 
 
-def holds(tx: Tx, connection: str, type_: str, remote_id: str) -> bool:
-    """Whether that resource waits already."""
-    is_it = and_(inbox.c.connection == connection, inbox.c.type == type_, inbox.c.remote_id == remote_id)
-    return tx.first(select(inbox.c.id).where(is_it)) is not None
-
-
-def is_full(tx: Tx, connection: str, most: int) -> bool:
-    """Whether `most` rows or more wait for a connection."""
+def room(tx: Tx, connection: str, most: int) -> int:
+    """How many rows fewer than `most` wait for a connection; 0 for none."""
     some = select(inbox.c.id).where(inbox.c.connection == connection).limit(most).subquery()
-    return int(tx.value(select(func.count()).select_from(some))) >= most
+    return most - int(tx.value(select(func.count()).select_from(some)))
 
 
 def due(tx: Tx, connection: str, now: datetime, limit: int) -> list[Waiting]:

@@ -161,7 +161,6 @@ def test_a_handshake_is_answered_200_and_a_heartbeat_204_and_neither_leaves_anyt
 
 
 @pytest.mark.fault("F32")
-@pytest.mark.fault("F32")
 @pytest.mark.requirement(73)
 def test_an_event_counts_once_and_out_of_order_is_taken(
     serve: Serve, database: Database, subscription: RemoteSubscription
@@ -184,7 +183,6 @@ def test_a_gap_is_noted_and_looked_at_soon(serve: Serve, database: Database, sub
     assert held(database).gaps == 1
 
 
-@pytest.mark.fault("F32")
 @pytest.mark.fault("F32")
 @pytest.mark.requirement(74)
 def test_a_count_that_began_anew_has_the_type_pulled(
@@ -209,7 +207,6 @@ def test_a_resource_waits_once_however_often_it_is_told_of(
     assert [(one.remote_id, one.version, one.times) for one in rows(database)] == [("1", "", 3)]
 
 
-@pytest.mark.fault("F35")
 @pytest.mark.fault("F35")
 @pytest.mark.requirement(80)
 def test_a_flood_of_empty_notifications_is_one_row(
@@ -261,6 +258,30 @@ def test_a_body_over_the_limit_or_badly_packed_counts_as_none(
     answer = serve(Access.OPEN).put("/hooks/clinic/Task/1", content=body, headers=SECRET | headers)
     assert answer.status_code == 204
     assert waiting(database) == [("Task", "1", "", False)]
+
+
+@pytest.mark.requirement(72)
+@pytest.mark.parametrize("kind", ["application/fhir+xml", "text/plain", "", "application/x-www-form-urlencoded", "/"])
+@pytest.mark.parametrize(
+    ("path", "kept"), [("/hooks/clinic/Task/1", ("Task", "1", "", False)), ("/hooks/clinic", ("Task", "", "", False))]
+)
+def test_xml_and_whatever_else_it_calls_itself_is_taken_as_far_as_the_address_tells(
+    serve: Serve, database: Database, subscription: RemoteSubscription, kind: str, path: str, kept: tuple[object, ...]
+) -> None:
+    body = b'<Task xmlns="http://hl7.org/fhir"><id value="1"/><status value="requested"/></Task>'
+    answer = serve(Access.OPEN).put(path, content=body, headers={**SECRET, "Content-Type": kind})
+    assert (answer.status_code, answer.content) == (204, b"")
+    assert waiting(database) == [kept]
+
+
+@pytest.mark.requirement(72)
+@pytest.mark.parametrize("kind", ["application/json", "application/fhir+json; charset=utf-8", "text/plain", ""])
+def test_json_is_read_whatever_it_is_called(
+    serve: Serve, database: Database, subscription: RemoteSubscription, kind: str
+) -> None:
+    body = json.dumps(r4("event-notification", 1, event(1, "Task/7"))).encode()
+    serve(Access.OPEN).post("/hooks/clinic", content=body, headers={**SECRET, "Content-Type": kind})
+    assert waiting(database) == [("Task", "7", "", False)]
 
 
 def test_a_packed_body_is_read(serve: Serve, database: Database, subscription: RemoteSubscription) -> None:

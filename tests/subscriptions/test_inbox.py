@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
+
 import httpx
 import pytest
 
+from fhir_tracker.storage import inbox
 from fhir_tracker.storage.database import Database
-from subscriptions.inbox import TRIES
-from subscriptions.notifications import Hint
+from subscriptions.inbox import BATCH, MOST_WAITING, SEARCHED, TRIES
+from subscriptions.notifications import MOST_EVENTS, Hint, read_bundle
 from tests.subscriptions.fake_ehr import FakeEhr
 from tests.subscriptions.listener import Listener, patient
 from tests.subscriptions.subscribing import Subscriptions
@@ -42,7 +45,6 @@ def test_one_resource_is_read_and_several_are_searched_for_together(listener: Li
     assert listener.waiting() == []
 
 
-@pytest.mark.fault("F33")
 @pytest.mark.fault("F33")
 @pytest.mark.requirement(73)
 def test_a_version_that_is_held_or_older_is_not_even_asked_for(listener: Listener, ehr: FakeEhr) -> None:
@@ -111,7 +113,6 @@ def test_ids_that_nobody_knows_cost_two_searches_and_are_then_forgotten(listener
     assert listener.waiting() == []
 
 
-@pytest.mark.fault("F35")
 @pytest.mark.fault("F35")
 @pytest.mark.requirement(76, 80)
 def test_empty_notifications_have_the_type_pulled_once_in_a_window(listener: Listener, ehr: FakeEhr) -> None:
@@ -216,3 +217,44 @@ def test_a_sync_works_off_what_was_told_meanwhile(listener: Listener, ehr: FakeE
     listener.sync()
     assert "d" in listener.held()
     assert listener.waiting() == []
+
+
+def count_waiting(listener: Listener) -> int:
+    with listener.database.read() as tx:
+        return inbox.waiting(tx, "clinic")
+
+
+@pytest.mark.fault("F35")
+@pytest.mark.requirement(80)
+def test_a_hundred_thousand_hints_fill_nothing_and_cost_the_ehr_some_searches(listener: Listener, ehr: FakeEhr) -> None:
+    for start in range(0, 100_000, 1000):
+        listener.hear(*(patient(f"made-up-{start + one}") for one in range(1000)))
+    assert count_waiting(listener) == MOST_WAITING + 1
+    ehr.put("Patient", "real", active=True)
+    for _ in range(2):
+        asked = listener.work()
+        assert [one.partition("=")[0] for one in asked] == ["Patient?_id"] * math.ceil(BATCH / SEARCHED)
+    assert listener.sync().complete
+    assert "real" in listener.held()
+    assert count_waiting(listener) <= MOST_WAITING + 1
+
+
+@pytest.mark.fault("F35")
+@pytest.mark.requirement(80)
+def test_hints_of_types_that_nobody_follows_keep_no_others_waiting(listener: Listener, ehr: FakeEhr) -> None:
+    listener.hear(*(Hint(type="Flag", remote_id=str(one)) for one in range(3 * BATCH)))
+    listener.pass_time(1)
+    ehr.put("Patient", "b", gender="other")
+    listener.hear(patient("b"))
+    assert listener.work() == ["Patient/b"]
+    assert listener.waiting() == []
+
+
+def test_more_than_one_notification_can_name_has_the_type_pulled(listener: Listener, ehr: FakeEhr) -> None:
+    entries = [{"fullUrl": f"Patient/x{one}"} for one in range(MOST_EVENTS + 2)]
+    for one in ("b", "last"):
+        ehr.put("Patient", one, gender="other")
+    listener.pass_time(11)
+    listener.hear(told=read_bundle({"resourceType": "Bundle", "type": "history", "entry": entries}))
+    listener.work()
+    assert listener.held() == {"a", "b", "c", "last"}

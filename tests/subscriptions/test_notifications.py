@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from subscriptions.notifications import BARE, Event, Hint, Notification, read_notification
+from subscriptions.notifications import BARE, MOST_EVENTS, Event, Hint, Notification, read_bundle, read_notification
 
 LIMIT = 200_000
 BASE = "https://ehr.example/fhir"
@@ -225,3 +225,20 @@ def test_nothing_at_all_is_refused(body: object) -> None:
     if isinstance(body, dict):
         body["resourceType"] = "Bundle"
     assert read(body).kind in ("bare", "event", "handshake", "heartbeat")
+
+
+def test_what_is_left_out_of_a_long_notification_is_said() -> None:
+    entries = [{"fullUrl": f"Task/{one}"} for one in range(MOST_EVENTS + 2)]
+    plain = read_bundle({"resourceType": "Bundle", "entry": entries})
+    assert (len(plain.hints), plain.cut) == (MOST_EVENTS + 1, True)
+    assert not read_bundle({"resourceType": "Bundle", "entry": entries[:5]}).cut
+    events = [event(one, f"Task/{one}") for one in range(1, MOST_EVENTS + 2)]
+    told = read_bundle(r4("event-notification", MOST_EVENTS + 1, *events))
+    assert (len(told.events), told.cut) == (MOST_EVENTS, True)
+    assert not read_bundle(r4("event-notification", 3, *events[:3])).cut
+
+
+@pytest.mark.requirement(72)
+def test_the_answer_to_a_status_request_is_a_sign_of_life_with_its_count_and_status() -> None:
+    told = read(r4("query-status", 9))
+    assert (told.kind, told.since, told.status, told.hints) == ("heartbeat", 9, "active", ())

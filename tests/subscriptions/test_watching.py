@@ -200,7 +200,6 @@ LOSSES: list[Callable[[Subscriptions, Listener], object]] = [
 
 
 @pytest.mark.fault("F34")
-@pytest.mark.fault("F34")
 @pytest.mark.requirement(75)
 @pytest.mark.parametrize("lose", LOSSES)
 def test_what_a_lost_subscription_missed_is_pulled_and_then_it_is_asked_for_again(
@@ -299,7 +298,6 @@ def test_a_gap_is_waited_for_then_asked_for_by_number(database: Database, ehr: F
     assert (listener.held_subscription().missing, listener.held_subscription().gap_at) == ((), None)
 
 
-@pytest.mark.fault("F32")
 @pytest.mark.fault("F32")
 @pytest.mark.requirement(74)
 @pytest.mark.parametrize("events", [None, {}, r4("query-event", 3, event(3, "Patient/a"))])
