@@ -46,7 +46,10 @@ def add(
     `moved` says that a key used before belongs to the same server under a new address.
     """
     if connections.find(tx, key) is not None:
-        raise Conflict(f"There is a connection {key} already; remove it first, or choose another key.")
+        raise Conflict(
+            f"There is a connection {key} already: change it (fhir-tracker connection change {key}), remove it first, "
+            "or choose another key."
+        )
     _check_apart(tx, checked_key(key))
     made = Connection(
         key=key,
@@ -62,10 +65,32 @@ def add(
     if not moved:
         _check_same_server(tx, made)
     connections.add(tx, made)
-    outgoing.forget_targets(tx)
-    if made.options.get("write_back"):
-        outgoing.identifier_system(tx, records.fresh_id(now))
+    _write_back(tx, made, now)
     return made
+
+
+def change(tx: Tx, changed: Connection, *, now: datetime) -> None:
+    """Follow a connection that there is by other terms from now on: how often, which types, told or not, options.
+
+    What was read, and how far, stays. UsageError for parts that make no sense, as of a new one.
+    """
+    check_terms(changed)
+    connections.set_terms(tx, changed)
+    _write_back(tx, changed, now)
+
+
+def check_terms(connection: Connection) -> None:
+    """UsageError when the terms by which a connection is to be followed make no sense."""
+    checked_types(connection.types)
+    checked_subscribe(connection.subscribe)
+    checked_options(connection.options)
+    checked_authentication(connection.options, connection.base_url)
+
+
+def _write_back(tx: Tx, connection: Connection, now: datetime) -> None:
+    outgoing.forget_targets(tx)
+    if connection.options.get("write_back"):
+        outgoing.identifier_system(tx, records.fresh_id(now))
 
 
 def _check_same_server(tx: Tx, made: Connection) -> None:

@@ -9,7 +9,7 @@ from subscriptions.client import EhrClient, Limits
 from subscriptions.following import TypeReport
 from subscriptions.hints import sync_hints
 from subscriptions.inbox import receive_notification
-from subscriptions.leaving import leave
+from subscriptions.leaving import follow_otherwise, leave
 from subscriptions.notifications import read_notification
 from subscriptions.opened import note_opened, refresh_patient
 from subscriptions.retrying import retry_quarantined
@@ -38,6 +38,7 @@ __all__ = [
     "client_of",
     "due_connections",
     "endpoint_of",
+    "follow_otherwise",
     "keys_of",
     "leave",
     "limits_of",

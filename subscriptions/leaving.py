@@ -1,4 +1,4 @@
-"""The end of following one EHR: no sync is under way, our Subscriptions there are deleted, and then it is forgotten here."""
+"""The end of following one EHR, or of following it so: no sync is under way, and our Subscriptions there are deleted first."""
 
 from __future__ import annotations
 
@@ -38,17 +38,57 @@ def leave(
     """
     lease = _taken(database, connection.key, now, pause)
     try:
-        left = (
-            _held(database, connection.key)
-            if client is None
-            else disarm(_follow(database, connection, client, lease, now, hook))
-        )
+        left = _left(database, connection, client, lease, now, hook)
         with database.begin() as tx:
             leases.hold(tx, lease, now())
             connections.remove(tx, connection.key)
     finally:
         leases.release(database, lease, now())
     return left
+
+
+def follow_otherwise(
+    database: Database,
+    before: Connection,
+    changed: Connection,
+    client: EhrClient | None,
+    *,
+    now: Callable[[], datetime],
+    hook: str = "",
+    pause: Callable[[float], None] = clock.pause,
+) -> list[str]:
+    """Follow a connection by other terms; the types of our former Subscriptions that the EHR still holds.
+
+    Subscriptions are given up when what is subscribed to changes, and asked for anew by the next sync, which also pulls
+    what no Subscription told of meanwhile. A sync under way is waited for as in `leave`.
+    """
+    lease = _taken(database, before.key, now, pause)
+    left: list[str] = []
+    try:
+        if (before.subscribe, before.types) != (changed.subscribe, changed.types):
+            left = _left(database, before, client, lease, now, hook)
+        with database.begin() as tx:
+            leases.hold(tx, lease, now())
+            if (before.subscribe, before.types) != (changed.subscribe, changed.types):
+                remote_subscriptions.forget(tx, before.key)
+            connections.change(tx, changed, now=now())
+    finally:
+        leases.release(database, lease, now())
+    return left
+
+
+def _left(
+    database: Database,
+    connection: Connection,
+    client: EhrClient | None,
+    lease: Lease,
+    now: Callable[[], datetime],
+    hook: str,
+) -> list[str]:
+    """Delete our Subscriptions at the EHR; the types of those that are still there."""
+    if client is None:
+        return _held(database, connection.key)
+    return disarm(_follow(database, connection, client, lease, now, hook))
 
 
 def _taken(database: Database, key: str, now: Callable[[], datetime], pause: Callable[[float], None]) -> Lease:

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import argparse
-import json
-import os
 import sys
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
-from api.authentication import examine, ours
-from api.commands import following
+from api.authentication import examine
+from api.commands import connection_terms, following
+from api.commands.connection_terms import EPILOG, former_client
+from api.commands.connection_words import own_part, print_shown, summary
 from api.console import print_json, print_table
 from api.stores import open_store, secret_key
 from fhir_tracker import clock, connections
-from fhir_tracker.authentication import AUTH_KINDS
 from fhir_tracker.config import Settings
-from fhir_tracker.errors import RemoteFailure, UsageError
+from fhir_tracker.errors import RemoteFailure
 from fhir_tracker.fhir.dates import instant
 from fhir_tracker.signing_keys import Keyring
 from fhir_tracker.storage import connections as stored
@@ -26,35 +24,17 @@ from fhir_tracker.storage.connections import Connection
 from fhir_tracker.storage.cursors import Cursor
 from fhir_tracker.storage.database import Database, Tx
 from fhir_tracker.storage.remote_subscriptions import RemoteSubscription
-from mappings import mapping_named, mapping_names
+from mappings import mapping_named
 from subscriptions import Capabilities, Limits, client_of, endpoint_of, leave, next_due, read_capabilities
 
 SKEW_SECONDS = 5.0
-_AUTH_OPTIONS = ("client_id", "token_url", "scopes", "jku")
-_SHOWN = {
-    "kind": "we show ourselves by",
-    "state": "and are",
-    "clientId": "client id to register",
-    "keyPage": "keys to register",
-    "keyId": "key that signs",
-    "algorithm": "algorithm",
-    "tokenEndpoint": "tokens come from",
-    "scopesAskedFor": "scopes asked for",
-    "scopesGranted": "scopes granted",
-    "tokenSeconds": "a token counts (s)",
-}
-_EPILOG = """examples:
-  fhir-tracker connection add clinic --base-url https://ehr.example.org/fhir --poll 30s
-  fhir-tracker connection add lab --base-url https://lab.example.org/r4 --auth bearer --secret-file /run/secrets/lab
-  fhir-tracker connection add ward --base-url https://ward.example.org/r4 --auth private_key_jwt --client-id tracker
-  fhir-tracker connection test clinic"""
 
 
 def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the command group."""
-    parser = subparsers.add_parser("connection", help="the EHR servers that are followed", epilog=_EPILOG)
+    parser = subparsers.add_parser("connection", help="the EHR servers that are followed", epilog=EPILOG)
     group = parser.add_subparsers(metavar="ACTION", required=True)
-    _register_add(group)
+    connection_terms.register(group)
     listed = group.add_parser("list", help="all connections and how they do")
     listed.set_defaults(func=_list)
     for name, function, about in (
@@ -71,87 +51,9 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         one.add_argument("--json", action="store_true", help="as JSON")
 
 
-def _register_add(group: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    add = group.add_parser("add", help="follow a server", epilog=_EPILOG)
-    add.add_argument("key", metavar="KEY", help="1 to 20 of a-z, 0-9 and hyphen; begins the id of all it brings")
-    add.add_argument("--base-url", required=True, metavar="URL", help="the FHIR base address")
-    add.add_argument("--mapping", default="generic", metavar="NAME", help=f"one of {', '.join(mapping_names())}")
-    add.add_argument("--poll", default="30s", metavar="TIME", help="how often to ask for changes (default 30s)")
-    add.add_argument("--types", default="", metavar="A,B", help="only these types; without it all that are useful")
-    add.add_argument(
-        "--subscribe", default="none", metavar="HOW", help=f"one of {', '.join(connections.SUBSCRIBE)} (default none)"
-    )
-    add.add_argument("--write-back", default="", metavar="A,B", help="types whose changes here are written there")
-    add.add_argument(
-        "--owners",
-        metavar="FILE",
-        help="whose each field is: JSON, type to field to ehr, ours or ask (docs/write-back.md)",
-    )
-    add.add_argument("--auth", default="none", metavar="KIND", help=f"one of {', '.join(AUTH_KINDS)}")
-    add.add_argument(
-        "--secret-file", metavar="FILE", help="holds user:password (basic), a token (bearer) or the client's secret"
-    )
-    add.add_argument("--client-id", metavar="ID", help="as whom the EHR knows us (client_secret, private_key_jwt)")
-    add.add_argument("--token-url", metavar="URL", help="where tokens are given out; without it the server is asked")
-    add.add_argument("--scopes", metavar="S", help="what we ask for (system/*.read)")
-    add.add_argument("--jku", metavar="URL", help="the address of our keys in each assertion, where the EHR wants it")
-    following.register_options(add)
-    add.add_argument("--moved", action="store_true", help="a key used before: the same server under a new address")
-    add.set_defaults(func=_add)
-
-
-def _add(args: argparse.Namespace, settings: Settings) -> int:
-    mapping_named(args.mapping)
-    options: dict[str, Any] = {"auth": args.auth} | following.options_of(args)
-    options |= {name: told for name in _AUTH_OPTIONS if (told := getattr(args, name)) is not None}
-    options |= _written(args)
-    if args.secret_file:
-        options["secret_file"] = os.path.abspath(args.secret_file)
-    with open_store(settings) as database:
-        with database.begin() as tx:
-            added = connections.add(
-                tx,
-                args.key,
-                args.base_url,
-                now=clock.now(),
-                mapping=args.mapping,
-                poll_seconds=connections.seconds(args.poll),
-                types=[name.strip() for name in args.types.split(",") if name.strip()],
-                subscribe=args.subscribe,
-                options=options,
-                moved=args.moved,
-            )
-        shown = {} if "client_id" not in options else _ours(database, added, settings)
-    if args.json:
-        print_json(_summary(added))
-    else:
-        print(f"added {added.key}: {added.base_url}, every {added.poll_seconds} s")
-        _print_shown(shown, ())
-        if added.subscribe != "none" and not settings.public_url:
-            print("note: it is only polled until FHIR_TRACKER_PUBLIC_URL says where it can tell us of changes")
-        print(f"next: fhir-tracker connection test {added.key}")
-    return 0
-
-
-def _ours(database: Database, connection: Connection, settings: Settings) -> dict[str, Any]:
-    return ours(connection, Keyring(database=database, secret_key=secret_key(settings)), settings, clock.now())
-
-
-def _written(args: argparse.Namespace) -> dict[str, Any]:
-    """What is written there, as options."""
-    types = [name.strip() for name in args.write_back.split(",") if name.strip()]
-    found: dict[str, Any] = {"write_back": types} if types else {}
-    if args.owners:
-        try:
-            found["owners"] = json.loads(Path(args.owners).read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            raise UsageError("--owners names a file of JSON that cannot be read.") from None
-    return found
-
-
 def _list(args: argparse.Namespace, settings: Settings) -> int:
     with open_store(settings) as database, database.read() as tx:
-        found = [_summary(one) | {"quarantined": quarantine.open_count(tx, one.key)} for one in stored.all(tx)]
+        found = [summary(one) | {"quarantined": quarantine.open_count(tx, one.key)} for one in stored.all(tx)]
     if args.json:
         print_json({"connections": found})
     elif not found:
@@ -194,7 +96,7 @@ def _test(args: argparse.Namespace, settings: Settings) -> int:
             try:
                 found = read_capabilities(client)
             except RemoteFailure as failure:
-                return _untested(args, connection, failure, _ours(database, connection, settings))
+                return _untested(args, connection, failure, own_part(database, connection, settings))
             followed = [name for name in wanted if name in found.searchable]
             shown = examine(connection, client, keys, settings, clock.now(), followed)
     told = _told(found, wanted)
@@ -202,7 +104,7 @@ def _test(args: argparse.Namespace, settings: Settings) -> int:
         print_json({"key": connection.key, "reachable": True, **told, "authentication": shown.as_json()})
     else:
         _print_told(connection, told)
-        _print_shown(shown.told, shown.problems)
+        print_shown(shown.told, shown.problems)
     return 0 if found.is_r4 and shown.works else 1
 
 
@@ -228,15 +130,8 @@ def _left(database: Database, key: str, settings: Settings) -> list[str]:
     """Stop following; the types of our Subscriptions that are still at the server."""
     with database.read() as tx:
         connection = connections.get(tx, key)
-    limits = Limits(total_seconds=settings.remote_timeout.total_seconds(), tries=1)
-    keys = Keyring(database=database, secret_key=secret_key(settings))
-    hook = endpoint_of(settings.public_url, key)
-    try:
-        client = client_of(connection, limits, keys=keys)
-    except (RemoteFailure, UsageError):
-        return leave(database, connection, None, now=clock.now, hook=hook)
-    with client:
-        return leave(database, connection, client, now=clock.now, hook=hook)
+    with former_client(database, connection, settings) as client:
+        return leave(database, connection, client, now=clock.now, hook=endpoint_of(settings.public_url, key))
 
 
 def _untested(args: argparse.Namespace, connection: Connection, failure: RemoteFailure, told: dict[str, Any]) -> int:
@@ -245,7 +140,7 @@ def _untested(args: argparse.Namespace, connection: Connection, failure: RemoteF
         print_json({"key": connection.key, "reachable": failure.auth, "error": failure.message, **shown})
     else:
         if failure.auth and "clientId" in told:
-            _print_shown(told, ())
+            print_shown(told, ())
         print(f"{connection.key}: {failure.message}", file=sys.stderr)
     return 1 if failure.permanent or failure.auth else 3
 
@@ -284,36 +179,10 @@ def _print_told(connection: Connection, told: dict[str, Any]) -> None:
         print(f"  WARN  {problem}")
 
 
-def _print_shown(told: Mapping[str, Any], problems: Sequence[str]) -> None:
-    """What we show of ourselves, and what has to be registered there."""
-    for name, label in _SHOWN.items():
-        if told.get(name) not in (None, ""):
-            print(f"  {label:<24}{told[name]}")
-    for problem in problems:
-        print(f"  WARN  {problem}")
-
-
-def _summary(one: Connection) -> dict[str, Any]:
-    return {
-        "key": one.key,
-        "baseUrl": one.base_url,
-        "mapping": one.mapping,
-        "pollSeconds": one.poll_seconds,
-        "types": list(one.types),
-        "subscribe": one.subscribe,
-        "writeBack": list(one.options.get("write_back", ())),
-        "auth": one.options.get("auth", "none"),
-        "state": one.state,
-        "lastAttempt": instant(one.last_attempt_at) if one.last_attempt_at else None,
-        "lastSuccess": instant(one.last_success_at) if one.last_success_at else None,
-        "lastError": one.last_error,
-    }
-
-
 def _detail(tx: Tx, one: Connection) -> dict[str, Any]:
     followed = [cursor for cursor in cursors.of_connection(tx, one.key) if cursor.type[0].isalpha()]
     return {
-        **_summary(one),
+        **summary(one),
         "nextDue": instant(next_due(tx, one)),
         "quarantined": quarantine.open_count(tx, one.key),
         "subscriptions": [_subscription(held) for held in remote_subscriptions.of_connection(tx, one.key)],

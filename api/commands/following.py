@@ -39,7 +39,7 @@ def register_options(add: argparse.ArgumentParser) -> None:
 def options_of(args: argparse.Namespace) -> dict[str, Any]:
     """The options as a connection keeps them; UsageError for what makes no sense."""
     found: dict[str, Any] = {}
-    for told in args.strategy:
+    for told in filter(None, args.strategy or ()):
         type_, _, name = told.partition("=")
         if type_ not in resource_types():
             raise UsageError(

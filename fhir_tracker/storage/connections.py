@@ -58,6 +58,12 @@ def remove(tx: Tx, key: str) -> bool:
     return tx.changed(delete(connection).where(connection.c.key == key)) == 1
 
 
+def set_terms(tx: Tx, changed: Connection) -> None:
+    """Keep how `changed` is followed in place of what is kept; how it does stays as it is."""
+    terms = {name: to_row(changed)[name] for name in ("poll_seconds", "types", "subscribe", "options")}
+    tx.execute(update(connection).where(connection.c.key == changed.key).values(**terms))
+
+
 def note_success(tx: Tx, key: str, at: datetime) -> None:
     """Remember that the server was followed at `at`."""
     told = {"last_attempt_at": at, "last_success_at": at, "last_error": None, "state": "ok"}

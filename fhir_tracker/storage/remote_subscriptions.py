@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, select, update
+from sqlalchemy import ColumnElement, and_, delete, select, update
 
 from fhir_tracker.storage.database import Tx
 from fhir_tracker.storage.inbox_tables import remote_subscription
@@ -86,6 +86,11 @@ def held(tx: Tx, id_: int) -> RemoteSubscription | None:
 def change(tx: Tx, id_: int, changes: Mapping[str, Any]) -> None:
     """Write some fields and leave the others."""
     tx.execute(update(remote_subscription).where(remote_subscription.c.id == id_).values(**changes))
+
+
+def forget(tx: Tx, connection: str) -> None:
+    """Those at one EHR are no more; what they told of stays to be read."""
+    tx.execute(delete(remote_subscription).where(remote_subscription.c.connection == connection))
 
 
 def note_pulled(tx: Tx, connection: str, type_: str, at: datetime) -> None:
