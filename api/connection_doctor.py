@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -10,16 +10,18 @@ from api.authentication import Shown, ours
 from api.authentication import examine as examine_login
 from api.findings import Finding, fail, ok, warn
 from api.freshness import TypeAge, age_of, is_stale, promised, type_ages
+from api.server_doctor import examine_encryption, examine_key_page, examine_rights, examine_search
 from fhir_tracker.config import Settings
-from fhir_tracker.errors import RemoteFailure, TrackerError
+from fhir_tracker.errors import RemoteFailure, TrackerError, UsageError
 from fhir_tracker.signing_keys import Keyring
 from fhir_tracker.storage import outbox, quarantine, remote_subscriptions
 from fhir_tracker.storage.connections import Connection
 from fhir_tracker.storage.database import Database, Tx
 from mappings import mapping_named
 from subscriptions import Capabilities, EhrClient, Limits, client_of, read_capabilities
-from subscriptions.showing import budget_of, ways_of
-from subscriptions.strategies import LAUNCH, NONE
+from subscriptions.code_files import tables_of
+from subscriptions.showing import budget_of, completions_of, ways_of
+from subscriptions.strategies import LAST_UPDATED, LAUNCH, NONE
 from subscriptions.untold import COMPLAINTS
 
 MOST_SKEW = timedelta(seconds=60)
@@ -45,6 +47,7 @@ def examine_connection(
         yield told(what, error.message, _registered(ours(connection, keys, settings, now), fix) if error.auth else fix)
     except TrackerError as error:
         yield fail(what, error.message, fix)
+    yield from _codes(connection)
     with database.read() as tx:
         yield _data(tx, connection, settings.poll_overlap, now)
         yield from _types(tx, connection, settings.poll_overlap, now)
@@ -58,6 +61,7 @@ def _server(
     settings: Settings, connection: Connection, client: EhrClient, keys: Keyring, now: datetime
 ) -> Iterator[Finding]:
     what, fix = f"connection {connection.key}", f"fhir-tracker connection test {connection.key}"
+    yield examine_encryption(connection)
     found = read_capabilities(client)
     if not found.is_r4:
         yield fail(what, f"speaks FHIR {found.fhir_version or 'unknown'}", fix)
@@ -66,7 +70,20 @@ def _server(
     yield _clock(connection, found, now)
     wanted = connection.types or mapping_named(connection.mapping).wanted
     searched = [name for name in wanted if name in found.searchable]
-    yield _login(connection, examine_login(connection, client, keys, settings, now, searched))
+    shown = examine_login(connection, client, keys, settings, now, searched)
+    yield _login(connection, shown)
+    yield from examine_rights(connection, shown.told, searched)
+    yield from examine_key_page(settings, connection, shown.told)
+    if shown.works:
+        yield from examine_search(connection, client, _by_time(keys.database, connection, searched))
+
+
+def _by_time(database: Database, connection: Connection, searched: Sequence[str]) -> str | None:
+    """The first type that is followed by `_lastUpdated`."""
+    with database.read() as tx:
+        followed = completions_of(tx, connection)
+    chosen = (type_ for type_, strategy, _ in followed if strategy == LAST_UPDATED and type_ in searched)
+    return next(chosen, None)
 
 
 def _clock(connection: Connection, found: Capabilities, now: datetime) -> Finding:
@@ -101,6 +118,19 @@ def _registered(told: Mapping[str, Any], test: str) -> str:
     return f"register client {told['clientId']} there{keys}; then {test}"
 
 
+def _codes(connection: Connection) -> Iterator[Finding]:
+    if not connection.options.get("codes"):
+        return
+    what = f"{connection.key} codes"
+    try:
+        tables = tables_of(connection)
+    except UsageError as error:
+        yield fail(what, error.message, "correct the file that --codes names; nothing is followed until then")
+        return
+    known = sum(len(one) for one in tables.status.values()) + sum(len(one.codes) for one in tables.codings.values())
+    yield ok(what, f"{known} codes of the practice's own")
+
+
 def _data(tx: Tx, connection: Connection, overlap: timedelta, now: datetime) -> Finding:
     what = f"{connection.key} data"
     limit = promised(connection, overlap).total_seconds()
@@ -124,8 +154,12 @@ def _types(tx: Tx, connection: Connection, overlap: timedelta, now: datetime) ->
     ways = ways_of(tx, connection, now)
     followed = [one.type for one in ways if one.choice.strategy not in (NONE, LAUNCH)]
     missed = sum(one.missed for one in ways)
+    empty = [one.type for one in ways if one.roster is not None and not one.roster.members]
     if not followed:
         yield warn(what, "none is followed", show)
+    elif empty:
+        fix = f"name the patients: connection add {connection.key} with --roster FILE or --group ID"
+        yield warn(what, f"nobody is on the roster of {', '.join(empty)}, so nothing of it is read", fix)
     elif missed:
         fix = f"{show} says of which types; shorten --poll or choose another --strategy"
         yield warn(what, f"{missed} changes came only by comparing everything", fix)

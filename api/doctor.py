@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 
+from api.broker import examine_broker
 from api.connection_doctor import examine_connection
-from api.findings import Finding, ok
+from api.findings import Finding, fail, ok, warn
 from api.metrics import WORKER_HEARTBEAT
 from api.stores import key_file, open_store, secret_key
 from fhir_tracker import brake, clock
@@ -19,6 +21,9 @@ from fhir_tracker.storage.database import Database
 from fhir_tracker.storage.schema import schema_state
 
 SILENT_AFTER = timedelta(minutes=2)
+GIGABYTE = 10**9
+LEAST_FREE = GIGABYTE // 20
+FEW_FREE = GIGABYTE // 2
 _WAL = b"\x02\x02"
 
 
@@ -48,6 +53,9 @@ def _inside(settings: Settings, database: Database) -> Iterator[Finding]:
         return
     now = clock.now()
     yield _journal(settings, database)
+    yield from _disk(settings)
+    if settings.redis_url:
+        yield examine_broker(settings.redis_url)
     yield _programs(database)
     yield _worker(database, now)
     yield from _waiting(database)
@@ -88,6 +96,19 @@ def _journal(settings: Settings, database: Database) -> Finding:
         detail="SQLite does not write ahead; the file system may not support it",
         fix="move the database to a local disk",
     )
+
+
+def _disk(settings: Settings) -> Iterator[Finding]:
+    if settings.database_file is None:
+        return
+    free = shutil.disk_usage(settings.database_file.parent).free
+    text = f"{free / GIGABYTE:.1f} GB free where the database is"
+    if free < LEAST_FREE:
+        yield fail("disk", text, "make room: with a full disk nothing can be taken in")
+    elif free < FEW_FREE:
+        yield warn("disk", text, "make room soon, or move the database: FHIR_TRACKER_DATABASE")
+    else:
+        yield ok("disk", text)
 
 
 def _programs(database: Database) -> Finding:
