@@ -232,10 +232,11 @@ def _note_unusable(database: Database, connection: Connection, error: UsageError
 def due_connections(tx: Tx, now: datetime) -> list[Connection]:
     """The connections whose poll interval, or pause after failures, has passed; the one that waits longest comes first.
 
-    What was tried at a moment that is still to come was tried before our clock was turned back, and is due.
+    What was tried at a moment that is still to come was tried before our clock was turned back, and is due; so is what was
+    never tried.
     """
     due = sorted(((next_due(tx, one), one) for one in connections.all(tx)), key=lambda pair: pair[0])
-    return [one for moment, one in due if moment <= now or (one.last_attempt_at or now) > now + SKEW]
+    return [one for moment, one in due if moment <= now or not one.last_attempt_at or one.last_attempt_at > now + SKEW]
 
 
 def next_due(tx: Tx, connection: Connection) -> datetime:

@@ -15,6 +15,8 @@ from sqlalchemy import ColumnElement, and_, case, delete, func, literal_column, 
 from fhir_tracker.storage.database import Tx
 from fhir_tracker.storage.running_tables import job
 
+SKEW = timedelta(minutes=2)
+"""How far the clocks of two processes may differ."""
 # Written out, not bound: a database uses a partial index only for a condition that it can see when it plans.
 WAITING: ColumnElement[bool] = job.c.state == literal_column("'waiting'")
 RUNNING: ColumnElement[bool] = job.c.state == literal_column("'running'")
@@ -64,9 +66,13 @@ def enqueue(tx: Tx, kind: str, key: str, payload: Mapping[str, Any], run_at: dat
 
 
 def claim(tx: Tx, kinds: Sequence[str], now: datetime, lease: timedelta) -> Lease | None:
-    """The job of `kinds` that is due longest, or whose worker let its lease run out; None when there is none."""
+    """The job of `kinds` that is due longest, or whose worker let its lease run out; None when there is none.
+
+    A lease that ends later than any taken now was taken by a clock that has been turned back since: it counts no more.
+    """
     is_due = and_(WAITING, job.c.run_at <= now)
-    is_stuck = and_(RUNNING, job.c.lease_until < now)
+    is_over = or_(job.c.lease_until < now, job.c.lease_until > now + lease + SKEW)
+    is_stuck = and_(RUNNING, is_over)
     chosen = select(job).where(job.c.kind.in_(kinds), or_(is_due, is_stuck))
     row = tx.first(chosen.order_by(job.c.run_at, job.c.id).limit(1).with_for_update(skip_locked=True))
     if row is None:
