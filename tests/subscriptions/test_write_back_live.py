@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from contextlib import closing
 from typing import Any
 
 import httpx
 import pytest
 
 from fhir_tracker import clock, conflicts
+from fhir_tracker.errors import RemoteFailure
 from fhir_tracker.storage.database import Database
+from subscriptions import EhrClient
+from subscriptions.client import Answer
 from tests.subscriptions.writer import Writer
 
 FHIR = {"content-type": "application/fhir+json", "cache-control": "no-cache"}
@@ -40,6 +44,9 @@ class Peer:
         bundle = self.http.get(f"{self.base_url}/{type_}?_count=500&_sort=_lastUpdated").raise_for_status().json()
         found = [entry["resource"] for entry in bundle.get("entry", [])]
         return [one for one in found if any(name.get("value") == value for name in one.get("identifier", []))]
+
+    def delete(self, type_: str, id_: str) -> None:
+        self.http.delete(f"{self.base_url}/{type_}/{id_}").raise_for_status()
 
     def _send(self, method: str, path: str, body: dict[str, Any]) -> httpx.Response:
         return self.http.request(method, f"{self.base_url}/{path}", content=json.dumps(body)).raise_for_status()
@@ -100,6 +107,101 @@ def test_a_field_changed_on_both_sides_waits_for_a_person(writer: Writer, peer: 
         conflicts.resolve(tx, writer.row(f"Task/{id_}"), {"status": "ours"}, writer.author)
     assert writer.write().counts == {"done": 1}
     assert peer.read("Task", there["id"])["status"] == "in-progress"
+
+
+class LosesAnswers(EhrClient):
+    """The server does what it is sent, and its answer is lost on the way back."""
+
+    def send(self, *args: Any, **named: Any) -> Answer:
+        super().send(*args, **named)
+        raise RemoteFailure("The connection broke.", unknown=True)
+
+
+@pytest.mark.fault("F3")
+def test_a_create_whose_answer_was_lost_is_found_there_and_not_made_again(writer: Writer, peer: Peer) -> None:
+    id_ = writer.file(description="call her")
+    writer.pass_time(1)
+    with LosesAnswers(peer.base_url) as client:
+        assert writer.write_with(client).counts == {"waiting": 1}
+    assert len(peer.named("Task", id_)) == 1
+    assert writer.write(15).counts == {"done": 1}
+    (there,) = peer.named("Task", id_)
+    assert writer.row(f"Task/{id_}").remote_id == there["id"]
+
+
+def test_what_is_refused_is_told_in_its_words_and_done_once_mended(writer: Writer, peer: Peer) -> None:
+    id_ = writer.file(description="call her")
+    writer.write()
+    (there,) = peer.named("Task", id_)
+    peer.delete("Task", there["id"])
+    writer.change("Task", id_, description="again")
+    assert writer.write().counts == {"dead": 1}
+    assert writer.row(f"Task/{id_}").reason == "It is not there any more."
+    bad = writer.create({"resourceType": "Communication", "status": "completed", "payload": [{"contentString": "x"}]})
+    with RefusesAll(peer.base_url) as client:
+        writer.pass_time(1)
+        assert writer.write_with(client).counts == {"dead": 1}
+    row = writer.row(f"Communication/{bad}")
+    assert "The server answered 4" in (row.reason or "")
+    assert conflicts.said(row)
+    with writer.database.begin() as tx:
+        conflicts.retry(tx, row, writer.author)
+    assert writer.write().counts == {"done": 1}
+    assert len(peer.named("Communication", bad)) == 1
+
+
+class RefusesAll(EhrClient):
+    """What is sent says another type than its address, so that a real server refuses it in its own words."""
+
+    def send(self, method: str, url: str, body: bytes | None = None, *args: Any, **named: Any) -> Answer:
+        return super().send(method, url, (body or b"").replace(b'"Communication"', b'"Basic"', 1), *args, **named)
+
+
+def test_an_extension_and_a_contained_resource_of_each_side_stay(writer: Writer, peer: Peer) -> None:
+    ours = {"url": "https://clinic.example/ours", "valueString": "one"}
+    theirs = {"url": "https://ehr.example/room", "valueString": "7"}
+    id_ = writer.file(extension=[ours])
+    writer.write()
+    (there,) = peer.named("Task", id_)
+    peer.change("Task", there["id"], extension=[ours, theirs], status="accepted")
+    changed = ours | {"valueString": "two"}
+    writer.change("Task", id_, extension=[changed])
+    assert writer.write().counts == {"done": 1}
+    now = peer.read("Task", there["id"])
+    assert sorted(one["valueString"] for one in now["extension"]) == ["7", "two"]
+    assert now["status"] == writer.held("Task", id_)["status"] == "accepted"
+    assert writer.held("Task", id_)["extension"] == [changed]
+
+
+@pytest.fixture
+def second(one_file: str) -> Iterator[Database]:
+    """The database of another tracker."""
+    with closing(Database.open(one_file)) as database:
+        yield database
+
+
+def test_two_trackers_at_one_server_never_answer_each_other_without_end(
+    writer: Writer, peer: Peer, second: Database
+) -> None:
+    other = Writer(second, peer.base_url, now=writer.now, types=("Patient", "Task"))
+    other.sync()
+    id_ = writer.file(description="call her")
+    writer.write()
+    (there,) = peer.named("Task", id_)
+    other.sync()
+    mirrored = f"clinic-{there['id']}"
+    assert other.held("Task", mirrored)["description"] == "call her"
+    other.change("Task", mirrored, status="accepted")
+    assert other.write().counts == {"done": 1}
+    writer.sync()
+    writer.write()
+    assert writer.held("Task", id_)["status"] == "accepted"
+    version = peer.read("Task", there["id"])["meta"]["versionId"]
+    for one in (other, writer, other, writer):
+        one.sync()
+        assert one.write(60).counts == {}
+    assert peer.read("Task", there["id"])["meta"]["versionId"] == version
+    assert len(peer.named("Task", id_)) == 1
 
 
 def test_an_appointment_of_theirs_is_cancelled_here_and_there(writer: Writer, peer: Peer) -> None:
