@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,12 +39,15 @@ class Tracker:
 
 @contextmanager
 def running_tracker(
-    database: str, folder: Path, *arguments: str, env: Mapping[str, str] | None = None
+    database: str,
+    folder: Path,
+    *arguments: str,
+    env: Mapping[str, str] | None = None,
+    program: Sequence[str | Path] = (Path(sys.executable).parent / "fhir-tracker",),
 ) -> Iterator[Tracker]:
     """`fhir-tracker serve` on a free port with these further arguments, ready, and stopped at the end."""
     log = folder / "tracker.log"
-    program = Path(sys.executable).parent / "fhir-tracker"
-    command: list[str | Path] = [program, "serve", "--port", "0", "--database", database, *arguments]
+    command: list[str | Path] = [*program, "serve", "--port", "0", "--database", database, *arguments]
     settings = {"FHIR_TRACKER_SECRET_KEY": SECRET, "FHIR_TRACKER_LOG_LEVEL": "DEBUG", **(env or {})}
     process = Process(command, log=log, cwd=folder, env=settings)
     try:

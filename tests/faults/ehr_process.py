@@ -18,6 +18,7 @@ class EhrProcess:
     """One fake EHR; `base_url` ends in /fhir."""
 
     def __init__(self, folder: Path) -> None:
+        self.folder = folder
         self.port, control = free_port(), free_port()
         self.base_url = f"http://127.0.0.1:{self.port}/fhir"
         self._control = f"http://127.0.0.1:{control}/"

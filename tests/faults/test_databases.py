@@ -18,8 +18,9 @@ import pytest
 
 from fhir_tracker import clock
 from fhir_tracker.storage.database import Database
+from fhir_tracker.storage.schema import prepare
 from tests.conformance.server import Tracker, running_tracker
-from tests.faults.checker import check_always
+from tests.faults.checker import check_always, check_audited, check_logs
 from tests.peers.postgres.server import Postgres, running_postgres
 
 PATIENCE = 120.0
@@ -79,7 +80,7 @@ def status(tracker: Tracker, path: str) -> int:
 
 
 def check_kept(tracker: Tracker, load: Load) -> None:
-    """Everything that was acknowledged is there."""
+    """What was acknowledged is there once the load has ended, and every invariant that needs no EHR holds."""
     found = set()
     url: str | None = f"{tracker.fhir}/Basic?_count=1000"
     while url:
@@ -87,11 +88,37 @@ def check_kept(tracker: Tracker, load: Load) -> None:
         found |= {one["resource"]["id"] for one in bundle.get("entry", [])}
         url = next((one["url"] for one in bundle["link"] if one["relation"] == "next"), None)
     assert load.acknowledged <= found
+    check_logs([tracker.log])
+    with closing(Database.open(tracker.database)) as database:
+        check_always(database, {}, now=clock.now())
+        check_audited(database)
+
+
+@pytest.fixture(scope="module")
+def own_postgres() -> Iterator[Postgres]:
+    """One cluster for the tests of this module, each of which may kill it and leaves it running; it has few sessions."""
+    with running_postgres(settings={"max_connections": "60", "superuser_reserved_connections": "0"}) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def own_template(own_postgres: Postgres) -> str:
+    """A database there that is set up and empty, to be copied."""
+    name = own_postgres.create()
+    with closing(Database.open(own_postgres.url(name))) as opened:
+        prepare(opened)
+    return name
 
 
 @pytest.fixture
-def served(own_postgres: Postgres, tmp_path: Path) -> Iterator[Tracker]:
-    with running_tracker(own_postgres.url(own_postgres.create()), tmp_path, "--open") as tracker:
+def own_url(own_postgres: Postgres, own_template: str) -> str:
+    """The address of a database of the test's own there."""
+    return own_postgres.url(own_postgres.create(template=own_template))
+
+
+@pytest.fixture
+def served(own_url: str, tmp_path: Path) -> Iterator[Tracker]:
+    with running_tracker(own_url, tmp_path, "--open") as tracker:
         yield tracker
 
 
@@ -110,8 +137,6 @@ def test_postgresql_killed_under_load_loses_nothing_that_was_acknowledged(
     load.check_refusals()
     check_kept(served, load)
     wait_for(lambda: status(served, "/readyz") == 200, "ready again")
-    with closing(Database.open(served.database)) as database:
-        check_always(database, {}, now=clock.now())
 
 
 @pytest.mark.fault("F8")
@@ -136,18 +161,12 @@ def test_postgresql_that_stands_still_is_waited_for_within_limits(own_postgres: 
 
 
 @pytest.mark.fault("F9")
-def test_postgresql_without_a_free_session_means_waiting_and_no_crash(tmp_path: Path) -> None:
-    """own_postgres, with few sessions, most of which somebody else takes."""
-    settings = {"max_connections": "30", "superuser_reserved_connections": "0"}
-    with running_postgres(settings=settings) as server, ExitStack() as others:
-        url = server.url(server.create())
-        with running_tracker(url, tmp_path, "--open", "--processes", "1") as tracker, Load(tracker, 6) as load:
+def test_postgresql_without_a_free_session_means_waiting_and_no_crash(own_url: str, tmp_path: Path) -> None:
+    """Somebody else takes all sessions that are left."""
+    with running_tracker(own_url, tmp_path, "--open", "--processes", "1") as tracker, ExitStack() as others:
+        with Load(tracker, 6) as load:
             wait_for(lambda: len(load.acknowledged) > 10, "creates")
-            for _ in range(40):
-                try:
-                    others.enter_context(closing(psycopg.connect(url)))
-                except psycopg.OperationalError:
-                    break
+            assert _take_all(own_url, others)
             before = len(load.acknowledged) + len(load.refused)
             wait_for(lambda: len(load.acknowledged) + len(load.refused) > before + 20, "answers of some kind")
             assert status(tracker, "/livez") == 200
@@ -155,6 +174,17 @@ def test_postgresql_without_a_free_session_means_waiting_and_no_crash(tmp_path: 
             before = len(load.acknowledged)
             wait_for(lambda: len(load.acknowledged) > before + 20, "creates again")
         load.check_refusals()
+        check_kept(tracker, load)
+
+
+def _take_all(url: str, others: ExitStack) -> bool:
+    """Whether PostgreSQL has said that there are no more."""
+    for _ in range(80):
+        try:
+            others.enter_context(closing(psycopg.connect(url)))
+        except psycopg.OperationalError:
+            return True
+    return False
 
 
 @pytest.mark.fault("F10")
@@ -191,16 +221,18 @@ def test_two_transactions_that_wait_for_each_other_end_in_one_success_and_no_500
 def test_a_sqlite_file_that_another_process_locks_is_waited_for_and_then_503(tmp_path: Path) -> None:
     """sqlite"""
     path = tmp_path / "tracker.db"
-    with running_tracker(f"sqlite:///{path}", tmp_path, "--open") as tracker, Load(tracker) as load:
-        wait_for(lambda: len(load.acknowledged) > 10, "creates")
-        with closing(sqlite3.connect(path, isolation_level=None, timeout=60)) as other:
-            other.execute("begin immediate")
-            wait_for(lambda: load.refused, "a refusal")
-            read = httpx.get(f"{tracker.fhir}/Basic?_count=1", timeout=PATIENCE, trust_env=False)
-            assert read.status_code in (200, 503), "a reading writes an audit row, and waits for that"
-            other.execute("rollback")
-        before = len(load.acknowledged)
-        wait_for(lambda: len(load.acknowledged) > before + 10, "creates again")
+    with running_tracker(f"sqlite:///{path}", tmp_path, "--open") as tracker:
+        with Load(tracker) as load:
+            wait_for(lambda: len(load.acknowledged) > 10, "creates")
+            with closing(sqlite3.connect(path, isolation_level=None, timeout=60)) as other:
+                other.execute("begin immediate")
+                wait_for(lambda: load.refused, "a refusal")
+                read = httpx.get(f"{tracker.fhir}/Basic?_count=1", timeout=PATIENCE, trust_env=False)
+                assert read.status_code in (200, 503), "a reading writes an audit row, and waits for that"
+                assert status(tracker, "/livez") == 200
+                other.execute("rollback")
+            before = len(load.acknowledged)
+            wait_for(lambda: len(load.acknowledged) > before + 10, "creates again")
         load.check_refusals()
         check_kept(tracker, load)
 

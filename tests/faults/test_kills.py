@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -20,18 +21,23 @@ from subscriptions import EhrClient, SyncReport, sync_connection
 from tests.conformance.server import running_tracker
 from tests.faults.checker import CONNECTION, check, check_always
 from tests.faults.ehr_process import EhrProcess
+from tests.faults.ehr_server import CANARY
 from tests.peers.process import Process, free_port
 
-PATIENTS = tuple(f"p{number:03}" for number in range(40))
+PATIENTS = tuple(f"{CANARY}-{number:03}" for number in range(40))
+FIRST, REFUSED, KEPT, SECOND, UNHEARD = (f"{CANARY}-{one}" for one in ("first", "refused", "kept", "second", "unheard"))
 PATIENCE = 120.0
 SELDOM = 3600
 
 
-def add(database: Database, ehr: EhrProcess, **options: object) -> None:
-    """The connection to the fake EHR, whose clock runs as ours does and shows ten rows a page."""
+def add(database: Database, ehr: EhrProcess, *, options: dict[str, object] | None = None, **others: Any) -> None:
+    """The connection to the fake EHR, whose clock runs as ours does and shows ten rows a page; its token is a canary too."""
     ehr.act("switch", page_size=10, runs=True)
+    secret = ehr.folder / "token"
+    secret.write_text(f"{CANARY}-token")
+    kept = {"auth": "bearer", "secret_file": str(secret), **(options or {})}
     with database.begin() as tx:
-        connections.add(tx, CONNECTION, ehr.base_url, now=clock.now(), types=("Patient",), **options)  # type: ignore[arg-type]
+        connections.add(tx, CONNECTION, ehr.base_url, now=clock.now(), types=("Patient",), options=kept, **others)
 
 
 def started(url: str, folder: Path, failpoint: str = "") -> Process:
@@ -120,34 +126,34 @@ def test_a_server_killed_at_a_notification_loses_none_and_disorder_changes_nothi
 ) -> None:
     """Killed before it was kept (F6) and after, before the answer (F5); the EHR sends again or gives up."""
     port = free_port()
-    words = ("--port", str(port), "--public-url", f"http://127.0.0.1:{port}")
+    words = ("--port", str(port), "--processes", "1", "--public-url", f"http://127.0.0.1:{port}")
     add(database, ehr, subscribe="rest-hook", poll_seconds=SELDOM)
-    ehr.write("first")
+    ehr.write(FIRST)
     env = {"FHIR_TRACKER_FAILPOINT": "hook-before-insert"}
     with running_tracker(ready_url, tmp_path, *words, env=env) as tracker:
-        wait_for(lambda: "first" in held(database) and ehr.state()["subscriptions"], "loaded and subscribed")
-        ehr.write("refused")
-        assert ehr.act("notify", order=[_told("refused")]) == [0]
+        wait_for(lambda: FIRST in held(database) and ehr.state()["subscriptions"], "loaded and subscribed")
+        ehr.write(REFUSED)
+        assert ehr.act("notify", order=[_told(REFUSED)]) == [0]
         tracker.process.wait(60)
     assert _open(database) == 0
     check_always(database, ehr.truth(), now=clock.now())
     env = {"FHIR_TRACKER_FAILPOINT": "hook-after-insert:3"}
     with running_tracker(ready_url, tmp_path, *words, env=env) as tracker:
-        assert ehr.act("notify", order=[_told("refused"), _told("refused")]) == [204, 204]
-        wait_for(lambda: "refused" in held(database), "what was sent again is here")
-        ehr.write("kept")
-        assert ehr.act("notify", order=[_told("kept")]) == [0]
+        assert ehr.act("notify", order=[_told(REFUSED), _told(REFUSED)]) == [204, 204]
+        wait_for(lambda: REFUSED in held(database), "what was sent again is here")
+        ehr.write(KEPT)
+        assert ehr.act("notify", order=[_told(KEPT)]) == [0]
         tracker.process.wait(60)
     check_always(database, ehr.truth(), now=clock.now())
     with running_tracker(ready_url, tmp_path, *words) as tracker:
-        wait_for(lambda: "kept" in held(database), "what was kept and never answered is here")
-        ehr.write("first", "second", "unheard")
-        ehr.write("first")
-        order = [_told("first", 3), _told("first", 1), _told("second"), _told("first", 2), _told("second")]
+        wait_for(lambda: KEPT in held(database), "what was kept and never answered is here")
+        ehr.write(FIRST, SECOND, UNHEARD)
+        ehr.write(FIRST)
+        order = [_told(FIRST, 3), _told(FIRST, 1), _told(SECOND), _told(FIRST, 2), _told(SECOND)]
         assert ehr.act("notify", order=order) == [204] * 5
         assert ehr.act("notify", order=[{"secret": False, "body": {}}] * 20) == [401] * 20
         assert ehr.act("notify", order=[{}] * 20) == [204] * 20
-        wait_for(lambda: {"second", "unheard"} <= held(database), "the bare ones have it pulled")
+        wait_for(lambda: {SECOND, UNHEARD} <= held(database), "the bare ones have it pulled")
         wait_for(lambda: not _open(database), "the inbox is empty")
         metrics = httpx.get(f"{tracker.url}/metrics", trust_env=False).text
     pulls = [one for one in ehr.state()["seen"] if "_lastUpdated=ge" in one["url"]]

@@ -124,6 +124,19 @@ def test_the_one_that_waits_longest_comes_first(town: Town) -> None:
     assert town.due() == ["a", "b", "c"]
 
 
+@pytest.mark.fault("F20")
+def test_a_clock_that_is_turned_back_stops_no_polling_and_leaves_no_lease_for_hours(town: Town) -> None:
+    town.add("a", poll=30)
+    assert town.synced() == ["a"]
+    assert town.synced(7200) == ["a"]
+    leases.take(town.database, "a", town.now)
+    town.add("b", poll=30)
+    town.now -= timedelta(hours=2)
+    assert sorted(town.synced()) == ["a", "b"]
+    assert town.synced(29) == []
+    assert sorted(town.synced(1)) == ["a", "b"]
+
+
 def test_nobody_is_due_where_nobody_is_followed(town: Town) -> None:
     assert town.work() == []
 
