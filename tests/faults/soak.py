@@ -85,6 +85,7 @@ class Soak:
             )
         self.port = free_port()
         self.kills = 0
+        self.appears = 0.0
         self.tracker: Process | None = None
         undo.callback(self.end)
         self.start()
@@ -137,7 +138,9 @@ class Soak:
         self.ehr.write(*self.chance.sample(IDS, self.chance.randrange(1, 30)))
 
     def late(self) -> None:
-        self.ehr.write(*self.chance.sample(IDS, 5), late=self.chance.uniform(1, 8))
+        seconds = self.chance.uniform(1, 8)
+        self.ehr.write(*self.chance.sample(IDS, 5), late=seconds)
+        self.appears = max(self.appears, time.monotonic() + seconds)
 
     def delete(self) -> None:
         alive = sorted(key for key, one in self.ehr.truth().items() if one["text"])
@@ -200,7 +203,8 @@ class Soak:
             self.start()
 
     def rest(self) -> float:
-        """Wait until the invariants hold; the seconds that took. The moving ones hold all the while."""
+        """Wait until the invariants hold, of late commits too; the seconds that took. The moving ones hold all the while."""
+        time.sleep(max(self.appears - time.monotonic(), 0.0))
         began = time.monotonic()
         log = self.folder / "tracker.log"
         while True:

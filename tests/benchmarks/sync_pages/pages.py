@@ -49,7 +49,7 @@ class Pages(EhrClient):
         entries = [
             {
                 "fullUrl": f"{BASE}/{type_}/{number}",
-                "resource": _resource(type_, number, self.round, stamp),
+                "resource": made_up(type_, number, self.round, stamp),
                 "search": {"mode": "match"},
             }
             for number in range(first, first + PAGE)
@@ -64,7 +64,8 @@ def _moment(round_: int) -> datetime:
     return START + timedelta(minutes=10 * round_)
 
 
-def _resource(type_: str, number: int, round_: int, stamp: str) -> dict[str, Any]:
+def made_up(type_: str, number: int, round_: int, stamp: str) -> dict[str, Any]:
+    """One synthetic resource of a round, about one of its patients."""
     made: dict[str, Any] = {"resourceType": type_, "id": f"{type_[0].lower()}{number:08d}"}
     made["meta"] = {"versionId": "1", "lastUpdated": stamp, "source": f"urn:synthetic:{number}"}
     whose = {"reference": f"Patient/p{round_ * PAGE + number * 37 % PAGE:08d}"}
