@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
@@ -19,6 +20,8 @@ from subscriptions.code_files import tables_in
 from subscriptions.showing import budget_of, reconciled_at, ways_of
 from subscriptions.strategies import STRATEGIES, read_override
 
+_TOPIC = re.compile(r"(https?://|urn:)[\x21-\x7e]{1,500}")
+
 
 def register_options(add: argparse.ArgumentParser) -> None:
     """The options of `connection add`."""
@@ -29,6 +32,13 @@ def register_options(add: argparse.ArgumentParser) -> None:
         metavar="TYPE=NAME",
         help=f"how a type is followed, in place of what is found out: {', '.join(STRATEGIES)}; after ? what each search "
         "must say, as in CarePlan=roster?category=assess-plan (may be repeated)",
+    )
+    add.add_argument(
+        "--topic",
+        action="append",
+        default=[],
+        metavar="TYPE=URL",
+        help="the topic that tells of a type, where the server names none after it (may be repeated)",
     )
     add.add_argument("--budget", metavar="N", help=f"at most so many requests a minute: {FORM}")
     add.add_argument("--roster", metavar="FILE", help="ids of patients at the EHR, one a line, to be asked about")
@@ -47,6 +57,8 @@ def options_of(args: argparse.Namespace) -> dict[str, Any]:
             )
         read_override(type_, name)
         found.setdefault("strategies", {})[type_] = name
+    if args.topic:
+        found["topics"] = dict(_topic(told) for told in args.topic)
     if args.budget:
         read_allowance(args.budget)
         found["budget"] = args.budget
@@ -58,6 +70,13 @@ def options_of(args: argparse.Namespace) -> dict[str, Any]:
     if args.group:
         found["group"] = args.group.removeprefix("Group/")
     return found
+
+
+def _topic(told: str) -> tuple[str, str]:
+    type_, _, url = told.partition("=")
+    if type_ not in resource_types() or not _TOPIC.fullmatch(url):
+        raise UsageError(f"--topic is a FHIR R4 type and the address of a topic, as in Task=URL; {told!r} is not.")
+    return type_, url
 
 
 def followed(tx: Tx, connection: Connection, now: datetime) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from fhir_tracker.storage import remote_subscriptions, resources
 from fhir_tracker.storage.database import Database
 from fhir_tracker.storage.remote_subscriptions import RemoteSubscription
 from fhir_tracker.storage.resources import Stored
+from subscriptions import untold
 from tests.conformance.server import running_tracker
 from tests.peers.hapi.server import Hapi
 from tests.peers.process import free_port
@@ -33,7 +35,7 @@ pytestmark = pytest.mark.peer
 class Site:
     """A tracker behind one port, whose processes come and go, and the EHR it follows."""
 
-    def __init__(self, folder: Path, base_url: str, type_: str, subscribe: str) -> None:
+    def __init__(self, folder: Path, base_url: str, type_: str, subscribe: str, **more: Any) -> None:
         self.folder = folder
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
@@ -49,9 +51,8 @@ class Site:
             pass
         self.database = Database.open(self.database_url)
         with self.database.begin() as tx:
-            connections.add(
-                tx, "clinic", base_url, now=clock.now(), types=[type_], subscribe=subscribe, poll_seconds=SELDOM
-            )
+            given = {"poll_seconds": SELDOM, "types": [type_], "subscribe": subscribe, **more}
+            connections.add(tx, "clinic", base_url, now=clock.now(), **given)
 
     @contextmanager
     def running(self) -> Iterator[None]:
@@ -73,12 +74,13 @@ class Site:
         with self.database.read() as tx:
             return next(iter(remote_subscriptions.of_connection(tx, "clinic")), None)
 
-    def look_soon(self) -> None:
-        """Look at the Subscription now, and not only when a minute has passed."""
-        held = self.subscription()
+    def look_soon(self, **ago: timedelta) -> None:
+        """Look at the Subscription now, and not only when a minute has passed; `ago` are moments, that long ago."""
+        held, now = self.subscription(), clock.now()
         assert held is not None
         with self.database.begin() as tx:
-            remote_subscriptions.change(tx, held.id, {"due_at": clock.now()})
+            moments = {name: now - one for name, one in ago.items()}
+            remote_subscriptions.change(tx, held.id, {"due_at": now, **moments})
 
     def is_active(self) -> bool:
         """Whether the EHR has taken our Subscription into use."""
@@ -96,12 +98,12 @@ def wait_for(what: Callable[[], object], name: str) -> None:
 
 
 @pytest.fixture
-def site(tmp_path: Path) -> Iterator[Callable[[str, str, str], Site]]:
-    """`site(base_url, type, subscribe)`."""
+def site(tmp_path: Path) -> Iterator[Callable[..., Site]]:
+    """`site(base_url, type, subscribe)`, and what else the connection is to be."""
     with ExitStack() as undo:
 
-        def make(base_url: str, type_: str, subscribe: str) -> Site:
-            made = Site(tmp_path, base_url, type_, subscribe)
+        def make(base_url: str, type_: str, subscribe: str, **more: Any) -> Site:
+            made = Site(tmp_path, base_url, type_, subscribe, **more)
             undo.enter_context(closing(made.database))
             undo.enter_context(closing(made.ehr))
             return made
@@ -110,7 +112,7 @@ def site(tmp_path: Path) -> Iterator[Callable[[str, str, str], Site]]:
 
 
 @pytest.mark.requirement(70, 71, 72, 77)
-def test_hapi_tells_of_creates_updates_and_deletions(site: Callable[[str, str, str], Site], hapi: Hapi) -> None:
+def test_hapi_tells_of_creates_updates_and_deletions(site: Callable[..., Site], hapi: Hapi) -> None:
     clinic = site(hapi.base_url, "Flag", "auto")
     with clinic.running():
         wait_for(clinic.is_active, "the Subscription is active")
@@ -130,9 +132,27 @@ def test_hapi_tells_of_creates_updates_and_deletions(site: Callable[[str, str, s
     assert clinic.ehr.get(f"Subscription/{told.remote_id}").status_code == 410
 
 
+@pytest.mark.requirement(75, 77, 78)
+def test_a_topic_that_hapi_takes_and_never_fires_is_found_out_by_polls(site: Callable[..., Site], hapi: Hapi) -> None:
+    options = {"topics": {"Basic": "http://example.org/SubscriptionTopic/basic-change"}}
+    clinic = site(hapi.base_url, "Basic", "backport", poll_seconds=1, options=options)
+    with clinic.running():
+        wait_for(lambda: (held := clinic.subscription()) and held.remote_id and held.pulled_at, "it was taken")
+        told = clinic.subscription()
+        assert told is not None
+        assert (told.kind, told.told_at) == ("backport", None)
+        clinic.look_soon(armed_at=timedelta(minutes=10))
+        for number in range(untold.ENOUGH):
+            one = clinic.make(code={"text": f"synthetic {number}"})
+            wait_for(lambda one=one: clinic.find(one), "a poll has brought it")  # type: ignore[misc]
+        wait_for(lambda: (held := clinic.subscription()) and held.untold >= untold.ENOUGH, "it is counted")
+        clinic.look_soon(untold_since=timedelta(minutes=10))
+        wait_for(lambda: (held := clinic.subscription()) and held.reason == untold.REMINDED, "it is asked for again")
+
+
 @pytest.mark.requirement(70, 72, 73, 75, 76, 77)
 def test_sekmet_sends_ids_and_what_it_gave_up_is_pulled_and_subscribed_again(
-    site: Callable[[str, str, str], Site], sekmet: Sekmet
+    site: Callable[..., Site], sekmet: Sekmet
 ) -> None:
     clinic = site(sekmet.base_url, "Patient", "backport")
     with clinic.running():
@@ -158,7 +178,7 @@ def test_sekmet_sends_ids_and_what_it_gave_up_is_pulled_and_subscribed_again(
 
 @pytest.mark.requirement(72, 75)
 def test_sekmet_puts_resources_and_a_deleted_subscription_is_made_anew(
-    site: Callable[[str, str, str], Site], sekmet: Sekmet
+    site: Callable[..., Site], sekmet: Sekmet
 ) -> None:
     clinic = site(sekmet.base_url, "Patient", "rest-hook")
     with clinic.running():

@@ -50,3 +50,14 @@ def test_what_could_not_be_deleted_at_the_server_is_said(
     told = shell.json("connection", "remove", "clinic", "--yes")
     assert told == {"removed": "clinic", "mirroredDataKept": True, "subscriptionsLeft": ["Patient"]}
     assert len(there.held) == 1
+
+
+def test_a_topic_is_chosen_by_hand(shell: Shell, ehr: FakeEhr, monkeypatch: pytest.MonkeyPatch) -> None:
+    there = Subscriptions(ehr)
+    monkeypatch.setenv("FHIR_TRACKER_PUBLIC_URL", "https://tracker.example")
+    topic = "http://example.org/anything"
+    for wrong in ("Patient", "Nonsense=http://a", "Patient=ftp://a", "Patient="):
+        assert shell.run("connection", "add", "b", "--base-url", "https://b.example", "--topic", wrong) == 2
+    shell.add("clinic", "--subscribe", "backport", "--types", "Patient", "--topic", f"Patient={topic}")
+    shell.run("sync", "clinic", "--once")
+    assert there.only()["criteria"] == topic
