@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import cast
 
+from fhir_tracker import failpoints
 from fhir_tracker.errors import RuleBroken
 from fhir_tracker.fhir.body import read_resource
 from fhir_tracker.fhir.codeable import first_code
@@ -68,7 +69,9 @@ def note(tx: Tx, stored: Stored, resource: Resource | None, author: Author) -> N
     if resource is None:
         outbox.withdrawn(tx, stored.type, stored.id, stored.version, author.at)
     elif not is_own_affair(resource):
+        failpoints.reached("change-before-outbox")
         outbox.put(tx, _changed(tx, stored, target), author.at)
+        failpoints.reached("change-after-outbox")
 
 
 def is_own_affair(resource: Resource) -> bool:

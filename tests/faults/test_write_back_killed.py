@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
 import sys
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import httpx
 import pytest
 
-from fhir_tracker import clock, connections, writes
+from fhir_tracker import clock, connections, failpoints, writes
 from fhir_tracker.model.author import Author
 from fhir_tracker.model.viewer import open_viewer
-from fhir_tracker.storage import outbox
+from fhir_tracker.storage import outbox, resources
 from fhir_tracker.storage.database import Database
 from tests.peers.process import Process
 from tests.subscriptions.fake_ehr import BASE
@@ -123,8 +127,44 @@ def test_a_writer_killed_in_mid_create_makes_no_second_task(
         assert held.ehr.created == 1
 
 
+WRITER = """
+import sys
+from fhir_tracker import clock, writes
+from fhir_tracker.model.author import Author
+from fhir_tracker.model.viewer import open_viewer
+from fhir_tracker.storage.database import Database
+
+task = {"resourceType": "Task", "status": "requested", "intent": "order", "for": {"reference": "Patient/clinic-p1"}}
+database = Database.open(sys.argv[1])
+with database.begin() as tx:
+    writes.create(tx, task, Author(viewer=open_viewer(), origin="api", at=clock.now()))
+database.close()
+"""
+
+
+@pytest.mark.fault("F1")
+@pytest.mark.parametrize("place", ["change-before-outbox", "change-after-outbox", ""])
+def test_a_change_and_what_is_to_be_written_of_it_are_both_there_or_neither(
+    database: Database, ready_url: str, place: str
+) -> None:
+    with database.begin() as tx:
+        options = {"write_back": ["Task"]}
+        connections.add(tx, "clinic", "http://127.0.0.1:9/fhir", now=clock.now(), options=options)
+    environ = {**os.environ, failpoints.VARIABLE: place}
+    done = subprocess.run([sys.executable, "-c", WRITER, ready_url], env=environ, timeout=PATIENCE, check=False)
+    assert done.returncode == (-signal.SIGKILL if place else 0)
+    with database.read() as tx:
+        rows = [one.ref for one in outbox.listed(tx, VIEWER)]
+        tasks = [one.ref for one in resources.scan(tx, VIEWER, ["Task"])]
+    assert rows == tasks
+    assert len(rows) == (0 if place else 1)
+
+
 def finish(database: Database, ready_url: str, folder: Path) -> None:
-    """Start the writer until the row is done: the lease of the killed one has to run out first."""
+    """Start the writer until the row is done: the lease of the killed one has to run out first.
+
+    What is not found there has to be so for 150 seconds: they are put behind it.
+    """
     ends = time.monotonic() + PATIENCE
     while True:
         process = started(ready_url, folder)
@@ -135,4 +175,7 @@ def finish(database: Database, ready_url: str, folder: Path) -> None:
             assert (code, row.sent_at) == (0, None)
             return
         assert time.monotonic() < ends, f"{row.state}: {row.reason} {process.tail()}"
+        with database.begin() as tx:
+            if row.sent_at is not None:
+                outbox.note(tx, row, sent_at=row.sent_at - timedelta(seconds=150))
         time.sleep(0.5)
