@@ -119,3 +119,61 @@ def test_only_the_clinic_admin_sees_it(serve: Serve, entry: int, database: Datab
     reader.send("/people", {"csrf": reader.get("/people").hidden("csrf"), "person": somebody.ref})
     for path in ("/outbox", f"/outbox/{entry}"):
         assert reader.get(path).status == 403
+
+
+def test_what_the_ehr_said_of_a_refusal_is_shown_and_a_third_value_that_cannot_be_is_refused_in_words(
+    serve: Serve, entry: int, database: Database
+) -> None:
+    reader = Reader(serve(Access.OPEN))
+    form = {"csrf": reader.get(f"/outbox/{entry}").hidden("csrf"), "choice.description": "theirs"}
+    refused = reader.send(f"/outbox/{entry}", form | {"choice.status": "edit", "value.status": '"bogus"'})
+    assert refused.status == 422
+    assert problems(refused.text) == []
+    with database.begin() as tx:
+        row = conflicts.get(tx, VIEWER, entry)
+        assert row.state == "conflict"
+        outbox.note(tx, row, state="dead", reason="The server answered 422.", detail={"said": "no <such> owner"})
+    assert "The EHR said no <such> owner" in reader.get(f"/outbox/{entry}").words
+
+
+def test_a_create_without_an_answer_is_asked_about_and_answered(serve: Serve, entry: int, database: Database) -> None:
+    with database.begin() as tx:
+        row = conflicts.get(tx, VIEWER, entry)
+        outbox.note(tx, row, state="waiting", sent_at=clock.now(), detail={})
+        author = Author(viewer=VIEWER, origin="write-back", at=clock.now())
+        found: list[Any] = [{"id": "77", "text": '{"description": "ours <b>"}'}]
+        told = {"type": "Task", "sent": "ours", "found": found}
+        conflicts.ask(tx, conflicts.get(tx, VIEWER, entry), told, author)
+    reader = Reader(serve(Access.OPEN))
+    page = reader.get(f"/outbox/{entry}")
+    assert "This is it: Task/77" in page.words
+    assert problems(page.text) == []
+    form = {"csrf": page.hidden("csrf")}
+    assert reader.send(f"/outbox/{entry}", form).status == 422
+    assert reader.send(f"/outbox/{entry}", form | {"there": "other", "id": "no/id"}).status == 422
+    assert reader.send(f"/outbox/{entry}", form | {"there": "id.77"}).status == 303
+    with database.read() as tx:
+        row = conflicts.get(tx, VIEWER, entry)
+    assert (row.state, conflicts.answer_of(row)) == ("waiting", (True, "77"))
+
+
+@pytest.mark.parametrize(
+    ("state", "reason", "words"),
+    [
+        ("unsupported", "It takes no new Task; this one stays here.", "north: It takes no new Task; this one stays"),
+        ("dead", "The server answered 422.", "north: refused, it stays here. The server answered 422."),
+        ("conflict", "Changed here and in north: status.", "status. The clinic admin decides."),
+        ("waiting", None, "north: on its way there."),
+        ("done", None, "north: in step with Task/77"),
+    ],
+)
+def test_the_page_of_a_task_says_what_of_it_is_in_the_ehr(
+    serve: Serve, entry: int, database: Database, state: str, reason: str | None, words: str
+) -> None:
+    with database.begin() as tx:
+        row = conflicts.get(tx, VIEWER, entry)
+        outbox.note(tx, row, state=state, reason=reason, remote_type="Task", remote_id="77")
+    page = Reader(serve(Access.OPEN)).get(f"/tasks/{row.local_id}")
+    assert words in page.words
+    assert page.hrefs("/outbox/") == ([] if state == "done" else [f"/outbox/{entry}"])
+    assert problems(page.text) == []
