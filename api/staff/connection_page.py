@@ -111,7 +111,7 @@ def connection_page(visit: Visit) -> Response:
         }
         frame = frame_of(tx, visit, f"EHR {one.key}", "/sync")
         overlap = visit.context.settings.poll_overlap
-        state = state_of(one, type_ages(tx, one, overlap, now), overlap, now)
+        state = state_of(one, type_ages(tx, one, overlap, now), overlap, now, budget_of(tx, one, now).circuit)
     return answer("connection.html", frame, connection=one, state=state, view=view)
 
 

@@ -19,6 +19,7 @@ from fhir_tracker.storage import connections, cursors, outbox, quarantine
 from fhir_tracker.storage.connections import Connection
 from fhir_tracker.storage.cursors import Cursor
 from fhir_tracker.storage.database import Tx
+from subscriptions.showing import budget_of
 
 _BEHIND = Chip(label="behind", tone="late", icon="late", means="Its data is older than promised")
 _LOADING = Chip(label="first load", tone="today", icon="progress", means="It has not been read to the end yet")
@@ -44,7 +45,7 @@ def health_of(tx: Tx, connection: Connection, visit: Visit, calendar: Calendar) 
     return Health(
         key=connection.key,
         address=connection.base_url,
-        state=state_of(connection, ages, overlap, now),
+        state=state_of(connection, ages, overlap, now, budget_of(tx, connection, now).circuit),
         age=f"{words.span(age_of(connection, now))} old" if last else "nothing has come yet",
         promised=words.span(promised(connection, overlap)),
         last_success=words.ago(last, now, calendar) if last else None,
@@ -56,10 +57,16 @@ def health_of(tx: Tx, connection: Connection, visit: Visit, calendar: Calendar) 
     )
 
 
-def state_of(connection: Connection, types: Sequence[TypeAge], overlap: timedelta, now: datetime) -> Chip:
+def state_of(
+    connection: Connection, types: Sequence[TypeAge], overlap: timedelta, now: datetime, circuit: str = "closed"
+) -> Chip:
     """How a connection does, in a word."""
     if connection.state == "auth_failed":
         return Chip(label="login refused", tone="late", icon="late", means="It does not take our credentials")
+    if circuit != "closed":
+        return Chip(
+            label="left alone", tone="late", icon="late", means="It failed too often in a row: it is tried later"
+        )
     if connection.state == "failing":
         return Chip(label="failing", tone="late", icon="late", means="The last attempt to follow it failed")
     if is_stale(connection, overlap, now) or any(one.stale for one in types):
