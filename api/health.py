@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import socket
 from collections.abc import Mapping
 from datetime import datetime, timedelta
+from urllib.parse import urlsplit
 
 import anyio
 import anyio.to_thread
@@ -23,6 +25,8 @@ SILENT_AFTER = timedelta(seconds=60)
 PATIENCE_SECONDS = 5
 """How long the database may take to answer before the server is not ready: one that stands still never says no."""
 ASKED_AT_ONCE = 2
+REDIS_PORT = 6379
+BROKER_SECONDS = 1.0
 Check = Mapping[str, object]
 _SILENT: Mapping[str, Check] = {"database": {"status": "fail", "reason": "no answer in time"}}
 
@@ -42,8 +46,9 @@ def health_routes(context: AppContext, numbers: RequestNumbers) -> APIRouter:
             checks = await anyio.to_thread.run_sync(
                 readiness, context, clock.now(), abandon_on_cancel=True, limiter=limiter
             )
-        failed = any(check["status"] == "fail" for check in checks.values())
-        return _json({"status": "fail" if failed else "ok", "checks": checks}, 503 if failed else 200)
+        found = {check["status"] for check in checks.values()}
+        status = next((one for one in ("fail", "degraded") if one in found), "ok")
+        return _json({"status": status, "checks": checks}, 503 if status == "fail" else 200)
 
     def metrics() -> Response:
         return Response(generate_latest(numbers.registry), media_type=CONTENT_TYPE_LATEST)
@@ -54,7 +59,7 @@ def health_routes(context: AppContext, numbers: RequestNumbers) -> APIRouter:
 
 
 def readiness(context: AppContext, now: datetime) -> dict[str, Check]:
-    """Each check with `status` ok, warn or fail; a worker of another process only warns."""
+    """Each check with `status` ok, warn, degraded or fail; a worker of another process only warns."""
     try:
         current, head = schema_state(context.database)
         with context.database.read() as tx:
@@ -62,7 +67,21 @@ def readiness(context: AppContext, now: datetime) -> dict[str, Check]:
     except TrackerError as error:
         return {"database": {"status": "fail", "reason": type(error).__name__}}
     schema = {"status": "ok" if current == head else "fail", "current": current, "head": head}
-    return {"database": {"status": "ok"}, "schema": schema, "worker": _worker(context, beat, now)}
+    checks: dict[str, Check] = {"database": {"status": "ok"}, "schema": schema, "worker": _worker(context, beat, now)}
+    if context.settings.redis_url:
+        checks["broker"] = _broker(context.settings.redis_url)
+    return checks
+
+
+def _broker(url: str) -> Check:
+    """Whether the broker listens; without it all work is done all the same, by whoever sweeps."""
+    where = urlsplit(url)
+    try:
+        if where.hostname is not None:
+            socket.create_connection((where.hostname, where.port or REDIS_PORT), timeout=BROKER_SECONDS).close()
+    except OSError:
+        return {"status": "degraded", "reason": "the broker is away: what is due is found later, and nothing is lost"}
+    return {"status": "ok"}
 
 
 def _worker(context: AppContext, beat: str | None, now: datetime) -> Check:

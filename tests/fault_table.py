@@ -18,7 +18,7 @@ NEITHER = {
 OPEN = {
     "F16": "stage 8",
     "F19": "stage 8",
-    "F29": "we check no tokens of others yet",
+    "F29": "not applicable before stage 5: nobody logs in, so no keys of others are fetched yet",
     "F36": "we have no subscribers yet",
     "F37": "stage 8; its ends are F7 and F11",
     "F38": "no mail is sent yet",

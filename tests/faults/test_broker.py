@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -17,6 +18,10 @@ from fhir_tracker import clock, records
 from fhir_tracker.storage import settings as states
 from fhir_tracker.storage.database import Database
 from tests.conformance.server import SECRET, running_tracker
+from tests.faults.checker import check, check_always
+from tests.faults.ehr_process import EhrProcess
+from tests.faults.ehr_server import CANARY
+from tests.faults.test_kills import PATIENTS, add, held
 from tests.peers.process import Process
 from tests.peers.redis.server import RedisServer
 from tests.support.clinic import Clinic, encounter
@@ -44,14 +49,20 @@ def broker(tmp_path: Path) -> Iterator[RedisServer]:
 class Scale:
     """A Celery worker that hears hints of the test's own; there is no beat but the test."""
 
-    def __init__(self, url: str, broker: RedisServer, folder: Path) -> None:
+    def __init__(self, url: str, broker: RedisServer, folder: Path, failpoint: str = "") -> None:
         self.broker = broker
         self.folder = folder
         self.environment = {
             "FHIR_TRACKER_DATABASE": url,
             "FHIR_TRACKER_REDIS_URL": broker.url,
             "FHIR_TRACKER_SECRET_KEY": SECRET,
+            "FHIR_TRACKER_FAILPOINT": failpoint,
         }
+        self.worker = self.celery("worker")
+
+    def restart(self) -> None:
+        """Another worker, which meets no failpoint."""
+        self.environment["FHIR_TRACKER_FAILPOINT"] = ""
         self.worker = self.celery("worker")
 
     def celery(self, *words: str) -> Process:
@@ -59,10 +70,10 @@ class Scale:
         command: list[str | Path] = [program, "--app", "api.queue:app", *words]
         return Process(command, log=self.folder / f"{words[0]}.log", env=self.environment, cwd=self.folder)
 
-    def hint(self, times: int = 1) -> None:
-        """So many hints that the rules may have something to do, as the beat sends them."""
+    def hint(self, what: str = "rules", *, times: int = 1) -> None:
+        """So many hints that the rules (or what follows EHRs) may have something to do, as the beat sends them."""
         for _ in range(times):
-            sent = self.celery("call", "rules")
+            sent = self.celery("call", what)
             assert sent.wait(PATIENCE) == 0, sent.tail()
 
 
@@ -94,7 +105,7 @@ def test_hints_lost_doubled_or_cut_off_leave_all_work_done_once(
     discharge(clinic, patients[:10])
     scale = Scale(ready_url, broker, tmp_path)
     try:
-        scale.hint(2)
+        scale.hint(times=2)
         scale.worker.wait_until(lambda: bool(heartbeat(database)), seconds=60, what="the first sweep")
         scale.worker.kill()
         discharge(clinic, patients[10:])
@@ -107,7 +118,7 @@ def test_hints_lost_doubled_or_cut_off_leave_all_work_done_once(
         assert waiting(broker) == 0, "all hints are lost"
         before = heartbeat(database)
         scale.worker = scale.celery("worker")
-        scale.hint(2)
+        scale.hint(times=2)
         scale.worker.wait_until(lambda: heartbeat(database) > before, seconds=60, what="a sweep after all was lost")
     finally:
         scale.worker.stop()
@@ -129,4 +140,33 @@ def test_a_broker_that_is_away_keeps_no_write_from_being_taken(
             trust_env=False,
         )
         assert made.status_code == 201
-        assert httpx.get(f"{tracker.url}/readyz", timeout=PATIENCE, trust_env=False).status_code == 200
+        told = httpx.get(f"{tracker.url}/readyz", timeout=PATIENCE, trust_env=False)
+        assert (told.status_code, told.json()["status"]) == (200, "degraded")
+        assert told.json()["checks"]["broker"]["status"] == "degraded"
+        broker.restart()
+        told = httpx.get(f"{tracker.url}/readyz", timeout=PATIENCE, trust_env=False)
+        assert (told.json()["status"], told.json()["checks"]["broker"]) == ("ok", {"status": "ok"})
+
+
+@pytest.mark.fault("F13")
+def test_a_celery_worker_killed_in_mid_load_is_followed_by_one_that_ends_it(
+    database: Database, ready_url: str, broker: RedisServer, ehr: EhrProcess, tmp_path: Path
+) -> None:
+    add(database, ehr)
+    ehr.write(*PATIENTS)
+    scale = Scale(ready_url, broker, tmp_path, failpoint="page-before-commit:2")
+    scale.hint("follow")
+    assert scale.worker.wait(PATIENCE) == -signal.SIGKILL
+    with redis.Redis.from_url(broker.url) as client:
+        carried = [*client.lrange("celery", 0, -1), *client.hgetall("unacked").values()]
+    assert not [one for one in carried if CANARY.encode() in one], "I9: hints hold no data"
+    check_always(database, ehr.truth(), now=clock.now())
+    assert len(held(database)) == 10
+    scale.restart()
+    try:
+        while len(held(database)) < len(PATIENTS):
+            assert scale.worker.running, scale.worker.tail()
+            scale.hint("follow")
+    finally:
+        scale.worker.stop()
+    check(database, ehr.truth(), now=clock.now(), logs=[tmp_path / "worker.log"])
