@@ -168,17 +168,28 @@ def _fill_gap(follow: Follow, held: RemoteSubscription) -> None:
         return
     numbers = sorted(int(one) for one in held.missing)
     asked = f"eventsSinceNumber={numbers[0]}&eventsUntilNumber={numbers[-1]}&content=id-only"
-    answer = follow.client.get(f"Subscription/{held.remote_id}/$events?{asked}")
+    found = _events_at(follow, f"Subscription/{held.remote_id}/$events?{asked}")
     now = follow.now()
     with follow.database.begin() as tx:
         follow.hold(tx)
-        if answer.status == 200:
-            receive_notification(tx, held.id, _events(answer.body), now, heard=False)
+        if found is not None:
+            receive_notification(tx, held.id, found, now, heard=False)
         left = remote_subscriptions.held(tx, held.id)
         if left is not None and set(left.missing) & set(held.missing):
             pull_soon(tx, held, now)
             missing = tuple(one for one in left.missing if one not in held.missing)
             remote_subscriptions.change(tx, held.id, {"missing": missing, "gap_at": now if missing else None})
+
+
+def _events_at(follow: Follow, address: str) -> Notification | None:
+    """What $events answers, None where the server will never give a usable answer; RemoteFailure when it may later."""
+    try:
+        answer = follow.client.get(address)
+    except RemoteFailure as failure:
+        if not failure.permanent:
+            raise
+        return None
+    return _events(answer.body) if answer.status == 200 else None
 
 
 def _events(body: bytes) -> Notification:

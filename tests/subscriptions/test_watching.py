@@ -8,6 +8,7 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
+import httpx
 import pytest
 
 from fhir_tracker.fhir.body import read_resource
@@ -313,6 +314,20 @@ def test_a_gap_that_the_server_cannot_fill_is_pulled(
     listener.work()
     assert listener.held() == {"a", "lost"}
     assert (listener.held_subscription().missing, listener.held_subscription().gaps) == ((), 1)
+
+
+@pytest.mark.fault("F32")
+@pytest.mark.requirement(74)
+def test_a_gap_is_pulled_where_events_lead_to_another_server(database: Database, ehr: FakeEhr) -> None:
+    listener, _ = subscribed(database, ehr, "backport", topics=(TOPIC,))
+    away = httpx.Response(302, headers={"location": "https://evil.example/"})
+    ehr.twists.insert(0, lambda request: away if "$events" in str(request.url) else None)
+    ehr.put("Patient", "lost")
+    for number in (1, 3):
+        listener.hear_event(number, "a")
+    listener.pass_time(11)
+    listener.work()
+    assert listener.held() == {"a", "lost"}
 
 
 @pytest.mark.fault("F32")
