@@ -85,6 +85,7 @@ class Soak:
             )
         self.port = free_port()
         self.kills = 0
+        self.failpoint = ""
         self.appears = 0.0
         self.tracker: Process | None = None
         undo.callback(self.end)
@@ -101,6 +102,7 @@ class Soak:
             "FHIR_TRACKER_FAILPOINT": failpoint,
         }
         log = self.folder / "tracker.log"
+        self.failpoint = failpoint
         self.tracker = Process([program, "serve", "--open", *words], log=log, cwd=self.folder, env=env)
         if not failpoint:
             self.tracker.wait_until(answers(f"http://127.0.0.1:{self.port}/readyz"), seconds=60, what="fhir-tracker")
@@ -195,10 +197,10 @@ class Soak:
             self.ehr.act("spoil_subscriptions", status=self.chance.choice(["error", "off"]))
 
     def heal(self) -> None:
-        """Nothing goes wrong any more."""
+        """Nothing goes wrong any more; the supervisor of a server would go on starting processes that die at a failpoint."""
         self.proxy.heal()
         self.ehr.fault()
-        if self.tracker is None or not self.tracker.running or self.chance.random() < 0.3:
+        if self.failpoint or self.tracker is None or not self.tracker.running or self.chance.random() < 0.3:
             self.end(politely=False)
             self.start()
 
