@@ -20,7 +20,7 @@ from tests.benchmarks.table import row
 from tests.conformance.server import Tracker, running_tracker
 from tests.subscriptions.test_notifications import event, r4
 
-EACH = 400
+EACH = 150
 SENDERS = 8
 
 
