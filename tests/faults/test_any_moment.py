@@ -23,7 +23,7 @@ from tests.faults.test_kills import add, wait_for
 from tests.peers.process import free_port
 
 IDS = tuple(f"{CANARY}-{number}" for number in range(30))
-KILLS = 4
+KILLS = 3
 LEASES_OVER = 15
 """Seconds by which the clock of each next server is ahead, so that nobody waits for the leases of the killed one."""
 

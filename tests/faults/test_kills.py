@@ -95,7 +95,7 @@ def test_a_sync_that_stood_still_while_another_took_over_writes_nothing_any_more
     add(database, ehr)
     ehr.write(*PATIENTS)
     process = started(ready_url, tmp_path, "page-read:2:stop")
-    wait_for(lambda: _stands_still(process.pid), "the first sync stands still")
+    wait_for(lambda: _stands_still(process), "the first sync stands still")
     ehr.write(*PATIENTS[:20])
     assert sync_here(database, ehr).complete
     before = ehr.truth()
@@ -172,5 +172,6 @@ def _open(database: Database) -> int:
         return inbox.waiting(tx, CONNECTION)
 
 
-def _stands_still(pid: int) -> bool:
-    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
+def _stands_still(process: Process) -> bool:
+    assert process.running, process.tail()
+    return Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"

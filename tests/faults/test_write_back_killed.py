@@ -22,6 +22,7 @@ from fhir_tracker.model.author import Author
 from fhir_tracker.model.viewer import open_viewer
 from fhir_tracker.storage import outbox, resources
 from fhir_tracker.storage.database import Database
+from tests.faults.checker import check_always
 from tests.peers.process import Process
 from tests.subscriptions.fake_ehr import BASE
 from tests.subscriptions.writing_ehr import WritingEhr
@@ -125,6 +126,8 @@ def test_a_writer_killed_in_mid_create_makes_no_second_task(
         (there,) = held.ehr.of("Task")
         assert [one["value"] for one in there["identifier"]] == [made.id]
         assert held.ehr.created == 1
+        truth = {f"{type_}/{id_}": {"text": text} for (type_, id_), text in held.ehr.texts.items()}
+        check_always(database, truth, now=clock.now(), logs=[tmp_path / "outbox.log"])
 
 
 WRITER = """
