@@ -38,9 +38,8 @@ def examine_connection(
     """
     what, fix = f"connection {connection.key}", f"fhir-tracker connection test {connection.key}"
     try:
-        with client_of(
-            connection, Limits(total_seconds=SECONDS_A_SERVER, tries=1), keys=keys, now=lambda: now
-        ) as client:
+        limits = Limits(total_seconds=SECONDS_A_SERVER, tries=1)
+        with client_of(connection, limits, database=database, keys=keys, now=lambda: now, insists=True) as client:
             yield from _server(settings, connection, client, keys, now)
     except RemoteFailure as error:
         told = fail if error.permanent or error.auth else warn

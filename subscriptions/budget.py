@@ -59,7 +59,10 @@ class Standing:
 
 
 class SharedBudget:
-    """The budget of one connection, for `EhrClient`; safe for several threads."""
+    """The budget of one connection, for `EhrClient`; safe for several threads.
+
+    One that `insists` asks also while the circuit is open, for a person who wants to know.
+    """
 
     def __init__(
         self,
@@ -70,7 +73,9 @@ class SharedBudget:
         *,
         monotonic: Callable[[], float] = clock.monotonic,
         longest_open: timedelta = LONGEST_OPEN,
+        insists: bool = False,
     ) -> None:
+        self._insists = insists
         self._database = database
         self._connection = connection
         self._allowance = allowance
@@ -154,7 +159,7 @@ class SharedBudget:
     def _through_circuit(self) -> float:
         with self._database.begin() as tx:
             state = budgets.hold(tx, self._connection)
-            refused = _enter(state, self._now())
+            refused = None if self._insists else _enter(state, self._now())
             budgets.save(tx, self._connection, state)
         self._state = state
         if refused is not None:
@@ -165,7 +170,7 @@ class SharedBudget:
         now = self._now()
         with self._database.begin() as tx:
             state = budgets.hold(tx, self._connection)
-            refused = _enter(state, now)
+            refused = None if self._insists else _enter(state, now)
             asked = _until(state, now)
             wait, taken = (asked, 0) if refused or asked > 0 else _taken(state, allowance, now)
             budgets.save(tx, self._connection, state)

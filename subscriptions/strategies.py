@@ -91,7 +91,9 @@ def choose(type_: str, facts: Facts) -> Choice:
         hint = facts.hint
         return Choice(strategy=hint.strategy, why=hint.why, query=hint.query, days=hint.days, actor=actor)
     if facts.searchable is None:
-        return Choice(strategy=LAST_UPDATED, why="its metadata cannot be read, so _lastUpdated is tried")
+        return Choice(
+            strategy=LAST_UPDATED, why="its metadata were not read yet or cannot be read, so _lastUpdated is tried"
+        )
     if not facts.searchable:
         return _unsearchable(facts)
     if "_lastUpdated" in facts.parameters and facts.probe != Probe.NEEDS_MORE:

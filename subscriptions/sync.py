@@ -92,15 +92,18 @@ def client_of(
     database: Database | None = None,
     keys: Keyring | None = None,
     now: Callable[[], datetime] = clock.now,
+    insists: bool = False,
 ) -> EhrClient:
     """The client of a connection, a basic or bearer secret read now; UsageError when the secret cannot be had.
 
-    With `database` it keeps to the connection's budget, which all processes share; `keys` sign for private_key_jwt.
+    With `database` it keeps to the connection's budget, which all processes share, and when it `insists` it asks also a
+    server that is left alone; `keys` sign for private_key_jwt.
     """
     budget = None
     if database is not None:
         alone = longest_open(connection)
-        budget = SharedBudget(database, connection.key, allowance_of(connection), now, longest_open=alone)
+        allowed = allowance_of(connection)
+        budget = SharedBudget(database, connection.key, allowed, now, longest_open=alone, insists=insists)
     authorizer = authorizer_of(connection, keys, now=now, budget=budget)
     return EhrClient(connection.base_url, authorizer=authorizer, limits=limits, budget=budget, now=now)
 

@@ -92,7 +92,7 @@ def _test(args: argparse.Namespace, settings: Settings) -> int:
     wanted = connection.types or mapping_named(connection.mapping).wanted
     with open_store(settings) as database:
         keys = Keyring(database=database, secret_key=secret_key(settings))
-        with client_of(connection, limits, keys=keys) as client:
+        with client_of(connection, limits, database=database, keys=keys, insists=True) as client:
             try:
                 found = read_capabilities(client)
             except RemoteFailure as failure:
@@ -179,12 +179,17 @@ def _print_told(connection: Connection, told: dict[str, Any]) -> None:
         print(f"  WARN  {problem}")
 
 
+_FILES = {"codes": "codes", "roster": "roster_file", "group": "group"}
+"""What a connection names besides its address, by the name of its option."""
+
+
 def _detail(tx: Tx, one: Connection) -> dict[str, Any]:
     followed = [cursor for cursor in cursors.of_connection(tx, one.key) if cursor.type[0].isalpha()]
     return {
         **summary(one),
         "nextDue": instant(next_due(tx, one)),
         "quarantined": quarantine.open_count(tx, one.key),
+        **{told: one.options.get(kept) for told, kept in _FILES.items()},
         "subscriptions": [_subscription(held) for held in remote_subscriptions.of_connection(tx, one.key)],
         "cursors": [_cursor(cursor) for cursor in followed],
         **following.followed(tx, one, clock.now()),

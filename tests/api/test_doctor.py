@@ -227,7 +227,7 @@ def test_an_ehr_that_is_away_keeps_its_data_and_its_circuit_in_sight(settings: S
     assert "promised 155 s" in told["north data"][1]
     assert "fhir-tracker sync north --once" in told["north data"][2]
     assert told["north outbox"][1] == "the oldest write waits since 60 min"
-    assert told["north requests"][:2] == ("WARN", "the circuit is open after 9 failures in a row")
+    assert told["north requests"][:2] == ("WARN", "the circuit is open after 10 failures in a row")
 
 
 @respx.mock

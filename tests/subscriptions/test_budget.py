@@ -242,3 +242,19 @@ def test_answers_that_are_no_failure_of_the_server_do_not_open_the_circuit(plain
         plain.ask(0, 404)
         plain.ask(0, 401)
     assert plain.standing().circuit == "closed"
+
+
+@pytest.mark.parametrize("told", [None, "60"])
+def test_a_person_who_insists_asks_while_the_circuit_is_open_and_a_good_answer_closes_it(
+    database: Database, told: str | None
+) -> None:
+    clinic = Clinic(database, told, "insisted")
+    for _ in range(FAILURES_TO_OPEN):
+        clinic.ask(status=0)
+    with pytest.raises(RemoteFailure, match="left alone"):
+        clinic.ask()
+    eager = SharedBudget(database, "insisted", clinic.allowance, lambda: clinic.now, insists=True)
+    assert eager.take() == 0
+    eager.served(200, None)
+    assert clinic.standing().circuit == "closed"
+    assert clinic.standing().used == (None if told is None else FAILURES_TO_OPEN + 1)
