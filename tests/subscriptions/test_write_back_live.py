@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator
 from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -60,10 +62,17 @@ def peer(request: pytest.FixtureRequest) -> Iterator[Peer]:
 
 
 @pytest.fixture
-def writer(database: Database, peer: Peer) -> Writer:
+def mapping(request: pytest.FixtureRequest) -> str:
+    """HAPI by its own mapping, the other server by that of its profiles."""
+    return {"hapi": "hapi", "sekmet": "us_core"}[request.node.callspec.params["peer"]]
+
+
+@pytest.fixture
+def writer(database: Database, peer: Peer, mapping: str) -> Writer:
     """A tracker that mirrors a patient of the server."""
     patient = peer.create({"resourceType": "Patient", "name": [{"family": "Synthetic"}]})
-    made = Writer(database, peer.base_url, now=clock.now(), types=("Patient", "Task", "Appointment"))
+    types = ("Patient", "Task", "Appointment")
+    made = Writer(database, peer.base_url, now=clock.now(), types=types, mapping=mapping)
     made.patient = f"Patient/clinic-{patient}"
     made.sync()
     return made
@@ -174,9 +183,11 @@ def test_an_extension_and_a_contained_resource_of_each_side_stay(writer: Writer,
 
 
 @pytest.fixture
-def second(one_file: str) -> Iterator[Database]:
+def second(prepared_file: Path, tmp_path: Path) -> Iterator[Database]:
     """The database of another tracker."""
-    with closing(Database.open(one_file)) as database:
+    path = tmp_path / "other.db"
+    shutil.copyfile(prepared_file, path)
+    with closing(Database.open(f"sqlite:///{path}")) as database:
         yield database
 
 
