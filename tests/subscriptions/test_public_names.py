@@ -17,6 +17,7 @@ def test_the_public_names_are_these_and_no_others() -> None:
         "client_of",
         "due_connections",
         "endpoint_of",
+        "follow_otherwise",
         "keys_of",
         "leave",
         "limits_of",
