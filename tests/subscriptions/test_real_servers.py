@@ -55,11 +55,15 @@ class Peer:
 class Mirror:
     """The tracker's side."""
 
-    def __init__(self, database: Database, peer: Peer, types: tuple[str, ...] = TYPES) -> None:
+    def __init__(
+        self, database: Database, peer: Peer, types: tuple[str, ...] = TYPES, mapping: str = "generic"
+    ) -> None:
         self.database = database
         self.peer = peer
         with database.begin() as tx:
-            self.connection = connections.add(tx, "clinic", peer.base_url, now=clock.now(), types=types)
+            self.connection = connections.add(
+                tx, "clinic", peer.base_url, now=clock.now(), types=types, mapping=mapping
+            )
 
     def sync(self) -> SyncReport:
         with EhrClient(self.peer.base_url) as client:
@@ -102,12 +106,12 @@ def peer(request: pytest.FixtureRequest) -> Iterator[Peer]:
 
 
 @pytest.fixture
-def mirror(database: Database, peer: Peer) -> Mirror:
-    """A tracker that has loaded the Synthea patients of a real server."""
+def mirror(request: pytest.FixtureRequest, database: Database, peer: Peer) -> Mirror:
+    """A tracker that has loaded the Synthea patients of a real server: HAPI by its own mapping, the other as any."""
     if peer.base_url not in _loaded:
         assert load_patients(peer.base_url) == 3
         _loaded.add(peer.base_url)
-    made = Mirror(database, peer)
+    made = Mirror(database, peer, mapping={"hapi": "hapi"}.get(request.node.callspec.params["peer"], "generic"))
     made.sync()
     return made
 
