@@ -62,19 +62,24 @@ def follow_otherwise(
     Subscriptions are given up when what is subscribed to changes, and asked for anew by the next sync, which also pulls
     what no Subscription told of meanwhile. A sync under way is waited for as in `leave`.
     """
+    asked_otherwise = _subscribed_to(before) != _subscribed_to(changed)
     lease = _taken(database, before.key, now, pause)
     left: list[str] = []
     try:
-        if (before.subscribe, before.types) != (changed.subscribe, changed.types):
+        if asked_otherwise:
             left = _left(database, before, client, lease, now, hook)
         with database.begin() as tx:
             leases.hold(tx, lease, now())
-            if (before.subscribe, before.types) != (changed.subscribe, changed.types):
+            if asked_otherwise:
                 remote_subscriptions.forget(tx, before.key)
             connections.change(tx, changed, now=now())
     finally:
         leases.release(database, lease, now())
     return left
+
+
+def _subscribed_to(connection: Connection) -> tuple[object, ...]:
+    return connection.subscribe, connection.types, connection.options.get("topics")
 
 
 def _left(

@@ -30,6 +30,7 @@ _KEPT_AS = {
     "write_back": "write_back",
     "owners": "owners",
     "strategy": "strategies",
+    "topic": "topics",
     "budget": "budget",
     "roster": "roster_file",
     "codes": "codes",

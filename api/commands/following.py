@@ -57,8 +57,8 @@ def options_of(args: argparse.Namespace) -> dict[str, Any]:
             )
         read_override(type_, name)
         found.setdefault("strategies", {})[type_] = name
-    if args.topic:
-        found["topics"] = dict(_topic(told) for told in args.topic)
+    if any(args.topic or ()):
+        found["topics"] = dict(_topic(told) for told in args.topic if told)
     if args.budget:
         read_allowance(args.budget)
         found["budget"] = args.budget
