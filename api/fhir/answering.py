@@ -20,8 +20,9 @@ from api.fhir.encoding import encoded, pretty
 from api.fhir.exchange import FhirRequest, FhirResponse
 from api.fhir.failing import ATTEMPTS, failure, is_recorded, pause_after, refusal
 from api.fhir.lanes import Job, Lane, Pool, Returns
-from fhir_tracker.errors import Busy, TrackerError, VersionConflict
-from fhir_tracker.storage import audit, trail
+from api.fhir.patience import Patience
+from fhir_tracker.errors import Busy, TrackerError, Unavailable, VersionConflict
+from fhir_tracker.storage import audit, settings, trail
 from fhir_tracker.storage.database import Tx
 from fhir_tracker.storage.glance import Glance, NeedsTransaction
 from fhir_tracker.storage.group import GroupWriter
@@ -38,6 +39,7 @@ class Answering:
         self._guard = threading.Lock()
         self._opened: GroupWriter | None = None
         self._returns = Returns()
+        self._patience = Patience(self._asked, self._returns)
         self._reads = Lane("reads", self._glance, self._returns, threads=2, group=64, most=1024)
         self._searches = Lane("searches", self._glance, self._returns, threads=2, group=8, most=512)
         self._readers = Pool("readers", self._read, self._returns, threads=6, most=256)
@@ -50,9 +52,9 @@ class Answering:
         job = Job(request, action)
         try:
             self._place(action).put(job)
-        except Busy as error:
+            return await self._patience.hold(job)
+        except (Busy, Unavailable) as error:
             return refusal(error)
-        return await job.answer
 
     def _place(self, action: Action) -> Lane | Pool:
         if action.own_transactions:
@@ -84,17 +86,21 @@ class Answering:
         except TrackerError as later:
             return refusal(later)
 
-    def _submitted(
+    async def _submitted(
         self, request: FhirRequest, action: Action, work: Callable[[Tx], FhirResponse]
-    ) -> asyncio.Future[FhirResponse]:
+    ) -> FhirResponse:
         job = Job(request, action)
         self._writer().submit(work, partial(self._returned, job), alone=bool(action.operation))
-        return job.answer
+        return await self._patience.hold(job)
 
     def _returned(self, job: Job, response: FhirResponse | None, error: BaseException | None) -> None:
         answer = error or response
         if answer is not None:
             self._returns.give(job, answer)
+
+    def _asked(self) -> None:
+        with self._database.read() as tx:
+            settings.get(tx, "alive")
 
     def _writer(self) -> GroupWriter:
         """Starts with the first write, and ends with the server."""

@@ -152,6 +152,7 @@ def test_postgresql_that_stands_still_is_waited_for_within_limits(own_postgres: 
             assert status(served, "/livez") == 200
             wait_for(lambda: status(served, "/readyz") == 503, "not ready")
             assert status(served, "/livez") == 200
+            wait_for(lambda: load.refused, "a refusal")
         finally:
             freeze(signal.SIGCONT)
         before = len(load.acknowledged)
