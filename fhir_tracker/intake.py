@@ -13,8 +13,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import cached_property
 
-from fhir_tracker import echoes, merged_patients, projection, records, unmapped
+from fhir_tracker import echoes, merged_patients, outgoing, projection, records, unmapped
 from fhir_tracker.errors import Busy, Incorrect, TrackerError, Unavailable, VersionConflict
 from fhir_tracker.fhir.body import MAX_BYTES, read_resource
 from fhir_tracker.fhir.dates import parse_datetime
@@ -35,7 +36,7 @@ Translate = Callable[[Resource], Resource]
 
 @dataclass(frozen=True, kw_only=True)
 class Received:
-    """A readable resource: `body` is its exact text, `resource` its form here, `updated` its own meta.lastUpdated or ""."""
+    """A readable resource: `body` is its exact text, `updated` its own meta.lastUpdated or ""."""
 
     type: str
     remote_id: str
@@ -43,7 +44,13 @@ class Received:
     updated: str
     content_hash: str
     body: str = field(repr=False)
-    resource: Resource = field(repr=False)
+    sent: Resource = field(repr=False)
+    translate: Translate = field(repr=False)
+
+    @cached_property
+    def resource(self) -> Resource:
+        """Its form here, made when it is first needed; raises what the mapping has against it."""
+        return self.translate(self.sent)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,6 +89,21 @@ class EntryRefused(Exception):
 
 def read_entry(raw: bytes, wanted: str, translate: Translate) -> Received | Unusable:
     """The resource in `raw`, which should be of the type `wanted`, or why it cannot be used; never raises for bad input."""
+    return in_our_form(read_later(raw, wanted, translate))
+
+
+def in_our_form(entry: Received | Unusable) -> Received | Unusable:
+    """The entry with its form here, or why it has none."""
+    try:
+        if isinstance(entry, Received):
+            _ = entry.resource
+    except TrackerError as error:
+        return unusable(entry.type, entry.remote_id, error.message, entry.body)
+    return entry
+
+
+def read_later(raw: bytes, wanted: str, translate: Translate) -> Received | Unusable:
+    """As `read_entry`, but its form here is made only when it is needed: `translate_news` does, for what is not known yet."""
     body = raw.decode("utf-8", "replace").replace("\0", "\ufffd")
     remote_id = ""
     try:
@@ -96,6 +118,20 @@ def unusable(type_: str, remote_id: str, reason: str, body: str) -> Unusable:
     """An entry for quarantine; without an id it goes by a digest of its text, so that two bad ones stay two."""
     known_as = remote_id or f"?{hashlib.sha256(body.encode()).hexdigest()[:16]}"
     return Unusable(type=type_, remote_id=known_as, reason=reason, body=body)
+
+
+def translate_news(tx: Tx, entries: Sequence[Received | Unusable], connection: str) -> list[Received | Unusable]:
+    """A page, of one type, with the form here of all that is not stored exactly so; what has none is Unusable."""
+    if not entries:
+        return []
+    known = resources.known(tx, connection, entries[0].type, sorted({entry.remote_id for entry in entries}))
+    every = outgoing.identifier_system(tx) is not None
+    return [
+        in_our_form(entry)
+        if every or (isinstance(entry, Received) and _is_news(entry, known.get(entry.remote_id)))
+        else entry
+        for entry in entries
+    ]
 
 
 def take_page(
@@ -141,7 +177,7 @@ def take_page(
 
 
 def _is_news(entry: Received, known: Known | None) -> bool:
-    return known is None or known.content_hash != entry.content_hash
+    return known is None or known.deleted or known.content_hash != entry.content_hash
 
 
 def _expect(tx: Tx, news: Sequence[Received], author: Author) -> None:
@@ -151,6 +187,8 @@ def _expect(tx: Tx, news: Sequence[Received], author: Author) -> None:
 
 
 def _written_there(tx: Tx, entries: Sequence[Received | Unusable], connection: str) -> Mapping[str, Outgoing]:
+    if outgoing.identifier_system(tx) is None:
+        return {}
     sent = {one.remote_id: one.resource for one in entries if isinstance(one, Received)}
     return echoes.written_there(tx, connection, entries[0].type, sent)
 
@@ -226,7 +264,8 @@ def _received(resource: Resource, remote_id: str, wanted: str, body: str, transl
         updated=updated or "",
         content_hash=content_hash(resource),
         body=body,
-        resource=translate(resource),
+        sent=resource,
+        translate=translate,
     )
 
 

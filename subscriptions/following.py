@@ -85,7 +85,8 @@ class Follow:
 
         `returned` False: these were read one by one, and are missing from the answers that should hold them all the same.
         """
-        pending = list(entries)
+        with self.database.read() as tx:
+            pending = intake.translate_news(tx, entries, self.connection.key)
         conflicts = 0
         one_by_one = False
         failpoints.reached("page-read")

@@ -224,7 +224,7 @@ def _read_entry(follow: Follow, type_: str, entry: Entry) -> Received | Unusable
     if entry.problem or not entry.raw:
         reason = entry.problem or "the entry has no resource"
         return intake.unusable(type_, "", reason, entry.raw.decode("utf-8", "replace").replace("\0", "\ufffd"))
-    return intake.read_entry(entry.raw, type_, follow.translate)
+    return intake.read_later(entry.raw, type_, follow.translate)
 
 
 def _outcome_note(entry: Entry) -> str:

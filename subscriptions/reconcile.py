@@ -150,9 +150,12 @@ def _read_all(follow: Follow, sweep: _Sweep, *, shallow: bool) -> None:
 
 
 def _compare(follow: Follow, sweep: _Sweep, entries: Sequence[Received | Unusable], *, shallow: bool) -> None:
-    """Take what differs. Of resources without their content only the version is known, and those that differ are read."""
+    """Take what differs. Of resources without their content only the version is known, and those that differ are read.
+
+    Where the rest was to be left out, what does not say that it is a part is not taken for the whole.
+    """
     subsets = [one for one in entries if isinstance(one, Received) and _is_subset(one)]
-    if any(one.version is None for one in subsets) or (shallow and subsets and len(subsets) < len(entries)):
+    if any(one.version is None for one in subsets) or (shallow and len(subsets) < len(entries)):
         raise _NotShallow
     taken: list[Received | Unusable] = [] if subsets else list(entries)
     with follow.database.read() as tx:
@@ -169,7 +172,7 @@ def _compare(follow: Follow, sweep: _Sweep, entries: Sequence[Received | Unusabl
 
 
 def _is_subset(entry: Received) -> bool:
-    return any(tag.get("code") == _SUBSETTED for tag in objects_at(entry.resource, "meta", "tag"))
+    return any(tag.get("code") == _SUBSETTED for tag in objects_at(entry.sent, "meta", "tag"))
 
 
 def _settle_missing(follow: Follow, sweep: _Sweep) -> None:

@@ -39,7 +39,7 @@ def hide(ehr: FakeEhr, *hidden: str) -> None:
     ehr.twists.append(without)
 
 
-def subset(ehr: FakeEhr, *, version: bool = True) -> None:
+def subset(ehr: FakeEhr, *, version: bool = True, tag: bool = True) -> None:
     """Keep to `_elements`, as HAPI does."""
 
     def short(request: httpx.Request) -> httpx.Response | None:
@@ -47,7 +47,7 @@ def subset(ehr: FakeEhr, *, version: bool = True) -> None:
             return None
         told: dict[str, Any] = json.loads(ehr.answer(request).text)
         for one in told.get("entry", []):
-            meta = one["resource"]["meta"] | {"tag": [{"code": "SUBSETTED"}]}
+            meta = one["resource"]["meta"] | ({"tag": [{"code": "SUBSETTED"}]} if tag else {})
             if not version:
                 meta.pop("versionId")
             one["resource"] = {"resourceType": "Patient", "id": one["resource"]["id"], "meta": meta}
@@ -56,10 +56,10 @@ def subset(ehr: FakeEhr, *, version: bool = True) -> None:
     ehr.twists.append(short)
 
 
-@pytest.fixture(params=["whole", "short", "short without versions", "refuses _elements"])
+@pytest.fixture(params=["whole", "short", "short without versions", "short untagged", "refuses _elements"])
 def shaped(request: pytest.FixtureRequest, ehr: FakeEhr) -> str:
     if request.param.startswith("short"):
-        subset(ehr, version="without" not in request.param)
+        subset(ehr, version="without" not in request.param, tag="untagged" not in request.param)
     if request.param.startswith("refuses"):
         ehr.twists.append(lambda asked: httpx.Response(400) if "_elements" in str(asked.url) else None)
     return str(request.param)
