@@ -13,13 +13,16 @@ from subscriptions.client import EhrClient
 from subscriptions.strategies import Probe
 
 NEVER = "2999-01-01"
-_REFUSALS = frozenset({400, 403, 404, 405, 422})
+_CLOSED = frozenset({403, 404})
+_REFUSALS = _CLOSED | {400, 405, 422}
 
 
 def probe_type(client: EhrClient, type_: str) -> Probe | None:
     """What the server does with `_lastUpdated` on `type_`; None when it does not say today."""
     try:
         answer = client.get(f"{type_}?_lastUpdated=ge{NEVER}&_count=1")
+        if answer.status in _CLOSED:
+            return Probe.CLOSED
         if answer.status in _REFUSALS:
             plain = client.get(f"{type_}?_count=1")
             return Probe.NEEDS_MORE if plain.status in _REFUSALS else Probe.REFUSED

@@ -41,6 +41,8 @@ class Probe(StrEnum):
     REFUSED = "refused"
     NEEDS_MORE = "needs-more"
     """It refuses also a search without any parameter."""
+    CLOSED = "closed"
+    """It does not let us search the type, or does not have it: no other way of asking helps."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,6 +130,8 @@ def _probed(type_: str, facts: Facts, actor: str) -> Choice:
         )
     if facts.probe is None:
         return Choice(strategy=LAST_UPDATED, why="the server could not be probed, so _lastUpdated is tried")
+    if facts.probe == Probe.CLOSED:
+        return Choice(strategy=LAST_UPDATED, why="the server lets us search none of it")
     if facts.probe != Probe.NEEDS_MORE:
         how = "ignores" if facts.probe == Probe.IGNORED else "refuses"
         return Choice(strategy=LAST_UPDATED, why=f"the server {how} _lastUpdated: everything is read each time")

@@ -93,7 +93,13 @@ def test_a_server_is_only_probed_about_what_is_not_known(facts: Facts, asked: bo
 
 @pytest.mark.parametrize(
     ("status", "rows", "plain", "showed"),
-    [(200, 0, 200, "works"), (200, 1, 200, "ignores"), (400, 0, 200, "refuses"), (400, 0, 403, "by its id")],
+    [
+        (200, 0, 200, "works"),
+        (200, 1, 200, "ignores"),
+        (400, 0, 200, "refuses"),
+        (400, 0, 403, "by its id"),
+        (403, 0, 200, "none of it"),
+    ],
 )
 def test_a_probe_shows_what_the_server_does_with_a_search_it_does_not_list(
     tracker: Tracker, ehr: FakeEhr, status: int, rows: int, plain: int, showed: str
@@ -123,7 +129,7 @@ def test_a_choice_that_is_kept_comes_back_as_it_was() -> None:
 
 
 @pytest.mark.requirement(78)
-@pytest.mark.parametrize("status", [400, 403, 404, 422])
+@pytest.mark.parametrize("status", [400, 422])
 def test_a_server_that_lists_time_and_wants_a_patient_all_the_same_is_asked_by_patient(
     tracker: Tracker, ehr: FakeEhr, status: int
 ) -> None:
@@ -153,6 +159,20 @@ def test_a_server_that_lists_time_and_wants_a_patient_all_the_same_is_asked_by_p
     assert found is not None
     assert "revoked" in found.body
     assert sum("CarePlan?" in url and "ge2999" in url for url in ehr.requests) == 1
+
+
+@pytest.mark.parametrize("status", [403, 404])
+def test_a_type_that_we_may_not_search_is_an_error_and_asked_about_once(
+    tracker: Tracker, ehr: FakeEhr, status: int
+) -> None:
+    """Asking patient by patient would hide it as long as there is no patient."""
+    tracker.connection = replace(tracker.connection, types=("CarePlan",))
+    ehr.twists.append(lambda request: httpx.Response(status) if "CarePlan" in str(request.url) else None)
+    for _ in range(3):
+        report = tracker.sync()
+        assert [str(status) in str(one.error) for one in report.types] == [True]
+    assert tracker.choice("CarePlan").strategy == "last_updated"
+    assert sum("ge2999" in url for url in ehr.requests) == 1
 
 
 @pytest.mark.requirement(78)
