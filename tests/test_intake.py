@@ -11,9 +11,8 @@ from typing import Any
 import pytest
 
 from fhir_tracker import intake, quarantine, records
-from fhir_tracker.errors import Conflict, Incorrect
+from fhir_tracker.errors import Conflict
 from fhir_tracker.fhir.body import MAX_BYTES
-from fhir_tracker.fhir.json_types import Resource
 from fhir_tracker.intake import EntryRefused, Received, Tally, Unusable
 from fhir_tracker.model.author import Author
 from fhir_tracker.model.viewer import worker_viewer
@@ -595,32 +594,3 @@ def test_the_order_in_which_types_come_leaves_the_same_records(database: Databas
         "Encounter/clinic-stay",
     )
     assert plan.patient == "clinic-ann"
-
-
-def test_only_what_is_not_stored_exactly_so_gets_its_form_here(desk: Desk) -> None:
-    made: list[str] = []
-
-    def translate(resource: Resource) -> Resource:
-        made.append(str(resource["id"]))
-        if resource["gender"] == "odd":
-            raise Incorrect("There is no such gender.")
-        return GENERIC.to_tracker(resource, desk.source)
-
-    def translated(*sent: object) -> list[Received | Unusable]:
-        made.clear()
-        entries = [intake.read_later(json.dumps(one).encode(), "Patient", translate) for one in sent]
-        with desk.database.read() as tx:
-            return intake.translate_news(tx, entries, desk.key)
-
-    desk.take(patient("a", version="1"), patient("b", version="1"), patient("gone", version="1"))
-    assert desk.delete("gone")
-    same = [patient("a", version="1"), patient("b", version="2", gender="male"), patient("gone", version="1")]
-    page = translated(*same, patient("odd", gender="odd"), patient("c"))
-    assert made == ["b", "gone", "odd", "c"]
-    assert [one.reason for one in page if isinstance(one, Unusable)] == ["There is no such gender."]
-    with desk.database.begin() as tx:
-        tally = intake.take_page(tx, page, desk.key, desk.author())
-    assert tally == Tally(fetched=5, applied=2, unchanged=1, stale=1, quarantined=1)
-    assert made == ["b", "gone", "odd", "c"]
-    translated(*same[:1])
-    assert made == []
