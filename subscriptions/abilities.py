@@ -12,7 +12,7 @@ from fhir_tracker.fhir.dates import instant, parse_datetime
 from fhir_tracker.storage import cursors
 from fhir_tracker.storage.connections import Connection
 from fhir_tracker.storage.cursors import Cursor
-from fhir_tracker.storage.database import Database
+from fhir_tracker.storage.database import Database, Tx
 from mappings import Hint, mapping_named
 from subscriptions.capabilities import Capabilities, read_capabilities
 from subscriptions.following import Follow
@@ -42,8 +42,7 @@ class Abilities:
 def abilities_of(follow: Follow) -> Abilities | RemoteFailure:
     """What the server can do, from memory within the hour; a server without readable metadata is simply tried."""
     with follow.database.read() as tx:
-        state = cursors.find(tx, follow.connection.key, STATE)
-    detail = dict(state.detail) if state else {}
+        detail = dict(state_of(tx, follow.connection.key))
     read_at = detail.get("capabilities_at")
     if read_at and "strategies" in detail and follow.now() - parse_datetime(read_at) < CAPABILITIES_FOR:
         return remembered(detail)
@@ -82,8 +81,7 @@ def reconsidered(follow: Follow, type_: str) -> Abilities | None:
     Some list `_lastUpdated` and want a patient with every search all the same.
     """
     with follow.database.read() as tx:
-        state = cursors.find(tx, follow.connection.key, STATE)
-    detail = dict(state.detail) if state else {}
+        detail = dict(state_of(tx, follow.connection.key))
     listed = detail.get("searches", {}).get(type_)
     known = type_ in detail.get("probes", {}) or type_ not in detail.get("searchable", ())
     if listed is None or known or _hints(follow.connection).get(type_) or overrides_of(follow.connection).get(type_):
@@ -120,8 +118,7 @@ def remembered(detail: Mapping[str, Any]) -> Abilities:
 def address_of(database: Database, connection: Connection) -> str:
     """The base address by which the server itself goes, as it is remembered."""
     with database.read() as tx:
-        state = cursors.find(tx, connection.key, STATE)
-    return remembered(state.detail if state else {}).address
+        return remembered(state_of(tx, connection.key)).address
 
 
 def choice_of(connection: Connection, abilities: Abilities, type_: str) -> Choice:
@@ -149,6 +146,12 @@ def overrides_of(connection: Connection) -> Mapping[str, str]:
     return told if isinstance(told, dict) else {}
 
 
+def state_of(tx: Tx, connection: str) -> Mapping[str, Any]:
+    """What is kept as the state of a connection; empty before it was first asked anything."""
+    state = cursors.find(tx, connection, STATE)
+    return state.detail if state else {}
+
+
 def state_cursor(follow: Follow, detail: Mapping[str, Any]) -> Cursor:
     """The connection's state as the row it is kept in."""
     return Cursor(connection=follow.connection.key, type=STATE, updated_at=follow.now(), detail=detail)
@@ -158,9 +161,8 @@ def want_comparison(follow: Follow) -> None:
     """Have everything compared as a whole as soon as may be."""
     with follow.database.begin() as tx:
         follow.hold(tx)
-        state = cursors.find(tx, follow.connection.key, STATE)
         told = {"reconciled_at": instant(datetime.fromtimestamp(0, UTC)), "reconcile_tried_at": None}
-        cursors.save(tx, state_cursor(follow, {**(state.detail if state else {}), **told}))
+        cursors.save(tx, state_cursor(follow, {**state_of(tx, follow.connection.key), **told}))
 
 
 def _facts(connection: Connection, found: Capabilities, type_: str, probes: Mapping[str, Any]) -> Facts:

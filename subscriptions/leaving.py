@@ -11,12 +11,10 @@ from fhir_tracker.storage import remote_subscriptions
 from fhir_tracker.storage.connections import Connection
 from fhir_tracker.storage.database import Database
 from fhir_tracker.storage.jobs import Lease
-from mappings import mapping_named
 from subscriptions import leases
 from subscriptions.arming import disarm
 from subscriptions.client import EhrClient
-from subscriptions.following import Follow
-from subscriptions.sync import OVERLAP
+from subscriptions.sync import under_lease
 
 TRIES = 30
 PAUSE_SECONDS = 0.5
@@ -93,7 +91,7 @@ def _left(
     """Delete our Subscriptions at the EHR; the types of those that are still there."""
     if client is None:
         return _held(database, connection.key)
-    return disarm(_follow(database, connection, client, lease, now, hook))
+    return disarm(under_lease(lease, database, connection, client=client, now=now, hook=hook))
 
 
 def _taken(database: Database, key: str, now: Callable[[], datetime], pause: Callable[[float], None]) -> Lease:
@@ -109,18 +107,3 @@ def _taken(database: Database, key: str, now: Callable[[], datetime], pause: Cal
 def _held(database: Database, key: str) -> list[str]:
     with database.read() as tx:
         return [one.type for one in remote_subscriptions.of_connection(tx, key) if one.remote_id]
-
-
-def _follow(
-    database: Database, connection: Connection, client: EhrClient, lease: Lease, now: Callable[[], datetime], hook: str
-) -> Follow:
-    return Follow(
-        database=database,
-        connection=connection,
-        client=client,
-        mapping=mapping_named(connection.mapping),
-        now=now,
-        hold=lambda tx: leases.hold(tx, lease, now()),
-        overlap=OVERLAP,
-        hook=hook,
-    )

@@ -12,12 +12,12 @@ from datetime import datetime, timedelta
 from fhir_tracker.config import Settings
 from fhir_tracker.errors import Busy, RemoteFailure, UsageError
 from fhir_tracker.model.viewer import Viewer
-from fhir_tracker.storage import connections, cursors, jobs, resources, rosters
+from fhir_tracker.storage import connections, jobs, resources, rosters
 from fhir_tracker.storage.connections import Connection
 from fhir_tracker.storage.database import Database, Tx
 from fhir_tracker.storage.jobs import Lease
 from mappings import mapping_named
-from subscriptions.abilities import STATE, Abilities, abilities_of, choice_of, remembered
+from subscriptions.abilities import Abilities, abilities_of, choice_of, remembered, state_of
 from subscriptions.client import EhrClient
 from subscriptions.roster import pull_patient
 from subscriptions.strategies import LAUNCH, OF_PATIENTS, ONE_BY_ONE, Choice
@@ -111,8 +111,7 @@ def refresh_patient(
 
 
 def _known(tx: Tx, connection: Connection) -> Abilities:
-    state = cursors.find(tx, connection.key, STATE)
-    return remembered(state.detail if state else {})
+    return remembered(state_of(tx, connection.key))
 
 
 def _types(connection: Connection, abilities: Abilities) -> dict[str, Choice]:

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from fhir_tracker import quarantine, records, unmapped
 from fhir_tracker.model.author import Why
 from fhir_tracker.storage import cursors, resources
 from fhir_tracker.storage.database import Tx
 from mappings import NO_TABLE
-from subscriptions.abilities import STATE, state_cursor
+from subscriptions.abilities import state_cursor, state_of
 from subscriptions.code_files import digest_of
 from subscriptions.following import Follow
 
@@ -26,7 +23,7 @@ def recode(follow: Follow) -> int:
     """Write anew what the connection's table now reads differently; how many. What was interrupted begins again."""
     now = digest_of(follow.connection)
     with follow.database.read() as tx:
-        before = _state(tx, follow)
+        before = state_of(tx, follow.connection.key)
         if before.get("codes", "") == now:
             return 0
         types = sorted({*TYPES, *before.get("coded", ()), *follow.tables.status})
@@ -42,13 +39,8 @@ def recode(follow: Follow) -> int:
     with follow.database.begin() as tx:
         follow.hold(tx)
         coded = {"codes": now, "coded": sorted(follow.tables.status)}
-        cursors.save(tx, state_cursor(follow, {**_state(tx, follow), **coded}))
+        cursors.save(tx, state_cursor(follow, {**state_of(tx, follow.connection.key), **coded}))
     return written
-
-
-def _state(tx: Tx, follow: Follow) -> Mapping[str, Any]:
-    state = cursors.find(tx, follow.connection.key, STATE)
-    return state.detail if state else {}
 
 
 def _take_waiting(follow: Follow) -> int:

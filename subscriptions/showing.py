@@ -14,7 +14,7 @@ from fhir_tracker.storage.cursors import Cursor
 from fhir_tracker.storage.database import Tx
 from fhir_tracker.storage.rosters import Standing as RosterStanding
 from mappings import mapping_named
-from subscriptions.abilities import STATE, Abilities, choice_of, remembered
+from subscriptions.abilities import STATE, Abilities, choice_of, remembered, state_of
 from subscriptions.budget import Standing, allowance_of, standing
 from subscriptions.bulk import EXPORT
 from subscriptions.quirks import quirks_in
@@ -69,8 +69,7 @@ class Server:
 
 def server_of(tx: Tx, connection: Connection) -> Server | None:
     """What is remembered of the server; None before it was asked, or when it does not tell."""
-    state = cursors.find(tx, connection.key, STATE)
-    told = state.detail if state else {}
+    told = state_of(tx, connection.key)
     if not told.get("capabilities_at"):
         return None
     return Server(
@@ -112,8 +111,7 @@ def budget_of(tx: Tx, connection: Connection, now: datetime) -> Standing:
 
 def reconciled_at(tx: Tx, connection: Connection) -> datetime | None:
     """When everything was last compared as a whole."""
-    state = cursors.find(tx, connection.key, STATE)
-    told = state.detail.get("reconciled_at") if state else None
+    told = state_of(tx, connection.key).get("reconciled_at")
     return parse_datetime(told) if told else None
 
 

@@ -24,7 +24,7 @@ from fhir_tracker.storage import connections, cursors
 from fhir_tracker.storage.connections import Connection
 from fhir_tracker.storage.cursors import Cursor
 from fhir_tracker.storage.database import Database, Tx
-from fhir_tracker.storage.jobs import SKEW
+from fhir_tracker.storage.jobs import SKEW, Lease
 from mappings import mapping_named
 from subscriptions import leases
 from subscriptions.abilities import STATE as STATE
@@ -36,6 +36,7 @@ from subscriptions.abilities import (
     followed_types,
     reconsidered,
     state_cursor,
+    state_of,
 )
 from subscriptions.arming import arm, endpoint_of
 from subscriptions.backend_auth import authorizer_of
@@ -166,20 +167,33 @@ def following(
             known = connections.find(tx, connection.key)
         if known is None or known.base_url != connection.base_url:
             raise Busy(f"{connection.key} has been removed or changed meanwhile.")
-        yield Follow(
-            database=database,
-            connection=connection,
-            client=client,
-            mapping=mapping_named(connection.mapping),
-            now=now,
-            hold=lambda tx: leases.hold(tx, lease, now()),
-            overlap=overlap,
-            hook=hook,
-            tables=tables_of(connection),
-            address=address_of(database, connection),
-        )
+        held = under_lease(lease, database, connection, client=client, now=now, overlap=overlap, hook=hook)
+        yield replace(held, tables=tables_of(connection), address=address_of(database, connection))
     finally:
         leases.release(database, lease, now())
+
+
+def under_lease(
+    lease: Lease,
+    database: Database,
+    connection: Connection,
+    *,
+    client: EhrClient,
+    now: Callable[[], datetime],
+    overlap: timedelta = OVERLAP,
+    hook: str = "",
+) -> Follow:
+    """What is needed to speak to an EHR as the holder of `lease`, without the tables of codes that a pull needs."""
+    return Follow(
+        database=database,
+        connection=connection,
+        client=client,
+        mapping=mapping_named(connection.mapping),
+        now=now,
+        hold=lambda tx: leases.hold(tx, lease, now()),
+        overlap=overlap,
+        hook=hook,
+    )
 
 
 def pull_type(follow: Follow, type_: str) -> TypeReport:
@@ -294,8 +308,7 @@ def _all_types(follow: Follow, report: Callable[[TypeReport], None], reconciles:
 def _turned(follow: Follow, types: Sequence[str]) -> list[str]:
     """The types, beginning with the one that the last sync did not come to: one that always fails must not stop the others."""
     with follow.database.read() as tx:
-        state = cursors.find(tx, follow.connection.key, STATE)
-    told = state.detail.get("next_type") if state else None
+        told = state_of(tx, follow.connection.key).get("next_type")
     at = types.index(told) if told in types else 0
     return [*types[at:], *types[:at]]
 

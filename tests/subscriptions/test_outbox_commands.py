@@ -9,7 +9,6 @@ from typing import Any
 
 import httpx
 import pytest
-import respx
 
 from fhir_tracker import clock, records, writes
 from fhir_tracker.model.author import Author
@@ -17,7 +16,7 @@ from fhir_tracker.model.viewer import open_viewer
 from fhir_tracker.storage import resources
 from fhir_tracker.storage.database import Database
 from tests.subscriptions.test_commands import Shell
-from tests.subscriptions.writing_ehr import WritingEhr
+from tests.subscriptions.writing_ehr import WritingEhr, writing_ehr
 
 VIEWER = open_viewer()
 ENTRY = ["id", "connection", "resource", "state", "attempts", "since", "nextTry", "remote", "reason"]
@@ -25,10 +24,7 @@ ENTRY = ["id", "connection", "resource", "state", "attempts", "since", "nextTry"
 
 @pytest.fixture
 def ehr() -> Iterator[WritingEhr]:
-    made = WritingEhr()
-    made.put("Patient", "p1", active=True)
-    with respx.mock(assert_all_called=False) as router:
-        made.serve(router)
+    with writing_ehr() as made:
         yield made
 
 

@@ -5,7 +5,6 @@ from typing import Any
 
 import httpx
 import pytest
-import respx
 
 from fhir_tracker import conflicts
 from fhir_tracker.errors import RuleBroken, UsageError
@@ -13,7 +12,7 @@ from fhir_tracker.storage import resources
 from fhir_tracker.storage.database import Database
 from tests.subscriptions.fake_ehr import BASE
 from tests.subscriptions.writer import VIEWER, Writer
-from tests.subscriptions.writing_ehr import WritingEhr
+from tests.subscriptions.writing_ehr import WritingEhr, writing_ehr
 
 
 def meanwhile(ehr: WritingEhr) -> Any:
@@ -28,10 +27,7 @@ def meanwhile(ehr: WritingEhr) -> Any:
 
 @pytest.fixture
 def ehr() -> Iterator[WritingEhr]:
-    made = WritingEhr()
-    made.put("Patient", "p1", active=True)
-    with respx.mock(assert_all_called=False) as router:
-        made.serve(router)
+    with writing_ehr() as made:
         yield made
 
 

@@ -8,7 +8,6 @@ from contextlib import suppress
 
 import httpx
 import pytest
-import respx
 
 from fhir_tracker import conflicts
 from fhir_tracker.errors import Busy, Incorrect, RuleBroken
@@ -17,15 +16,12 @@ from fhir_tracker.storage.database import Database
 from subscriptions import write_back_to
 from tests.subscriptions.fake_ehr import BASE, JSON
 from tests.subscriptions.writer import VIEWER, Writer
-from tests.subscriptions.writing_ehr import WritingEhr
+from tests.subscriptions.writing_ehr import WritingEhr, writing_ehr
 
 
 @pytest.fixture
 def ehr() -> Iterator[WritingEhr]:
-    made = WritingEhr()
-    made.put("Patient", "p1", active=True)
-    with respx.mock(assert_all_called=False) as router:
-        made.serve(router)
+    with writing_ehr() as made:
         yield made
 
 

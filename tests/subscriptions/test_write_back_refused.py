@@ -21,7 +21,7 @@ from fhir_tracker.storage.database import Database
 from subscriptions import ask_at_once, write_back_due
 from tests.subscriptions.fake_ehr import BASE, JSON
 from tests.subscriptions.writer import VIEWER, Writer
-from tests.subscriptions.writing_ehr import WritingEhr
+from tests.subscriptions.writing_ehr import WritingEhr, writing_ehr
 from tests.support.clinic import RING, Clinic
 
 OUTCOME = {
@@ -35,10 +35,7 @@ OUTCOME = {
 
 @pytest.fixture
 def ehr() -> Iterator[WritingEhr]:
-    made = WritingEhr()
-    made.put("Patient", "p1", active=True)
-    with respx.mock(assert_all_called=False) as router:
-        made.serve(router)
+    with writing_ehr() as made:
         yield made
 
 

@@ -8,14 +8,13 @@ from random import Random
 
 import httpx
 import pytest
-import respx
 
 from fhir_tracker import conflicts
 from fhir_tracker.errors import RuleBroken
 from fhir_tracker.storage.database import Database
 from tests.subscriptions.fake_ehr import BASE
 from tests.subscriptions.writer import VIEWER, Writer
-from tests.subscriptions.writing_ehr import Fault, WritingEhr
+from tests.subscriptions.writing_ehr import Fault, WritingEhr, writing_ehr
 
 STATUSES = ("requested", "received", "accepted", "ready", "in-progress")
 STEPS = 70
@@ -24,10 +23,7 @@ ROUNDS = 30
 
 @pytest.fixture
 def ehr() -> Iterator[WritingEhr]:
-    made = WritingEhr()
-    made.put("Patient", "p1", active=True)
-    with respx.mock(assert_all_called=False) as router:
-        made.serve(router)
+    with writing_ehr() as made:
         yield made
 
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import httpx
+import respx
 
 from tests.subscriptions.fake_ehr import BASE, FakeEhr
 
@@ -148,3 +150,13 @@ class WritingEhr(FakeEhr):
             for type_ in TYPES
         ]
         return told
+
+
+@contextmanager
+def writing_ehr() -> Iterator[WritingEhr]:
+    """One that answers while the block runs, and holds the Patient p1."""
+    made = WritingEhr()
+    made.put("Patient", "p1", active=True)
+    with respx.mock(assert_all_called=False) as router:
+        made.serve(router)
+        yield made
