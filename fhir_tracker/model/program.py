@@ -210,13 +210,13 @@ class Ladder:
 class Eligibility:
     """Who comes in.
 
-    `anchor` names the matched event's end in the plan (`discharge`); `once` is `event` (each event may enrol anew) or
-    `patient`.
+    `anchor` names the matched event's end in the plan (`discharge`); `once` is `event` (the latest stay, else the
+    first event), `each` (every event of the type named first opens a plan) or `patient`.
     """
 
     condition: Condition
     anchor: str = "enrolment"
-    once: Literal["event", "patient"] = "event"
+    once: Literal["event", "each", "patient"] = "event"
 
 
 @dataclass(frozen=True, kw_only=True)

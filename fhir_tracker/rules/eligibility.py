@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from fhir_tracker.model.effects import Enrol
-from fhir_tracker.model.program import Condition, Match, Program
+from fhir_tracker.model.program import Condition, Eligibility, Match, Program
 from fhir_tracker.model.work import Event
 from fhir_tracker.rules.events import fits, in_order, matched_codes
 from fhir_tracker.rules.words import event_named, listed
@@ -20,11 +20,12 @@ class _Answer:
 
 
 def enrolments(program: Program, patient: str, events: Sequence[Event], now: datetime) -> tuple[Enrol, ...]:
-    """The plan the patient's events call for: one at most, empty when the program has no rule or it does not hold.
+    """The plans the patient's events call for: empty when the program has no rule or it does not hold.
 
-    The trigger is the latest matched Encounter, else the earliest matched event (so that a later one of the same kind
-    does not enrol again); it is empty where the program takes each patient once. Enrolling the same trigger twice is
-    for the caller to refuse.
+    One at most, whose trigger is the latest matched Encounter, else the earliest matched event (so that a later one of
+    the same kind does not enrol again); it is empty where the program takes each patient once. With `once: each` every
+    matched event of the type that the program names first opens one. Enrolling the same trigger twice is for the caller
+    to refuse.
     """
     if program.eligible is None:
         return ()
@@ -32,21 +33,34 @@ def enrolments(program: Program, patient: str, events: Sequence[Event], now: dat
     if not answer.holds or not answer.events:
         return ()
     matched = in_order(answer.events)
+    if program.eligible.once == "each":
+        kind = _first_type(program.eligible.condition)
+        each = {one.ref: one for one in matched if one.type == kind}
+        return tuple(_enrol(program, program.eligible, patient, one, [one]) for one in each.values())
     encounters = [one for one in matched if one.type == "Encounter"]
-    trigger = encounters[-1] if encounters else matched[0]
+    return (_enrol(program, program.eligible, patient, encounters[-1] if encounters else matched[0], matched),)
+
+
+def _enrol(program: Program, eligible: Eligibility, patient: str, trigger: Event, matched: Sequence[Event]) -> Enrol:
     others = dict.fromkeys(event_named(one) for one in matched if one.ref != trigger.ref and one.type != "Encounter")
     names = [event_named(trigger), *list(others)[:3]]
-    return (
-        Enrol(
-            program=program.code,
-            version=program.version,
-            patient=patient,
-            trigger=trigger.ref if program.eligible.once == "event" else "",
-            anchor=program.eligible.anchor,
-            anchor_at=trigger.at,
-            reason=f"Eligible for {program.title}: {listed(names)}",
-        ),
+    return Enrol(
+        program=program.code,
+        version=program.version,
+        patient=patient,
+        trigger="" if eligible.once == "patient" else trigger.ref,
+        anchor=eligible.anchor,
+        anchor_at=trigger.at,
+        reason=f"Eligible for {program.title}: {listed(names)}",
     )
+
+
+def _first_type(condition: Condition) -> str:
+    """The resource type named first among what can bring a patient in."""
+    if condition.match is not None:
+        return condition.match.type
+    found = (_first_type(child) for child in condition.children if child.op != "not")
+    return next((kind for kind in found if kind), "")
 
 
 def _judge(program: Program, condition: Condition, events: Sequence[Event], now: datetime) -> _Answer:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
-from typing import Final
+from typing import Final, Literal, cast
 
 from fhir_tracker.errors import Fault
 from fhir_tracker.model.program import Condition, Duration, Eligibility, Program, TaskTemplate
@@ -131,12 +131,12 @@ def _eligible(node: Node | None, draft: Draft) -> Eligibility | None:
     condition = read_condition(rest, draft, _match)
     given = Fields(table=node, problems=draft.problems)
     anchor = given.code("anchor") or _anchor(node)
-    once = given.choice("once", ("event", "patient"), "event")
+    once = given.choice("once", ("event", "each", "patient"), "event")
     if condition is None:
         return None
     if not _brings_in(condition):
         draft.problems.add(node.place, "only says who stays out: name at least one thing that brings a patient in")
-    return Eligibility(condition=condition, anchor=anchor, once="patient" if once == "patient" else "event")
+    return Eligibility(condition=condition, anchor=anchor, once=cast('Literal["event", "each", "patient"]', once))
 
 
 def _brings_in(condition: Condition) -> bool:

@@ -97,7 +97,8 @@ def _calendar(calendar: Calendar) -> str:
 def _eligible(program: Program) -> str:
     if program.eligible is None:
         return "by hand only"
-    once = "once a patient" if program.eligible.once == "patient" else f"from its {program.eligible.anchor} on"
+    since = f"from its {program.eligible.anchor} on"
+    once = {"patient": "once a patient", "each": f"each anew, {since}", "event": since}[program.eligible.once]
     return f"{describe(program.eligible.condition)}; {once}"
 
 

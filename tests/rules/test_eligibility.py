@@ -98,6 +98,23 @@ def test_all_and_not_combine() -> None:
     assert enrolments(demo, PATIENT, [stay("a"), flag, other], NOW) == ()
 
 
+def test_each_event_of_the_type_named_first_opens_a_plan_of_its_own_where_the_program_says_so() -> None:
+    demo = with_eligible(
+        "{anchor: referred, once: each, all: [{any: [{ServiceRequest: {status: active, category: x}}, "
+        "{ServiceRequest: {category: x}}]}, {not: {Flag: gone}}, {Condition: {code: y}}]}"
+    )
+    asked = [event(f"ServiceRequest/{name}", "active", MONDAY, codes=("urn:c|x",)) for name in ("b", "a")]
+    ill = event("Condition/y", "active", MONDAY, codes=("urn:c|y",))
+    found = enrolments(demo, PATIENT, [*asked, ill], NOW)
+    assert [(one.trigger, one.anchor) for one in found] == [
+        ("ServiceRequest/a", "referred"),
+        ("ServiceRequest/b", "referred"),
+    ]
+    assert found[0].reason == f"Eligible for {demo.title}: ServiceRequest/a (active)"
+    assert enrolments(demo, PATIENT, asked, NOW) == ()
+    assert "each anew, from its referred on" in "\n".join(program_summary(demo))
+
+
 def test_a_program_without_a_rule_takes_nobody_by_itself() -> None:
     demo = read_program("program: p\n" + _REST)
     assert enrolments(demo, PATIENT, [stay("a")], NOW) == ()
