@@ -24,7 +24,7 @@ class Escalate:
 @dataclass(frozen=True, kw_only=True)
 class CreateTask:
     """Make the work of template `template`; `about` is the event that caused it, `due_at` overrides the template's
-    due.
+    due. `role` and `priority` go before the template's; `owner` is `same` (that of the item) or `primary` (the plan's).
     """
 
     key: FiringKey
@@ -32,20 +32,29 @@ class CreateTask:
     reason: str
     about: str | None = None
     due_at: datetime | None = None
+    role: str = ""
+    priority: str = ""
+    owner: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
 class RaiseFlag:
+    """Flag the patient; `cause` is `program#rule`, kept on the Flag."""
+
     key: FiringKey
     code: str
     reason: str
+    cause: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ClearFlag:
+    """End the patient's flag; with a `cause` only that one, and the flag stays while it has another."""
+
     key: FiringKey
     code: str
     reason: str
+    cause: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,10 +79,71 @@ class SetPriority:
 
 @dataclass(frozen=True, kw_only=True)
 class Notify:
+    """Tell a role, or whom `to` names: `owner` (of the item) or `primary` (of the plan)."""
+
     key: FiringKey
     to_role: str
     channels: tuple[str, ...]
     reason: str
+    to: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SetStage:
+    """Move the item's plan to a stage."""
+
+    key: FiringKey
+    stage: str
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reassign:
+    """Give the item to another role's queue (`to_role`), or to whom `to` names: `primary` or `substitute`."""
+
+    key: FiringKey
+    reason: str
+    to_role: str = ""
+    to: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hold:
+    """Pause the item in a paused status until `until` or `event`, whichever is first."""
+
+    key: FiringKey
+    status: str
+    until: datetime
+    reason: str
+    event: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EnrolInto:
+    """Open a plan of another program for the item's patient."""
+
+    key: FiringKey
+    program: str
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Disenrol:
+    """End the item's plan in a closing stage and close what is open of it."""
+
+    key: FiringKey
+    stage: str
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class CloseTasks:
+    """Close the plan's open tasks of the templates `tasks` (empty: all) with a closing status."""
+
+    key: FiringKey
+    status: str
+    reason: str
+    tasks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,4 +169,19 @@ class Enrol:
     key: str | None = None
 
 
-Effect = Escalate | CreateTask | RaiseFlag | ClearFlag | SetStatus | SetPriority | Notify | ReturnToQueue
+Effect = (
+    Escalate
+    | CreateTask
+    | RaiseFlag
+    | ClearFlag
+    | SetStatus
+    | SetPriority
+    | Notify
+    | ReturnToQueue
+    | SetStage
+    | Reassign
+    | Hold
+    | EnrolInto
+    | Disenrol
+    | CloseTasks
+)

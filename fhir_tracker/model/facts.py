@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from fhir_tracker.model.effects import Effect
+from fhir_tracker.model.staff import People
 from fhir_tracker.model.work import Event, Firing, Transition, WorkItem
 
 
@@ -24,7 +25,8 @@ class PlanFacts:
 @dataclass(frozen=True, kw_only=True)
 class Facts:
     """Everything known of one work item at one moment: `log` and `fired` are its own, oldest first; `events` are the
-    patient's; `tasks` the plan's other items; `deceased` says that the patient is.
+    patient's; `tasks` the plan's other items; `deceased` says that the patient is; `people` are those of the staff whom
+    the item names, such as its owner, as far as they are known.
     """
 
     item: WorkItem
@@ -34,6 +36,7 @@ class Facts:
     fired: tuple[Firing, ...] = ()
     tasks: tuple[WorkItem, ...] = ()
     deceased: bool = False
+    people: People = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)

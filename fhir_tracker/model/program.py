@@ -117,12 +117,31 @@ class Due:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Quiet:
+    """When nobody is tried on `channels`: from `starts` to `ends` (over midnight when that is earlier) and on whole
+    `days` (Monday 0), by the wall clock of the patient or of the site.
+    """
+
+    starts: time | None = None
+    ends: time | None = None
+    days: tuple[int, ...] = ()
+    zone: Literal["patient", "site"] = "patient"
+    channels: tuple[str, ...] = ("phone", "sms")
+
+
+@dataclass(frozen=True, kw_only=True)
 class OutreachPolicy:
-    """N attempts over a time on given channels."""
+    """N attempts over a time, on `on_channels` of the given channels, `spacing` apart; `outside` is what becomes of an
+    attempt in quiet hours or on a channel that the patient does not want: `allow`, `warn` or `refuse`.
+    """
 
     attempts: int
     over: Duration
     channels: tuple[str, ...]
+    on_channels: int = 1
+    spacing: Duration | None = None
+    quiet: Quiet | None = None
+    outside: Literal["allow", "warn", "refuse"] = "warn"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -168,13 +187,14 @@ class ExpectedDocument:
 
 @dataclass(frozen=True, kw_only=True)
 class Action:
-    """One thing a rule does: `escalate` a ladder, `create_task` a template, `raise_flag`, `clear_flag`, `set_status`,
-    `set_priority`, `notify`, `return_to_queue`.
+    """One thing a rule or a transition does: `kind` is one of `rules.action_section.ACTIONS`, `value` what it names
+    first (a ladder, template, flag, status, role ...), `within` a length of time, `args` the rest.
     """
 
     kind: str
     value: str = ""
     args: Mapping[str, str] = field(default_factory=dict)
+    within: Duration | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
