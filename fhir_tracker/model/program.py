@@ -65,15 +65,43 @@ class Stage:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Reason:
+    """A coded reason of the program's own; `kinds` are the occasions it is offered on (see `REASON_KINDS`; none: all)."""
+
+    code: str
+    title: str
+    means: str = ""
+    kinds: tuple[str, ...] = ()
+
+
+REASON_KINDS = ("hold", "decline", "not-eligible", "send-back", "stop", "reopen", "exception")
+"""What a coded reason can be for."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Move:
-    """An allowed status change: `by` lists roles (empty: any), `require` names of required fields (see
-    `model.moves.FIELDS`).
+    """An allowed status change, or with stages for statuses a move of a plan.
+
+    `by` lists roles (empty: any), `parties` who one must be to the task (`owner`, `requester`; empty: anyone), `require`
+    names of required fields (see `model.moves`); `attempt_within` is how fresh a required attempt must be. `do` is what
+    follows from the move in the same transaction.
     """
 
     sources: tuple[str, ...]
     to: str
     by: tuple[str, ...] = ()
     require: tuple[str, ...] = ()
+    parties: tuple[str, ...] = ()
+    attempt_within: Duration | None = None
+    do: tuple[Action, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Completion:
+    """The stage a plan takes when all its tasks are closed; `tasks` names the kinds of work that count (none: all)."""
+
+    stage: str
+    tasks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -256,6 +284,9 @@ class Program:
     documents: tuple[ExpectedDocument, ...] = ()
     rules: tuple[Rule, ...] = ()
     ladders: tuple[Ladder, ...] = ()
+    reasons: tuple[Reason, ...] = ()
+    stage_moves: tuple[Move, ...] = ()
+    completes: Completion | None = None
     version: int = 0
     warnings: tuple[str, ...] = ()
 
@@ -268,6 +299,24 @@ class Program:
     def status_system(self) -> str:
         """The CodeSystem of its task statuses."""
         return f"{CANONICAL}/CodeSystem/{self.code}-status"
+
+    @property
+    def stage_system(self) -> str:
+        """The CodeSystem of its plans' stages."""
+        return f"{CANONICAL}/CodeSystem/{self.code}-stage"
+
+    @property
+    def reason_system(self) -> str:
+        """The CodeSystem of its coded reasons."""
+        return f"{CANONICAL}/CodeSystem/{self.code}-reason"
+
+    def stage(self, code: str) -> Stage | None:
+        """The stage with that code."""
+        return next((one for one in self.stages if one.code == code), None)
+
+    def reasons_for(self, kind: str) -> tuple[Reason, ...]:
+        """The coded reasons offered for one of REASON_KINDS."""
+        return tuple(one for one in self.reasons if not one.kinds or kind in one.kinds)
 
     def status(self, code: str) -> Status | None:
         """The status with that code."""
