@@ -29,10 +29,11 @@ class Author:
 @dataclass(frozen=True, kw_only=True)
 class Why:
     """The reason behind a change: `reason` in words or a code, `rule` as `program|version#rule` when a rule did it,
-    `effective_at` when it happened if not now.
+    `effective_at` when it happened if not now. `code` is the coded reason, for counting.
     """
 
     reason: str | None = None
     note: str | None = None
     rule: str | None = None
     effective_at: datetime | None = None
+    code: str | None = None

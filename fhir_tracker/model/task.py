@@ -13,6 +13,7 @@ from fhir_tracker.fhir.codeable import codings, first_code, text_of
 from fhir_tracker.fhir.json_types import Resource
 from fhir_tracker.fhir.reading import at, end_at, extension_value, moment_at, objects_at, references_at, text_at
 from fhir_tracker.model.author import Author, Why
+from fhir_tracker.model.places import place_of
 from fhir_tracker.model.program import Program
 from fhir_tracker.model.subject import patient_of
 from fhir_tracker.model.vocabulary import (
@@ -64,6 +65,8 @@ def task_item(resource: Resource, program: Program | None, *, mirrored: bool, cr
         hold_until=moment_at({"until": extension_value(resource, HOLD_UNTIL, "valueDateTime")}, "until"),
         hold_event=text_at({"event": extension_value(resource, HOLD_EVENT, "valueCode")}, "event"),
         focus=text_at(resource, "focus", "reference"),
+        site=place_of(resource),
+        starts_at=moment_at(resource, "restriction", "period", "start"),
     ).fitted()
 
 
@@ -129,6 +132,7 @@ def changes_between(
             note=why.note if why else None,
             rule=why.rule if why else None,
             cycle=cycle,
+            reason_code=why.code if why else None,
         )
         for what, old, new in pairs
         if old != new

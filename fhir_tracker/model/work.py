@@ -13,7 +13,7 @@ ItemKind = Literal["task", "plan", "escalation", "outside"]
 ClockState = Literal["running", "paused", "stopped"]
 FiringState = Literal["open", "acknowledged", "taken-over", "sent-back", "resolved"]
 LONGEST = 500
-_INDEXED = ("plan", "code", "status", "fhir_status", "role", "owner", "priority", "focus")
+_INDEXED = ("plan", "code", "status", "fhir_status", "role", "owner", "priority", "focus", "site")
 """Texts that a database indexes: what is sent there may be of any length, and an index has its limits."""
 
 
@@ -22,7 +22,8 @@ class WorkItem(Having):
     """The read model of one task or plan; `ref` is `Task/<id>` or `CarePlan/<id>`, every moment is aware UTC.
 
     `outside` is an EHR's own Task, shown and never ruled. `status` is the program's own code (for a plan: its stage),
-    `fhir_status` the FHIR one.
+    `fhir_status` the FHIR one. `site` is the place whose calendar counts (a site's code, a Location, an identifier or a
+    name), `starts_at` when work that was made ahead begins.
     """
 
     ref: str
@@ -54,6 +55,8 @@ class WorkItem(Having):
     last_attempt_outcome: str | None = None
     focus: str | None = None
     next_action_at: datetime | None = None
+    site: str | None = None
+    starts_at: datetime | None = None
 
     def fitted(self) -> WorkItem:
         """The same with the texts that a database indexes cut to LONGEST characters."""
@@ -65,7 +68,7 @@ class WorkItem(Having):
 class Transition:
     """One change of stage, status, owner, role or due time: a row, for ever.
 
-    `rule` is `program|version#rule` when a rule did it.
+    `rule` is `program|version#rule` when a rule did it, `reason_code` the coded reason where one was chosen.
     """
 
     item: str
@@ -79,6 +82,7 @@ class Transition:
     note: str | None = None
     rule: str | None = None
     cycle: int = 0
+    reason_code: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -23,6 +23,8 @@ _LATER = frozenset(
         "escalation_reason",
         "last_attempt_at",
         "last_attempt_outcome",
+        "site",
+        "starts_at",
         "claim_token",
         "claimed_until",
     }
@@ -39,6 +41,8 @@ IXS = Bulk(ixs, ("h", "v", "k", "exact"), sorted_=True)
 IXN = Bulk(ixn, ("h", "lo", "k", "hi"), sorted_=True)
 AUDIT = Bulk(audit, _columns(audit, "seq"))
 ITEM = Bulk(work_item, _columns(work_item), seldom=_PLANNED | _LATER)
-TRANSITION = Bulk(transition, _columns(transition), seldom=frozenset({"before", "reason", "note", "rule"}))
+TRANSITION = Bulk(
+    transition, _columns(transition), seldom=frozenset({"before", "reason", "note", "rule", "reason_code"})
+)
 SUMMARY = Bulk(patient_summary, _columns(patient_summary))
 EVENT = Bulk(event, _columns(event))

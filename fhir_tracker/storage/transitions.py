@@ -20,7 +20,10 @@ def add(tx: Tx, made: Transition, patient: str | None) -> None:
     """Write down one transition of an item of `patient`."""
     moments = microseconds(made.recorded_at), microseconds(made.effective_at)
     told = (made.who, made.reason, made.note, made.rule, made.cycle)
-    tx.added.add(TRANSITION, (tx.keys.take(), made.item, made.what, made.before, made.after, *moments, *told, patient))
+    tx.added.add(
+        TRANSITION,
+        (tx.keys.take(), made.item, made.what, made.before, made.after, *moments, *told, patient, made.reason_code),
+    )
 
 
 def of_items(tx: Tx, viewer: Viewer, items: Sequence[str]) -> dict[str, tuple[Transition, ...]]:

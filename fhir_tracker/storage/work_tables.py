@@ -40,6 +40,8 @@ work_item = Table(
     Column("last_attempt_outcome", Text),
     Column("focus", Text),
     Column("next_action_at", Moment),
+    Column("site", Text),
+    Column("starts_at", Moment),
     Column("due_order", Moment, nullable=False),
     Column("folded_title", Text, nullable=False),
     Column("claim_token", Text),
@@ -84,6 +86,7 @@ transition = Table(
     Column("rule", Text),
     Column("cycle", Integer, nullable=False),
     Column("patient", Text),
+    Column("reason_code", Text),
     Index(None, "item", "k"),
     Index(None, "patient", "k"),
 )
@@ -139,6 +142,7 @@ patient_summary = Table(
     Column("deceased", Boolean, nullable=False),
     Column("connection", Text),
     Column("flags", Texts, nullable=False),
+    Column("zone", Text),
     Column("folded", Text, nullable=False),
 )
 

@@ -19,12 +19,15 @@ SEARCHES = (
 
 
 LATER = ("signing_key", "inbox", "remote_subscription", "roster", "absence", "budget", "outbox")
+LATER_COLUMNS = (("transition", "reason_code"),)
 
 
 def at_revision(tx: Tx, revision: str) -> None:
-    """Make the database one of an earlier revision, before the tables that came after 0005."""
+    """Make the database one of an earlier revision, before the tables and columns that came after 0005."""
     for table in LATER:
         tx.connection.execute(text(f"DROP TABLE {table}"))
+    for table, column in LATER_COLUMNS:
+        tx.connection.execute(text(f"ALTER TABLE {table} DROP COLUMN {column}"))
     tx.connection.execute(text(f"UPDATE alembic_version SET version_num = '{revision}'"))
 
 
