@@ -78,6 +78,37 @@ EXAMPLES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
         },
         {"status": "active", "codes": ("|x",), "start": datetime(2026, 3, 1, tzinfo=UTC)},
     ),
+    "ChargeItem": (
+        {
+            "status": "billable",
+            "subject": ANN,
+            "code": {"text": "Care coordination"},
+            "occurrencePeriod": {"start": instant(MONDAY), "end": instant(MONDAY + timedelta(minutes=20))},
+            "service": [{"reference": "Task/t"}],
+        },
+        {"status": "billable", "start": MONDAY, "end": MONDAY + timedelta(minutes=20), "about": ("Task/t",)},
+    ),
+    "Consent": (
+        {
+            "status": "active",
+            "patient": ANN,
+            "scope": {"coding": [{"system": "s", "code": "treatment"}]},
+            "category": [{"coding": [{"code": "do-not-call"}]}],
+            "dateTime": instant(MONDAY),
+            "provision": {"type": "deny"},
+        },
+        {"status": "active", "codes": ("|do-not-call", "s|treatment"), "start": MONDAY},
+    ),
+    "DiagnosticReport": (
+        {
+            "status": "final",
+            "subject": ANN,
+            "code": {"coding": [{"code": "ct"}]},
+            "issued": instant(MONDAY),
+            "encounter": {"reference": "Encounter/e"},
+        },
+        {"status": "final", "codes": ("|ct",), "start": MONDAY, "about": ("Encounter/e",)},
+    ),
     "Communication": (
         {"status": "not-done", "subject": ANN, "sent": instant(MONDAY), "about": [{"reference": "Task/t"}]},
         {"status": "not-done", "about": ("Task/t",), "start": MONDAY},

@@ -10,8 +10,19 @@ from datetime import datetime
 
 from fhir_tracker.fhir.codeable import codings, first_code, text_of
 from fhir_tracker.fhir.json_types import Json, Resource
-from fhir_tracker.fhir.reading import at, end_at, moment_at, objects_at, references_at, text_at
+from fhir_tracker.fhir.reading import (
+    at,
+    end_at,
+    extension_value,
+    moment_at,
+    objects_at,
+    references_at,
+    text_at,
+)
+from fhir_tracker.model.answers import answers_of, as_text
+from fhir_tracker.model.attempts import channel_of, contact_used, minutes_told, outcome_of
 from fhir_tracker.model.subject import patient_of
+from fhir_tracker.model.vocabulary import OUT_OF_HOURS
 from fhir_tracker.model.work import Event
 
 
@@ -43,6 +54,13 @@ _SHAPES: Mapping[str, _Shape] = {
         end=(("end",),),
         about=(("basedOn",), ("reasonReference",)),
     ),
+    "ChargeItem": _Shape(
+        status=_plain_status,
+        codes=("code",),
+        start=(("occurrencePeriod", "start"), ("occurrenceDateTime",)),
+        end=(("occurrencePeriod", "end"),),
+        about=(("service",), ("supportingInformation",)),
+    ),
     "CarePlan": _Shape(
         status=_plain_status,
         codes=("category",),
@@ -62,6 +80,18 @@ _SHAPES: Mapping[str, _Shape] = {
         start=(("onsetDateTime",), ("onsetPeriod", "start"), ("recordedDate",)),
         end=(("abatementDateTime",), ("abatementPeriod", "end")),
         about=(("encounter",),),
+    ),
+    "Consent": _Shape(
+        status=_plain_status,
+        codes=("category", "scope"),
+        start=(("provision", "period", "start"), ("dateTime",)),
+        end=(("provision", "period", "end"),),
+    ),
+    "DiagnosticReport": _Shape(
+        status=_plain_status,
+        codes=("code", "category"),
+        start=(("effectiveDateTime",), ("effectivePeriod", "start"), ("issued",)),
+        about=(("encounter",), ("basedOn",)),
     ),
     "DocumentReference": _Shape(
         status=_plain_status,
@@ -149,14 +179,31 @@ def _detail(resource: Resource) -> dict[str, str]:
     if "description" in resource:
         found["description"] = text_at(resource, "description") or ""
     if resource["resourceType"] == "Communication":
+        start, end = minutes_told(resource) or ("", "")
         found |= {
-            "channel": first_code(at(resource, "medium", 0)) or "",
-            "outcome": first_code(resource.get("statusReason"))
-            or ("reached" if resource.get("status") == "completed" else ""),
+            "channel": channel_of(resource),
+            "outcome": outcome_of(resource),
+            "spent-from": start,
+            "spent-until": end,
+            "contact": contact_used(resource),
+            "outside": text_at({"why": extension_value(resource, OUT_OF_HOURS, "valueString")}, "why") or "",
             "note": next((text for one in objects_at(resource, "note") if (text := text_at(one, "text"))), ""),
             "by": text_at(resource, "sender", "display") or text_at(resource, "sender", "reference") or "",
         }
+    if resource["resourceType"] == "QuestionnaireResponse":
+        found |= {"form": text_at(resource, "questionnaire") or "", "answers": as_text(answers_of(resource))}
+    if resource["resourceType"] == "Consent":
+        denied = [one for one in _provisions(resource) if text_at(one, "type") == "deny"]
+        found["denies"] = " ".join(dict.fromkeys(code for one in denied for _, code in codings(one.get("code"))))
+        found["provision"] = "deny" if denied else ""
+    if resource["resourceType"] == "ChargeItem":
+        found["by"] = text_at(resource, "performer", 0, "actor", "reference") or ""
     return {name: text for name, text in found.items() if text}
+
+
+def _provisions(resource: Resource) -> tuple[Resource, ...]:
+    """The provision of a Consent and the first layer under it."""
+    return tuple(objects_at(resource, "provision")) + tuple(objects_at(resource, "provision", "provision"))
 
 
 def _title(resource: Resource) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, time
 from typing import Literal
 
@@ -30,12 +30,26 @@ class Duration:
 class Calendar:
     """A site's working time: `hours` maps weekday (Monday 0) to spans of local time, `holidays` a country of the
     holidays package.
+
+    `sites` are the calendars of the practice's other places by their code; such a one tells its own `site` and the
+    `locations` (references, `system|value` identifiers or names) that stand for it.
     """
 
     zone: str = "America/New_York"
     hours: Mapping[int, tuple[tuple[time, time], ...]] = field(default_factory=dict)
     holidays: str | None = "US"
     closed: tuple[date, ...] = ()
+    site: str = ""
+    locations: tuple[str, ...] = ()
+    sites: Mapping[str, Calendar] = field(default_factory=dict)
+
+    def of(self, *places: str | None) -> Calendar:
+        """The calendar of the first place that has its own: a site's code or one of its locations; else this one."""
+        for place in places if self.sites else ():
+            for site in self.sites.values():
+                if place and (place == site.site or place in site.locations):
+                    return site
+        return self
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -183,20 +197,65 @@ class DoneBy:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Starts:
+    """Work that begins when other work of the plan ends: the latest of each of `after` is in one of `statuses` (of a
+    completed kind when none are named).
+    """
+
+    after: tuple[str, ...]
+    statuses: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class GoalTemplate:
+    """A goal of every plan; `measure` is `system|code` of the value that shows it, `within` its due date."""
+
+    code: str
+    title: str
+    measure: str = ""
+    at_least: str = ""
+    at_most: str = ""
+    unit: str = ""
+    within: Duration | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class TeamRole:
+    """A place in the care team of every plan; the one that is `primary` gives work its owner."""
+
+    role: str
+    title: str = ""
+    primary: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
 class TaskTemplate:
-    """One kind of work. `on` is `enrolment`, `rule` (made only by a rule's create_task) or `cadence` with `every`."""
+    """One kind of work. `on` is `enrolment`, `rule` (made only by a rule's create_task), `cadence` with `every` or
+    `after` with `starts`.
+
+    `owner` is the member of the care team whose it is: of the `primary` role, or of its own role (`team`); `horizon` is
+    how far ahead occurrences are made, `zone` on whose wall clock; `pauses` are what pauses it besides its status (None:
+    what the program says); `goal` and `part_of` name the goal and the work that it serves.
+    """
 
     code: str
     title: str
     role: str
     what: str = ""
-    on: Literal["enrolment", "rule", "cadence"] = "enrolment"
+    on: Literal["enrolment", "rule", "cadence", "after"] = "enrolment"
     due: Due | None = None
     every: Duration | None = None
     priority: str = "routine"
     outreach: OutreachPolicy | None = None
     done_by: DoneBy | None = None
     initial: str = ""
+    owner: Literal["", "primary", "team"] = ""
+    starts: Starts | None = None
+    zone: Literal["site", "patient"] = "site"
+    horizon: Duration | None = None
+    pauses: tuple[str, ...] | None = None
+    goal: str = ""
+    part_of: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -317,6 +376,15 @@ class Program:
     def reasons_for(self, kind: str) -> tuple[Reason, ...]:
         """The coded reasons offered for one of REASON_KINDS."""
         return tuple(one for one in self.reasons if not one.kinds or kind in one.kinds)
+
+    def at(self, *places: str | None) -> Program:
+        """The program as it counts time at the first place with a calendar of its own; itself where none has."""
+        calendar = self.calendar.of(*places)
+        return self if calendar is self.calendar else replace(self, calendar=calendar)
+
+    def goal(self, code: str) -> GoalTemplate | None:
+        """The goal with that code."""
+        return next((one for one in self.goals if one.code == code), None)
 
     def status(self, code: str) -> Status | None:
         """The status with that code."""

@@ -41,6 +41,7 @@ SCALARS = st.none() | st.booleans() | st.integers(-(2**70), 2**70) | WORDS | st.
 NAMES = st.sampled_from(
     (
         "reference code coding system value text url extension start end period valueCode valueDateTime actor given family "
+        "item answer linkId valueCoding valueDecimal valueInteger provision type "
         "attachment creation display name at"
     ).split()
 )
@@ -53,15 +54,18 @@ ELEMENTS = {
         "authoredOn lastModified instantiatesCanonical extension note output input"
     ),
     "CarePlan": "status title subject author created period extension instantiatesCanonical category addresses",
+    "ChargeItem": "status code subject occurrencePeriod occurrenceDateTime service supportingInformation performer",
+    "Consent": "status scope category patient subject dateTime provision",
+    "DiagnosticReport": "status code category subject effectiveDateTime effectivePeriod issued encounter basedOn",
     "Patient": "name birthDate gender identifier telecom communication deceasedBoolean deceasedDateTime",
-    "Communication": "status statusReason medium sent received basedOn about partOf subject sender note category topic",
+    "Communication": "status statusReason medium sent received basedOn about partOf subject sender note category topic extension",
     "Appointment": "status serviceType appointmentType specialty start end participant basedOn cancelationReason",
     "Encounter": "status class type subject period appointment serviceType",
     "DocumentReference": "status type category subject date content context description",
     "Observation": "status code category subject effectiveDateTime effectivePeriod effectiveInstant issued encounter",
     "Condition": "clinicalStatus verificationStatus code category subject onsetDateTime onsetPeriod recordedDate encounter",
     "Flag": "status code category subject period",
-    "QuestionnaireResponse": "status subject authored basedOn encounter questionnaire",
+    "QuestionnaireResponse": "status subject authored basedOn encounter questionnaire item",
     "ServiceRequest": "status code category subject authoredOn encounter basedOn",
 }
 
