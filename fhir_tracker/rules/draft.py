@@ -22,14 +22,23 @@ from fhir_tracker.rules.source import (
 
 @dataclass(kw_only=True)
 class Draft:
-    """A file being read. `services` maps a service's name to its codes; `implied` are tasks only a rule has named."""
+    """A file being read. `services` maps a service's name to its codes; `implied` are tasks only a rule has named.
+
+    `paused` and `closing` are the statuses that pause or stop the clock, `ending` the stages that end a plan; they are
+    known once these sections were read.
+    """
 
     problems: Problems
+    program: str = ""
     statuses: tuple[str, ...] = ()
     stages: tuple[str, ...] = ()
     tasks: tuple[str, ...] = ()
     documents: tuple[str, ...] = ()
     ladders: tuple[str, ...] = ()
+    rules: tuple[str, ...] = ()
+    paused: tuple[str, ...] = ()
+    closing: tuple[str, ...] = ()
+    ending: tuple[str, ...] = ()
     anchors: tuple[str, ...] = ("enrolment",)
     services: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     implied: dict[str, Place] = field(default_factory=dict)
@@ -46,10 +55,10 @@ class Draft:
         return self.services.get(name.value, ())
 
 
-def codes_in(node: Node | None) -> tuple[str, ...]:
+def codes_in(node: Node | None, key: str = "code") -> tuple[str, ...]:
     """The `code` of each entry of a list, without a word about what is wrong with them."""
     items = node.items if isinstance(node, Listing) else ()
-    found = (item.entries.get("code") for item in items if isinstance(item, Table))
+    found = (item.entries.get(key) for item in items if isinstance(item, Table))
     return tuple(code.value for code in found if isinstance(code, Text))
 
 

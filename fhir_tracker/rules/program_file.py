@@ -30,6 +30,9 @@ OPTIONAL: Final = (
     "rules",
     "ladders",
 )
+SETS_STATUS: Final = ("set_status", "hold", "close_tasks")
+ENDED: Final = ("revoked", "completed", "entered-in-error")
+"""The CarePlan.status values of a plan that is over."""
 _MOST_WEEKS: Final = 52 * 5
 
 
@@ -57,6 +60,9 @@ def _program(given: Fields, problems: Problems) -> Program | None:
     eligible = _eligible(given.node("eligible"), draft)
     stages = read_stages(given.node("stages"), draft)
     statuses = read_statuses(statuses_node, draft)
+    draft.paused = tuple(one.code for one in statuses if one.clock == "paused")
+    draft.closing = tuple(one.code for one in statuses if one.clock == "stopped")
+    draft.ending = tuple(one.code for one in stages if one.fhir in ENDED)
     moves = read_moves(given.node("transitions"), statuses, draft)
     documents = read_documents(given.node("documents"), draft)
     tasks = read_tasks(tasks_node, statuses, documents, draft)
@@ -93,7 +99,10 @@ def _draft(given: Fields, problems: Problems) -> Draft:
         tasks=codes_in(given.node("tasks")),
         documents=codes_in(given.node("documents")),
         ladders=tuple(ladders.entries) if isinstance(ladders, Table) else (),
+        rules=codes_in(given.node("rules"), "id"),
     )
+    named = given.node("program")
+    draft.program = named.value if isinstance(named, Text) else ""
     draft.services = read_services(given.node("services"), draft)
     anchor = _anchor(given.node("eligible"))
     draft.anchors = tuple(dict.fromkeys(("enrolment", anchor)))
@@ -149,7 +158,7 @@ def _match(kind: str, place: Place, node: Node, draft: Draft) -> Condition | Non
 
 
 def _set_by_itself(program: Program) -> set[str]:
-    by_rules = {action.value for rule in program.rules for action in rule.do if action.kind == "set_status"}
+    by_rules = {action.value for rule in program.rules for action in rule.do if action.kind in SETS_STATUS}
     by_tasks = {task.done_by.status for task in program.tasks if task.done_by}
     return by_rules | by_tasks | {task.initial for task in program.tasks}
 
@@ -178,6 +187,7 @@ def _durations(program: Program) -> Iterator[Duration]:
     for rule in program.rules:
         for leaf in leaves(rule.when):
             yield from (value for value in leaf.args.values() if isinstance(value, Duration))
+        yield from (action.within for action in rule.do if action.within)
 
 
 def _task_durations(task: TaskTemplate) -> Iterator[Duration]:

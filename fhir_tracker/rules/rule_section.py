@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Final, cast
 
-from fhir_tracker.model.program import Action, Condition, Ladder, Level, Rule
+from fhir_tracker.model.program import Condition, Ladder, Level, Rule
+from fhir_tracker.rules.action_section import NOTIFY, read_actions
 from fhir_tracker.rules.catalog import PREDICATES
 from fhir_tracker.rules.draft import Draft, refuse_doubles, role_of, title_of
 from fhir_tracker.rules.predicate import Subject
@@ -17,27 +17,12 @@ from fhir_tracker.rules.source import (
     Node,
     Place,
     Table,
-    Text,
-    code_of,
     fields,
     items_of,
     suggestion,
-    text_of,
 )
 
-ACTIONS: Final = (
-    "escalate",
-    "create_task",
-    "raise_flag",
-    "clear_flag",
-    "set_status",
-    "set_priority",
-    "notify",
-    "return_to_queue",
-)
-TASK_ONLY: Final = ("set_status", "set_priority", "return_to_queue")
 STOPS: Final = ("task.closed", "acknowledged")
-NOTIFY: Final = ("in-app", "email", "webhook")
 OPERATORS: Final = ("all", "any", "not")
 Leaf = Callable[[str, Place, Node, Draft], Condition | None]
 
@@ -108,7 +93,7 @@ def _rule(node: Node, draft: Draft) -> Rule | None:
     rule_id = given.code("id")
     when = read_condition(when_node, draft, _predicate)
     subject = _subject(given.choice("subject", ("task", "plan"), ""), when)
-    actions = _actions(do_node, subject, draft)
+    actions = read_actions(do_node, subject, draft)
     if when is None or not rule_id:
         return None
     for one in leaves(when):
@@ -125,77 +110,6 @@ def _subject(given: str, when: Condition | None) -> Subject:
         return cast(Subject, given or "task")
     about_tasks = any("plan" not in PREDICATES[one.name].subjects for one in leaves(when))
     return "task" if about_tasks else "plan"
-
-
-def _actions(node: Node, subject: Subject, draft: Draft) -> tuple[Action, ...]:
-    nodes = node.items if isinstance(node, Listing) else (node,)
-    if not nodes:
-        draft.problems.add(node.place, f"must do something: {', '.join(ACTIONS)}")
-    actions: list[Action] = []
-    for item in nodes:
-        action = _action(item, subject, draft)
-        if action and action.kind == "escalate" and any(one.kind == "escalate" for one in actions):
-            draft.problems.add(item.place, "a rule climbs one ladder: write a second rule for the other")
-        elif action and action in actions:
-            draft.problems.add(item.place, "this is done already")
-        elif action:
-            actions.append(action)
-    return tuple(actions)
-
-
-def _action(node: Node, subject: Subject, draft: Draft) -> Action | None:
-    if not isinstance(node, Table) or len(node.entries) != 1:
-        draft.problems.add(node.place, f"must be one action: {', '.join(ACTIONS)}")
-        return None
-    ((kind, value),) = node.entries.items()
-    if kind not in ACTIONS:
-        draft.problems.add(node.keys[kind], f'unknown action "{kind}"{suggestion(kind, ACTIONS)}')
-        return None
-    if kind in TASK_ONLY and subject == "plan":
-        draft.problems.add(node.keys[kind], f'"{kind}" changes a task, and this rule\'s subject is the plan')
-    if kind == "notify":
-        return _notify(value, draft)
-    if kind == "return_to_queue":
-        if text_of(value, draft.problems) not in ("true", "yes"):
-            draft.problems.add(value.place, 'write "return_to_queue: true"')
-        return Action(kind=kind)
-    target = _target(kind, value, draft)
-    return Action(kind=kind, value=target) if target else None
-
-
-def _target(kind: str, value: Node, draft: Draft) -> str:
-    if kind == "escalate":
-        return draft.reference(value, "ladder", draft.ladders)
-    if kind == "set_status":
-        return draft.reference(value, "status", draft.statuses)
-    if kind == "set_priority":
-        return draft.reference(value, "priority", PRIORITIES)
-    if kind == "create_task":
-        return _made_task(value, draft)
-    return code_of(value, draft.problems)
-
-
-def _made_task(node: Node, draft: Draft) -> str:
-    """A task's code; one that resembles no template is made with defaults, one that nearly is a template is a slip."""
-    code = code_of(node, draft.problems)
-    if not code or code in draft.tasks:
-        return code
-    if difflib.get_close_matches(code, draft.tasks, n=1, cutoff=0.6):
-        return draft.reference(node, "task", draft.tasks)
-    draft.implied.setdefault(code, node.place)
-    return code
-
-
-def _notify(node: Node, draft: Draft) -> Action | None:
-    if isinstance(node, Text):
-        role = role_of(node, draft)
-        return Action(kind="notify", value=role, args={"by": "in-app"}) if role else None
-    given = fields(node, draft.problems, ("to",), ("by",))
-    to = given.node("to") if given else None
-    if given is None or to is None:
-        return None
-    channels = [draft.reference(text, "channel", NOTIFY) for text in given.texts("by")] or ["in-app"]
-    return Action(kind="notify", value=role_of(to, draft), args={"by": ",".join(channels)})
 
 
 def _ladder(name: str, node: Node, draft: Draft) -> Ladder | None:

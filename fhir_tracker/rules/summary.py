@@ -15,6 +15,7 @@ from fhir_tracker.model.program import (
     Program,
     TaskTemplate,
 )
+from fhir_tracker.rules.action_words import describe_action
 from fhir_tracker.rules.catalog import PREDICATES
 from fhir_tracker.rules.durations import DAYS
 from fhir_tracker.rules.words import listed
@@ -69,14 +70,6 @@ def describe_match(match: Match) -> str:
         f"within {match.within}" if match.within else "",
     ]
     return " ".join(word for word in words if word)
-
-
-def describe_action(action: Action) -> str:
-    """What a rule does: `escalate late-call`, `create task letter`."""
-    words = action.kind.replace("_", " ")
-    if action.kind == "notify":
-        return f"notify {action.value} by {action.args.get('by', 'in-app').replace(',', ', ')}"
-    return f"{words} {action.value}".strip()
 
 
 def _section(name: str, lines: Iterator[str] | tuple[str, ...]) -> list[str]:

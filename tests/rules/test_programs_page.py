@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from fhir_tracker.model.moves import FIELDS
+from fhir_tracker.rules.action_section import ACTIONS
 from fhir_tracker.rules.catalog import PREDICATES
 from fhir_tracker.rules.program_file import OPTIONAL, REQUIRED, read_program
-from fhir_tracker.rules.rule_section import ACTIONS
 
 PAGE = (Path(__file__).parents[2] / "docs" / "programs.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)

@@ -14,6 +14,7 @@ from fhir_tracker.model.facts import Facts, PlanFacts
 from fhir_tracker.model.program import Condition, Duration, Match, Program, Rule, TaskTemplate
 from fhir_tracker.model.viewer import ROLES
 from fhir_tracker.model.work import Event, Firing, WorkItem
+from fhir_tracker.rules.action_words import describe_action
 from fhir_tracker.rules.calendar import add
 from fhir_tracker.rules.closing import done_by
 from fhir_tracker.rules.due import due_at
@@ -23,7 +24,7 @@ from fhir_tracker.rules.predicate import words
 from fhir_tracker.rules.program_file import read_program
 from fhir_tracker.rules.rule_section import leaves
 from fhir_tracker.rules.starters import starter_programs
-from fhir_tracker.rules.summary import describe, describe_action, program_summary
+from fhir_tracker.rules.summary import describe, program_summary
 from tests.rules.samples import MONDAY, PATIENT, attempt, event, fired, hours
 
 PROGRAMS: Final = {code: read_program(text) for code, text in starter_programs().items()}

@@ -8,10 +8,11 @@ from datetime import UTC, date, datetime, timedelta
 import pytest
 
 from fhir_tracker.model.program import Action, Calendar, Condition, Duration, Match, Program
+from fhir_tracker.rules.action_words import describe_action
 from fhir_tracker.rules.catalog import PREDICATES
 from fhir_tracker.rules.durations import parse_duration, parse_hours
 from fhir_tracker.rules.program_file import read_program
-from fhir_tracker.rules.summary import describe, describe_action, describe_match, program_summary
+from fhir_tracker.rules.summary import describe, describe_match, program_summary
 from fhir_tracker.rules.words import event_named, listed, moment, named, span, status_named
 from tests.rules.samples import BASE, LADDERS, MONDAY, event, item, program, with_rule
 
