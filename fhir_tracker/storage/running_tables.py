@@ -17,6 +17,15 @@ program = Table(
     Column("source", Text, nullable=False),
     Column("published_at", Moment, nullable=False),
     Column("published_by", Text, nullable=False),
+    Column("digest", Text, nullable=False, server_default=""),
+    Column("reason", Text),
+    Column("approved_by", Text),
+    Column("approved_at", Moment),
+    Column("effective_at", Moment),
+    Column("active_from", Moment),
+    Column("retired_at", Moment),
+    Column("rolls_back", Integer),
+    Column("former", Mapped, nullable=False, server_default="{}"),
 )
 _is_active = program.c.status == "active"
 Index("uq_program_active", program.c.code, unique=True, sqlite_where=_is_active, postgresql_where=_is_active)

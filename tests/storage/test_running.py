@@ -185,7 +185,7 @@ def test_one_version_of_a_program_is_active(database: Database) -> None:
         second = programs.add(tx, "tcm", title="TCM", source="v2", at=NOW, by="me")
         other = programs.add(tx, "ccm", title="CCM", source="v1", at=NOW, by="me")
         assert programs.active(tx, "tcm") == second
-        assert programs.find(tx, "tcm", 1) == replace(first, status="retired")
+        assert programs.find(tx, "tcm", 1) == replace(first, status="retired", retired_at=NOW)
         assert programs.find(tx, "tcm", 9) is programs.active(tx, "none") is None
         assert programs.all(tx) == [other, second]
         assert [one.version for one in programs.versions(tx, "tcm")] == [2, 1]

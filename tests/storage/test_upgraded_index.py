@@ -19,13 +19,23 @@ SEARCHES = (
 
 
 LATER = ("signing_key", "inbox", "remote_subscription", "roster", "absence", "budget", "outbox")
-LATER_COLUMNS = (("transition", "reason_code"),)
+LATER_COLUMNS = (
+    ("transition", "reason_code"),
+    ("work_item", "site"),
+    ("work_item", "starts_at"),
+    ("patient_summary", "zone"),
+    *(("program", one) for one in ("digest", "reason", "approved_by", "approved_at", "effective_at", "active_from")),
+    *(("program", one) for one in ("retired_at", "rolls_back", "former")),
+)
+LATER_TRIGGERS = (("program", "program_stays"), ("program", "program_is_kept"))
 
 
 def at_revision(tx: Tx, revision: str) -> None:
     """Make the database one of an earlier revision, before the tables and columns that came after 0005."""
     for table in LATER:
         tx.connection.execute(text(f"DROP TABLE {table}"))
+    for table, trigger in LATER_TRIGGERS:
+        tx.connection.execute(text(f"DROP TRIGGER {trigger}{f' ON {table}' if tx.dialect == 'postgresql' else ''}"))
     for table, column in LATER_COLUMNS:
         tx.connection.execute(text(f"ALTER TABLE {table} DROP COLUMN {column}"))
     tx.connection.execute(text(f"UPDATE alembic_version SET version_num = '{revision}'"))
