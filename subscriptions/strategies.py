@@ -28,8 +28,9 @@ ONE_BY_ONE = frozenset({PER_PATIENT, ROSTER, WINDOWED})
 ACTORS = {"patient": "Patient", "practitioner": "Practitioner", "location": "Location"}
 """By which search parameter appointments are asked for, and the type it names; the first that a server has is taken."""
 OF_PATIENTS = frozenset(
-    "AllergyIntolerance Appointment CarePlan CareTeam Communication Condition Coverage DocumentReference Encounter "
-    "EpisodeOfCare Flag Goal Observation QuestionnaireResponse ServiceRequest Task".split()
+    "AllergyIntolerance Appointment CarePlan CareTeam ChargeItem ClaimResponse Communication Condition Consent Coverage "
+    "DetectedIssue DiagnosticReport DocumentReference Encounter EpisodeOfCare Flag Goal Immunization MedicationRequest "
+    "Observation Procedure QuestionnaireResponse ServiceRequest Task".split()
 )
 
 

@@ -69,6 +69,61 @@ def test_an_encounter_is_an_event_that_ends_with_its_period(clinic: Clinic) -> N
 
 
 EXAMPLES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "AllergyIntolerance": (
+        {"patient": ANN, "code": {"coding": [{"code": "penicillin"}]}, "recordedDate": instant(MONDAY)},
+        {"status": "active", "codes": ("|penicillin",), "start": MONDAY},
+    ),
+    "ClaimResponse": (
+        {
+            "status": "active",
+            "patient": ANN,
+            "use": "preauthorization",
+            "outcome": "queued",
+            "created": instant(MONDAY),
+            "request": {"reference": "Claim/c"},
+        },
+        {"status": "active", "start": MONDAY, "about": ("Claim/c",), "detail": {"authorization": "pending"}},
+    ),
+    "Coverage": (
+        {"status": "active", "beneficiary": ANN, "period": {"start": instant(MONDAY)}},
+        {"status": "active", "start": MONDAY},
+    ),
+    "DetectedIssue": (
+        {
+            "status": "final",
+            "patient": ANN,
+            "code": {"coding": [{"code": "DRG"}]},
+            "identifiedDateTime": instant(MONDAY),
+        },
+        {"status": "final", "codes": ("|DRG",), "start": MONDAY},
+    ),
+    "Immunization": (
+        {
+            "status": "completed",
+            "patient": ANN,
+            "vaccineCode": {"coding": [{"code": "flu"}]},
+            "occurrenceDateTime": instant(MONDAY),
+        },
+        {"status": "completed", "codes": ("|flu",), "start": MONDAY},
+    ),
+    "MedicationRequest": (
+        {
+            "status": "active",
+            "subject": ANN,
+            "medicationCodeableConcept": {"coding": [{"code": "metformin"}]},
+            "authoredOn": instant(MONDAY),
+        },
+        {"status": "active", "codes": ("|metformin",), "start": MONDAY},
+    ),
+    "Procedure": (
+        {
+            "status": "completed",
+            "subject": ANN,
+            "code": {"coding": [{"code": "eye-exam"}]},
+            "performedPeriod": {"start": instant(MONDAY), "end": instant(MONDAY + HOUR)},
+        },
+        {"status": "completed", "codes": ("|eye-exam",), "start": MONDAY, "end": MONDAY + HOUR},
+    ),
     "CarePlan": (
         {
             "status": "active",

@@ -21,7 +21,9 @@ from fhir_tracker.fhir.reading import (
 )
 from fhir_tracker.model.answers import answers_of, as_text
 from fhir_tracker.model.attempts import channel_of, contact_used, minutes_told, outcome_of
+from fhir_tracker.model.authorizations import authorization_of
 from fhir_tracker.model.subject import patient_of
+from fhir_tracker.model.values import value_detail
 from fhir_tracker.model.vocabulary import OUT_OF_HOURS
 from fhir_tracker.model.work import Event
 
@@ -47,6 +49,12 @@ def _clinical_status(resource: Resource) -> str | None:
 
 
 _SHAPES: Mapping[str, _Shape] = {
+    "AllergyIntolerance": _Shape(
+        status=_clinical_status,
+        codes=("code", "category"),
+        start=(("onsetDateTime",), ("onsetPeriod", "start"), ("recordedDate",)),
+        about=(("encounter",),),
+    ),
     "Appointment": _Shape(
         status=_plain_status,
         codes=("serviceType", "appointmentType", "specialty", "serviceCategory"),
@@ -68,6 +76,12 @@ _SHAPES: Mapping[str, _Shape] = {
         end=(("period", "end"),),
         about=(("addresses",),),
     ),
+    "ClaimResponse": _Shape(
+        status=_plain_status,
+        codes=("type", "subType"),
+        start=(("created",), ("preAuthPeriod", "start")),
+        about=(("request",),),
+    ),
     "Communication": _Shape(
         status=_plain_status,
         codes=("category", "topic"),
@@ -86,6 +100,13 @@ _SHAPES: Mapping[str, _Shape] = {
         codes=("category", "scope"),
         start=(("provision", "period", "start"), ("dateTime",)),
         end=(("provision", "period", "end"),),
+    ),
+    "Coverage": _Shape(status=_plain_status, codes=("type",), start=(("period", "start"),), end=(("period", "end"),)),
+    "DetectedIssue": _Shape(
+        status=_plain_status,
+        codes=("code",),
+        start=(("identifiedDateTime",), ("identifiedPeriod", "start")),
+        about=(("implicated",),),
     ),
     "DiagnosticReport": _Shape(
         status=_plain_status,
@@ -109,10 +130,29 @@ _SHAPES: Mapping[str, _Shape] = {
     "Flag": _Shape(
         status=_plain_status, codes=("code", "category"), start=(("period", "start"),), end=(("period", "end"),)
     ),
+    "Immunization": _Shape(
+        status=_plain_status,
+        codes=("vaccineCode",),
+        start=(("occurrenceDateTime",), ("recorded",)),
+        about=(("encounter",),),
+    ),
+    "MedicationRequest": _Shape(
+        status=_plain_status,
+        codes=("medicationCodeableConcept", "category"),
+        start=(("authoredOn",),),
+        about=(("encounter",), ("basedOn",), ("reasonReference",)),
+    ),
     "Observation": _Shape(
         status=_plain_status,
         codes=("code", "category"),
         start=(("effectiveDateTime",), ("effectivePeriod", "start"), ("effectiveInstant",), ("issued",)),
+        about=(("encounter",), ("basedOn",)),
+    ),
+    "Procedure": _Shape(
+        status=_plain_status,
+        codes=("code", "category"),
+        start=(("performedDateTime",), ("performedPeriod", "start")),
+        end=(("performedPeriod", "end"),),
         about=(("encounter",), ("basedOn",)),
     ),
     "QuestionnaireResponse": _Shape(
@@ -190,6 +230,10 @@ def _detail(resource: Resource) -> dict[str, str]:
             "note": next((text for one in objects_at(resource, "note") if (text := text_at(one, "text"))), ""),
             "by": text_at(resource, "sender", "display") or text_at(resource, "sender", "reference") or "",
         }
+    if resource["resourceType"] == "Observation":
+        found |= value_detail(resource)
+    if resource["resourceType"] == "ClaimResponse":
+        found |= {"authorization": authorization_of(resource), "reason": text_at(resource, "disposition") or ""}
     if resource["resourceType"] == "QuestionnaireResponse":
         found |= {"form": text_at(resource, "questionnaire") or "", "answers": as_text(answers_of(resource))}
     if resource["resourceType"] == "Consent":

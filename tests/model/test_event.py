@@ -84,7 +84,7 @@ def test_an_attempt_keeps_channel_outcome_and_what_it_was_about() -> None:
 
 
 def test_what_rules_do_not_look_at_is_no_event() -> None:
-    assert event_of({"resourceType": "Coverage", "id": "c", **SUBJECT}, seen_at=SEEN) is None
+    assert event_of({"resourceType": "Goal", "id": "c", **SUBJECT}, seen_at=SEEN) is None
     assert event_of({"resourceType": "Flag", "id": "f", "status": "active"}, seen_at=SEEN) is None
 
 

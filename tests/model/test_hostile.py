@@ -41,6 +41,7 @@ SCALARS = st.none() | st.booleans() | st.integers(-(2**70), 2**70) | WORDS | st.
 NAMES = st.sampled_from(
     (
         "reference code coding system value text url extension start end period valueCode valueDateTime actor given family "
+        "adjudication valueQuantity valueCodeableConcept comparator unit "
         "item answer linkId valueCoding valueDecimal valueInteger provision type "
         "attachment creation display name at"
     ).split()
@@ -54,6 +55,13 @@ ELEMENTS = {
         "authoredOn lastModified instantiatesCanonical extension note output input"
     ),
     "CarePlan": "status title subject author created period extension instantiatesCanonical category addresses",
+    "AllergyIntolerance": "clinicalStatus verificationStatus code category patient onsetDateTime onsetPeriod encounter",
+    "ClaimResponse": "status type patient created use outcome disposition preAuthRef item adjudication extension request",
+    "Coverage": "status type beneficiary period",
+    "DetectedIssue": "status code patient identifiedDateTime identifiedPeriod implicated",
+    "Immunization": "status vaccineCode patient occurrenceDateTime recorded encounter",
+    "MedicationRequest": "status medicationCodeableConcept category subject authoredOn encounter basedOn",
+    "Procedure": "status code category subject performedDateTime performedPeriod encounter basedOn",
     "ChargeItem": "status code subject occurrencePeriod occurrenceDateTime service supportingInformation performer",
     "Consent": "status scope category patient subject dateTime provision",
     "DiagnosticReport": "status code category subject effectiveDateTime effectivePeriod issued encounter basedOn",
@@ -62,7 +70,8 @@ ELEMENTS = {
     "Appointment": "status serviceType appointmentType specialty start end participant basedOn cancelationReason",
     "Encounter": "status class type subject period appointment serviceType",
     "DocumentReference": "status type category subject date content context description",
-    "Observation": "status code category subject effectiveDateTime effectivePeriod effectiveInstant issued encounter",
+    "Observation": "status code category subject effectiveDateTime effectivePeriod effectiveInstant issued encounter "
+    "valueQuantity valueInteger valueCodeableConcept interpretation component",
     "Condition": "clinicalStatus verificationStatus code category subject onsetDateTime onsetPeriod recordedDate encounter",
     "Flag": "status code category subject period",
     "QuestionnaireResponse": "status subject authored basedOn encounter questionnaire item",
