@@ -87,7 +87,7 @@ def explain(tx: Tx, viewer: Viewer, ref: str, now: datetime) -> Explanation:
         item=item,
         facts=facts,
         program=program,
-        due_at=sla_due(program, facts),
+        due_at=sla_due(program.at(*facts.places), facts, now),
         findings=found.findings,
         next_at=item.next_action_at or found.next_at,
     )

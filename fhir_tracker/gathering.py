@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
-from fhir_tracker import records
+from fhir_tracker import programs, records
+from fhir_tracker.model.contact import Contact, contact_of
 from fhir_tracker.model.facts import Facts, PlanFacts
 from fhir_tracker.model.plan import plan_facts
 from fhir_tracker.model.viewer import Viewer
-from fhir_tracker.model.work import WorkItem
+from fhir_tracker.model.work import Transition, WorkItem
 from fhir_tracker.storage import events, firings, patients, resources, transitions, work_items
 from fhir_tracker.storage.database import Tx
 
@@ -18,23 +20,44 @@ def gather(tx: Tx, viewer: Viewer, items: Sequence[WorkItem]) -> list[Facts]:
     refs = [item.ref for item in items]
     people = sorted({item.patient for item in items if item.patient})
     plans = _plans(tx, viewer, sorted({item.plan for item in items if item.plan}))
-    logs = transitions.of_items(tx, viewer, refs)
+    logs = transitions.of_items(tx, viewer, sorted({*refs, *plans}))
     fired = firings.of_items(tx, viewer, refs)
     seen = events.of_patients(tx, viewer, people)
     tasks = work_items.of_plans(tx, viewer, sorted({item.plan for item in items if item.plan}))
     known = patients.find_many(tx, viewer, people)
+    contacts = contacts_of(tx, viewer, items)
     return [
         Facts(
             item=item,
-            plan=plans.get(item.plan or ""),
+            plan=_with_log(plans.get(item.plan or ""), logs),
             log=logs[item.ref],
             events=tuple(seen.get(item.patient or "", ())),
             fired=fired[item.ref],
             tasks=tuple(one for one in tasks.get(item.plan or "", ()) if one.ref != item.ref),
             deceased=item.patient in known and known[item.patient].deceased,
+            zone=known[item.patient].zone if item.patient in known else None,
+            contact=contacts.get(item.patient or ""),
         )
         for item in items
     ]
+
+
+def contacts_of(tx: Tx, viewer: Viewer, items: Sequence[WorkItem]) -> dict[str, Contact]:
+    """Patient id -> how to reach them, for the items whose program has an outreach policy for them. One query."""
+    reaching = {item.patient for item in items if item.patient and _is_outreach(tx, item)}
+    stored = resources.find_many(tx, viewer, sorted(f"Patient/{one}" for one in reaching))
+    known = [one for one in stored.values() if not one.deleted]
+    return {one.id: contact_of(records.resource_of(one), as_of=one.updated_at) for one in known}
+
+
+def _is_outreach(tx: Tx, item: WorkItem) -> bool:
+    program = programs.load(tx, item.program, item.program_version) if item.program and item.open else None
+    template = program.task(item.code) if program else None
+    return template is not None and template.outreach is not None
+
+
+def _with_log(plan: PlanFacts | None, logs: Mapping[str, tuple[Transition, ...]]) -> PlanFacts | None:
+    return replace(plan, log=logs[plan.ref]) if plan else None
 
 
 def _plans(tx: Tx, viewer: Viewer, refs: Sequence[str]) -> dict[str, PlanFacts]:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from fhir_tracker.model.contact import Contact
 from fhir_tracker.model.effects import Effect
 from fhir_tracker.model.staff import People
 from fhir_tracker.model.work import Event, Firing, Transition, WorkItem
@@ -13,12 +14,16 @@ from fhir_tracker.model.work import Event, Firing, Transition, WorkItem
 
 @dataclass(frozen=True, kw_only=True)
 class PlanFacts:
-    """The plan a task belongs to. `anchors` maps names (`enrolment`, `discharge`) to moments."""
+    """The plan a task belongs to. `anchors` maps names (`enrolment`, `discharge`) to moments, `site` is its place, `log`
+    its own rows.
+    """
 
     ref: str
     stage: str
     status: str
     started: datetime
+    site: str | None = None
+    log: tuple[Transition, ...] = ()
     anchors: Mapping[str, datetime] = field(default_factory=dict)
 
 
@@ -26,7 +31,8 @@ class PlanFacts:
 class Facts:
     """Everything known of one work item at one moment: `log` and `fired` are its own, oldest first; `events` are the
     patient's; `tasks` the plan's other items; `deceased` says that the patient is; `people` are those of the staff whom
-    the item names, such as its owner, as far as they are known.
+    the item names, such as its owner, as far as they are known; `zone` is the time zone of the patient's home,
+    `contact` how the patient can be reached, where the work is to do that.
     """
 
     item: WorkItem
@@ -37,6 +43,13 @@ class Facts:
     tasks: tuple[WorkItem, ...] = ()
     deceased: bool = False
     people: People = field(default_factory=dict)
+    zone: str | None = None
+    contact: Contact | None = None
+
+    @property
+    def places(self) -> tuple[str | None, str | None]:
+        """Whose calendar counts: the item's own place, then its plan's."""
+        return self.item.site, self.plan.site if self.plan else None
 
 
 @dataclass(frozen=True, kw_only=True)

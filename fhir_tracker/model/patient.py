@@ -10,12 +10,13 @@ from dataclasses import dataclass
 from fhir_tracker.fhir.codeable import first_code, text_of
 from fhir_tracker.fhir.json_types import Resource
 from fhir_tracker.fhir.reading import at, objects_at, text_at
+from fhir_tracker.model.zones import zone_of_patient
 
 
 @dataclass(frozen=True, kw_only=True)
 class PatientSummary:
     """One patient in a line: `patient` is the local Patient id, `birth_date` a FHIR date, `mrn` the record number,
-    `flags` the codes of the active risk flags.
+    `flags` the codes of the active risk flags, `zone` the time zone of the home.
     """
 
     patient: str
@@ -28,6 +29,7 @@ class PatientSummary:
     deceased: bool = False
     connection: str | None = None
     flags: tuple[str, ...] = ()
+    zone: str | None = None
 
 
 def summary_of(resource: Resource, connection: str | None) -> PatientSummary:
@@ -42,6 +44,7 @@ def summary_of(resource: Resource, connection: str | None) -> PatientSummary:
         language=_language(resource),
         deceased=resource.get("deceasedBoolean") is True or "deceasedDateTime" in resource,
         connection=connection,
+        zone=zone_of_patient(resource),
     )
 
 

@@ -10,6 +10,7 @@ from datetime import datetime
 from fhir_tracker.fhir.json_types import Resource
 from fhir_tracker.fhir.reading import extension_value, moment_at, objects_at, text_at
 from fhir_tracker.model.facts import PlanFacts
+from fhir_tracker.model.places import place_of
 from fhir_tracker.model.program import Program
 from fhir_tracker.model.subject import patient_of
 from fhir_tracker.model.vocabulary import PLAN_ANCHOR, PLAN_STAGE
@@ -37,6 +38,7 @@ def plan_item(resource: Resource, program: Program, *, created_at: datetime) -> 
         owner=text_at(resource, "author", "reference"),
         created_at=started,
         status_since=started,
+        site=place_of(resource),
     ).fitted()
 
 
@@ -61,7 +63,14 @@ def plan_facts(resource: Resource, item: WorkItem) -> PlanFacts:
         name, when = text_at(parts.get("name"), "valueCode"), moment_at(parts.get("at"), "valueDateTime")
         if name and when:
             anchors[name] = when
-    return PlanFacts(ref=item.ref, stage=item.status, status=item.fhir_status, started=item.created_at, anchors=anchors)
+    return PlanFacts(
+        ref=item.ref,
+        stage=item.status,
+        status=item.fhir_status,
+        started=item.created_at,
+        anchors=anchors,
+        site=item.site,
+    )
 
 
 def anchor_extension(name: str, moment: str) -> Resource:

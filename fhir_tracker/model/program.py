@@ -346,6 +346,9 @@ class Program:
     reasons: tuple[Reason, ...] = ()
     stage_moves: tuple[Move, ...] = ()
     completes: Completion | None = None
+    pauses: tuple[str, ...] = ()
+    goals: tuple[GoalTemplate, ...] = ()
+    team: tuple[TeamRole, ...] = ()
     version: int = 0
     warnings: tuple[str, ...] = ()
 

@@ -161,7 +161,7 @@ def with_history(
     """
     statuses = [row for row in log if row.what in ("status", "stage")]
     owners = [row for row in log if row.what == "owner" and row.after]
-    levels = [one for one in fired if one.kind == "escalate" and one.state != "resolved" and item.open]
+    levels = [one for one in fired if one.kind == "escalate" and one.state not in ("resolved", "skipped") and item.open]
     last = attempts[-1] if attempts else None
     return item.having(
         status_since=statuses[-1].effective_at if statuses else item.status_since,

@@ -11,7 +11,7 @@ from fhir_tracker.model.having import Having
 
 ItemKind = Literal["task", "plan", "escalation", "outside"]
 ClockState = Literal["running", "paused", "stopped"]
-FiringState = Literal["open", "acknowledged", "taken-over", "sent-back", "resolved"]
+FiringState = Literal["open", "acknowledged", "taken-over", "sent-back", "resolved", "skipped"]
 LONGEST = 500
 _INDEXED = ("plan", "code", "status", "fhir_status", "role", "owner", "priority", "focus", "site")
 """Texts that a database indexes: what is sent there may be of any length, and an index has its limits."""
@@ -23,7 +23,8 @@ class WorkItem(Having):
 
     `outside` is an EHR's own Task, shown and never ruled. `status` is the program's own code (for a plan: its stage),
     `fhir_status` the FHIR one. `site` is the place whose calendar counts (a site's code, a Location, an identifier or a
-    name), `starts_at` when work that was made ahead begins.
+    name), `starts_at` when work that was made ahead begins. `stands_since` is when what measures read of it
+    last changed, as it was recorded; None for outside work.
     """
 
     ref: str
@@ -57,6 +58,7 @@ class WorkItem(Having):
     next_action_at: datetime | None = None
     site: str | None = None
     starts_at: datetime | None = None
+    stands_since: datetime | None = None
 
     def fitted(self) -> WorkItem:
         """The same with the texts that a database indexes cut to LONGEST characters."""
@@ -100,7 +102,10 @@ class FiringKey:
 
 @dataclass(frozen=True, kw_only=True)
 class Firing:
-    """One level that fired. `task` is the escalation Task or the created work; `state` follows that Task."""
+    """One level that fired. `task` is the escalation Task or the created work; `state` follows that Task.
+
+    `skipped`: it no longer applied when its turn came, for what `reason` says.
+    """
 
     key: FiringKey
     fired_at: datetime

@@ -7,7 +7,7 @@ from fhir_tracker.model.facts import Verdict
 from fhir_tracker.rules.calendar import before
 from fhir_tracker.rules.draft import Draft
 from fhir_tracker.rules.predicate import Args, Case, Predicate, duration, earliest, no
-from fhir_tracker.rules.sla import clock_of, sla_due
+from fhir_tracker.rules.sla import clock_changes, clock_of, clock_said, sla_due
 from fhir_tracker.rules.source import Node, duration_of
 from fhir_tracker.rules.words import moment, named, span, status_named
 
@@ -21,18 +21,19 @@ def _read(node: Node, draft: Draft) -> Args | None:
 
 def _judge(case: Case, args: Args) -> tuple[Verdict, ...]:
     program, facts, now = case.program, case.facts, case.now
-    due, item = sla_due(program, facts), facts.item
+    due, item = sla_due(program, facts, now), facts.item
     if due is None:
         return no(f"{named(program, item)} has no due time", {"due": "none"})
     used = {"due": instant(due), "status": item.status, "within": str(duration(args, "within"))}
-    if clock_of(program, facts) != "running":
-        return no(f"the clock is {clock_of(program, facts)} while {status_named(program, item.status)}", used)
+    changes = clock_changes(program, facts, now)
+    if clock_of(program, facts, now) != "running":
+        return no(clock_said(program, facts, now, status_named(program, item.status)), used, changes)
     soon, when = before(program.calendar, due, duration(args, "within")), moment(program.calendar, due)
     if not soon <= now < due:
         state = "is late already" if now >= due else f"is due {when}, not soon"
-        return no(f"{named(program, item)} {state}", used, earliest(now, (soon, due)))
+        return no(f"{named(program, item)} {state}", used, earliest(now, (soon, due, changes)))
     why = f"{named(program, item)} is due in {span(due - now)}: {when}, still {status_named(program, item.status)}"
-    return (Verdict(holds=True, why=why, facts=used, since=soon, next_change=due),)
+    return (Verdict(holds=True, why=why, facts=used, since=soon, next_change=earliest(now, (due, changes))),)
 
 
 PREDICATE = Predicate(

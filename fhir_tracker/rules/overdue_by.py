@@ -6,8 +6,8 @@ from fhir_tracker.fhir.dates import instant
 from fhir_tracker.model.facts import Verdict
 from fhir_tracker.rules.calendar import add
 from fhir_tracker.rules.draft import Draft
-from fhir_tracker.rules.predicate import Args, Case, Predicate, duration, no
-from fhir_tracker.rules.sla import clock_of, sla_due
+from fhir_tracker.rules.predicate import Args, Case, Predicate, duration, earliest, no
+from fhir_tracker.rules.sla import clock_changes, clock_of, clock_said, sla_due
 from fhir_tracker.rules.source import Node, duration_of
 from fhir_tracker.rules.words import moment, named, span, status_named
 
@@ -19,18 +19,23 @@ def _read(node: Node, draft: Draft) -> Args | None:
 
 def _judge(case: Case, args: Args) -> tuple[Verdict, ...]:
     program, facts, now = case.program, case.facts, case.now
-    due, item = sla_due(program, facts), facts.item
+    due, item = sla_due(program, facts, now), facts.item
     if due is None:
         return no(f"{named(program, item)} has no due time", {"due": "none"})
     used = {"due": instant(due), "status": item.status, "allowed": str(duration(args, "by"))}
     when = moment(program.calendar, due)
-    if clock_of(program, facts) != "running":
-        return no(f"the clock is {clock_of(program, facts)} while {status_named(program, item.status)}", used)
+    changes = clock_changes(program, facts, now)
+    if clock_of(program, facts, now) != "running":
+        return no(clock_said(program, facts, now, status_named(program, item.status)), used, changes)
     late = add(program.calendar, due, duration(args, "by"))
     if now < late:
-        return no(f"{named(program, item)} is due {when}, late from {moment(program.calendar, late)}", used, late)
+        return no(
+            f"{named(program, item)} is due {when}, late from {moment(program.calendar, late)}",
+            used,
+            earliest(now, (late, changes)),
+        )
     why = f"{named(program, item)} is {span(now - due)} late: due {when}, still {status_named(program, item.status)}"
-    return (Verdict(holds=True, why=why, facts=used, since=late),)
+    return (Verdict(holds=True, why=why, facts=used, since=late, next_change=changes),)
 
 
 def _describe(args: Args) -> str:

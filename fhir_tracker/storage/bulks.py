@@ -7,7 +7,7 @@ from sqlalchemy import Table
 from fhir_tracker.storage.buffer import Bulk
 from fhir_tracker.storage.running_tables import audit
 from fhir_tracker.storage.tables import change, ix, ixd, ixn, ixs, remote_body, resource, resource_version
-from fhir_tracker.storage.work_tables import event, patient_summary, transition, work_item
+from fhir_tracker.storage.work_tables import event, notification, patient_summary, transition, work_item
 
 
 def _columns(table: Table, *left_out: str) -> tuple[str, ...]:
@@ -46,3 +46,4 @@ TRANSITION = Bulk(
 )
 SUMMARY = Bulk(patient_summary, _columns(patient_summary))
 EVENT = Bulk(event, _columns(event))
+NOTIFICATION = Bulk(notification, _columns(notification))

@@ -42,6 +42,7 @@ work_item = Table(
     Column("next_action_at", Moment),
     Column("site", Text),
     Column("starts_at", Moment),
+    Column("stands_since", Moment),
     Column("due_order", Moment, nullable=False),
     Column("folded_title", Text, nullable=False),
     Column("claim_token", Text),
