@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from fhir_tracker import programs, records
+from fhir_tracker.errors import Incorrect
 from fhir_tracker.model.contact import Contact, contact_of
 from fhir_tracker.model.facts import Facts, PlanFacts
 from fhir_tracker.model.plan import plan_facts
@@ -51,7 +52,10 @@ def contacts_of(tx: Tx, viewer: Viewer, items: Sequence[WorkItem]) -> dict[str, 
 
 
 def _is_outreach(tx: Tx, item: WorkItem) -> bool:
-    program = programs.load(tx, item.program, item.program_version) if item.program and item.open else None
+    try:
+        program = programs.load(tx, item.program, item.program_version) if item.program and item.open else None
+    except Incorrect:
+        return False
     template = program.task(item.code) if program else None
     return template is not None and template.outreach is not None
 

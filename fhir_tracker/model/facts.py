@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cached_property
 
 from fhir_tracker.model.contact import Contact
 from fhir_tracker.model.effects import Effect
@@ -50,6 +51,14 @@ class Facts:
     def places(self) -> tuple[str | None, str | None]:
         """Whose calendar counts: the item's own place, then its plan's."""
         return self.item.site, self.plan.site if self.plan else None
+
+    @cached_property
+    def by_type(self) -> Mapping[str, tuple[Event, ...]]:
+        """The events by their type, by the time they are about, then by reference: whatever order they came in."""
+        found: dict[str, list[Event]] = {}
+        for event in sorted(self.events, key=lambda one: (one.start or one.at, one.ref)):
+            found.setdefault(event.type, []).append(event)
+        return {kind: tuple(some) for kind, some in found.items()}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from fhir_tracker.model.program import Reason
 from fhir_tracker.model.viewer import ROLES
 from fhir_tracker.rules.source import (
     Listing,
@@ -39,9 +40,13 @@ class Draft:
     paused: tuple[str, ...] = ()
     closing: tuple[str, ...] = ()
     ending: tuple[str, ...] = ()
+    reasons: tuple[Reason, ...] = ()
     anchors: tuple[str, ...] = ("enrolment",)
     services: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     implied: dict[str, Place] = field(default_factory=dict)
+    outreach: Table | None = None
+    goals: tuple[str, ...] = ()
+    has_team: bool = False
 
     def reference(self, node: Node, what: str, known: tuple[str, ...]) -> str:
         """The name in `node` when it is among `known`; "" with a problem noted otherwise."""
