@@ -18,11 +18,24 @@ SEARCHES = (
 )
 
 
-LATER = ("signing_key", "inbox", "remote_subscription", "roster", "absence", "budget", "outbox")
+LATER = (
+    "signing_key",
+    "inbox",
+    "remote_subscription",
+    "roster",
+    "absence",
+    "budget",
+    "outbox",
+    "spell",
+    "attempt_log",
+    "figure_hour",
+    "stale_hour",
+)
 LATER_COLUMNS = (
     ("transition", "reason_code"),
     ("work_item", "site"),
     ("work_item", "starts_at"),
+    ("work_item", "stands_since"),
     ("patient_summary", "zone"),
     *(("program", one) for one in ("digest", "reason", "approved_by", "approved_at", "effective_at", "active_from")),
     *(("program", one) for one in ("retired_at", "rolls_back", "former")),

@@ -1,0 +1,224 @@
+"""Sums of what happened, by the hour: what is over is added up once, what is not is counted as it is asked for.
+
+Hours are of UTC, as numbers since 1970. Of the last two days the sums are made anew each hour, for a transaction may commit
+late; an hour that is corrected later still is remembered and left out of every answer until its sum was made anew.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Integer,
+    Select,
+    Text,
+    case,
+    cast,
+    delete,
+    func,
+    literal,
+    select,
+    union_all,
+)
+
+from fhir_tracker.model.viewer import Viewer, worker_viewer
+from fhir_tracker.storage import settings
+from fhir_tracker.storage.database import Database, Tx
+from fhir_tracker.storage.flow_facts import CORRECTED, FACTS, HOUR, MOMENTS, Period
+from fhir_tracker.storage.measure_tables import figure_hour, stale_hour
+from fhir_tracker.storage.types import microseconds, moment
+
+ROLLED = "measures-rolled-to"
+"""The state that says before which hour everything is added up."""
+GRACE = timedelta(minutes=10)
+AGAIN = 48
+_STEP = 31 * 24
+_WORKER = worker_viewer("measures")
+KEYS = ("program", "a", "b", "c")
+_SUMS = ("n", "seconds")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sum:
+    """How often, and how many seconds in all, for one combination of what was counted by."""
+
+    by: tuple[str, ...]
+    n: int
+    seconds: int
+
+
+def hour_of(at: datetime) -> int:
+    """The number of the hour that a moment is in."""
+    return microseconds(at) // HOUR
+
+
+def sums(
+    tx: Tx,
+    viewer: Viewer,
+    what: str,
+    period: Period,
+    *,
+    by: Sequence[str],
+    program: str | None = None,
+    zone: str = "UTC",
+) -> list[Sum]:
+    """What happened in a period, counted by some of KEYS and `hour` (0 to 23 in `zone`), in that order."""
+    asked = statement(tx, viewer, what, period, by=by, program=program, zone=zone)
+    return [
+        Sum(by=tuple(str(row[name]) for name in by), n=int(row["n"]), seconds=int(row["seconds"]))
+        for row in tx.rows(asked)
+    ]
+
+
+def statement(
+    tx: Tx, viewer: Viewer, what: str, period: Period, *, by: Sequence[str], program: str | None, zone: str
+) -> Select[Any]:
+    """The one statement that `sums` asks."""
+    rolled, live = _parts(tx, viewer, what, period)
+    every = [_rolled(what, first, last, program) for first, last in rolled]
+    every += [_live(viewer, what, one, program) for one in live]
+    found = union_all(*every).subquery("found") if len(every) > 1 else every[0].subquery("found")
+    columns = [_local_hour(found.c.hour, period, zone) if name == "hour" else found.c[name] for name in by]
+    totals = (func.coalesce(func.sum(found.c[name]), 0).label(name) for name in _SUMS)
+    chosen = select(*columns, *totals)
+    return chosen.group_by(*columns).order_by(*columns) if columns else chosen
+
+
+def touch(tx: Tx, moments: Iterable[datetime], now: datetime) -> None:
+    """Remember that the sums of these moments' hours have to be made anew, where they may have been made."""
+    hours = sorted({hour_of(at) for at in moments if hour_of(at) < hour_of(now)})
+    if hours:
+        tx.execute(stale_hour.insert(), [{"k": tx.keys.take(), "hour": hour} for hour in hours])
+
+
+def fold(database: Database, now: datetime) -> int:
+    """Add up the hours that are over; how many were. Any number of workers may do it at once."""
+    target, done = hour_of(now - GRACE), 0
+    with database.read() as tx:
+        idle = (_rolled_to(tx) or -1) >= target and tx.value(select(func.count()).select_from(stale_hour)) == 0
+    while not idle:
+        with database.begin() as tx:
+            counted = _fold_once(tx, target)
+        done, idle = done + counted, counted < _STEP
+    return done
+
+
+def rebuild(tx: Tx) -> int:
+    """Make every sum anew that there was; how many rows there are."""
+    rolled = _rolled_to(tx)
+    tx.execute(delete(figure_hour))
+    tx.execute(delete(stale_hour))
+    first = _first(tx)
+    if rolled is not None and first is not None:
+        _add_up(tx, min(first, rolled), rolled)
+    return int(tx.value(select(func.count()).select_from(figure_hour)))
+
+
+def _fold_once(tx: Tx, target: int) -> int:
+    tx.wait_for_others("measures")
+    rolled = _rolled_to(tx)
+    stale = tx.rows(select(stale_hour))
+    for hour in sorted({row["hour"] for row in stale if row["hour"] < (rolled or 0)}):
+        _add_up(tx, hour, hour + 1)
+    if stale:
+        tx.execute(delete(stale_hour).where(stale_hour.c.k.in_([row["k"] for row in stale])))
+    start = _first(tx) if rolled is None else rolled
+    if start is None or target <= start:
+        return 0
+    end = min(target, start + _STEP)
+    _add_up(tx, start if rolled is None else start - AGAIN, end)
+    settings.put(tx, ROLLED, str(end))
+    return end - start
+
+
+def _add_up(tx: Tx, first: int, end: int) -> None:
+    tx.execute(delete(figure_hour).where(figure_hour.c.hour >= first, figure_hour.c.hour < end))
+    period = Period(start=_start_of(first), end=_start_of(end))
+    for what in FACTS:
+        counted = _live(_WORKER, what, period, None).subquery("counted")
+        rows = select(literal(what, Text), counted.c.hour, *(counted.c[name] for name in (*KEYS, *_SUMS)))
+        tx.execute(figure_hour.insert().from_select(["what", "hour", *KEYS, *_SUMS], rows))
+
+
+def _parts(tx: Tx, viewer: Viewer, what: str, period: Period) -> tuple[list[tuple[int, int]], list[Period]]:
+    """The spans of whole hours whose sums can be read, and the rest of the period."""
+    rolled = _rolled_to(tx)
+    is_corrected = period.as_of is not None and what in CORRECTED
+    first, end = -(-microseconds(period.start) // HOUR), min(microseconds(period.end) // HOUR, rolled or 0)
+    if rolled is None or viewer.patient is not None or is_corrected or first >= end:
+        return [], [period]
+    chosen = select(stale_hour.c.hour).where(stale_hour.c.hour >= first, stale_hour.c.hour < end).distinct()
+    stale = sorted(row["hour"] for row in tx.rows(chosen))
+    edges = [first - 1, *stale, end]
+    spans = [(before + 1, after) for before, after in pairwise(edges) if before + 1 < after]
+    live = [(_start_of(hour), _start_of(hour + 1)) for hour in stale]
+    live += [(period.start, _start_of(first)), (_start_of(end), period.end)]
+    rest = [replace(period, start=start, end=until) for start, until in live if start < until]
+    return (spans, rest) if spans or rest else ([], [period])
+
+
+def _rolled(what: str, first: int, end: int, program: str | None) -> Select[Any]:
+    table = figure_hour.c
+    chosen = select(*(table[name] for name in ("hour", *KEYS, *_SUMS)))
+    chosen = chosen.where(table.what == what, table.hour >= first, table.hour < end)
+    return chosen if program is None else chosen.where(table.program == program)
+
+
+def _live(viewer: Viewer, what: str, period: Period, program: str | None) -> Select[Any]:
+    facts = FACTS[what](viewer, period).subquery("facts")
+    hour = cast(facts.c.at // HOUR, BigInteger).label("hour")
+    keys = [facts.c[name] for name in KEYS]
+    chosen = select(hour, *keys, func.count().label("n"), func.sum(facts.c.seconds).label("seconds"))
+    chosen = chosen.group_by(hour, *keys)
+    return chosen if program is None else chosen.where(facts.c.program == program)
+
+
+def _local_hour(hour: ColumnElement[int], period: Period, zone: str) -> ColumnElement[Any]:
+    """The hour of the day, with the offset that the zone had then."""
+    changes = _offsets(period, zone)
+    cases = [(hour < end, (hour + offset + 24) % 24) for end, offset in changes[:-1]]
+    last = (hour + changes[-1][1] + 24) % 24
+    return cast(case(*cases, else_=last) if cases else last, Integer).label("hour")
+
+
+def _offsets(period: Period, zone: str) -> list[tuple[int, int]]:
+    """Before which hour of UTC the zone was how many whole hours ahead, in order; the last goes on for ever."""
+    place, found = ZoneInfo(zone), list[tuple[int, int]]()
+    hour, last = hour_of(period.start), hour_of(period.end)
+    offset = _offset(place, hour)
+    while hour < last:
+        ahead = min(hour + 24, last)
+        if _offset(place, ahead) != offset:
+            while _offset(place, hour) == offset:
+                hour += 1
+            found.append((hour, offset))
+            offset = _offset(place, hour)
+        else:
+            hour = ahead
+    return [*found, (last + 1, offset)]
+
+
+def _offset(place: ZoneInfo, hour: int) -> int:
+    ahead = _start_of(hour).astimezone(place).utcoffset() or timedelta(0)
+    return int(ahead.total_seconds() // 3600)
+
+
+def _start_of(hour: int) -> datetime:
+    return moment(hour * HOUR).astimezone(UTC)
+
+
+def _rolled_to(tx: Tx) -> int | None:
+    found = settings.get(tx, ROLLED)
+    return int(found) if found is not None else None
+
+
+def _first(tx: Tx) -> int | None:
+    found = [at for at in (tx.value(select(func.min(one))) for one in MOMENTS) if at is not None]
+    return min(hour_of(at) for at in found) if found else None
