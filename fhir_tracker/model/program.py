@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from datetime import date, time
 from typing import Literal
 
+from fhir_tracker.model.values import ValueTest
 from fhir_tracker.model.work import ClockState
 
 CANONICAL = "https://fhir-tracker.example"
@@ -123,7 +124,7 @@ class Match:
     """A test on one Event: every given part must fit.
 
     `codes` hold `system|code`, or `code` alone for any system; `within` looks back from now to the event's end or
-    start. `outcomes` are a Communication's; `count` asks for that many events, with different codes where `codes` are
+    start. `outcomes` are a Communication's, `value` an Observation's; `count` asks for that many events, with different codes where `codes` are
     given.
     """
 
@@ -133,6 +134,7 @@ class Match:
     within: Duration | None = None
     outcomes: tuple[str, ...] = ()
     count: int = 1
+    value: ValueTest | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -327,6 +329,17 @@ class Eligibility:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ChangeControl:
+    """What a new version needs: a second person's approval, a reason."""
+
+    approver: bool = False
+    reason: bool = False
+
+
+NOTHING_ASKED = ChangeControl()
+
+
+@dataclass(frozen=True, kw_only=True)
 class Program:
     """One validated version of one program; `warnings` tell its author what was left to a default."""
 
@@ -351,6 +364,9 @@ class Program:
     team: tuple[TeamRole, ...] = ()
     version: int = 0
     warnings: tuple[str, ...] = ()
+    change_control: ChangeControl = NOTHING_ASKED
+    former: Mapping[str, ClockState] = field(default_factory=dict)
+    """Status codes of earlier versions that this one has no more, with their clock: rows of before can name them."""
 
     @property
     def canonical(self) -> str:
@@ -392,6 +408,11 @@ class Program:
     def status(self, code: str) -> Status | None:
         """The status with that code."""
         return next((one for one in self.statuses if one.code == code), None)
+
+    def clock_in(self, status: str) -> ClockState | None:
+        """The clock of a status, also of one that only earlier versions had; None for a code nobody knows."""
+        own = self.status(status)
+        return own.clock if own else self.former.get(status)
 
     def task(self, code: str) -> TaskTemplate | None:
         """The task template with that code."""

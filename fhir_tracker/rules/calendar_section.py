@@ -1,7 +1,8 @@
-"""Reads `calendar` of a program file: zone, hours, holidays and days closed."""
+"""Reads `calendar` of a program file: zone, hours, holidays and days closed, and those of each site."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import date, datetime, time, timedelta
 from functools import lru_cache
 from typing import Final
@@ -12,7 +13,7 @@ from holidays import list_supported_countries
 from fhir_tracker.model.program import Calendar
 from fhir_tracker.rules.draft import Draft
 from fhir_tracker.rules.durations import parse_hours
-from fhir_tracker.rules.source import Fields, Listing, Node, fields, items_of, suggestion, text_of
+from fhir_tracker.rules.source import CODE, Fields, Listing, Node, Table, fields, items_of, suggestion, text_of
 
 DEFAULT_HOURS: Final = "Mon-Fri 08:00-17:00"
 DEFAULT_ZONE: Final = "America/New_York"
@@ -23,15 +24,52 @@ def read_calendar(node: Node | None, draft: Draft) -> Calendar:
     default = Calendar(zone=DEFAULT_ZONE, hours=parse_hours(DEFAULT_HOURS), holidays="US")
     if node is None:
         return default
-    given = fields(node, draft.problems, ("zone",), ("hours", "holidays", "closed"))
+    given = fields(node, draft.problems, ("zone",), ("hours", "holidays", "closed", "sites"))
     if given is None:
         return default
-    return Calendar(
-        zone=_zone(given, draft),
+    main = Calendar(
+        zone=_zone(given, DEFAULT_ZONE, draft),
         hours=_hours(given, draft) or default.hours,
-        holidays=_holidays(given, draft),
+        holidays=_holidays(given, "US", draft),
         closed=_closed(given, draft),
     )
+    return replace(main, sites=_sites(given.node("sites"), main, draft))
+
+
+def _sites(node: Node | None, main: Calendar, draft: Draft) -> dict[str, Calendar]:
+    """Site code to calendar; what a site leaves out is the practice's, and days closed are closed everywhere."""
+    if node is None:
+        return {}
+    if not isinstance(node, Table):
+        draft.problems.add(node.place, "must map each site to its calendar, such as north: {zone: America/Chicago}")
+        return {}
+    found: dict[str, Calendar] = {}
+    taken: dict[str, str] = {}
+    for code, inner in node.entries.items():
+        if not CODE.fullmatch(code):
+            draft.problems.add(node.keys[code], f'"{code}" is not a code: use lower-case letters, digits and hyphens')
+        given = fields(inner, draft.problems, (), ("zone", "hours", "holidays", "closed", "locations"))
+        if given is None:
+            continue
+        found[code] = Calendar(
+            zone=_zone(given, main.zone, draft),
+            hours=(_hours(given, draft) if given.node("hours") else main.hours) or main.hours,
+            holidays=_holidays(given, main.holidays or "none", draft),
+            closed=tuple(sorted({*main.closed, *_closed(given, draft)})),
+            site=code,
+            locations=_locations(given, code, taken, draft),
+        )
+    return found
+
+
+def _locations(given: Fields, code: str, taken: dict[str, str], draft: Draft) -> tuple[str, ...]:
+    found = []
+    for text in given.texts("locations"):
+        if text.value in taken:
+            draft.problems.add(text.place, f'"{text.value}" is a location of {taken[text.value]} already')
+        taken.setdefault(text.value, code)
+        found.append(text.value)
+    return tuple(found)
 
 
 def weekly_hours(calendar: Calendar) -> timedelta:
@@ -46,13 +84,13 @@ def _length(opening: time, closing: time) -> timedelta:
     return end - datetime.combine(day, opening)
 
 
-def _zone(given: Fields, draft: Draft) -> str:
-    zone = given.text("zone", DEFAULT_ZONE)
+def _zone(given: Fields, default: str, draft: Draft) -> str:
+    zone = given.text("zone", default)
     if zone in _zones():
         return zone
     place = given.table.entries["zone"].place
     draft.problems.add(place, f'unknown time zone "{zone}"{suggestion(zone, _zones()) or ""}'.split(" (known")[0])
-    return DEFAULT_ZONE
+    return default
 
 
 @lru_cache(maxsize=1)
@@ -70,8 +108,8 @@ def _hours(given: Fields, draft: Draft) -> dict[int, tuple[tuple[time, time], ..
         return {}
 
 
-def _holidays(given: Fields, draft: Draft) -> str | None:
-    text = given.text("holidays", "US")
+def _holidays(given: Fields, default: str, draft: Draft) -> str | None:
+    text = given.text("holidays", default)
     if text in ("none", "no", "false"):
         return None
     country, _, part = text.partition("-")

@@ -8,13 +8,16 @@ from datetime import timedelta
 from typing import Final, Literal, cast
 
 from fhir_tracker.errors import Fault
-from fhir_tracker.model.program import Condition, Duration, Eligibility, Program, TaskTemplate
+from fhir_tracker.model.program import Action, Calendar, Condition, Duration, Eligibility, Program, TaskTemplate
 from fhir_tracker.rules.calendar_section import read_calendar, weekly_hours
 from fhir_tracker.rules.draft import Draft, codes_in, title_of
 from fhir_tracker.rules.matches import read_match
+from fhir_tracker.rules.move_section import read_completion, read_moves, read_reasons, read_stage_moves
+from fhir_tracker.rules.outreach_section import default_outreach
+from fhir_tracker.rules.plan_section import read_goals, read_pauses, read_team
 from fhir_tracker.rules.rule_section import leaves, read_condition, read_ladders, read_rules
 from fhir_tracker.rules.source import Fields, Node, Place, Problems, Table, Text, fields, load
-from fhir_tracker.rules.status_section import DEFAULT_STAGES, check_reachable, read_moves, read_stages, read_statuses
+from fhir_tracker.rules.status_section import DEFAULT_STAGES, check_reachable, read_stages, read_statuses
 from fhir_tracker.rules.task_section import implied_tasks, read_documents, read_services, read_tasks
 
 REQUIRED: Final = ("program", "statuses", "tasks")
@@ -25,10 +28,18 @@ OPTIONAL: Final = (
     "eligible",
     "services",
     "stages",
+    "stage_transitions",
+    "reasons",
     "transitions",
+    "completes",
     "documents",
+    "outreach",
+    "pauses",
+    "goals",
+    "team",
     "rules",
     "ladders",
+    "change_control",
 )
 SETS_STATUS: Final = ("set_status", "hold", "close_tasks")
 ENDED: Final = ("revoked", "completed", "entered-in-error")
@@ -63,7 +74,10 @@ def _program(given: Fields, problems: Problems) -> Program | None:
     draft.paused = tuple(one.code for one in statuses if one.clock == "paused")
     draft.closing = tuple(one.code for one in statuses if one.clock == "stopped")
     draft.ending = tuple(one.code for one in stages if one.fhir in ENDED)
+    draft.reasons = read_reasons(given.node("reasons"), draft)
     moves = read_moves(given.node("transitions"), statuses, draft)
+    stage_moves = read_stage_moves(given.node("stage_transitions"), stages, draft)
+    draft.outreach = default_outreach(given.node("outreach"), draft)
     documents = read_documents(given.node("documents"), draft)
     tasks = read_tasks(tasks_node, statuses, documents, draft)
     rules = read_rules(given.node("rules"), draft)
@@ -83,6 +97,12 @@ def _program(given: Fields, problems: Problems) -> Program | None:
         documents=documents,
         rules=rules,
         ladders=ladders,
+        reasons=draft.reasons,
+        pauses=read_pauses(given.node("pauses"), draft),
+        goals=read_goals(given.node("goals"), draft),
+        team=read_team(given.node("team"), draft),
+        stage_moves=stage_moves,
+        completes=read_completion(given.node("completes"), stages, draft),
     )
     check_reachable(statuses_node, statuses, moves, _set_by_itself(program), draft)
     _check_working_time(program, given)
@@ -99,6 +119,8 @@ def _draft(given: Fields, problems: Problems) -> Draft:
         tasks=codes_in(given.node("tasks")),
         documents=codes_in(given.node("documents")),
         ladders=tuple(ladders.entries) if isinstance(ladders, Table) else (),
+        goals=codes_in(given.node("goals")),
+        has_team=given.node("team") is not None,
         rules=codes_in(given.node("rules"), "id"),
     )
     named = given.node("program")
@@ -158,15 +180,26 @@ def _match(kind: str, place: Place, node: Node, draft: Draft) -> Condition | Non
 
 
 def _set_by_itself(program: Program) -> set[str]:
-    by_rules = {action.value for rule in program.rules for action in rule.do if action.kind in SETS_STATUS}
+    by_rules = {action.value for action in _actions(program) if action.kind in SETS_STATUS}
     by_tasks = {task.done_by.status for task in program.tasks if task.done_by}
     return by_rules | by_tasks | {task.initial for task in program.tasks}
 
 
+def _actions(program: Program) -> Iterator[Action]:
+    """What rules and transitions do."""
+    yield from (action for rule in program.rules for action in rule.do)
+    yield from (action for move in (*program.moves, *program.stage_moves) for action in move.do)
+
+
 def _check_working_time(program: Program, given: Fields) -> None:
     """Refuse a calendar so sparse that some duration of working time would take more than five years."""
-    weekly = weekly_hours(program.calendar)
-    days = sum(1 for spans in program.calendar.hours.values() if spans)
+    for calendar in (program.calendar, *program.calendar.sites.values()):
+        _check_hours(calendar, program, given)
+
+
+def _check_hours(calendar: Calendar, program: Program, given: Fields) -> None:
+    weekly = weekly_hours(calendar)
+    days = sum(1 for spans in calendar.hours.values() if spans)
     node = given.node("calendar")
     if node is None or not weekly:
         return
@@ -176,7 +209,8 @@ def _check_working_time(program: Program, given: Fields) -> None:
         seconds = {"seconds": 1, "minutes": 60, "hours": 3600}.get(duration.unit, 0)
         weeks = duration.amount / days if not seconds else timedelta(seconds=duration.amount * seconds) / weekly
         if weeks > _MOST_WEEKS:
-            given.problems.add(node.place, f"{duration} would take {weeks:.0f} weeks with so few hours")
+            where = f" in {calendar.site}" if calendar.site else ""
+            given.problems.add(node.place, f"{duration} would take {weeks:.0f} weeks with so few hours{where}")
 
 
 def _durations(program: Program) -> Iterator[Duration]:
@@ -184,10 +218,11 @@ def _durations(program: Program) -> Iterator[Duration]:
         yield from _task_durations(task)
     yield from (document.within for document in program.documents)
     yield from (level.after for ladder in program.ladders for level in ladder.levels if level.after)
+    yield from (action.within for action in _actions(program) if action.within)
+    yield from (move.attempt_within for move in program.moves if move.attempt_within)
     for rule in program.rules:
         for leaf in leaves(rule.when):
             yield from (value for value in leaf.args.values() if isinstance(value, Duration))
-        yield from (action.within for action in rule.do if action.within)
 
 
 def _task_durations(task: TaskTemplate) -> Iterator[Duration]:

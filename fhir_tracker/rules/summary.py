@@ -10,14 +10,16 @@ from fhir_tracker.model.program import (
     Condition,
     DoneBy,
     Ladder,
-    Match,
-    Move,
     Program,
     TaskTemplate,
 )
 from fhir_tracker.rules.action_words import describe_action
 from fhir_tracker.rules.catalog import PREDICATES
 from fhir_tracker.rules.durations import DAYS
+from fhir_tracker.rules.match_words import describe_match
+from fhir_tracker.rules.move_words import describe_move
+from fhir_tracker.rules.outreach_section import policy_words
+from fhir_tracker.rules.plan_words import goal_words, made_words, pause_words, serving_words, team_words
 from fhir_tracker.rules.words import listed
 
 
@@ -27,10 +29,23 @@ def program_summary(program: Program) -> list[str]:
         f"{program.title} ({program.code}, version {program.version})",
         *([program.description] if program.description else []),
         f"Calendar: {_calendar(program.calendar)}",
+        *_section("Sites", (_site(one) for one in program.calendar.sites.values())),
+        *([f"Pauses: {pause_words(program.pauses)}"] if program.pauses else []),
         f"Comes in: {_eligible(program)}",
+        *_section("Goals", (goal_words(one) for one in program.goals)),
+        *([f"Care team: {team_words(program)}"] if program.team else []),
         f"Stages: {', '.join(f'{one.code} ({one.fhir})' for one in program.stages)}",
         *_section("Statuses", (f"{one.code} = {one.fhir}, clock {one.clock}: {one.means}" for one in program.statuses)),
-        *_section("Transitions", (_move(one) for one in program.moves)),
+        *_section("Transitions", (describe_move(one) for one in program.moves)),
+        *_section("Transitions of plans", (describe_move(one) for one in program.stage_moves)),
+        *([_completes(program)] if program.completes else []),
+        *_section(
+            "Reasons",
+            (
+                f"{one.code} ({listed(one.kinds, 'or') or 'anything'}): {one.means or one.title}"
+                for one in program.reasons
+            ),
+        ),
         *_section("Tasks", (_task(one) for one in program.tasks)),
         *_section(
             "Documents",
@@ -38,6 +53,7 @@ def program_summary(program: Program) -> list[str]:
         ),
         *_section("Rules", (_rule(one.id, one.when, one.do) for one in program.rules)),
         *_section("Ladders", (_ladder(one) for one in program.ladders)),
+        *([f"A new version needs: {needs}"] if (needs := _needs(program)) else []),
         *_section("Warnings", program.warnings),
     ]
 
@@ -57,19 +73,9 @@ def describe(condition: Condition) -> str:
     return listed(parts, "and" if condition.op == "all" else "or")
 
 
-def describe_match(match: Match) -> str:
-    """A test on one resource: `Encounter finished with code IMP within 30 days`."""
-    codes = [code.rpartition("|")[2] for code in match.codes]
-    shown = listed(codes[:4], "or") + (f" or {len(codes) - 4} more" if len(codes) > 4 else "")
-    words = [
-        f"at least {match.count} different" if match.count > 1 else "",
-        match.type,
-        listed(match.status, "or"),
-        listed(match.outcomes, "or"),
-        f"with code {shown}" if codes else "",
-        f"within {match.within}" if match.within else "",
-    ]
-    return " ".join(word for word in words if word)
+def _needs(program: Program) -> str:
+    control = program.change_control
+    return listed(["a second person's approval"] * control.approver + ["a reason"] * control.reason)
 
 
 def _section(name: str, lines: Iterator[str] | tuple[str, ...]) -> list[str]:
@@ -87,6 +93,11 @@ def _calendar(calendar: Calendar) -> str:
     return f"{calendar.zone}, {', '.join(spans)}, {holidays}{closed}"
 
 
+def _site(calendar: Calendar) -> str:
+    places = f", for {listed(calendar.locations, 'or')}" if calendar.locations else ""
+    return f"{calendar.site}: {_calendar(calendar)}{places}"
+
+
 def _eligible(program: Program) -> str:
     if program.eligible is None:
         return "by hand only"
@@ -95,19 +106,21 @@ def _eligible(program: Program) -> str:
     return f"{describe(program.eligible.condition)}; {once}"
 
 
-def _move(move: Move) -> str:
-    by = listed(move.by, "or") if move.by else "anyone"
-    needs = f", with {listed(move.require)}" if move.require else ""
-    return f"{listed(move.sources, 'or')} -> {move.to} by {by}{needs}"
+def _completes(program: Program) -> str:
+    if program.completes is None:
+        return ""
+    which = listed(program.completes.tasks) if program.completes.tasks else "all"
+    return f"Completes: when {which} tasks are closed, the plan becomes {program.completes.stage}"
 
 
 def _task(task: TaskTemplate) -> str:
     parts = [
         f"{task.code}: {task.title}, for {task.role}",
-        f"every {task.every}" if task.every else "" if task.on == "enrolment" else "when a rule asks for it",
+        made_words(task),
         f"due {task.due.within} after {task.due.anchor}" if task.due else "no due time",
-        f"{task.outreach.attempts} attempts over {task.outreach.over}" if task.outreach else "",
+        policy_words(task.outreach) if task.outreach else "",
         _done_by(task.done_by) if task.done_by else "",
+        *serving_words(task),
     ]
     return ", ".join(part for part in parts if part)
 

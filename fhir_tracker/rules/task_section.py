@@ -12,18 +12,19 @@ from fhir_tracker.model.program import (
     Duration,
     ExpectedDocument,
     Match,
-    OutreachPolicy,
     Status,
     TaskTemplate,
 )
-from fhir_tracker.model.vocabulary import CHANNELS, OUTCOMES
+from fhir_tracker.model.vocabulary import OUTCOMES
 from fhir_tracker.rules.draft import Draft, refuse_doubles, role_of, title_of
 from fhir_tracker.rules.events import APPOINTMENT_STATES, NAMES, TYPES
 from fhir_tracker.rules.matches import read_match, read_one_match
+from fhir_tracker.rules.outreach_section import read_outreach
+from fhir_tracker.rules.plan_section import WORKING, check_starts, read_working
 from fhir_tracker.rules.priority import PRIORITIES
 from fhir_tracker.rules.source import Fields, Node, Table, choice_of, fields, items_of, texts_of
 
-ON: Final = ("enrolment", "rule", "cadence")
+ON: Final = ("enrolment", "rule", "cadence", "after")
 DONE_BY: Final = ("appointment", "document", "outreach", *TYPES)
 
 
@@ -57,6 +58,7 @@ def read_tasks(
     filed = {one.code: one.satisfied_by for one in documents}
     tasks = [task for item in items_of(node, draft.problems) if (task := _task(item, statuses, filed, draft))]
     refuse_doubles(node, draft)
+    check_starts(node, tuple(tasks), draft)
     if not tasks and not items_of(node, draft.problems):
         draft.problems.add(node.place, "a program needs at least one task")
     return tuple(tasks)
@@ -79,7 +81,7 @@ def implied_tasks(
 
 
 def _task(node: Node, statuses: tuple[Status, ...], filed: Mapping[str, Match], draft: Draft) -> TaskTemplate | None:
-    optional = ("title", "what", "on", "due", "every", "priority", "outreach", "done_by", "initial")
+    optional = ("title", "what", "on", "due", "every", "priority", "outreach", "done_by", "initial", *WORKING)
     given = fields(node, draft.problems, ("code", "role"), optional)
     if given is None:
         return None
@@ -94,21 +96,27 @@ def _task(node: Node, statuses: tuple[Status, ...], filed: Mapping[str, Match], 
         due=_due(given, draft),
         every=every,
         priority=given.choice("priority", PRIORITIES, "routine"),
-        outreach=_outreach(given, draft),
+        outreach=read_outreach(given.node("outreach"), draft.outreach, draft),
         done_by=_done_by(given, statuses, filed, draft),
         initial=_initial(given, statuses, draft),
+        **vars(read_working(given, every, draft)),
     )
 
 
-def _on(given: Fields, every: Duration | None, draft: Draft) -> Literal["enrolment", "rule", "cadence"]:
-    on = given.choice("on", ON, "cadence" if given.node("every") else "enrolment")
+def _on(given: Fields, every: Duration | None, draft: Draft) -> Literal["enrolment", "rule", "cadence", "after"]:
+    on = given.choice("on", ON, "cadence" if given.node("every") else "after" if given.node("starts") else "enrolment")
     if on == "cadence" and given.node("every") is None:
         draft.problems.add(given.table.keys["on"], 'a task on cadence needs "every", such as 1 month')
     if on != "cadence" and given.node("every") is not None:
         draft.problems.add(given.table.keys["every"], f'"every" belongs to a task on cadence, not on {on}')
+    if (on == "after") != (given.node("starts") is not None):
+        place = given.table.keys["starts" if given.node("starts") else "on"]
+        draft.problems.add(
+            place, '"starts: {after: OTHER-TASK}" belongs to a task that starts after another, and to no other'
+        )
     if every is not None and every.amount == 0:
         draft.problems.add(given.table.keys["every"], '"every" must be longer than nothing')
-    return cast('Literal["enrolment", "rule", "cadence"]', on)
+    return cast('Literal["enrolment", "rule", "cadence", "after"]', on)
 
 
 def _initial(given: Fields, statuses: tuple[Status, ...], draft: Draft) -> str:
@@ -136,18 +144,6 @@ def anchor_of(node: Node, draft: Draft, also: tuple[str, ...] = ()) -> str:
     """The name of a moment of the plan or of an event; "" with a problem noted otherwise."""
     documents = tuple(f"document.{code}" for code in draft.documents)
     return choice_of(node, (*draft.anchors, *also, *NAMES, *documents), draft.problems, "moment")
-
-
-def _outreach(given: Fields, draft: Draft) -> OutreachPolicy | None:
-    node = given.node("outreach")
-    policy = fields(node, draft.problems, ("attempts", "over"), ("channels",)) if node else None
-    if policy is None:
-        return None
-    channels = tuple(draft.reference(text, "channel", tuple(CHANNELS)) for text in policy.texts("channels"))
-    over = policy.duration("over")
-    if over is None:
-        return None
-    return OutreachPolicy(attempts=policy.number("attempts", 1), over=over, channels=channels or tuple(CHANNELS))
 
 
 def _done_by(given: Fields, statuses: tuple[Status, ...], filed: Mapping[str, Match], draft: Draft) -> DoneBy | None:
