@@ -1,14 +1,13 @@
-"""Reads `stages`, `statuses` and `transitions` of a program file: the status model."""
+"""Reads `stages` and `statuses` of a program file: the status model."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Final, cast
 
-from fhir_tracker.model.moves import FIELDS
 from fhir_tracker.model.program import Move, Stage, Status
 from fhir_tracker.model.work import ClockState
-from fhir_tracker.rules.draft import Draft, refuse_doubles, role_of, title_of
+from fhir_tracker.rules.draft import Draft, refuse_doubles, title_of
 from fhir_tracker.rules.events import NAMES
 from fhir_tracker.rules.source import Fields, Node, Table, Text, choice_of, fields, items_of
 
@@ -73,17 +72,6 @@ def read_statuses(node: Node, draft: Draft) -> tuple[Status, ...]:
     return tuple(statuses)
 
 
-def read_moves(node: Node | None, statuses: tuple[Status, ...], draft: Draft) -> tuple[Move, ...]:
-    """The allowed transitions, then the R4 ones into statuses that none names, and the way back out of holds."""
-    moves = [move for item in items_of(node, draft.problems) if (move := _move(item, statuses, draft))]
-    named = {move.to for move in moves}
-    moves.extend(_resumptions(moves, statuses))
-    for status in statuses[1:]:
-        if status.code not in named:
-            moves.extend(_default_moves(status, statuses, draft, node))
-    return tuple(moves)
-
-
 def check_reachable(
     node: Node, statuses: tuple[Status, ...], moves: tuple[Move, ...], also: set[str], draft: Draft
 ) -> None:
@@ -142,62 +130,3 @@ def _hold(given: Fields, draft: Draft) -> tuple[bool, str]:
 def event_name(node: Node, draft: Draft) -> str:
     """A name of an event such as `document.arrived` or `document.CODE`; "" with a problem noted otherwise."""
     return choice_of(node, (*NAMES, *(f"document.{code}" for code in draft.documents)), draft.problems, "event")
-
-
-def _move(node: Node, statuses: tuple[Status, ...], draft: Draft) -> Move | None:
-    given = fields(node, draft.problems, ("from", "to"), ("by", "require"))
-    target = given.node("to") if given else None
-    if given is None or target is None or given.node("from") is None:
-        return None
-    to = draft.reference(target, "status", draft.statuses)
-    sources = tuple(_source(text, draft) for text in given.texts("from"))
-    if "any" in sources:
-        sources = tuple(one.code for one in statuses if one.fhir in OPEN and one.code != to)
-    if to and to in sources:
-        draft.problems.add(target.place, f'a transition from "{to}" to itself changes nothing')
-    status = next((one for one in statuses if one.code == to), None)
-    if status is None or not all(sources):
-        return None
-    by = tuple(role_of(text, draft) for text in given.texts("by"))
-    return Move(sources=sources, to=to, by=by, require=_required(given, status, draft))
-
-
-def _required(given: Fields, status: Status, draft: Draft) -> tuple[str, ...]:
-    if given.node("require") is None:
-        names = ["reason"] if status.fhir in NEEDS_REASON else []
-    else:
-        names = [choice_of(text, FIELDS, draft.problems, "field") for text in given.texts("require")]
-    if status.holds and "hold.until" not in names:
-        names.append("hold.until")
-    return tuple(name for name in names if name)
-
-
-def _source(text: Text, draft: Draft) -> str:
-    return "any" if text.value == "any" else draft.reference(text, "status", draft.statuses)
-
-
-def _resumptions(moves: list[Move], statuses: tuple[Status, ...]) -> list[Move]:
-    """From each hold that no transition leaves, back to where it was entered from."""
-    left = {source for move in moves for source in move.sources}
-    holds = {one.code for one in statuses if one.fhir == "on-hold" and one.code not in left}
-    back = {(move.to, source): None for move in moves if move.to in holds for source in move.sources}
-    return [Move(sources=(hold,), to=source) for hold, source in back]
-
-
-def _default_moves(status: Status, statuses: tuple[Status, ...], draft: Draft, node: Node | None) -> list[Move]:
-    sources = tuple(
-        one.code
-        for one in statuses
-        if one.code != status.code and status.fhir in (*DEFAULT_MOVES.get(one.fhir, ()), _error_of(one))
-    )
-    if not sources:
-        return []
-    if node is not None:
-        message = f'no transition leads to "{status.code}": anyone may enter it from {", ".join(sources)}'
-        draft.problems.warn(node.place, message)
-    require = (("reason",) if status.fhir in NEEDS_REASON else ()) + (("hold.until",) if status.holds else ())
-    return [Move(sources=sources, to=status.code, require=require)]
-
-
-def _error_of(status: Status) -> str:
-    return "entered-in-error" if status.fhir in OPEN else ""
