@@ -9,6 +9,7 @@ from fhir_tracker import (
     definition_lifecycle,
     integrity,
     outgoing,
+    outreach,
     programs,
     provenance,
     records,
@@ -37,7 +38,17 @@ READ_ONLY = frozenset({"Provenance", "AuditEvent"})
 FIXED = ("instantiatesCanonical", "code", "intent", "for", "focus", "basedOn", "requester", "authoredOn", "input")
 """What a Task of a program and an escalation keep as they were filed."""
 PROVEN = frozenset(
-    {"CarePlan", "CareTeam", "Communication", "EpisodeOfCare", "Flag", "Goal", "QuestionnaireResponse", "Task"}
+    {
+        "CarePlan",
+        "CareTeam",
+        "ChargeItem",
+        "Communication",
+        "EpisodeOfCare",
+        "Flag",
+        "Goal",
+        "QuestionnaireResponse",
+        "Task",
+    }
 )
 """The types that are the tracker's own: each of their writes has a Provenance."""
 
@@ -55,7 +66,7 @@ def create(
         _refuse_read_only(resource["resourceType"])
     if resource["resourceType"] == "Task":
         return _create_task(tx, resource, author, id_ or records.fresh_id(author.at), fresh=True)
-    return _proven(tx, records.create(tx, resource, author, id_=id_), author, "CREATE")
+    return _proven(tx, records.create(tx, _heeded(tx, resource, author), author, id_=id_), author, "CREATE")
 
 
 def update(
@@ -75,7 +86,7 @@ def update(
     if before is None or before.deleted:
         if type_ == "Task":
             return _create_task(tx, resource, author, id_), True
-        created = records.save(tx, resource | {"id": id_}, author, if_match=records.ABSENT)
+        created = records.save(tx, _heeded(tx, resource | {"id": id_}, author), author, if_match=records.ABSENT)
         return _proven(tx, created, author, "CREATE"), True
     if type_ == "Task":
         return _update_task(tx, f"Task/{id_}", resource | {"id": id_}, author, before.version), False
@@ -104,6 +115,11 @@ def delete(
     if type_ == "Task":
         transitions.resolve_escalations(tx, removed.ref, "The work was deleted", author)
     return _proven(tx, removed, author, "DELETE")
+
+
+def _heeded(tx: Tx, resource: Resource, author: Author) -> Resource:
+    """An attempt to reach a patient heeds the outreach policy of its work, whoever writes it."""
+    return outreach.heeded(tx, resource, author) if resource["resourceType"] == "Communication" else resource
 
 
 def _proven(tx: Tx, stored: Stored, author: Author, activity: str) -> Stored:

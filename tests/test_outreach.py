@@ -6,15 +6,15 @@ from datetime import timedelta
 
 import pytest
 
-from fhir_tracker import outreach
-from fhir_tracker.errors import Incorrect
+from fhir_tracker import outreach, writes
+from fhir_tracker.errors import Incorrect, RuleBroken
 from fhir_tracker.fhir.checks import check
 from fhir_tracker.fhir.dates import instant
 from fhir_tracker.model.viewer import Viewer
-from fhir_tracker.model.vocabulary import CHANNELS, OUTCOMES
+from fhir_tracker.model.vocabulary import CHANNELS, CONTACT_USED, OUT_OF_HOURS, OUTCOMES, TIME_SPENT
 from fhir_tracker.model.work import WorkItem
 from fhir_tracker.storage.database import Database
-from tests.support.clinic import COORDINATOR, MONDAY, SYSTEM, Clinic
+from tests.support.clinic import COORDINATOR, MONDAY, RING, SYSTEM, Clinic, author
 
 HOUR = timedelta(hours=1)
 
@@ -126,3 +126,104 @@ def test_work_of_no_patient_can_be_tried_too(clinic: Clinic) -> None:
     stored = clinic.attempt("Task/t", MONDAY + HOUR)
     body = clinic.resource(stored.ref)
     assert ("subject" in body, body["about"]) == (False, [{"reference": "Task/t"}])
+
+
+NIGHT = MONDAY + 12 * HOUR
+RULES = """attempts: 3, over: 2 days, quiet: {from: "20:00", to: "08:00"}, outside: """
+
+
+def strict(database: Database, outside: str) -> Clinic:
+    """The ring clinic with quiet hours, and a patient with two numbers and no wish for texts."""
+    made = Clinic(
+        database,
+        RING.replace("role: care-coordinator\n", f"role: care-coordinator\n    outreach: {{{RULES}{outside}}}\n"),
+    )
+    telecom = [
+        {"system": "phone", "value": "555-0100", "rank": 2},
+        {"system": "phone", "value": "555-0199", "rank": 1},
+    ]
+    made.put({"resourceType": "Patient", "id": "ann", "telecom": telecom}, MONDAY)
+    flag = {"coding": [{"system": "https://fhir-tracker.example/CodeSystem/flag", "code": "do-not-text"}]}
+    made.put(
+        {"resourceType": "Flag", "id": "f", "status": "active", "code": flag, "subject": {"reference": "Patient/ann"}},
+        MONDAY,
+    )
+    made.discharge("ann", MONDAY)
+    return made
+
+
+def extensions(body: dict[str, object]) -> dict[str, object]:
+    found = body.get("extension", [])
+    assert isinstance(found, list)
+    return {one["url"]: next(value for name, value in one.items() if name != "url") for one in found}
+
+
+def communication(ref: str, channel: str, sent: str) -> dict[str, object]:
+    """As a client of the API writes it: no more than FHIR asks for."""
+    return {
+        "resourceType": "Communication",
+        "status": "not-done",
+        "statusReason": {"text": "No answer"},
+        "medium": [{"text": channel}],
+        "subject": {"reference": "Patient/ann"},
+        "basedOn": [{"reference": ref}],
+        "sent": sent,
+    }
+
+
+def test_a_policy_refuses_an_attempt_at_night_or_one_that_is_not_wanted_from_page_and_api_alike(
+    database: Database,
+) -> None:
+    clinic = strict(database, "refuse")
+    item = clinic_item(clinic)
+    night = outreach.Attempt(channel="phone", outcome="no-answer", at=NIGHT)
+    with clinic.acting(NIGHT) as (tx, by), pytest.raises(RuleBroken, match="Phone at a quiet time: Mon 22:00"):
+        outreach.log_attempt(tx, item, night, by)
+    with (
+        clinic.acting(NIGHT) as (tx, by),
+        pytest.raises(RuleBroken, match="Text message: the patient does not want it"),
+    ):
+        writes.create(tx, communication(item.ref, "Text", instant(MONDAY + HOUR)), by)
+    with clinic.acting(NIGHT) as (tx, by), pytest.raises(RuleBroken, match="quiet from 20:00 to 08:00"):
+        writes.update(tx, "Communication", "new", communication(item.ref, "Telephone", instant(NIGHT)), by)
+    assert clinic.stored("Communication") == []
+    with clinic.acting(NIGHT) as (tx, by):
+        writes.create(tx, communication(item.ref, "Telephone", instant(MONDAY + HOUR)), by)
+    found = clinic_item(clinic)
+    assert (found.attempts, found.last_attempt_outcome) == (1, "no-answer")
+
+
+def test_a_policy_that_warns_keeps_the_attempt_and_marks_it(database: Database) -> None:
+    clinic = strict(database, "warn")
+    body = clinic.resource(clinic.attempt(clinic_item(clinic).ref, NIGHT).ref)
+    said = extensions(body)
+    assert str(said[OUT_OF_HOURS]).startswith("Phone at a quiet time: Mon 22:00")
+    assert said[CONTACT_USED] == {"system": "phone", "value": "555-0199"}
+    assert [issue for issue in check(body) if issue.severity in ("error", "fatal")] == []
+    clinic.put(body | {"id": "ehr"}, NIGHT)
+    assert clinic_item(clinic).attempts == 2
+
+
+def test_a_policy_that_allows_marks_nothing(database: Database) -> None:
+    clinic = strict(database, "allow")
+    body = clinic.resource(clinic.attempt(clinic_item(clinic).ref, NIGHT).ref)
+    assert OUT_OF_HOURS not in extensions(body)
+
+
+def test_a_wrong_number_is_not_tried_again(database: Database) -> None:
+    clinic = strict(database, "warn")
+    ref = clinic_item(clinic).ref
+    clinic.attempt(ref, MONDAY + HOUR, outcome="wrong-number")
+    body = clinic.resource(clinic.attempt(ref, MONDAY + 2 * HOUR).ref)
+    assert extensions(body)[CONTACT_USED] == {"system": "phone", "value": "555-0100"}
+
+
+def test_time_spent_is_kept_and_has_its_bounds(clinic: Clinic) -> None:
+    made = outreach.Attempt(channel="phone", outcome="reached", at=MONDAY + HOUR, spent=timedelta(minutes=12))
+    body = clinic.resource(tried(clinic, made))
+    start = instant(MONDAY + timedelta(minutes=48))
+    assert extensions(body)[TIME_SPENT] == {"start": start, "end": instant(MONDAY + HOUR)}
+    for spent in (timedelta(hours=13), timedelta(minutes=-1)):
+        wrong = outreach.Attempt(channel="phone", outcome="reached", at=MONDAY + HOUR, spent=spent)
+        with pytest.raises(Incorrect, match="time spent"), clinic.database.begin() as tx:
+            outreach.log_attempt(tx, clinic_item(clinic), wrong, author(MONDAY + HOUR))

@@ -20,6 +20,7 @@ ANN: Resource = {"reference": "Patient/ann"}
 BODIES: dict[str, Resource] = {
     "CarePlan": {"status": "active", "intent": "plan", "subject": ANN},
     "CareTeam": {"status": "active", "subject": ANN},
+    "ChargeItem": {"status": "billable", "code": {"text": "Care coordination"}, "subject": ANN},
     "Communication": {"status": "completed", "subject": ANN},
     "EpisodeOfCare": {"status": "active", "patient": ANN},
     "Flag": {"status": "active", "code": {"text": "Falls"}, "subject": ANN},

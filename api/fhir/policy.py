@@ -24,7 +24,7 @@ OWNERS: Mapping[Owner, frozenset[str]] = {
         "Patient Practitioner PractitionerRole Organization Location Encounter Observation Condition ServiceRequest "
         "DocumentReference Coverage Appointment Schedule Slot".split()
     ),
-    Owner.SHARED: frozenset("CarePlan CareTeam Goal EpisodeOfCare".split()),
+    Owner.SHARED: frozenset("CarePlan CareTeam ChargeItem Goal EpisodeOfCare".split()),
     Owner.TRACKER: frozenset("Task Communication Flag QuestionnaireResponse Subscription MeasureReport".split()),
     Owner.PROGRAM: frozenset(
         "Questionnaire PlanDefinition ActivityDefinition CodeSystem ValueSet SearchParameter Measure".split()

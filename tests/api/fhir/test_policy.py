@@ -19,7 +19,7 @@ from tests.api.fhir.talk import outcome, post
 DESIGN = {
     "EHR": "Patient Practitioner PractitionerRole Organization Location Encounter Observation Condition ServiceRequest "
     "DocumentReference Coverage Appointment Schedule Slot",
-    "both": "CarePlan CareTeam Goal EpisodeOfCare",
+    "both": "CarePlan CareTeam ChargeItem Goal EpisodeOfCare",
     "tracker": "Task Communication Flag QuestionnaireResponse Subscription MeasureReport",
     "program": "Questionnaire PlanDefinition ActivityDefinition CodeSystem ValueSet SearchParameter Measure",
     "never": "Provenance AuditEvent",
