@@ -11,7 +11,7 @@ from api.connection_doctor import examine_connection
 from api.findings import Finding, fail, ok, warn
 from api.metrics import WORKER_HEARTBEAT
 from api.stores import key_file, open_store, secret_key
-from fhir_tracker import brake, clock
+from fhir_tracker import brake, clock, program_integrity
 from fhir_tracker.config import Settings
 from fhir_tracker.errors import TrackerError
 from fhir_tracker.signing_keys import Keyring
@@ -114,6 +114,11 @@ def _disk(settings: Settings) -> Iterator[Finding]:
 def _programs(database: Database) -> Finding:
     with database.read() as tx:
         active = programs.all(tx)
+        changed = program_integrity.changed(tx)
+    if changed:
+        named = ", ".join(f"{one.code} {one.version}" for one in changed)
+        told = f"changed in the database, not by publishing: {named}; nothing runs by them"
+        return fail("programs", told, "put the published text back, or: fhir-tracker program publish FILE")
     if not active:
         fix = "fhir-tracker program publish FILE"
         return Finding(status="WARN", what="programs", detail="none is active: no rule runs", fix=fix)

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from fhir_tracker import clock, connections, enrolment, programs, sweep
+from fhir_tracker import clock, connections, enrolment, program_integrity, programs, publishing, sweep
 from fhir_tracker.brake import Limit
 from fhir_tracker.config import Settings
 from fhir_tracker.errors import TrackerError
@@ -41,6 +41,7 @@ def run_rules(database: Database, settings: Settings, now: datetime) -> RulesRep
     """Enrol from what is new in the change log, then sweep what is due; a failing enrolment does not keep the sweep off."""
     read = enrolled = 0
     try:
+        _follow_change_control(database, now)
         for _ in range(ROUNDS):
             one = _enrol_once(database, now)
             read, enrolled = read + one.changes, enrolled + one.enrolled
@@ -51,6 +52,18 @@ def run_rules(database: Database, settings: Settings, now: datetime) -> RulesRep
     with database.begin() as tx:
         states.put(tx, HEARTBEAT, now.isoformat())
     return RulesReport(changes=read, enrolled=enrolled, swept=swept)
+
+
+def _follow_change_control(database: Database, now: datetime) -> None:
+    """Let program versions take effect whose time has come, and look now and then whether a text was tampered with."""
+    with database.read() as tx:
+        due, looks = publishing.is_due(tx, now), program_integrity.is_due(tx, now)
+    if due:
+        with database.begin() as tx:
+            publishing.activate_due(tx, now)
+    if looks:
+        with database.begin() as tx:
+            program_integrity.watch(tx, now)
 
 
 def limits(settings: Settings) -> sweep.Limits:

@@ -40,6 +40,8 @@ class Settings:
     redis_url: str = field(repr=False)
     require_if_match: bool
     referential_integrity: bool
+    require_approver: bool
+    require_reason: bool
     processes: int
     """0 stands for `auto`."""
     process_timeout: timedelta
@@ -283,6 +285,21 @@ SETTINGS: tuple[Setting, ...] = (
         default="on",
         help="Whether the FHIR API answers 409 to a delete of what current resources still refer to; `off` lets their "
         "references lead nowhere.",
+    ),
+    Setting(
+        name="REQUIRE_APPROVER",
+        kind="switch",
+        read=_switch,
+        default="no",
+        help="Whether a new version of any program needs the approval of a second person before it takes effect; a "
+        "program can ask for it itself with `change_control`.",
+    ),
+    Setting(
+        name="REQUIRE_REASON",
+        kind="switch",
+        read=_switch,
+        default="no",
+        help="Whether publishing, approving and rolling back a program version needs a reason.",
     ),
     Setting(
         name="PROCESSES",

@@ -5,24 +5,22 @@ https://hl7.org/fhir/R4/plandefinition.html
 
 from __future__ import annotations
 
+from typing import Literal
+
 from fhir_tracker.fhir.json_types import Resource
 from fhir_tracker.fhir.narrative import narrative
 from fhir_tracker.model.program import CANONICAL, Program, TaskTemplate
 from fhir_tracker.model.vocabulary import ROLE_SYSTEM, activity_canonical, program_task_system
 
+DefinitionStatus = Literal["draft", "active", "retired"]
 
-def of_program(program: Program, retired: Program | None = None) -> list[Resource]:
-    """What publishing `program` writes; the definitions of the version it replaces are marked retired."""
-    found = [
-        _plan_definition(program, "active"),
-        _status_system(program),
-        _status_values(program),
-        _task_system(program),
-    ]
-    found += [_activity_definition(program, task, "active") for task in program.tasks]
-    if retired:
-        found.append(_plan_definition(retired, "retired"))
-        found += [_activity_definition(retired, task, "retired") for task in retired.tasks]
+
+def of_program(program: Program, status: DefinitionStatus) -> list[Resource]:
+    """The definitions of a version in that state; what all versions share (the codes) is written with the active one."""
+    found = [_plan_definition(program, status)]
+    found += [_activity_definition(program, task, status) for task in program.tasks]
+    if status == "active":
+        found += [_status_system(program), _status_values(program), _task_system(program)]
     return found
 
 

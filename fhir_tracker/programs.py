@@ -19,47 +19,67 @@ from fhir_tracker.storage.database import Tx
 
 log = logging.getLogger(__name__)
 
+USED = ("active", "retired")
+"""The states of a version by which work can run."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Published:
-    """One stored version; `status` is `active` or `retired`, `source` the YAML text as published.
+    """One stored version: `row` tells its text and how far it came, from draft to retired.
 
-    `program` is None when this release cannot read the text; `problem` then says why.
+    `program` is None when this release cannot read the text, or the text is not what was published; `problem` says why.
     """
 
-    code: str
-    version: int
-    title: str
+    row: rows.ProgramVersion
     program: Program | None
     problem: str = ""
-    status: str
-    source: str
-    published_at: datetime
-    published_by: str
+
+    @property
+    def code(self) -> str:
+        """The program's code."""
+        return self.row.code
+
+    @property
+    def version(self) -> int:
+        """The number of this version."""
+        return self.row.version
+
+    @property
+    def title(self) -> str:
+        """The program's title."""
+        return self.row.title
+
+    @property
+    def status(self) -> str:
+        """`draft`, `approved`, `active`, `retired` or `withdrawn`."""
+        return self.row.status
+
+    @property
+    def source(self) -> str:
+        """The YAML text."""
+        return self.row.source
+
+    @property
+    def published_at(self) -> datetime:
+        """When it was handed in."""
+        return self.row.published_at
+
+    @property
+    def published_by(self) -> str:
+        """Who wrote it."""
+        return self.row.published_by
 
 
-def all_programs(tx: Tx) -> list[Published]:
-    """Every stored version, by code, newest first; one that this release cannot read is among them."""
-    return [_published(row) for active in rows.all(tx) for row in rows.versions(tx, active.code)]
+def all_programs(tx: Tx, code: str | None = None) -> list[Published]:
+    """Every stored version (of one program), by code, newest first; one that this release cannot read is among them."""
+    return [_published(row) for row in rows.versions(tx, code)]
 
 
 def _published(row: rows.ProgramVersion) -> Published:
-    program, problem = None, ""
     try:
-        program = parsed(row.source, row.version)
+        return Published(row=row, program=program_of(row))
     except Incorrect as error:
-        problem = error.message
-    return Published(
-        code=row.code,
-        version=row.version,
-        title=row.title,
-        program=program,
-        problem=problem,
-        status=row.status,
-        source=row.source,
-        published_at=row.published_at,
-        published_by=row.published_by,
-    )
+        return Published(row=row, program=None, problem=error.message)
 
 
 def active_programs(tx: Tx) -> list[Program]:
@@ -67,14 +87,14 @@ def active_programs(tx: Tx) -> list[Program]:
     found = []
     for row in rows.all(tx):
         try:
-            found.append(parsed(row.source, row.version))
+            found.append(program_of(row))
         except Incorrect:
             log.exception("program cannot be read", extra={"fields": {"program": row.code, "version": row.version}})
     return found
 
 
 def load(tx: Tx, code: str, version: int | None = None) -> Program | None:
-    """One version of a program, the active one when no version is named; None when there is none.
+    """One version of a program, the active one when no version is named; None when there is none that may be used.
 
     A version never changes once it is committed; which one is active is asked once a transaction.
     """
@@ -83,7 +103,8 @@ def load(tx: Tx, code: str, version: int | None = None) -> Program | None:
     key = ("program", code, version, tx.wrote)
     if key not in tx.here:
         row = rows.find(tx, code, version) if version is not None else rows.active(tx, code)
-        tx.here[key] = parsed(row.source, row.version) if row else None
+        row = row if row and row.status in USED else None
+        tx.here[key] = program_of(row) if row else None
         if row is not None and tx.wrote == 0:
             tx.kept["program", code, row.version] = tx.here[key]
     return cast(Program | None, tx.here[key])
@@ -105,6 +126,17 @@ def of_resource(tx: Tx, resource: Resource) -> Program | None:
         if found and (program := load(tx, *found)):
             return program
     return None
+
+
+def program_of(row: rows.ProgramVersion) -> Program:
+    """The program of a stored version; raises Incorrect when its text was changed in the database or cannot be read."""
+    if not row.intact:
+        raise Incorrect(
+            f"The text of {row.code} version {row.version} was changed in the database: it has not the hash it was "
+            "published with. Nothing runs by it until the published text is back or a new version is published."
+        )
+    program = parsed(row.source, row.version)
+    return replace(program, former=row.former) if row.former else program
 
 
 @lru_cache(maxsize=256)

@@ -68,6 +68,8 @@ TABLE: dict[str, tuple[list[tuple[str, object]], list[str]]] = {
     "PROCESS_TIMEOUT": ([("90s", timedelta(seconds=90)), ("", timedelta(seconds=60))], ["0", "soon"]),
     "SEND_TIMEOUT": ([("500ms", timedelta(milliseconds=500)), ("", timedelta(seconds=60))], ["0s", "-1", "never"]),
     "REFERENTIAL_INTEGRITY": ([("on", True), ("", True), ("yes", True), ("OFF", False), ("no", False)], ["warn", "-1"]),
+    "REQUIRE_APPROVER": ([("yes", True), ("no", False)], ["always", "2"]),
+    "REQUIRE_REASON": ([("yes", True), ("no", False)], ["always", "2"]),
     "REQUIRE_IF_MATCH": ([("yes", True), ("TRUE", True), ("1", True), ("no", False), ("off", False)], ["maybe", "2"]),
 }
 BY_NAME = {setting.name: setting for setting in SETTINGS}

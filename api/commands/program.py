@@ -6,6 +6,8 @@ import argparse
 import sys
 from pathlib import Path
 
+from api.commands import program_changes
+from api.commands.program_changes import moment
 from api.console import print_json, print_table
 from api.stores import open_store
 from fhir_tracker import clock, enrolment, programs, publishing
@@ -17,6 +19,7 @@ from fhir_tracker.model.subject import id_of
 from fhir_tracker.model.viewer import worker_viewer
 from fhir_tracker.programs import Published
 from fhir_tracker.rules.program_file import read_program
+from fhir_tracker.rules.summary import program_summary
 
 
 def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -26,12 +29,21 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     check = actions.add_parser("validate", help="say everything that is wrong with a program file, by line and column")
     check.add_argument("file", metavar="FILE")
     check.set_defaults(func=validate)
-    release = actions.add_parser("publish", help="make a program file the active version of its program")
+    release = actions.add_parser(
+        "publish",
+        help="hand in a program file: active at once, or after approval and at its time",
+        epilog="example:\n  fhir-tracker program publish tcm.yaml --reason 'Calls within one day' --effective 2026-04-01T06:00Z",
+    )
     release.add_argument("file", metavar="FILE")
+    release.add_argument("--effective", metavar="TIME", type=moment, help="from when on, such as 2026-04-01T06:00:00Z")
+    program_changes.say_who(release)
     release.set_defaults(func=publish)
+    program_changes.register(actions)
     actions.add_parser("list", help="every published version").set_defaults(func=list_all)
-    one = actions.add_parser("show", help="the active version of a program, as it was published")
+    one = actions.add_parser("show", help="one version of a program, as it was handed in, or in plain words")
     one.add_argument("code", metavar="CODE")
+    one.add_argument("--version", type=int, metavar="N", help="which; the active one when left out")
+    one.add_argument("--words", action="store_true", help="say in plain words what it does, for whoever approves it")
     one.set_defaults(func=show)
     hand = actions.add_parser("enrol", help="open a plan of a program for a patient by hand")
     hand.add_argument("code", metavar="CODE")
@@ -60,17 +72,17 @@ def validate(args: argparse.Namespace, settings: Settings) -> int:
 
 
 def publish(args: argparse.Namespace, settings: Settings) -> int:
-    """Publish a file; 0."""
+    """Hand in a file; 0, also when it now waits for approval or for its time."""
     text = _text(args.file)
     checked = read_program(text, name=args.file)
+    terms = program_changes.terms_of(args, settings, effective=args.effective)
     with open_store(settings) as database, database.begin() as tx:
-        author = Author(viewer=worker_viewer("command-line"), origin="cli", at=clock.now())
-        program = publishing.publish(tx, text, author)
+        row = publishing.submit(tx, text, program_changes.author_of(args), terms)
     if args.json:
-        print_json({"program": program.code, "version": program.version, "warnings": checked.warnings})
+        print_json(program_changes.as_json(row) | {"program": row.code, "warnings": checked.warnings})
     else:
         _warn(checked)
-        print(f"{program.title} ({program.code}) is active as version {program.version}.")
+        print(program_changes.told(row))
     return 0
 
 
@@ -100,20 +112,29 @@ def list_all(args: argparse.Namespace, settings: Settings) -> int:
 
 
 def show(args: argparse.Namespace, settings: Settings) -> int:
-    """The YAML of the active version; 0, or 1 when there is none."""
+    """The YAML of one version, or what it says; 0, or 1 when there is none."""
     with open_store(settings) as database, database.read() as tx:
-        found = [one for one in programs.all_programs(tx) if one.code == args.code and one.status == "active"]
+        found = [one for one in programs.all_programs(tx, args.code) if _is_wanted(one, args.version)]
     if not found:
-        raise NotFound(f"There is no program {args.code}; see fhir-tracker program list.")
+        which = f"version {args.version} of {args.code}" if args.version else f"active program {args.code}"
+        raise NotFound(f"There is no {which}; see fhir-tracker program list.")
     one = found[0]
+    said = program_summary(one.program) if one.program else []
     if args.json:
-        print_json({"code": one.code, "version": one.version, "title": one.title, "source": one.source})
+        named = {"code": one.code, "version": one.version, "status": one.status, "title": one.title}
+        print_json(named | {"source": one.source, "words": said})
+    elif args.words:
+        print("\n".join(said))
     else:
         print(f"# {one.title}, version {one.version}, {_sizes(one.program) if one.program else 'unreadable'}")
         print(one.source, end="")
     if one.program is None:
         print(f"warning: {_unreadable(one)}", file=sys.stderr)
     return 0
+
+
+def _is_wanted(one: Published, version: int | None) -> bool:
+    return one.status == "active" if version is None else one.version == version
 
 
 def enrol(args: argparse.Namespace, settings: Settings) -> int:

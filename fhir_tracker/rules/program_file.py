@@ -10,6 +10,7 @@ from typing import Final, Literal, cast
 from fhir_tracker.errors import Fault
 from fhir_tracker.model.program import Action, Calendar, Condition, Duration, Eligibility, Program, TaskTemplate
 from fhir_tracker.rules.calendar_section import read_calendar, weekly_hours
+from fhir_tracker.rules.control_section import read_change_control
 from fhir_tracker.rules.draft import Draft, codes_in, title_of
 from fhir_tracker.rules.matches import read_match
 from fhir_tracker.rules.move_section import read_completion, read_moves, read_reasons, read_stage_moves
@@ -97,6 +98,7 @@ def _program(given: Fields, problems: Problems) -> Program | None:
         documents=documents,
         rules=rules,
         ladders=ladders,
+        change_control=read_change_control(given.node("change_control"), draft),
         reasons=draft.reasons,
         pauses=read_pauses(given.node("pauses"), draft),
         goals=read_goals(given.node("goals"), draft),

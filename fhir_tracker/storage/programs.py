@@ -11,6 +11,7 @@ from typing import Literal
 
 from sqlalchemy import func, insert, select, update
 
+from fhir_tracker.model.work import ClockState
 from fhir_tracker.storage.database import Tx
 from fhir_tracker.storage.records import from_row, to_row
 from fhir_tracker.storage.running_tables import program
@@ -43,7 +44,7 @@ class ProgramVersion:
     active_from: datetime | None = None
     retired_at: datetime | None = None
     rolls_back: int | None = None
-    former: Mapping[str, str] = field(default_factory=dict)
+    former: Mapping[str, ClockState] = field(default_factory=dict)
 
     @property
     def intact(self) -> bool:
@@ -69,7 +70,7 @@ def add(
     reason: str | None = None,
     effective_at: datetime | None = None,
     rolls_back: int | None = None,
-    former: Mapping[str, str] | None = None,
+    former: Mapping[str, ClockState] | None = None,
 ) -> ProgramVersion:
     """Write the next version of a program: active at once, the one before retired, or with `waits` a draft."""
     _take_turns(tx, code)
@@ -94,8 +95,8 @@ def add(
     return made
 
 
-def approve(tx: Tx, code: str, version: int, *, at: datetime, by: str) -> bool:
-    """Let a draft become active when its time comes; False when it is no draft any more."""
+def approve(tx: Tx, code: str, version: int, *, at: datetime, by: str | None) -> bool:
+    """Let a draft become active when its time comes (`by` None: nobody had to agree); False when it is no draft any more."""
     is_it = (program.c.code == code, program.c.version == version, program.c.status == "draft")
     return tx.changed(update(program).where(*is_it).values(status="approved", approved_by=by, approved_at=at)) == 1
 

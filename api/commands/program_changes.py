@@ -1,0 +1,158 @@
+"""`fhir-tracker program approve | withdraw | rollback | history`: who may say that a version takes effect, and who did."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import pwd
+from dataclasses import replace
+from datetime import datetime
+
+from api.console import print_json, print_table
+from api.stores import open_store
+from fhir_tracker import clock, programs, publishing
+from fhir_tracker.config import Settings
+from fhir_tracker.errors import Incorrect, NotFound
+from fhir_tracker.fhir.dates import parse_datetime
+from fhir_tracker.model.author import Author
+from fhir_tracker.model.program import ChangeControl
+from fhir_tracker.model.viewer import worker_viewer
+from fhir_tracker.publishing import Terms
+from fhir_tracker.storage.programs import ProgramVersion
+
+
+def register(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the commands to the group."""
+    agree = actions.add_parser("approve", help="say as a second person that a version that waits is right")
+    agree.add_argument("code", metavar="CODE")
+    agree.add_argument("--version", type=int, metavar="N", help="which; the newest that waits when left out")
+    say_who(agree)
+    agree.set_defaults(func=approve)
+    back = actions.add_parser("withdraw", help="take back a version that waits for approval or for its time")
+    back.add_argument("code", metavar="CODE")
+    back.add_argument("--version", type=int, metavar="N", help="which; the newest that waits when left out")
+    say_who(back)
+    back.set_defaults(func=withdraw)
+    past = actions.add_parser(
+        "history", help="every version: its hash, who wrote and approved it, why, from when to when"
+    )
+    past.add_argument("code", metavar="CODE", nargs="?")
+    past.set_defaults(func=history)
+
+
+def say_who(parser: argparse.ArgumentParser) -> None:
+    """Add the options that tell who acts and why."""
+    parser.add_argument("--reason", metavar="TEXT", help="why; kept in the program's history")
+    parser.add_argument(
+        "--by", metavar="WHO", help="who acts, such as Practitioner/ID; else the account of this machine"
+    )
+
+
+def author_of(args: argparse.Namespace) -> Author:
+    """Who acts: `--by`, else the account that runs the command."""
+    who = args.by or f"account/{_account()}"
+    return Author(viewer=replace(worker_viewer("command-line"), who=who, name=who), origin="cli", at=clock.now())
+
+
+def terms_of(args: argparse.Namespace, settings: Settings, *, effective: datetime | None = None) -> Terms:
+    """The reason and time given, and what the settings ask for."""
+    control = ChangeControl(approver=settings.require_approver, reason=settings.require_reason)
+    return Terms(reason=args.reason, effective_at=effective, control=control)
+
+
+def moment(text: str) -> datetime:
+    """A time on the command line, with its zone."""
+    try:
+        return parse_datetime(text)
+    except Incorrect as error:
+        raise argparse.ArgumentTypeError(f"{text!r}: {error.message}") from None
+
+
+def told(row: ProgramVersion) -> str:
+    """Where a version stands, in a sentence."""
+    named = f"{row.title} ({row.code}) version {row.version}"
+    if row.status == "active":
+        return f"{row.title} ({row.code}) is active as version {row.version}."
+    if row.status == "draft":
+        return f"{named} waits for approval: fhir-tracker program approve {row.code} --version {row.version}"
+    if row.status == "approved":
+        return f"{named} takes effect at {_text(row.effective_at)}."
+    return f"{named} is {row.status}."
+
+
+def as_json(row: ProgramVersion) -> dict[str, object]:
+    """What is known of a version, without its text."""
+    return {
+        "code": row.code,
+        "version": row.version,
+        "status": row.status,
+        "title": row.title,
+        "hash": row.digest,
+        "intact": row.intact,
+        "author": row.published_by,
+        "submitted": _text(row.published_at),
+        "reason": row.reason,
+        "approver": row.approved_by,
+        "approved": _text(row.approved_at),
+        "effective": _text(row.effective_at),
+        "activeFrom": _text(row.active_from),
+        "retired": _text(row.retired_at),
+        "rollsBackTo": row.rolls_back,
+    }
+
+
+def approve(args: argparse.Namespace, settings: Settings) -> int:
+    """Approve a draft; 0, or 1 when there is none or its author asks."""
+    with open_store(settings) as database, database.begin() as tx:
+        row = publishing.approve(tx, args.code, args.version, author_of(args))
+    _say(args, row)
+    return 0
+
+
+def withdraw(args: argparse.Namespace, settings: Settings) -> int:
+    """Withdraw what waits; 0, or 1 when nothing does."""
+    with open_store(settings) as database, database.begin() as tx:
+        row = publishing.withdraw(tx, args.code, args.version, author_of(args))
+    _say(args, row)
+    return 0
+
+
+def history(args: argparse.Namespace, settings: Settings) -> int:
+    """Every version of a program or of all, newest first; 0, or 1 when a text was changed in the database."""
+    with open_store(settings) as database, database.read() as tx:
+        found = [one.row for one in programs.all_programs(tx, args.code)]
+    if args.code and not found:
+        raise NotFound(f"There is no program {args.code}; see fhir-tracker program list.")
+    if args.json:
+        print_json([as_json(row) for row in found])
+    else:
+        heads = ("code", "version", "status", "hash", "author", "submitted", "approver", "from", "to", "why")
+        print_table(heads, [_line(row) for row in found])
+    return 0 if all(row.intact for row in found) else 1
+
+
+def _say(args: argparse.Namespace, row: ProgramVersion) -> None:
+    if args.json:
+        print_json(as_json(row))
+    else:
+        print(told(row))
+
+
+def _line(row: ProgramVersion) -> tuple[object, ...]:
+    back = f"back to version {row.rolls_back}" if row.rolls_back else ""
+    why = ": ".join(one for one in (back, row.reason or "") if one)
+    begins = _text(row.active_from) or (f"at {_text(row.effective_at)}" if row.effective_at else None)
+    hashed = row.digest[:12] if row.intact else "CHANGED IN THE DATABASE"
+    who = (row.published_by, _text(row.published_at), row.approved_by)
+    return (row.code, row.version, row.status, hashed, *who, begins, _text(row.retired_at), why)
+
+
+def _text(moment: datetime | None) -> str | None:
+    return moment.isoformat(timespec="seconds") if moment else None
+
+
+def _account() -> str:
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        return str(os.getuid())
