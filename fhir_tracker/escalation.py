@@ -18,13 +18,17 @@ from fhir_tracker.storage.database import Tx
 from fhir_tracker.storage.resources import Stored
 
 
-def fire(tx: Tx, item: WorkItem, effect: Escalate, author: Author, rule: str) -> Stored:
-    """Write what one level means: its Task, Provenance, notifications and the transition row. The firing row is the caller's."""
+def fire(tx: Tx, item: WorkItem, effect: Escalate, author: Author, rule: str, id_: str | None = None) -> Stored:
+    """Write what one level means: its Task, Provenance, notifications and the transition row.
+
+    The firing row is the caller's; with `id_`, which is fresh, it names the Task already.
+    """
     why = Why(reason=effect.reason, rule=rule)
-    resource = task_resources.escalation_task(records.fresh_id(author.at), item, effect, author.at)
-    stored = records.save(tx, resource, author, why=why)
+    resource = task_resources.escalation_task(id_ or records.fresh_id(author.at), item, effect, author.at)
+    stored = records.save(tx, resource, author, why=why, fresh=True)
     provenance.record(tx, [stored], author, why, activity="CREATE")
-    firings.link_task(tx, effect.key, f"Task/{stored.id}")
+    if id_ is None:
+        firings.link_task(tx, effect.key, stored.ref)
     for channel in effect.notify:
         notifications.add(
             tx,
@@ -37,7 +41,7 @@ def fire(tx: Tx, item: WorkItem, effect: Escalate, author: Author, rule: str) ->
             at=author.at,
         )
     transition_rows.add(tx, _climbed(item, effect, author, rule), item.patient)
-    projection.refresh_ref(tx, item.ref, at=author.at)
+    projection.touch(tx, item.ref, author.at)
     return stored
 
 

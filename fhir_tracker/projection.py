@@ -5,20 +5,22 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
+from itertools import chain
 from typing import cast
 
-from fhir_tracker import programs
+from fhir_tracker import held_back, programs
 from fhir_tracker.fhir.json_types import Resource
 from fhir_tracker.fhir.reading import moment_at
 from fhir_tracker.model.author import Author, Why
 from fhir_tracker.model.event import EVENT_TYPES, event_of
 from fhir_tracker.model.patient import PatientSummary, summary_of
 from fhir_tracker.model.plan import plan_item
+from fhir_tracker.model.spell import beginning, ended, measured
 from fhir_tracker.model.subject import patient_of
-from fhir_tracker.model.task import changes_between, task_item, with_history
+from fhir_tracker.model.task import changes_between, next_cycle, task_item, with_history
 from fhir_tracker.model.viewer import worker_viewer
-from fhir_tracker.model.work import Event, FiringState, WorkItem
-from fhir_tracker.storage import events, firings, patients, resources, transitions, work_items
+from fhir_tracker.model.work import Event, FiringState, Transition, WorkItem
+from fhir_tracker.storage import attempt_log, events, firings, patients, resources, spells, transitions, work_items
 from fhir_tracker.storage.database import Tx
 from fhir_tracker.storage.resources import Stored
 
@@ -94,9 +96,16 @@ def refresh(tx: Tx, item: WorkItem, *, at: datetime | None) -> WorkItem:
     """Save the item with what its rows know; `at` is when it is next looked at (None keeps closed work asleep)."""
     log = transitions.of_items(tx, _PROJECTOR, [item.ref])[item.ref]
     fired = firings.of_items(tx, _PROJECTOR, [item.ref])[item.ref]
-    whole = _awake(with_history(item, log, fired, _attempts(tx, item)), at)
+    whole = _standing(tx, _awake(with_history(item, log, fired, _attempts(tx, item)), at), log)
     work_items.save(tx, whole)
     return whole
+
+
+def _standing(tx: Tx, item: WorkItem, log: Sequence[Transition]) -> WorkItem:
+    if item.stands_since is not None or item.kind == "outside":
+        return item
+    first = log[0].recorded_at if log else item.created_at
+    return item.having(stands_since=spells.last_end(tx, item.ref) or first)
 
 
 def _awake(item: WorkItem, at: datetime | None) -> WorkItem:
@@ -119,16 +128,42 @@ def _add_item(tx: Tx, item: WorkItem, author: Author, why: Why | None, *, fresh:
         transitions.add(tx, row, item.patient)
     tried = _attempts(tx, item) if not fresh or "Communication" in tx.types else ()
     after = _awake(with_history(item, log, (), tried), author.at)
+    if item.kind != "outside":
+        after = after.having(stands_since=author.at)
+    if item.kind == "plan":
+        spells.add(tx, beginning(after, author, why))
     work_items.add(tx, after)
     _tell_others(tx, after, _ANSWERS.get(after.fhir_status, "open"), author.at, fresh=fresh)
 
 
 def _save_item(tx: Tx, item: WorkItem, author: Author, why: Why | None) -> None:
+    held = held_back.held(tx)
+    if held is not None and item.kind != "escalation":
+        held.saved.append((item, author, why))
+        return
     before = work_items.find(tx, _PROJECTOR, item.ref) or _as_deleted(tx, item)
+    after = refresh(tx, _note_changes(tx, before, item, author, why), at=author.at)
+    _tell_others(tx, after, _ANSWERS.get(after.fhir_status, "open"), author.at)
+
+
+def _note_changes(tx: Tx, before: WorkItem | None, item: WorkItem, author: Author, why: Why | None) -> WorkItem:
     for row in changes_between(before, item, author, why):
         transitions.add(tx, row, item.patient)
-    after = refresh(tx, item, at=author.at)
-    _tell_others(tx, after, _ANSWERS.get(after.fhir_status, "open"), author.at)
+    return item if item.kind == "outside" else item.having(stands_since=_stood(tx, before, item, author, why))
+
+
+def _stood(tx: Tx, before: WorkItem | None, item: WorkItem, author: Author, why: Why | None) -> datetime:
+    """Since when the item stands as it does for measures; what it was until now is written down as a spell."""
+    if before is None:
+        if item.kind == "plan":
+            spells.add(tx, beginning(item, author, why))
+        return author.at
+    since = before.stands_since or spells.last_end(tx, item.ref) or before.created_at
+    if measured(before) == measured(item):
+        return since
+    over = ended(before.having(stands_since=since), item, author, why)
+    spells.add(tx, over)
+    return over.until
 
 
 def _drop_item(tx: Tx, ref: str, author: Author, why: Why | None) -> None:
@@ -138,6 +173,8 @@ def _drop_item(tx: Tx, ref: str, author: Author, why: Why | None) -> None:
     after = _closed(before)
     for row in changes_between(before, after, author, why):
         transitions.add(tx, row, before.patient)
+    if before.kind != "outside":
+        spells.add(tx, ended(before, after, author, why))
     work_items.drop(tx, ref)
     _tell_others(tx, after, "resolved", author.at)
 
@@ -157,7 +194,10 @@ def _tell_others(tx: Tx, item: WorkItem, answer: FiringState, now: datetime, *, 
     if item.kind == "escalation" and not fresh and (firing := firings.of_task(tx, _PROJECTOR, item.ref)):
         firings.set_state(tx, firing.key, answer)
     other = {"task": item.plan, "escalation": item.focus}.get(item.kind)
-    if other:
+    held = held_back.held(tx)
+    if other and held is not None:
+        held.touched.add(other)
+    elif other:
         refresh_ref(tx, other, at=now)
 
 
@@ -189,8 +229,21 @@ def _replace_event(tx: Tx, stored: Stored, event: Event | None, now: datetime) -
             set_flags(tx, patient)
     if stored.type == "Communication":
         about = {ref for one in seen for ref in one.about if ref.startswith("Task/")}
-        for item in work_items.find_many(tx, _PROJECTOR, about).values():
+        items = work_items.find_many(tx, _PROJECTOR, about)
+        _log_attempt(tx, stored, event, items, now)
+        for item in items.values():
             refresh(tx, item, at=now)
+
+
+def _log_attempt(tx: Tx, stored: Stored, event: Event | None, items: Mapping[str, WorkItem], now: datetime) -> None:
+    """Write down the attempt that this version of a Communication tells of, and end what was known of it before."""
+    told = event if event is not None and event.status in ATTEMPTED else None
+    found = (items[ref] for ref in (told.about if told else ()) if ref in items)
+    item = next((one for one in found if one.kind != "outside"), None)
+    if stored.version > 1:
+        attempt_log.end(tx, stored.ref, now)
+    if told is not None and item is not None:
+        attempt_log.add(tx, told, item, now)
 
 
 def _has_no_work(tx: Tx, patient: str) -> bool:
@@ -242,6 +295,60 @@ def wake_gathered(tx: Tx, now: datetime) -> None:
     whose = sorted(tx.here.pop(_GATHERED, ()))
     for start in range(0, len(whose), _BATCH):
         work_items.all_due_now(tx, whose[start : start + _BATCH], now)
+
+
+def hold_back(tx: Tx) -> None:
+    """From now on, items that are there already are written by `bring_in_step`, many with one statement.
+
+    Until then nothing may read the items that are written. Patients are woken then, too.
+    """
+    tx.here.setdefault(_GATHERED, set())
+    held_back.begin(tx)
+
+
+def touch(tx: Tx, ref: str, now: datetime) -> None:
+    """Let an item learn what its rows say, at once or with what is held back."""
+    held = held_back.held(tx)
+    if held is None:
+        refresh_ref(tx, ref, at=now)
+    else:
+        held.touched.add(ref)
+
+
+def bring_in_step(tx: Tx, now: datetime) -> None:
+    """Write what was held back since `hold_back`, and make the rules look again at all of it at `now`."""
+    held = held_back.end(tx)
+    about = {item.plan for item, _, _ in held.saved if item.kind == "task" and item.plan}
+    items = work_items.find_many(tx, _PROJECTOR, {item.ref for item, _, _ in held.saved} | held.touched | about)
+    for item, author, why in held.saved:
+        before = items.get(item.ref) or _as_deleted(tx, item)
+        items[item.ref] = _note_changes(tx, before, item, author, why).having(cycle=next_cycle(before, item))
+    _refresh_many(tx, [items[ref] for ref in sorted(items)], now)
+    wake_gathered(tx, now)
+
+
+def _refresh_many(tx: Tx, items: Sequence[WorkItem], now: datetime) -> None:
+    for start in range(0, len(items), _BATCH):
+        some = items[start : start + _BATCH]
+        refs = [item.ref for item in some]
+        logs = transitions.of_items(tx, _PROJECTOR, refs)
+        fired = firings.of_items(tx, _PROJECTOR, refs)
+        whose = sorted({item.patient for item in some if item.patient and item.kind != "plan"})
+        tried = _attempts_about(events.of_patients(tx, _PROJECTOR, whose, ["Communication"]))
+        whole = [
+            _standing(tx, with_history(one, logs[one.ref], fired[one.ref], tried.get(one.ref, ())), logs[one.ref])
+            for one in some
+        ]
+        work_items.save_many(tx, [_awake(one, now) for one in whole])
+
+
+def _attempts_about(seen: Mapping[str, Sequence[Event]]) -> dict[str, list[Event]]:
+    """Item -> the attempts about it, oldest first."""
+    found: dict[str, list[Event]] = {}
+    for one in sorted(chain.from_iterable(seen.values()), key=lambda one: one.at):
+        for ref in one.about if one.status in ATTEMPTED else ():
+            found.setdefault(ref, []).append(one)
+    return found
 
 
 def _wake(tx: Tx, patient: str, now: datetime) -> None:

@@ -5,19 +5,25 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from fhir_tracker import merged_patients, outreach, programs, provenance, records, task_resources
-from fhir_tracker.errors import Gone, Incorrect, Issue, NotFound, RuleBroken
+from fhir_tracker import merged_patients, moved, outreach, programs, provenance, records, task_resources
+from fhir_tracker.errors import Gone, Incorrect, NotFound, RuleBroken
+from fhir_tracker.fhir.checks import require_valid
 from fhir_tracker.fhir.dates import parse_datetime
 from fhir_tracker.fhir.json_types import Resource
 from fhir_tracker.fhir.reading import objects_at, text_at
+from fhir_tracker.model import task_fields
 from fhir_tracker.model.author import Author, Why
-from fhir_tracker.model.moves import FIELDS, MoveRequest
-from fhir_tracker.model.program import Move, Program
+from fhir_tracker.model.moves import TASK_FIELD, MoveRequest
+from fhir_tracker.model.program import Move, Program, Reason
 from fhir_tracker.model.viewer import Viewer, worker_viewer
 from fhir_tracker.model.work import WorkItem
 from fhir_tracker.rules import moves as rules_moves
+from fhir_tracker.rules import parties as rules_parties
+from fhir_tracker.rules import reasons as rules_reasons
+from fhir_tracker.rules.occasions import kind_of
 from fhir_tracker.rules.status_section import NEEDS_REASON
 from fhir_tracker.storage import resources, work_items
+from fhir_tracker.storage import transitions as rows
 from fhir_tracker.storage.database import Tx
 from fhir_tracker.storage.resources import Stored
 
@@ -27,12 +33,28 @@ _SYSTEM = worker_viewer("escalation")
 
 @dataclass(frozen=True, kw_only=True)
 class OpenTask:
-    """A task about to change: what is stored, its parsed body, its work item and the program it is under."""
+    """A task about to change: what is stored, its parsed body, its work item and the program it is under.
+
+    `about` is the program of the work that an escalation is about, `previous` the status a hold was entered from.
+    """
 
     stored: Stored
     resource: Resource
     item: WorkItem
     program: Program | None
+    about: Program | None = None
+    previous: str | None = None
+
+    def parties(self, viewer: Viewer) -> frozenset[str]:
+        """Whether the viewer is, or acts for, the owner and the requester."""
+        return rules_parties.parties_of(self.item, text_at(self.resource, "requester", "reference"), viewer)
+
+    def reasons(self, to: str) -> tuple[Reason, ...]:
+        """The coded reasons to choose from on the way to a status."""
+        if self.item.kind == "escalation":
+            kind = "send-back" if to == "rejected" else kind_of({self.item.fhir_status}, to)
+            return rules_reasons.offered(self.about, kind)
+        return rules_moves.reasons_for(self.program, self.item, to)
 
 
 def find_task(tx: Tx, viewer: Viewer, ref: str) -> OpenTask:
@@ -46,26 +68,52 @@ def find_task(tx: Tx, viewer: Viewer, ref: str) -> OpenTask:
     item = work_items.find(tx, viewer, ref)
     if item is None:
         raise NotFound(f"There is no work item for {ref}.")
-    program = programs.load(tx, item.program, item.program_version) if item.program else None
-    return OpenTask(stored=stored, resource=records.resource_of(stored), item=item, program=program)
+    return OpenTask(
+        stored=stored,
+        resource=records.resource_of(stored),
+        item=item,
+        program=_program(tx, item),
+        about=_program(tx, work_items.find(tx, _SYSTEM, item.focus)) if _is_about(item) and item.focus else None,
+        previous=_before_hold(tx, item) if item.program is None and item.fhir_status == "on-hold" else None,
+    )
+
+
+def _program(tx: Tx, item: WorkItem | None) -> Program | None:
+    return programs.load(tx, item.program, item.program_version) if item and item.program else None
+
+
+def _is_about(item: WorkItem) -> bool:
+    return item.kind == "escalation"
+
+
+def _before_hold(tx: Tx, item: WorkItem) -> str | None:
+    log = rows.of_items(tx, _SYSTEM, [item.ref])[item.ref]
+    return next((row.before for row in reversed(log) if row.what == "status" and row.after == "on-hold"), None)
 
 
 def options(tx: Tx, viewer: Viewer, ref: str) -> tuple[Move, ...]:
     """The moves this viewer may make now, each with the fields it requires."""
-    task = find_task(tx, viewer, ref)
+    return options_of(find_task(tx, viewer, ref), viewer)
+
+
+def options_of(task: OpenTask, viewer: Viewer) -> tuple[Move, ...]:
+    """As `options`, of a task that was found already."""
     if task.item.kind == "outside":
         return ()
-    if task.program is None:
+    parties = task.parties(viewer)
+    if task.item.kind == "escalation":
         return rules_moves.default_moves(task.item.fhir_status)
-    return rules_moves.allowed_moves(task.program, task.item, viewer.roles)
+    if task.program is None:
+        return rules_moves.default_moves(task.item.fhir_status, parties, task.previous)
+    return rules_moves.allowed_moves(task.program, task.item, viewer.roles, parties)
 
 
 def move(tx: Tx, ref: str, request: MoveRequest, author: Author, *, if_match: int | None = None) -> Stored:
     """Change the status; raises RuleBroken naming the allowed next states or each missing field."""
     task = find_task(tx, author.viewer, ref)
-    request = _meant(task.program, request)
+    request = _meant(task, request)
     refuse_outside(task.item)
-    check(task.program, task.item, request, author.viewer, given(task, request))
+    check(tx, task, request, author, task.resource)
     check_moments(request.fields, author)
     if request.fields.get("outreach.outcome"):
         attempt = outreach.Attempt(
@@ -76,40 +124,83 @@ def move(tx: Tx, ref: str, request: MoveRequest, author: Author, *, if_match: in
         )
         outreach.log_attempt(tx, task.item, attempt, author)
     changed = task_resources.with_status(task.resource, task.program, request.to, author.at)
-    changed = task_resources.with_fields(changed, request.fields, author)
-    why = Why(reason=request.fields.get("reason"), note=request.fields.get("note"))
-    return store(tx, changed, author, why, if_match=if_match)
+    changed = _filled(task, changed, request.fields, author)
+    return store(tx, changed, author, why_of(request.fields), if_match=if_match)
 
 
-def _meant(program: Program | None, request: MoveRequest) -> MoveRequest:
-    """The request without blank fields, and without the end of a hold where no hold begins."""
-    own = program.status(request.to) if program else None
+def why_of(fields: Mapping[str, str]) -> Why:
+    """The reason behind a move, as its fields say it."""
+    return Why(reason=fields.get("reason"), note=fields.get("note"), code=fields.get(rules_reasons.CODE))
+
+
+def _filled(task: OpenTask, resource: Resource, fields: Mapping[str, str], author: Author) -> Resource:
+    """The body with what the move brought; raises Incorrect where it is then no Task of FHIR any more."""
+    changed = task_resources.with_fields(resource, fields, author)
+    if code := fields.get(rules_reasons.CODE):
+        program = task.program or task.about
+        changed["statusReason"] = task_resources.status_reason(program, code, fields.get("reason"))
+    typed = {name.removeprefix(TASK_FIELD): text for name, text in fields.items() if name.startswith(TASK_FIELD)}
+    for path, text in typed.items():
+        changed = task_fields.with_text(changed, path, text)
+    if typed:
+        require_valid(changed)
+    return changed
+
+
+def _meant(task: OpenTask, request: MoveRequest) -> MoveRequest:
+    """The request without blank fields and the end of a hold where no hold begins, and with the words of a coded reason."""
+    own = task.program.status(request.to) if task.program else None
     holds = own.clock == "paused" if own else request.to == "on-hold"
     left_out = () if holds else ("hold.until", "hold.event")
     given = {name: text for name, text in request.fields.items() if text.strip() and name not in left_out}
-    return replace(request, fields=given)
+    return replace(request, fields=rules_reasons.with_words(task.program or task.about, given))
 
 
-def check(
-    program: Program | None, item: WorkItem, request: MoveRequest, viewer: Viewer, given: Mapping[str, str]
-) -> None:
+def check(tx: Tx, task: OpenTask, request: MoveRequest, author: Author, resource: Resource) -> None:
     """Raise RuleBroken unless the program (or, outside programs, the default table) allows the move as asked.
 
-    Any work, closed or not, may be entered in error, with a reason, also where its program has no such status.
+    `resource` is the body it is made with, whose fields count. Any work, closed or not, may be entered in error, with a
+    reason, also where its program has no such status.
     """
+    program, item = task.program, task.item
+    fields = rules_reasons.with_words(program or task.about, request.fields)
     is_mistake = program is not None and request.to == ENTERED_IN_ERROR and program.status(request.to) is None
     if program is None or item.kind == "escalation" or is_mistake:
-        rules_moves.check_default_move(item.fhir_status, request.to)
-        _require_reason(item, request, given)
+        is_plain = program is None and item.kind != "escalation"
+        parties = task.parties(author.viewer) if is_plain else rules_parties.BOTH
+        rules_moves.check_default_move(item.fhir_status, request.to, parties, task.previous)
+        _require_reason(task, request, {**given(task, request, resource), **fields})
         return
-    rules_moves.check_move(program, item, request, roles=viewer.roles, given=given)
+    rules_moves.check_move(
+        program,
+        item,
+        replace(request, fields=fields),
+        roles=author.viewer.roles,
+        given=given(task, request, resource),
+        parties=task.parties(author.viewer),
+        now=author.at,
+    )
+    if document := fields.get("document"):
+        check_document(tx, item, document, author)
 
 
-def _require_reason(item: WorkItem, request: MoveRequest, given: Mapping[str, str]) -> None:
+def _require_reason(task: OpenTask, request: MoveRequest, fields: Mapping[str, str]) -> None:
+    item = task.item
     needs = request.to in NEEDS_REASON or (request.to == ENTERED_IN_ERROR and item.program is not None)
-    if needs and request.to != item.fhir_status and not {**given, **request.fields}.get("reason", "").strip():
-        issue = Issue(message=f"{FIELDS['reason']} is missing.", code="required", expression="Task.statusReason")
-        raise RuleBroken(f"To move this to {request.to}: {FIELDS['reason']} must be given.", issues=(issue,))
+    if needs and request.to != item.fhir_status:
+        coded = item.kind == "escalation" and request.to == "rejected"
+        rules_moves.lacking_reason(request.to, task.reasons(request.to), fields, coded=coded)
+
+
+def check_document(tx: Tx, item: WorkItem, ref: str, author: Author) -> None:
+    """Raise RuleBroken unless `ref` is a DocumentReference that is here, stands, and is of the task's patient."""
+    type_, _, id_ = ref.partition("/")
+    stored = resources.find(tx, author.viewer, type_, id_) if type_ == "DocumentReference" else None
+    is_there = stored is not None and not stored.deleted
+    stands = is_there and stored is not None and text_at(records.resource_of(stored), "status") != ENTERED_IN_ERROR
+    if not stands or stored is None or (item.patient is not None and stored.patient != item.patient):
+        message = f"{ref} is no document of this patient that is here: name a DocumentReference/id."
+        raise RuleBroken(message, expression=rules_moves.PATHS["document"])
 
 
 def move_by_rule(tx: Tx, ref: str, to: str, author: Author, why: Why, evidence: tuple[str, ...] = ()) -> Stored | None:
@@ -125,9 +216,16 @@ def move_by_rule(tx: Tx, ref: str, to: str, author: Author, why: Why, evidence: 
 
 
 def assign(
-    tx: Tx, ref: str, owner: str | None, author: Author, *, reason: str | None = None, if_match: int | None = None
+    tx: Tx,
+    ref: str,
+    owner: str | None,
+    author: Author,
+    *,
+    reason: str | None = None,
+    rule: str | None = None,
+    if_match: int | None = None,
 ) -> Stored:
-    """Give the task to `owner` (`Practitioner/<id>`), or with None back to its role's queue."""
+    """Give the task to `owner` (`Practitioner/<id>`), or with None back to its role's queue; `rule` as in Why."""
     task = find_task(tx, author.viewer, ref)
     refuse_outside(task.item)
     _refuse_closed(task.item)
@@ -136,7 +234,7 @@ def assign(
     else:
         changed = task.resource | {"owner": {"reference": owner}}
     changed = task_resources.stamped(changed, author.at)
-    return store(tx, changed, author, Why(reason=reason), if_match=if_match)
+    return store(tx, changed, author, Why(reason=reason, rule=rule), if_match=if_match)
 
 
 def claim(tx: Tx, ref: str, author: Author, *, if_match: int | None = None) -> Stored:
@@ -148,7 +246,14 @@ def claim(tx: Tx, ref: str, author: Author, *, if_match: int | None = None) -> S
 
 
 def give_role(
-    tx: Tx, ref: str, role: str, author: Author, *, reason: str | None = None, if_match: int | None = None
+    tx: Tx,
+    ref: str,
+    role: str,
+    author: Author,
+    *,
+    reason: str | None = None,
+    rule: str | None = None,
+    if_match: int | None = None,
 ) -> Stored:
     """Move the task to another role's queue, owned by nobody."""
     task = find_task(tx, author.viewer, ref)
@@ -156,7 +261,8 @@ def give_role(
     _refuse_closed(task.item)
     changed = {name: value for name, value in task.resource.items() if name != "owner"}
     changed |= {"performerType": [task_resources.role_concept(role)]}
-    return store(tx, task_resources.stamped(changed, author.at), author, Why(reason=reason), if_match=if_match)
+    why = Why(reason=reason, rule=rule)
+    return store(tx, task_resources.stamped(changed, author.at), author, why, if_match=if_match)
 
 
 def note(tx: Tx, ref: str, text: str, author: Author, *, if_match: int | None = None) -> Stored:
@@ -170,14 +276,18 @@ def note(tx: Tx, ref: str, text: str, author: Author, *, if_match: int | None = 
 def store(tx: Tx, resource: Resource, author: Author, why: Why | None, *, if_match: int | None = None) -> Stored:
     """Save a Task that was checked, with its Provenance; closing it resolves what was escalated because of it.
 
-    Without `if_match` it must still be at the version that `resource` was read at, else VersionConflict.
+    Without `if_match` it must still be at the version that `resource` was read at, else VersionConflict. What follows
+    from the change is noted for `consequences`.
     """
     read_at = text_at(resource, "meta", "versionId")
     expected = if_match if if_match is not None or read_at is None else int(read_at)
+    before = work_items.find(tx, _SYSTEM, f"Task/{resource['id']}")
     stored = records.save(tx, resource, author, if_match=expected, why=why)
     provenance.record(tx, [stored], author, why)
     settle_escalations(tx, f"Task/{stored.id}", author)
     merged_patients.settle(tx, stored, resource, author)
+    if before is not None and before.kind == "task":
+        moved.note(tx, moved.Moved(before=before, author=author, why=why))
     return stored
 
 
@@ -198,14 +308,20 @@ def resolve_escalations(tx: Tx, ref: str, reason: str, author: Author) -> None:
             provenance.record(tx, [records.save(tx, changed, acting, why=why)], acting, why)
 
 
-def given(task: OpenTask, request: MoveRequest) -> dict[str, str]:
-    """What is there for the required fields: what the request brings, and what the task has already."""
+def given(task: OpenTask, request: MoveRequest, resource: Resource) -> dict[str, str]:
+    """What is there for the required fields: what the request brings, and what the Task has in `resource`."""
+    outputs = [text_at(one, "valueReference", "reference") or "" for one in objects_at(resource, "output")]
     known = {
-        "owner": task.item.owner,
-        "due": task.item.due_at and task.item.due_at.isoformat(),
+        "owner": text_at(resource, "owner", "reference"),
+        "due": text_at(resource, "restriction", "period", "end"),
         "outreach.outcome": task.item.last_attempt_outcome,
-        "output": "present" if list(objects_at(task.resource, "output")) else None,
+        "output": "present" if outputs else None,
+        "document": next((one for one in outputs if one.startswith("DocumentReference/")), None),
     }
+    asked = {name for move in (task.program.moves if task.program else ()) for name in move.require}
+    for name in asked:
+        if name.startswith(TASK_FIELD) and task_fields.is_filled(resource, name.removeprefix(TASK_FIELD)):
+            known[name] = "present"
     present = {name: value for name, value in known.items() if value}
     return present | {name: value for name, value in request.fields.items() if value.strip()}
 

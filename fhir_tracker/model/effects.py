@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
+from fhir_tracker.model.activity import Activity
 from fhir_tracker.model.work import FiringKey
 
 
@@ -24,7 +25,10 @@ class Escalate:
 @dataclass(frozen=True, kw_only=True)
 class CreateTask:
     """Make the work of template `template`; `about` is the event that caused it, `due_at` overrides the template's
-    due. `role` and `priority` go before the template's; `owner` is `same` (that of the item) or `primary` (the plan's).
+    due. `role` and `priority` go before the template's; `owner` is `same` (that of the item), `primary` (the plan's) or
+    `team` (the member of the care team in the work's role).
+
+    Work made ahead begins at `starts_at`; `activity` is the intervention of the plan that it stands for.
     """
 
     key: FiringKey
@@ -35,6 +39,8 @@ class CreateTask:
     role: str = ""
     priority: str = ""
     owner: str = ""
+    starts_at: datetime | None = None
+    activity: Activity | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -169,6 +175,32 @@ class Enrol:
     key: str | None = None
 
 
+@dataclass(frozen=True, kw_only=True)
+class WithdrawTask:
+    """Cancel another Task of the plan that nobody has begun and that is not wanted any more."""
+
+    key: FiringKey
+    task: str
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class SetDue:
+    """Move the item's due time, which was counted by a calendar that no longer counts for it."""
+
+    key: FiringKey
+    due_at: datetime
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Equip:
+    """Give the plan the goals and the care team of its program that it lacks."""
+
+    key: FiringKey
+    reason: str
+
+
 Effect = (
     Escalate
     | CreateTask
@@ -184,4 +216,7 @@ Effect = (
     | EnrolInto
     | Disenrol
     | CloseTasks
+    | WithdrawTask
+    | SetDue
+    | Equip
 )

@@ -118,6 +118,19 @@ class Tx:
         """Run a write; how many rows it touched."""
         return self._ready(statement).execute(statement, execution_options={"preserve_rowcount": True}).rowcount
 
+    def run(self, sql: str, values: Sequence[object]) -> Sequence[Sequence[Any]]:
+        """The rows that a write in the driver's own words gives back."""
+        return cast(Sequence[Sequence[Any]], self._write(sql, values).all())
+
+    def run_for_count(self, sql: str, values: Sequence[object]) -> int:
+        """How many rows a write in the driver's own words touched."""
+        return self._write(sql, values).rowcount
+
+    def _write(self, sql: str, values: Sequence[object]) -> CursorResult[Any]:
+        self.flush()
+        self.wrote += 1
+        return self.connection.exec_driver_sql(sql, tuple(values), execution_options={"preserve_rowcount": True})
+
     def _ready(self, statement: Executable) -> Connection:
         self.flush()
         if not statement.is_select:

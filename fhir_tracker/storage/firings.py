@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
-from sqlalchemy import ColumnElement, func, select, update
+from sqlalchemy import ColumnElement, case, func, select, update
 from sqlalchemy.engine import RowMapping
 
 from fhir_tracker.model.viewer import Viewer
 from fhir_tracker.model.work import Firing, FiringKey
+from fhir_tracker.storage import many
+from fhir_tracker.storage.buffer import Row
 from fhir_tracker.storage.database import Tx
-from fhir_tracker.storage.records import to_row
 from fhir_tracker.storage.scope import row_scope
+from fhir_tracker.storage.types import microseconds
 from fhir_tracker.storage.work_tables import firing
 
+_COLUMNS = tuple(column.name for column in firing.c)
 ESCALATE = "escalate"
 """The kind of a firing that is a level of an escalation ladder."""
 
@@ -31,14 +35,15 @@ class LevelCount:
 
 def fire(tx: Tx, fired: Firing, patient: str | None) -> bool:
     """Write down that it fired; False when it had already, and then nothing may be done."""
-    row = to_row(fired) | to_row(fired.key) | {"k": tx.keys.take(), "patient": patient}
-    del row["key"]
-    return (
-        tx.changed(
-            tx.insert(firing).values(row).on_conflict_do_nothing(index_elements=["item", "rule", "cycle", "level"])
-        )
-        == 1
-    )
+    return bool(fire_many(tx, [(fired, patient)]))
+
+
+def fire_many(tx: Tx, fired: Sequence[tuple[Firing, str | None]]) -> set[FiringKey]:
+    """Write down what fired, each with its patient; the keys of those that had not before. One statement for many."""
+    keys = {tx.keys.take(): one.key for one, _ in fired}
+    rows = [_row(k, one, patient) for k, (one, patient) in zip(keys, fired, strict=True)]
+    new = many.add_new(tx, firing, _COLUMNS, rows, ("item", "rule", "cycle", "level"), "k")
+    return {keys[k] for k in new}
 
 
 def of_items(tx: Tx, viewer: Viewer, items: Sequence[str]) -> dict[str, tuple[Firing, ...]]:
@@ -64,14 +69,33 @@ def levels(tx: Tx, viewer: Viewer) -> list[LevelCount]:
     return [LevelCount(**row) for row in tx.rows(chosen.group_by(*named).order_by(*named))]
 
 
+def recent_levels(tx: Tx, viewer: Viewer, since: datetime, until: datetime) -> dict[tuple[str, str], int]:
+    """How many ladders began between two moments (both included), by program and kind of item (`task` or `plan`)."""
+    kind = case((firing.c.item.startswith("CarePlan/"), "plan"), else_="task").label("of")
+    began = (firing.c.kind == ESCALATE, firing.c.level == 1, firing.c.fired_at >= since, firing.c.fired_at <= until)
+    chosen = select(firing.c.program, kind, func.count().label("count")).where(*began, row_scope(viewer, firing))
+    found = tx.rows(chosen.group_by(firing.c.program, kind))
+    return {(row["program"] or "", row["of"]): row["count"] for row in found}
+
+
 def set_state(tx: Tx, key: FiringKey, state: str) -> bool:
     """Let the firing's state follow its Task; False when there is no such firing."""
     return tx.changed(update(firing).where(_is(key)).values(state=state)) == 1
 
 
+def skip(tx: Tx, key: FiringKey, reason: str) -> None:
+    """Remember that it did not apply any more, and why."""
+    tx.execute(update(firing).where(_is(key)).values(state="skipped", reason=reason))
+
+
 def link_task(tx: Tx, key: FiringKey, task: str) -> None:
     """Remember the Task that the firing made."""
     tx.execute(update(firing).where(_is(key)).values(task=task))
+
+
+def _row(k: int, fired: Firing, patient: str | None) -> Row:
+    values = vars(fired) | vars(fired.key) | {"k": k, "patient": patient, "fired_at": microseconds(fired.fired_at)}
+    return tuple(values[name] for name in _COLUMNS)
 
 
 def _is(key: FiringKey) -> ColumnElement[bool]:

@@ -5,19 +5,25 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import ColumnElement, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, case, func, or_, select, update
 
 from fhir_tracker.model.viewer import Viewer
+from fhir_tracker.storage.bulks import NOTIFICATION
 from fhir_tracker.storage.database import Tx
 from fhir_tracker.storage.records import from_row
 from fhir_tracker.storage.scope import row_scope
+from fhir_tracker.storage.types import microseconds
 from fhir_tracker.storage.work_tables import notification
 
 
 @dataclass(frozen=True, kw_only=True)
 class Notification:
-    """One message; `subject` is the reference it is about, `state` `new` or `read`."""
+    """One message; `subject` is the reference it is about.
+
+    `state` is `new` or `read`; of another channel than `in-app` first `waiting`, then `told` when it is on its way.
+    """
 
     id: int
     to_role: str | None
@@ -44,8 +50,18 @@ def add(
 ) -> int:
     """Tell a role or a person something about `subject`; the notification's id."""
     id_ = tx.keys.take()
-    told = {"to_role": to_role, "to_person": to_person, "channel": channel, "subject": subject, "patient": patient}
-    tx.execute(insert(notification).values(id=id_, **told, text=text, created_at=at, state="new"))
+    row: dict[str, Any] = {
+        "id": id_,
+        "to_role": to_role,
+        "to_person": to_person,
+        "channel": channel,
+        "subject": subject,
+        "patient": patient,
+        "text": text,
+        "created_at": microseconds(at),
+        "state": "new" if channel == "in-app" else "waiting",
+    }
+    tx.added.add(NOTIFICATION, tuple(row.get(name) for name in NOTIFICATION.columns))
     return id_
 
 
@@ -73,8 +89,9 @@ def of_subject(tx: Tx, viewer: Viewer, subject: str) -> list[Notification]:
 
 def mark_read(tx: Tx, viewer: Viewer, id_: int, at: datetime) -> bool:
     """Mark as read; False when there is none unread with that id for this viewer."""
+    _read = case((notification.c.state == "new", "read"), else_=notification.c.state)
     is_it = (notification.c.id == id_) & notification.c.read_at.is_(None) & row_scope(viewer, notification)
-    return tx.changed(update(notification).where(is_it).values(read_at=at, state="read")) == 1
+    return tx.changed(update(notification).where(is_it).values(read_at=at, state=_read)) == 1
 
 
 def unread_count(tx: Tx, viewer: Viewer, roles: Sequence[str], *, person: str | None = None) -> int:

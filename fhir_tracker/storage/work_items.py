@@ -10,17 +10,19 @@ import secrets
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime, timedelta
+from typing import Any, cast
 
-from sqlalchemy import ColumnElement, case, delete, func, literal, or_, select, update
+from sqlalchemy import ColumnElement, case, delete, func, literal, or_, select, tuple_, update
 
 from fhir_tracker.fhir.folding import fold
 from fhir_tracker.model.viewer import Viewer
 from fhir_tracker.model.work import WorkItem
+from fhir_tracker.storage import many
 from fhir_tracker.storage.bulks import ITEM
 from fhir_tracker.storage.database import Tx
 from fhir_tracker.storage.records import from_row, to_row
 from fhir_tracker.storage.scope import row_scope
-from fhir_tracker.storage.types import Moment, microseconds
+from fhir_tracker.storage.types import Moment, microseconds, moment
 from fhir_tracker.storage.work_tables import work_item
 
 NEVER = datetime(9999, 1, 1, tzinfo=UTC)
@@ -28,6 +30,7 @@ _BATCH = 500
 
 
 _FIELDS = tuple(one.name for one in fields(WorkItem))
+_SAVED = (*_FIELDS[1:], "due_order", "folded_title")
 _MOMENTS = frozenset(name for name in _FIELDS if isinstance(work_item.c[name].type, Moment))
 
 
@@ -38,6 +41,26 @@ class Claim:
     token: str
     items: tuple[WorkItem, ...]
     until: datetime
+
+
+@dataclass(frozen=True, kw_only=True)
+class Span:
+    """A stretch of what is due, from one place to another, each (microseconds of the due look, key); names no work."""
+
+    first: tuple[int, int]
+    last: tuple[int, int]
+    items: int = 0
+
+
+_PLACE = tuple_(work_item.c.next_action_at, work_item.c.k)
+
+
+def _placed(place: tuple[int, int]) -> tuple[ColumnElement[Any], ColumnElement[Any]]:
+    return literal(moment(place[0]), work_item.c.next_action_at.type), literal(place[1], work_item.c.k.type)
+
+
+def _is_free(now: datetime) -> ColumnElement[bool]:
+    return or_(work_item.c.claim_token.is_(None), work_item.c.claimed_until < now)
 
 
 def save(tx: Tx, item: WorkItem) -> None:
@@ -53,17 +76,17 @@ def save(tx: Tx, item: WorkItem) -> None:
 def add(tx: Tx, item: WorkItem) -> None:
     """Write an item that was never there."""
     tx.woken.clear()
-    tx.added.add(
-        ITEM,
-        (
-            tx.keys.take(),
-            *[item.__dict__[name] if name not in _MOMENTS else _number(item.__dict__[name]) for name in _FIELDS],
-            microseconds(due_order(item)),
-            fold(item.title),
-            None,
-            None,
-        ),
-    )
+    tx.added.add(ITEM, (tx.keys.take(), *_values(item), None, None))
+
+
+def save_many(tx: Tx, items: Sequence[WorkItem]) -> None:
+    """As `save` for items that are there, with one statement for many; each is named once."""
+    tx.woken.clear()
+    for start in range(0, len(items), _BATCH):
+        some = items[start : start + _BATCH]
+        _let_go(tx, work_item.c.ref.in_([item.ref for item in some]))
+        rows = [_values(item) for item in some]
+        many.change(tx, work_item, ("ref",), _SAVED, rows, emptied=("claim_token", "claimed_until"))
 
 
 def drop(tx: Tx, ref: str) -> None:
@@ -112,6 +135,19 @@ def open_count(tx: Tx, viewer: Viewer) -> int:
     return int(tx.value(select(func.count()).where(work_item.c.open, row_scope(viewer, work_item))))
 
 
+def open_up_to(tx: Tx, viewer: Viewer, kind: str, program: str | None, limit: int) -> int:
+    """How many items of a kind are open (in one program), counted up to `limit`: it costs what is counted."""
+    ruled = work_item.c.program.is_not(None) if program is None else work_item.c.program == program
+    some = select(work_item.c.k).where(work_item.c.open, ruled, work_item.c.kind == kind, row_scope(viewer, work_item))
+    return int(tx.value(select(func.count()).select_from(some.limit(limit).subquery())))
+
+
+def some_open(tx: Tx, viewer: Viewer, kind: str, program: str, limit: int) -> list[str]:
+    """References of up to `limit` open items of a kind in one program."""
+    ruled = (work_item.c.open, work_item.c.program == program, work_item.c.kind == kind, row_scope(viewer, work_item))
+    return [row["ref"] for row in tx.rows(select(work_item.c.ref).where(*ruled).limit(limit))]
+
+
 def due_now(tx: Tx, patient: str, at: datetime) -> None:
     """Let the rules look at every open item of a patient at `at`, or sooner where that was planned.
 
@@ -146,9 +182,9 @@ def wake(tx: Tx, ref: str, at: datetime) -> None:
     tx.execute(update(work_item).where(is_it).values(next_action_at=_sooner(at), claim_token=None, claimed_until=None))
 
 
-def wake_all(tx: Tx, at: datetime) -> None:
-    """Let the rules look at every open item of a program at `at`, or sooner where that was planned."""
-    ruled = work_item.c.open & work_item.c.program.is_not(None)
+def wake_all(tx: Tx, at: datetime, program: str | None = None) -> None:
+    """Let the rules look at every open item of a program (of this one) at `at`, or sooner where that was planned."""
+    ruled = work_item.c.open & (work_item.c.program.is_not(None) if program is None else work_item.c.program == program)
     _let_go(tx, ruled)
     tx.execute(update(work_item).where(ruled).values(next_action_at=_sooner(at), claim_token=None, claimed_until=None))
 
@@ -165,11 +201,15 @@ def scan(tx: Tx, viewer: Viewer, after_k: int = 0, limit: int = _BATCH) -> list[
     return [(row["k"], from_row(WorkItem, row)) for row in tx.rows(chosen.order_by(work_item.c.k).limit(limit))]
 
 
-def claim_due(tx: Tx, now: datetime, limit: int, lease: timedelta) -> Claim:
-    """Up to `limit` open items whose time has come and that no other sweep holds, oldest first, for `lease`."""
+def claim_due(tx: Tx, now: datetime, limit: int, lease: timedelta, span: Span | None = None) -> Claim:
+    """Up to `limit` open items whose time has come and that no other sweep holds, oldest first, for `lease`.
+
+    With `span` only those of its stretch of what is due.
+    """
     tx.woken.clear()
-    is_free = or_(work_item.c.claim_token.is_(None), work_item.c.claimed_until < now)
-    chosen = select(work_item).where(work_item.c.open, work_item.c.next_action_at <= now, is_free)
+    chosen = select(work_item).where(work_item.c.open, work_item.c.next_action_at <= now, _is_free(now))
+    if span is not None:
+        chosen = chosen.where(tuple_(*_placed(span.first)) <= _PLACE, tuple_(*_placed(span.last)) >= _PLACE)
     chosen = chosen.order_by(work_item.c.next_action_at, work_item.c.k).limit(limit).with_for_update(skip_locked=True)
     rows = tx.rows(chosen)
     claim = Claim(token=secrets.token_hex(8), items=tuple(from_row(WorkItem, row) for row in rows), until=now + lease)
@@ -177,6 +217,16 @@ def claim_due(tx: Tx, now: datetime, limit: int, lease: timedelta) -> Claim:
         held = work_item.c.k.in_([row["k"] for row in rows])
         tx.execute(update(work_item).where(held).values(claim_token=claim.token, claimed_until=claim.until))
     return claim
+
+
+def due_spans(tx: Tx, now: datetime, size: int, limit: int) -> list[Span]:
+    """Up to `limit` items that are due and free, as stretches of `size` items each (the last may be shorter)."""
+    due = (work_item.c.open, work_item.c.next_action_at <= now, _is_free(now))
+    chosen = select(work_item.c.next_action_at, work_item.c.k).where(*due)
+    rows = tx.rows(chosen.order_by(work_item.c.next_action_at, work_item.c.k).limit(limit))
+    places = [(microseconds(row["next_action_at"]), row["k"]) for row in rows]
+    some = (places[start : start + size] for start in range(0, len(places), size))
+    return [Span(first=one[0], last=one[-1], items=len(one)) for one in some]
 
 
 def settle(tx: Tx, claim: Claim, ref: str, next_at: datetime | None) -> bool:
@@ -195,6 +245,18 @@ def settle(tx: Tx, claim: Claim, ref: str, next_at: datetime | None) -> bool:
     if next_at is not None:
         tx.execute(update(work_item).where(work_item.c.ref == ref).values(next_action_at=_sooner(next_at)))
     return True
+
+
+def settle_many(tx: Tx, planned: Sequence[tuple[str, str, datetime | None]]) -> set[str]:
+    """As `settle` for many items (reference, token of the claim, when to look again) that this transaction has not changed.
+
+    The references of those settled, by one statement.
+    """
+    tx.woken.clear()
+    rows = [(ref, token, _number(next_at)) for ref, token, next_at in planned]
+    known_by = ("ref", "claim_token")
+    settled = many.change(tx, work_item, known_by, ("next_action_at",), rows, emptied=("claim_token", "claimed_until"))
+    return cast(set[str], settled)
 
 
 def postpone(tx: Tx, claim: Claim, ref: str, until: datetime) -> bool:
@@ -224,6 +286,12 @@ def _items(tx: Tx, viewer: Viewer, *conditions: ColumnElement[bool]) -> list[Wor
         .order_by(work_item.c.created_at, work_item.c.k)
     )
     return [from_row(WorkItem, row) for row in tx.rows(chosen)]
+
+
+def _values(item: WorkItem) -> tuple[Any, ...]:
+    """The item as the driver takes it: its fields, where it stands in queues, and its title as it is looked for."""
+    own = [item.__dict__[name] if name not in _MOMENTS else _number(item.__dict__[name]) for name in _FIELDS]
+    return (*own, microseconds(due_order(item)), fold(item.title))
 
 
 def _number(at: datetime | None) -> int | None:

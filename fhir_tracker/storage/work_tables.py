@@ -176,6 +176,15 @@ notification = Table(
     Index(None, "to_person", "id"),
 )
 
+_is_untold = notification.c.state == "waiting"
+Index(
+    "ix_notification_untold",
+    notification.c.channel,
+    notification.c.id,
+    sqlite_where=_is_untold,
+    postgresql_where=_is_untold,
+)
+
 rule_heartbeat = Table(
     "rule_heartbeat",
     metadata,
@@ -185,4 +194,15 @@ rule_heartbeat = Table(
     Column("matched", BigInteger, nullable=False),
     Column("fired", BigInteger, nullable=False),
     Column("failed", BigInteger, nullable=False),
+)
+
+poisoned_item = Table(
+    "poisoned_item",
+    metadata,
+    Column("ref", Text, primary_key=True),
+    Column("program", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("times", Integer, nullable=False),
+    Column("since", Moment, nullable=False),
+    Column("until", Moment, nullable=False),
 )

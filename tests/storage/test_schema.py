@@ -16,6 +16,7 @@ from sqlalchemy import text
 from fhir_tracker.errors import Busy, Fault, Unavailable, UsageError
 from fhir_tracker.storage import database as databases
 from fhir_tracker.storage import (
+    dispatch_tables,
     inbox_tables,
     measure_tables,
     outbox_tables,
@@ -24,6 +25,7 @@ from fhir_tracker.storage import (
     schema,
     settings,
     signing_key_tables,
+    staff_tables,
     tables,
     work_tables,
 )
@@ -56,6 +58,7 @@ def test_four_processes_may_set_up_at_the_same_time(database_url: str) -> None:
 def test_the_migrations_make_the_tables_that_the_code_describes(database: Database) -> None:
     made = {work_tables.work_item, running_tables.job, inbox_tables.inbox, outbox_tables.outbox}
     made |= {signing_key_tables.signing_key, roster_tables.roster, measure_tables.spell}
+    made |= {dispatch_tables.dispatch, staff_tables.staff_person}
     assert made <= set(tables.metadata.tables.values())
     with database.begin() as tx:
         context = MigrationContext.configure(tx.connection, opts={"compare_type": False})

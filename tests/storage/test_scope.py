@@ -17,6 +17,7 @@ from fhir_tracker.model.viewer import Viewer
 from fhir_tracker.model.work import Event, Firing, FiringKey, Transition
 from fhir_tracker.storage import (
     audit,
+    caseloads,
     changes,
     enrolments,
     events,
@@ -75,6 +76,10 @@ def sorted_walk(tx: Tx, viewer: Viewer) -> object:
 KEY = FiringKey(item="Task/a", rule="r", cycle="0", level=1)
 READS: dict[str, Callable[[Tx, Viewer], object]] = {
     "audit.list": lambda tx, viewer: audit.list(tx, viewer),
+    "caseloads.given_back": lambda tx, viewer: caseloads.given_back(tx, viewer, ["Task/own"], "nobody"),
+    "caseloads.open_counts": lambda tx, viewer: caseloads.open_counts(tx, viewer, ["Practitioner/p"])["Practitioner/p"],
+    "caseloads.open_work_of": lambda tx, viewer: caseloads.open_work_of(tx, viewer, "Practitioner/p"),
+    "caseloads.owners_of_open_work": lambda tx, viewer: caseloads.owners_of_open_work(tx, viewer),
     "changes.read_since": lambda tx, viewer: changes.read_since(tx, viewer, "test", 9),
     "enrolments.of_patient": lambda tx, viewer: enrolments.of_patient(tx, viewer, "ann"),
     "enrolments.of_plan": lambda tx, viewer: enrolments.of_plan(tx, viewer, "CarePlan/p"),
@@ -143,6 +148,10 @@ WORKERS_OWN = {
     "outbox.written": "as outbox.due",
     "outbox.hurry": "a write",
     "changes.lag": "a number",
+    "caseloads.roles_waiting": "roles and numbers",
+    "caseloads.wait_no_more": "a write",
+    "caseloads.waiting": "references of work that the worker finds an owner for, no content",
+    "caseloads.want_owner": "a write",
     "absences.count": "a number",
     "absences.find": "remote ids of what the worker misses, no content",
     "inbox.done": "a write",
@@ -165,7 +174,7 @@ WORKERS_OWN = {
     "work_items.claim_due": "the sweep works on everybody's items and shows them to nobody",
 }
 WITHOUT_PATIENTS = {
-    "budgets", "connections", "cursors", "heartbeats", "jobs", "programs", "remote_subscriptions", "settings",
+    "budgets", "connections", "cursors", "dispatches", "heartbeats", "staff", "jobs", "programs", "remote_subscriptions", "settings",
     "signing_keys",
 }  # fmt: skip
 
@@ -188,6 +197,18 @@ def filled(database: Database) -> Database:
         notifications.add(
             tx, to_role="rn", to_person=None, channel="in-app", subject="Task/a", patient="ann", text="late", at=NOW
         )
+        owned = item("Task/own", owner="Practitioner/p")
+        work_items.save(tx, owned)
+        left = Transition(
+            item="Task/own",
+            what="owner",
+            before="Practitioner/p",
+            after=None,
+            recorded_at=NOW,
+            effective_at=NOW,
+            who="me",
+        )
+        transitions.add(tx, left, "ann")
         audit.add(tx, at=NOW, who="me", action="read", ref="Task/a", patient="ann")
         outbox.put(
             tx, Changed(connection="c", type="Task", local_id="a", patient="ann", made_here=True, version=1), NOW

@@ -26,6 +26,13 @@ LATER = (
     "absence",
     "budget",
     "outbox",
+    "dispatch",
+    "staff_person",
+    "staff_role",
+    "staff_absence",
+    "staff_turn",
+    "poisoned_item",
+    "wants_owner",
     "spell",
     "attempt_log",
     "figure_hour",
@@ -41,6 +48,7 @@ LATER_COLUMNS = (
     *(("program", one) for one in ("retired_at", "rolls_back", "former")),
 )
 LATER_TRIGGERS = (("program", "program_stays"), ("program", "program_is_kept"))
+LATER_INDEXES = ("ix_notification_untold",)
 
 
 def at_revision(tx: Tx, revision: str) -> None:
@@ -49,6 +57,8 @@ def at_revision(tx: Tx, revision: str) -> None:
         tx.connection.execute(text(f"DROP TABLE {table}"))
     for table, trigger in LATER_TRIGGERS:
         tx.connection.execute(text(f"DROP TRIGGER {trigger}{f' ON {table}' if tx.dialect == 'postgresql' else ''}"))
+    for index in LATER_INDEXES:
+        tx.connection.execute(text(f"DROP INDEX {index}"))
     for table, column in LATER_COLUMNS:
         tx.connection.execute(text(f"ALTER TABLE {table} DROP COLUMN {column}"))
     tx.connection.execute(text(f"UPDATE alembic_version SET version_num = '{revision}'"))

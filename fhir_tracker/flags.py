@@ -1,0 +1,96 @@
+"""Flags of a patient that rules put up and take down, each with the causes it stands for.
+
+https://hl7.org/fhir/R4/flag.html
+"""
+
+from __future__ import annotations
+
+from fhir_tracker import provenance, records
+from fhir_tracker.fhir.codeable import concept
+from fhir_tracker.fhir.dates import instant
+from fhir_tracker.fhir.json_types import Resource
+from fhir_tracker.fhir.reading import at, objects_at
+from fhir_tracker.model.author import Author, Why
+from fhir_tracker.model.program import CANONICAL
+from fhir_tracker.model.viewer import RULE_WORKER
+from fhir_tracker.model.vocabulary import FLAG_CAUSE, FLAG_SYSTEM
+from fhir_tracker.storage import events, resources
+from fhir_tracker.storage.database import Tx
+from fhir_tracker.storage.resources import Stored
+
+
+def put_up(tx: Tx, patient: str | None, code: str, cause: str, author: Author, why: Why) -> str | None:
+    """Flag the patient, or add a cause to the flag that is up; None when done, else why not."""
+    if patient is None:
+        return "the work is about no patient"
+    present = active(tx, patient, code)
+    if present is not None:
+        return _add_cause(tx, present, cause, author, why)
+    resource: Resource = {
+        "resourceType": "Flag",
+        "meta": {"source": CANONICAL},
+        **({"extension": [_extension(cause)]} if cause else {}),
+        "status": "active",
+        "code": concept(FLAG_SYSTEM, code, text=code.replace("-", " ")),
+        "subject": {"reference": f"Patient/{patient}"},
+        "period": {"start": instant(author.at)},
+    }
+    stored = records.create(tx, resource, author, why=why)
+    provenance.record(tx, [stored], author, why, activity="CREATE")
+    return None
+
+
+def take_down(tx: Tx, patient: str | None, code: str, cause: str, author: Author, why: Why) -> str | None:
+    """End the flag, or with a `cause` that cause: the flag stays up while another is left. None when done, else why not."""
+    present = active(tx, patient, code) if patient else None
+    if present is None:
+        return f"the patient has no flag {code}"
+    if present.connection:
+        return f"the flag {code} is the EHR's: it is ended there"
+    resource = records.resource_of(present)
+    causes = causes_of(resource)
+    left = tuple(one for one in causes if one != cause) if cause else ()
+    if cause and cause not in causes:
+        return f"the flag {code} stands for something else"
+    if left:
+        changed = _with_causes(resource, left)
+    else:
+        period = (at(resource, "period") or {}) | {"end": instant(author.at)}
+        changed = resource | {"status": "inactive", "period": period}
+    provenance.record(tx, [records.save(tx, changed, author, why=why)], author, why)
+    return None
+
+
+def active(tx: Tx, patient: str, code: str) -> Stored | None:
+    """The flag that is up, asked of the store: another item of the same batch may just have raised or cleared it."""
+    wanted = f"{FLAG_SYSTEM}|{code}"
+    seen = events.of_patients(tx, RULE_WORKER, [patient], ["Flag"])[patient]
+    ref = next((one.ref for one in seen if one.status == "active" and wanted in one.codes), None)
+    stored = resources.find(tx, RULE_WORKER, *ref.split("/")) if ref else None
+    return stored if stored is not None and not stored.deleted else None
+
+
+def causes_of(resource: Resource) -> tuple[str, ...]:
+    """What a flag stands for: `program#rule`, each once."""
+    found = (one.get("valueString") for one in objects_at(resource, "extension") if one.get("url") == FLAG_CAUSE)
+    return tuple(dict.fromkeys(text for text in found if isinstance(text, str)))
+
+
+def _add_cause(tx: Tx, present: Stored, cause: str, author: Author, why: Why) -> str | None:
+    resource = records.resource_of(present)
+    if present.connection:
+        return "the flag is up already, at the EHR"
+    if not cause or cause in causes_of(resource):
+        return None
+    changed = _with_causes(resource, (*causes_of(resource), cause))
+    provenance.record(tx, [records.save(tx, changed, author, why=why)], author, why)
+    return None
+
+
+def _with_causes(resource: Resource, causes: tuple[str, ...]) -> Resource:
+    others = [one for one in objects_at(resource, "extension") if one.get("url") != FLAG_CAUSE]
+    return resource | {"extension": [*others, *(_extension(one) for one in causes)]}
+
+
+def _extension(cause: str) -> Resource:
+    return {"url": FLAG_CAUSE, "valueString": cause}

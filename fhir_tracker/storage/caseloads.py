@@ -1,0 +1,90 @@
+"""Whose open work is how much, and what waits for an owner."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import delete, func, select
+
+from fhir_tracker.model.viewer import Viewer
+from fhir_tracker.storage.database import Tx
+from fhir_tracker.storage.records import from_row, to_row
+from fhir_tracker.storage.scope import row_scope
+from fhir_tracker.storage.staff_tables import wants_owner
+from fhir_tracker.storage.work_tables import transition, work_item
+
+_BATCH = 500
+
+
+@dataclass(frozen=True, kw_only=True)
+class Waiting:
+    """Work that waits for an owner of a role, and why nobody could have it."""
+
+    item: str
+    role: str
+    since: datetime
+    reason: str
+
+
+def open_counts(tx: Tx, viewer: Viewer, refs: Sequence[str]) -> dict[str, int]:
+    """Person -> how much open work is theirs, 0 included."""
+    mine = (work_item.c.owner.in_(refs), work_item.c.open, work_item.c.kind != "outside", work_item.c.kind != "plan")
+    chosen = select(work_item.c.owner, func.count().label("count")).where(*mine, row_scope(viewer, work_item))
+    found = {row["owner"]: row["count"] for row in tx.rows(chosen.group_by(work_item.c.owner))}
+    return {ref: found.get(ref, 0) for ref in refs}
+
+
+def open_work_of(tx: Tx, viewer: Viewer, person: str, limit: int = _BATCH) -> list[str]:
+    """The references of a person's open work here, oldest first; not what is an EHR's."""
+    mine = (work_item.c.owner == person, work_item.c.open, work_item.c.kind.in_(("task", "escalation")))
+    chosen = select(work_item.c.ref).where(*mine, row_scope(viewer, work_item)).order_by(work_item.c.k).limit(limit)
+    return [row["ref"] for row in tx.rows(chosen)]
+
+
+def owners_of_open_work(tx: Tx, viewer: Viewer) -> list[str]:
+    """Everybody who has open work."""
+    mine = (work_item.c.owner.is_not(None), work_item.c.open, work_item.c.kind.in_(("task", "escalation")))
+    chosen = select(work_item.c.owner).where(*mine, row_scope(viewer, work_item)).distinct()
+    return sorted(row["owner"] for row in tx.rows(chosen))
+
+
+def given_back(tx: Tx, viewer: Viewer, items: Sequence[str], but_by: str) -> set[str]:
+    """Those of `items` whose owner was last taken off by anybody but `but_by`: they are meant to be in the queue."""
+    last = (
+        select(func.max(transition.c.k).label("k"))
+        .where(transition.c.item.in_(items), transition.c.what == "owner", row_scope(viewer, transition))
+        .group_by(transition.c.item)
+        .subquery()
+    )
+    chosen = select(transition.c.item).where(
+        transition.c.k.in_(select(last.c.k)), transition.c.after.is_(None), transition.c.who != but_by
+    )
+    return {row["item"] for row in tx.rows(chosen)}
+
+
+def want_owner(tx: Tx, one: Waiting) -> None:
+    """Let work wait for an owner, or say anew why it does."""
+    row = to_row(one)
+    new = tx.insert(wants_owner).values(row)
+    tx.execute(new.on_conflict_do_update(index_elements=["item"], set_={"role": one.role, "reason": one.reason}))
+
+
+def waiting(tx: Tx, limit: int = _BATCH) -> list[Waiting]:
+    """What waits for an owner, longest first."""
+    chosen = select(wants_owner).order_by(wants_owner.c.since, wants_owner.c.item).limit(limit)
+    return [from_row(Waiting, row) for row in tx.rows(chosen)]
+
+
+def wait_no_more(tx: Tx, items: Sequence[str]) -> None:
+    """These have an owner, or want none any more."""
+    if items:
+        tx.execute(delete(wants_owner).where(wants_owner.c.item.in_(items)))
+
+
+def roles_waiting(tx: Tx) -> dict[str, tuple[int, str]]:
+    """Role -> how much work waits for an owner of it, and one reason."""
+    chosen = select(wants_owner.c.role, func.count().label("count"), func.min(wants_owner.c.reason).label("reason"))
+    rows = tx.rows(chosen.group_by(wants_owner.c.role))
+    return {row["role"]: (row["count"], row["reason"]) for row in rows}
