@@ -27,6 +27,7 @@ COMMANDS = (
     "sync",
     "program",
     "rules",
+    "evidence",
     "quarantine",
     "outbox",
     "keys",

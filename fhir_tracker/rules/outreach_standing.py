@@ -9,7 +9,7 @@ from typing import Final
 
 from fhir_tracker.model.contact import Contact
 from fhir_tracker.model.facts import Facts
-from fhir_tracker.model.program import OutreachPolicy, Program
+from fhir_tracker.model.program import Calendar, OutreachPolicy, Program
 from fhir_tracker.model.vocabulary import CHANNELS
 from fhir_tracker.model.work import Event
 from fhir_tracker.rules.calendar import add, working_later
@@ -72,7 +72,7 @@ def standing(program: Program, facts: Facts) -> Standing | None:
     base = Standing(policy=policy, attempts=len(failed), channels=used)
     if failed:
         first = failed[0].start or failed[0].at
-        base = replace(base, first_at=first, enough_at=add(program.calendar, first, policy.over))
+        base = replace(base, first_at=first, enough_at=add(_calendar(program, facts), first, policy.over))
     if settled := _settled(facts, base):
         return replace(base, settled=settled)
     return _with_next(program, facts, base, failed)
@@ -184,7 +184,7 @@ def _with_next(program: Program, facts: Facts, base: Standing, failed: Sequence[
     earliest = facts.item.created_at
     if failed:
         last = failed[-1].start or failed[-1].at
-        earliest = max(earliest, add(program.calendar, last, policy.spacing) if policy.spacing else last)
+        earliest = max(earliest, add(_calendar(program, facts), last, policy.spacing) if policy.spacing else last)
     closed = _closed_channels(facts, policy, earliest)
     open_ = [one for one in policy.channels if one not in closed]
     if not open_:
@@ -234,12 +234,16 @@ def _allowed(program: Program, facts: Facts, policy: OutreachPolicy, channel: st
     zone = zone_for(program, quiet, facts.zone) if quiet else ""
     found = earliest
     for _ in range(40):
-        opens = working_later(program.calendar, found, _NOTHING)
+        opens = working_later(_calendar(program, facts), found, _NOTHING)
         later = quiet_until(quiet, zone, opens) if quiet else opens
         if later == found:
             return found
         found = later
     return found
+
+
+def _calendar(program: Program, facts: Facts) -> Calendar:
+    return program.calendar.of(*facts.places)
 
 
 def _refusing_words(event: Event, at: datetime) -> set[str]:
