@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import argparse
 import sys
-from pathlib import Path
 
 from api.commands import program_changes
-from api.commands.program_changes import moment
+from api.commands.program_changes import moment, read_text
 from api.console import print_json, print_table
 from api.stores import open_store
 from fhir_tracker import clock, enrolment, programs, publishing
@@ -56,7 +55,7 @@ def validate(args: argparse.Namespace, settings: Settings) -> int:
     """0 for a valid file; a problem a line and 1 for another. Needs no database."""
     del settings
     try:
-        program = read_program(_text(args.file), name=args.file)
+        program = read_program(read_text(args.file), name=args.file)
     except Incorrect as error:
         if not args.json:
             raise
@@ -73,7 +72,7 @@ def validate(args: argparse.Namespace, settings: Settings) -> int:
 
 def publish(args: argparse.Namespace, settings: Settings) -> int:
     """Hand in a file; 0, also when it now waits for approval or for its time."""
-    text = _text(args.file)
+    text = read_text(args.file)
     checked = read_program(text, name=args.file)
     terms = program_changes.terms_of(args, settings, effective=args.effective)
     with open_store(settings) as database, database.begin() as tx:
@@ -151,15 +150,6 @@ def enrol(args: argparse.Namespace, settings: Settings) -> int:
     else:
         print(f"{plan.ref} is a plan of {program.title}, version {program.version}.")
     return 0
-
-
-def _text(file: str) -> str:
-    try:
-        return Path(file).read_text(encoding="utf-8")
-    except OSError as error:
-        raise UsageError(f"{file} cannot be read: {error.strerror}.") from None
-    except UnicodeDecodeError:
-        raise UsageError(f"{file} is not UTF-8 text.") from None
 
 
 def _warn(program: Program) -> None:

@@ -7,17 +7,21 @@ import os
 import pwd
 from dataclasses import replace
 from datetime import datetime
+from pathlib import Path
 
 from api.console import print_json, print_table
 from api.stores import open_store
 from fhir_tracker import clock, programs, publishing
 from fhir_tracker.config import Settings
-from fhir_tracker.errors import Incorrect, NotFound
+from fhir_tracker.errors import Incorrect, NotFound, UsageError
 from fhir_tracker.fhir.dates import parse_datetime
 from fhir_tracker.model.author import Author
-from fhir_tracker.model.program import ChangeControl
+from fhir_tracker.model.program import ChangeControl, Program
 from fhir_tracker.model.viewer import worker_viewer
 from fhir_tracker.publishing import Terms
+from fhir_tracker.rules.difference import differences
+from fhir_tracker.rules.program_file import read_program
+from fhir_tracker.storage.database import Tx
 from fhir_tracker.storage.programs import ProgramVersion
 
 
@@ -115,6 +119,50 @@ def withdraw(args: argparse.Namespace, settings: Settings) -> int:
         row = publishing.withdraw(tx, args.code, args.version, author_of(args))
     _say(args, row)
     return 0
+
+
+def diff(args: argparse.Namespace, settings: Settings) -> int:
+    """Compare two versions, or one with the active one; 0, whether they differ or not."""
+    if len(args.versions) > 2:
+        raise UsageError("Two versions are compared: name one or two.")
+    with open_store(settings) as database, database.read() as tx:
+        new = version_named(tx, args.versions[-1])
+        old = version_named(tx, args.versions[0]) if len(args.versions) == 2 else programs.required(tx, new.code)
+    found = differences(old, new)
+    if args.json:
+        named = {"program": new.code, "old": old.version or None, "new": new.version or None}
+        print_json(named | {"differences": [one.as_json() for one in found]})
+        return 0
+    print(f"{_named(old)} and {_named(new)}: {len(found) or 'no'} difference{'s' if len(found) != 1 else ''}")
+    for one in found:
+        print(f"  {one.text}")
+    return 0
+
+
+def version_named(tx: Tx, text: str) -> Program:
+    """The program of a FILE, or of the active version of CODE, or of CODE:N whatever its state."""
+    code, _, number = text.partition(":")
+    rows = programs.all_programs(tx, code) if "/" not in text and not Path(text).is_file() else []
+    if rows:
+        wanted = [one for one in rows if (str(one.version) == number if number else one.status == "active")]
+        if not wanted:
+            raise NotFound(f"There is no {text}; see fhir-tracker program history {code}.")
+        return programs.program_of(wanted[0].row)
+    return read_program(read_text(text), name=text)
+
+
+def read_text(file: str) -> str:
+    """The text of a program file."""
+    try:
+        return Path(file).read_text(encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"{file} cannot be read: {error.strerror}.") from None
+    except UnicodeDecodeError:
+        raise UsageError(f"{file} is not UTF-8 text.") from None
+
+
+def _named(program: Program) -> str:
+    return f"{program.code} version {program.version}" if program.version else f"{program.code} in the file"
 
 
 def history(args: argparse.Namespace, settings: Settings) -> int:
