@@ -22,6 +22,7 @@ from fhir_tracker.model.vocabulary import (
     HOLD_UNTIL,
     INPUT_SYSTEM,
     ROLE_SYSTEM,
+    SUSPENDED,
     WORK_SYSTEM,
     activity_canonical,
 )
@@ -125,6 +126,14 @@ def with_fields(resource: Resource, fields: Mapping[str, str], author: Author) -
     return changed
 
 
+def status_reason(program: Program | None, code: str, words: str | None) -> Resource:
+    """`Task.statusReason` of one of the program's coded reasons, in the words given or else its own title."""
+    reason = next((one for one in program.reasons if one.code == code), None) if program else None
+    if program is None or reason is None:
+        return {"text": words or code}
+    return concept(program.reason_system, reason.code, reason.title, text=words or reason.title)
+
+
 def with_note(resource: Resource, text: str, author: Author) -> Resource:
     """A copy with one more note, signed and dated."""
     note = {"authorString": author.viewer.name or author.viewer.who, "time": instant(author.at), "text": text}
@@ -197,6 +206,8 @@ def _output(name: str, value: str | None) -> Resource | None:
 
 
 def _without_hold(resource: Resource) -> Resource:
-    kept = [one for one in objects_at(resource, "extension") if one.get("url") not in (HOLD_UNTIL, HOLD_EVENT)]
+    kept = [
+        one for one in objects_at(resource, "extension") if one.get("url") not in (HOLD_UNTIL, HOLD_EVENT, SUSPENDED)
+    ]
     changed = {name: value for name, value in resource.items() if name != "extension"}
     return changed | {"extension": kept} if kept else changed
