@@ -222,6 +222,27 @@ class GoalTemplate:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Ownership:
+    """Who gets the program's work that nobody owns: `queue` leaves it to its role.
+
+    `cap` is how much open work, of all programs, a person has at most to be given more. `roles` may say otherwise for some.
+    """
+
+    assign: Literal["queue", "round-robin", "least-loaded", "primary"] = "queue"
+    cap: int | None = None
+    roles: Mapping[str, Ownership] = field(default_factory=dict)
+
+    @property
+    def is_set(self) -> bool:
+        """Whether it says more than that work waits in its queue."""
+        return self != Ownership()
+
+    def of(self, role: str | None) -> Ownership:
+        """What counts for work of a role."""
+        return self.roles.get(role or "", self)
+
+
+@dataclass(frozen=True, kw_only=True)
 class TeamRole:
     """A place in the care team of every plan; the one that is `primary` gives work its owner."""
 
@@ -359,6 +380,7 @@ class Program:
     reasons: tuple[Reason, ...] = ()
     stage_moves: tuple[Move, ...] = ()
     completes: Completion | None = None
+    ownership: Ownership = field(default_factory=Ownership)
     pauses: tuple[str, ...] = ()
     goals: tuple[GoalTemplate, ...] = ()
     team: tuple[TeamRole, ...] = ()

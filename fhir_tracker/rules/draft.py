@@ -37,6 +37,7 @@ class Draft:
     documents: tuple[str, ...] = ()
     ladders: tuple[str, ...] = ()
     rules: tuple[str, ...] = ()
+    roles: tuple[str, ...] = ()
     paused: tuple[str, ...] = ()
     closing: tuple[str, ...] = ()
     ending: tuple[str, ...] = ()

@@ -15,6 +15,7 @@ from fhir_tracker.rules.draft import Draft, codes_in, title_of
 from fhir_tracker.rules.matches import read_match
 from fhir_tracker.rules.move_section import read_completion, read_moves, read_reasons, read_stage_moves
 from fhir_tracker.rules.outreach_section import default_outreach
+from fhir_tracker.rules.ownership_section import read_ownership
 from fhir_tracker.rules.plan_section import read_goals, read_pauses, read_team
 from fhir_tracker.rules.rule_section import leaves, read_condition, read_ladders, read_rules
 from fhir_tracker.rules.source import Fields, Node, Place, Problems, Table, Text, fields, load
@@ -33,6 +34,7 @@ OPTIONAL: Final = (
     "reasons",
     "transitions",
     "completes",
+    "ownership",
     "documents",
     "outreach",
     "pauses",
@@ -104,6 +106,7 @@ def _program(given: Fields, problems: Problems) -> Program | None:
         goals=read_goals(given.node("goals"), draft),
         team=read_team(given.node("team"), draft),
         stage_moves=stage_moves,
+        ownership=read_ownership(given.node("ownership"), draft),
         completes=read_completion(given.node("completes"), stages, draft),
     )
     check_reachable(statuses_node, statuses, moves, _set_by_itself(program), draft)
@@ -124,6 +127,7 @@ def _draft(given: Fields, problems: Problems) -> Draft:
         goals=codes_in(given.node("goals")),
         has_team=given.node("team") is not None,
         rules=codes_in(given.node("rules"), "id"),
+        roles=tuple(one.removeprefix("role/") for one in codes_in(given.node("tasks"), "role")),
     )
     named = given.node("program")
     draft.program = named.value if isinstance(named, Text) else ""

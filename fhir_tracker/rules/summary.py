@@ -19,6 +19,7 @@ from fhir_tracker.rules.durations import DAYS
 from fhir_tracker.rules.match_words import describe_match
 from fhir_tracker.rules.move_words import describe_move
 from fhir_tracker.rules.outreach_section import policy_words
+from fhir_tracker.rules.ownership_section import ownership_words
 from fhir_tracker.rules.plan_words import goal_words, made_words, pause_words, serving_words, team_words
 from fhir_tracker.rules.words import listed
 
@@ -38,6 +39,7 @@ def program_summary(program: Program) -> list[str]:
         *_section("Statuses", (f"{one.code} = {one.fhir}, clock {one.clock}: {one.means}" for one in program.statuses)),
         *_section("Transitions", (describe_move(one) for one in program.moves)),
         *_section("Transitions of plans", (describe_move(one) for one in program.stage_moves)),
+        *([f"Ownership: {ownership_words(program.ownership)}"] if program.ownership.is_set else []),
         *([_completes(program)] if program.completes else []),
         *_section(
             "Reasons",
