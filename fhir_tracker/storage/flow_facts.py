@@ -75,7 +75,7 @@ def contacted(viewer: Viewer, period: Period) -> Select[Any]:
         other.c.plan == mine.plan, other.c.outcome == REACHED, earlier, _known(other.c, period.as_of)
     )
     passed = _micros(mine.at) - _micros(begun.c.created_at)
-    waited = case((passed < 0, 0), else_=passed)
+    waited = _positive(passed)
     rows = _facts(attempt_log, mine.at, cast(waited // HOUR, Text), _NOTHING, _NOTHING, seconds=waited // SECOND)
     joined = rows.join(begun, and_(begun.c.item == mine.plan, begun.c.status == ""))
     first = mine.outcome == REACHED, _known(mine, period.as_of), ~sooner
@@ -101,7 +101,7 @@ def timely(viewer: Viewer, period: Period) -> Select[Any]:
     """Tasks that were completed: by code and whether in time, with the seconds since they were made."""
     judged = case((_S.due_at.is_(None), "no-due"), (_S.effective_at <= _S.due_at, "on-time"), else_="late")
     passed = (_micros(_S.effective_at) - _micros(_S.created_at)) // SECOND
-    rows = _facts(spell, _S.until, _S.code, judged, _NOTHING, seconds=case((passed < 0, 0), else_=passed))
+    rows = _facts(spell, _S.until, _S.code, judged, _NOTHING, seconds=_positive(passed))
     completed = _S.kind == "task", _S.open, ~_S.next_open, _S.next_fhir_status == "completed"
     return rows.where(*completed, *_in_scope(viewer, period))
 
@@ -127,7 +127,7 @@ def reopened(viewer: Viewer, period: Period) -> Select[Any]:
 def held(viewer: Viewer, period: Period) -> Select[Any]:
     """Holds of tasks that ended: by status and whole hours, with the seconds."""
     passed = _micros(_S.effective_at) - _micros(_S.status_since)
-    length = case((passed < 0, 0), else_=passed)
+    length = _positive(passed)
     rows = _facts(spell, _S.until, _S.status, cast(length // HOUR, Text), _NOTHING, seconds=length // SECOND)
     left = or_(~_S.next_open, _S.next_clock != "paused", _S.next_status != _S.status)
     ended = _S.kind == "task", _S.open, _S.clock == "paused", left
@@ -178,6 +178,10 @@ def _is_real(over: Any) -> ColumnElement[bool]:
 
 def _micros(at: ColumnElement[Any]) -> ColumnElement[int]:
     return type_coerce(at, BigInteger)
+
+
+def _positive(time: ColumnElement[int]) -> ColumnElement[int]:
+    return case((time < 0, literal(0, BigInteger)), else_=time)
 
 
 def _text(column: ColumnElement[Any]) -> ColumnElement[str]:
