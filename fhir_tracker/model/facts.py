@@ -7,9 +7,11 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
 
+from fhir_tracker.model.activity import Activity
 from fhir_tracker.model.contact import Contact
 from fhir_tracker.model.effects import Effect
 from fhir_tracker.model.staff import People
+from fhir_tracker.model.standing import PatientFacts
 from fhir_tracker.model.work import Event, Firing, Transition, WorkItem
 
 
@@ -17,6 +19,10 @@ from fhir_tracker.model.work import Event, Firing, Transition, WorkItem
 class PlanFacts:
     """The plan a task belongs to. `anchors` maps names (`enrolment`, `discharge`) to moments, `site` is its place, `log`
     its own rows.
+
+    `goals` maps the program's goals to the Goals that stand for them, `activities` are the interventions that the
+    CarePlan lists itself; `is_enrolment` tells a plan opened by the tracker from one that a client filed, `has_team`
+    whether it names a care team.
     """
 
     ref: str
@@ -26,6 +32,10 @@ class PlanFacts:
     site: str | None = None
     log: tuple[Transition, ...] = ()
     anchors: Mapping[str, datetime] = field(default_factory=dict)
+    goals: Mapping[str, str] = field(default_factory=dict)
+    activities: tuple[Activity, ...] = ()
+    is_enrolment: bool = True
+    has_team: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +56,7 @@ class Facts:
     people: People = field(default_factory=dict)
     zone: str | None = None
     contact: Contact | None = None
+    patient: PatientFacts | None = None
 
     @property
     def places(self) -> tuple[str | None, str | None]:

@@ -124,8 +124,8 @@ class Match:
     """A test on one Event: every given part must fit.
 
     `codes` hold `system|code`, or `code` alone for any system; `within` looks back from now to the event's end or
-    start. `outcomes` are a Communication's, `value` an Observation's; `count` asks for that many events, with different codes where `codes` are
-    given.
+    start. `outcomes` are a Communication's, `value` an Observation's; `count` asks for that many events, with different
+    codes where `codes` are given.
     """
 
     type: str

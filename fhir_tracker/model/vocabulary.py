@@ -64,6 +64,22 @@ OUTCOMES: Final = {
     "declined": "Declined",
     "bounced": "Bounced",
 }
+EXCEPTIONS: Final = {
+    "unreachable": "Cannot be reached",
+    "missing-labs": "Lab results are missing",
+    "prior-auth-pending": "Prior authorisation pending",
+    "prior-auth-denied": "Prior authorisation denied",
+    "contraindication": "Contraindication found",
+    "reschedule": "Wants another appointment",
+    "no-show": "Did not come to an appointment",
+    "monitoring-incomplete": "Home monitoring is incomplete",
+    "deceased": "Has died",
+    "moved": "Has moved away",
+    "merged": "Record merged into another",
+    "in-hospital": "Is in hospital",
+    "withdrawn": "Has withdrawn",
+}
+"""What a plan can run into, by the code that rules and people flag it with (a Flag coded in FLAG_SYSTEM)."""
 CLOSED_TASK: Final = frozenset({"completed", "cancelled", "failed", "rejected", "entered-in-error"})
 
 

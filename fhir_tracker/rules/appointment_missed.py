@@ -15,7 +15,7 @@ from datetime import datetime
 from fhir_tracker.model.facts import Facts, Verdict
 from fhir_tracker.model.program import Duration
 from fhir_tracker.model.work import Event
-from fhir_tracker.rules.calendar import add
+from fhir_tracker.rules.calendar import later
 from fhir_tracker.rules.draft import Draft
 from fhir_tracker.rules.events import APPOINTMENT_STATES, WAITING, has_code
 from fhir_tracker.rules.predicate import Args, Case, Predicate, begin, earliest, no, word, words
@@ -37,14 +37,9 @@ def _read(node: Node, draft: Draft) -> Args | None:
 
 def _judge(case: Case, args: Args) -> tuple[Verdict, ...]:
     codes = words(args, "codes")
-    visits = [
-        one
-        for one in case.facts.events
-        if one.type == "Appointment" and (not codes or has_code(one, codes)) and _start(one) >= begin(case.facts)
-    ]
-    visits.sort(key=_order)
-    lapses = {one.ref: _lapse(case, args, one) for one in visits}
-    missed, name = _open_chain(visits, lapses, case)
+    visits = visits_of(case, codes)
+    lapses = {one.ref: lapse(case, args, one) for one in visits}
+    missed, name = open_chain(visits, lapses, case)
     next_change = earliest(case.now, lapses.values())
     service = f" for {word(args, 'service')}" if args.get("service") else ""
     if not missed:
@@ -66,6 +61,13 @@ def _judge(case: Case, args: Args) -> tuple[Verdict, ...]:
     )
 
 
+def visits_of(case: Case, codes: tuple[str, ...]) -> list[Event]:
+    """The appointments of a service since the plan began, in the order in which they count."""
+    first = begin(case.facts)
+    found = case.facts.by_type.get("Appointment", ())
+    return sorted((one for one in found if (not codes or has_code(one, codes)) and _start(one) >= first), key=_order)
+
+
 def _start(visit: Event) -> datetime:
     return visit.start or visit.at
 
@@ -76,21 +78,21 @@ def _order(visit: Event) -> tuple[datetime, str]:
     return (min(start, visit.seen_at) if visit.status == "cancelled" else start), visit.ref
 
 
-def _lapse(case: Case, args: Args, visit: Event) -> datetime | None:
+def lapse(case: Case, args: Args, visit: Event) -> datetime | None:
     """When a booked appointment without an outcome starts to count as missed."""
     grace = args.get("grace")
     if not isinstance(grace, Duration) or visit.status not in WAITING:
         return None
-    return add(case.program.calendar, visit.at, grace)
+    return later(case.program.calendar, visit.at, grace)
 
 
-def _open_chain(visits: list[Event], lapses: Mapping[str, datetime | None], case: Case) -> tuple[list[Event], str]:
+def open_chain(visits: list[Event], lapses: Mapping[str, datetime | None], case: Case) -> tuple[list[Event], str]:
     """The missed visits in a row that no later one made good, and the name of their case."""
     chain: list[Event] = []
     name, closed = "", _closed_cases(case.facts)
     for one in visits:
-        lapse = lapses[one.ref]
-        if one.status in APPOINTMENT_STATES["missed"] or (lapse is not None and lapse <= case.now):
+        lapsed = lapses[one.ref]
+        if one.status in APPOINTMENT_STATES["missed"] or (lapsed is not None and lapsed <= case.now):
             if chain and name in closed and one.seen_at > closed[name]:
                 chain = []
             name = name if chain else _case_named(one, closed)

@@ -24,6 +24,9 @@ from fhir_tracker.model.program import Calendar, Duration
 
 Span = tuple[datetime, datetime]
 MAX_DAYS: Final = 366 * 20
+START: Final = datetime.min.replace(tzinfo=UTC)
+END: Final = datetime.max.replace(tzinfo=UTC)
+"""The first and last moment there is."""
 DEFAULT_SPANS: Final = ((time(8), time(17)),)
 _DAY: Final = timedelta(days=1)
 _SECONDS: Final = {"seconds": 1, "minutes": 60, "hours": 3600}
@@ -53,6 +56,22 @@ def before(calendar: Calendar, end: datetime, duration: Duration) -> datetime:
         return end if duration.amount == 0 else _add_days(calendar, end, duration, -1)
     except (OverflowError, ValueError):
         raise Incorrect(f"{duration} before {end:%Y-%m-%d} is before the calendar starts.") from None
+
+
+def later(calendar: Calendar, start: datetime, duration: Duration) -> datetime:
+    """As `add`, but END instead of an error: a date past the end of the calendar never comes."""
+    try:
+        return add(calendar, start, duration)
+    except Incorrect:
+        return END
+
+
+def sooner(calendar: Calendar, end: datetime, duration: Duration) -> datetime:
+    """As `before`, but START instead of an error: a date before the calendar starts has always been."""
+    try:
+        return before(calendar, end, duration)
+    except Incorrect:
+        return START
 
 
 def working_after(calendar: Calendar, start: datetime, duration: Duration) -> datetime:
@@ -105,8 +124,11 @@ def local(calendar: Calendar, moment: datetime) -> datetime:
 
 
 def day_start(calendar: Calendar, moment: datetime) -> datetime:
-    """The first instant of the site's day that holds `moment`, in UTC."""
-    return _instant(zone_of(calendar.zone), datetime.combine(local(calendar, moment).date(), time(0)))
+    """The first instant of the site's day that holds `moment`, in UTC; `moment` itself on the first day there is."""
+    try:
+        return _instant(zone_of(calendar.zone), datetime.combine(local(calendar, moment).date(), time(0)))
+    except OverflowError:
+        return moment
 
 
 def is_working_day(calendar: Calendar, day: date) -> bool:

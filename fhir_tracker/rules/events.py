@@ -8,8 +8,9 @@ from typing import Final
 
 from fhir_tracker.model.event import EVENT_TYPES
 from fhir_tracker.model.program import Calendar, Match, Program
+from fhir_tracker.model.values import passes
 from fhir_tracker.model.work import Event
-from fhir_tracker.rules.calendar import add
+from fhir_tracker.rules.calendar import later
 
 TYPES: Final = tuple(sorted(EVENT_TYPES))
 """The resource types that rules see as events."""
@@ -69,7 +70,9 @@ def fits(match: Match, event: Event, *, calendar: Calendar, now: datetime | None
         return False
     if match.codes and not has_code(event, match.codes):
         return False
-    return match.within is None or now is None or now <= add(calendar, event.at, match.within)
+    if match.value is not None and not passes(match.value, event.detail):
+        return False
+    return match.within is None or now is None or now <= later(calendar, event.at, match.within)
 
 
 def in_order(events: Iterable[Event]) -> tuple[Event, ...]:

@@ -9,6 +9,7 @@ from typing import Literal, cast
 
 from fhir_tracker.model.facts import Facts, Verdict
 from fhir_tracker.model.program import Duration, Program
+from fhir_tracker.model.work import Event
 from fhir_tracker.rules.draft import Draft
 from fhir_tracker.rules.source import Node
 
@@ -77,3 +78,31 @@ def begin(facts: Facts) -> datetime:
 def no(why: str, facts: Mapping[str, str] | None = None, next_change: datetime | None = None) -> tuple[Verdict, ...]:
     """The answer that it does not hold."""
     return (Verdict(holds=False, why=why, facts=facts or {}, next_change=next_change),)
+
+
+def listed_facts(events: Iterable[Event]) -> str:
+    """The references of some events, for `Verdict.facts`; `none` for none."""
+    return ", ".join(one.ref for one in events) or "none"
+
+
+def first_known(event: Event) -> datetime:
+    """When an event began to be a fact: its time, or when it was heard of if that was sooner."""
+    return min(event.seen_at, event.start or event.at)
+
+
+def known_now(events: Iterable[Event], now: datetime) -> tuple[Event, ...]:
+    """The events that are about a time up to `now`; one dated ahead counts from its date on."""
+    return tuple(one for one in events if (one.start or one.at) <= now)
+
+
+def flags_up(facts: Facts, codes: Iterable[str], now: datetime) -> tuple[Event, ...]:
+    """The patient's active Flags with one of these codes (`system|code`) that have not ended at `now`."""
+    wanted = frozenset(codes)
+    flags = facts.by_type.get("Flag", ())
+    return tuple(
+        one for one in flags if one.status == "active" and wanted.intersection(one.codes) and not _is_over(one, now)
+    )
+
+
+def _is_over(event: Event, now: datetime) -> bool:
+    return event.end is not None and event.end <= now

@@ -11,8 +11,9 @@ from fhir_tracker.model.program import Action, Calendar, Condition, Duration, Ma
 from fhir_tracker.rules.action_words import describe_action
 from fhir_tracker.rules.catalog import PREDICATES
 from fhir_tracker.rules.durations import parse_duration, parse_hours
+from fhir_tracker.rules.match_words import describe_match
 from fhir_tracker.rules.program_file import read_program
-from fhir_tracker.rules.summary import describe, describe_match, program_summary
+from fhir_tracker.rules.summary import describe, program_summary
 from fhir_tracker.rules.words import event_named, listed, moment, named, span, status_named
 from tests.rules.samples import BASE, LADDERS, MONDAY, event, item, program, with_rule
 
