@@ -8,13 +8,10 @@ from __future__ import annotations
 import argparse
 import os
 import platform
-import shutil
 import signal
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
 from statistics import median
@@ -23,13 +20,11 @@ from fhir_tracker.fhir.query import parse_query
 from fhir_tracker.model.viewer import open_viewer
 from fhir_tracker.storage import resources
 from fhir_tracker.storage.database import Database
-from fhir_tracker.storage.schema import prepare
 from fhir_tracker.storage.search import search
 from tests.benchmarks.curve.data import SYSTEM, fill
-from tests.peers.postgres.server import Postgres
+from tests.benchmarks.stores import fresh_database
 
 RUNS = 15
-SETTINGS = {"shared_buffers": "1GB", "max_wal_size": "4GB"}
 QUERIES: tuple[tuple[str, str, str], ...] = (
     ("newest 50", "Task", ""),
     ("owner + status (registered)", "Task", "owner=Practitioner/curve-o17&status=requested"),
@@ -58,7 +53,7 @@ def main() -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended"))
     sizes = [int(size) for size in asked.sizes.split(",")]
     rows: dict[str, list[str]] = {}
-    with _database(asked.database) as database:
+    with fresh_database(asked.database, "curve") as database:
         held = 0
         for size in sizes:
             begun = time.perf_counter()
@@ -83,27 +78,6 @@ def main() -> None:
     print(text)
     if asked.output:
         Path(asked.output).write_text(text)
-
-
-@contextmanager
-def _database(kind: str) -> Iterator[Database]:
-    folder = Path(tempfile.mkdtemp(prefix="curve-", dir="/var/tmp"))
-    folder.chmod(0o755)
-    server = None
-    try:
-        if kind == "postgresql":
-            (folder / "postgres").mkdir()
-            server = Postgres(folder / "postgres", settings=SETTINGS)
-        database = Database.open(server.url(server.create()) if server else f"sqlite:///{folder}/curve.db")
-        try:
-            prepare(database)
-            yield database
-        finally:
-            database.close()
-            if server:
-                server.stop()
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _measured(database: Database, size: int) -> Iterator[tuple[str, str]]:

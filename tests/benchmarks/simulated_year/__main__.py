@@ -1,0 +1,65 @@
+"""A year of a practice with six programs: lived through, checked against an oracle, and measured.
+
+python -m tests.benchmarks.simulated_year [--patients 50000] [--days 365] [--database sqlite|postgresql] [--seed 1]
+    [--sample 40] [--keep FOLDER] [--output FILE]
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import signal
+import sys
+import time
+from datetime import timedelta
+from pathlib import Path
+
+from fhir_tracker.rules.starters import starter_programs
+from tests.benchmarks.simulated_year.year import Year
+from tests.benchmarks.stores import fresh_database
+
+
+def main() -> None:
+    """Live, check, and print the table."""
+    parser = argparse.ArgumentParser(prog="simulated_year")
+    parser.add_argument("--patients", type=int, default=50_000)
+    parser.add_argument("--days", type=int, default=365)
+    parser.add_argument("--database", choices=["sqlite", "postgresql"], default="postgresql")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--step", type=int, default=60, help="minutes between two rounds of the worker")
+    parser.add_argument("--programs", type=Path, help="a folder of program files, instead of those that are shipped")
+    asked = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended"))
+    with fresh_database(asked.database, "simulated-year") as database:
+        step = timedelta(minutes=asked.step)
+        year = Year(
+            database=database,
+            seed=asked.seed,
+            patients=asked.patients,
+            programs=_programs(asked.programs),
+            step=step,
+            days=asked.days,
+        )
+        begun = time.perf_counter()
+        for number, day in enumerate(year.run(), start=1):
+            if number % 30 == 0 or number == asked.days:
+                done = f"{day:%Y-%m-%d}, {time.perf_counter() - begun:,.0f} s, {year.counts['work: task']:,} tasks"
+                print(done, file=sys.stderr, flush=True)
+        took = time.perf_counter() - begun
+    print(f"{asked.patients:,} patients, {asked.days} days, {asked.database}, seed {asked.seed}: {took:,.0f} s")
+    print(f"{os.cpu_count()} cores, Python {platform.python_version()}, load {os.getloadavg()[0]:.1f}")
+    for name, number in sorted(year.counts.items()):
+        print(f"| {name} | {number:,} |")
+    for name, seconds in year.seconds.most_common():
+        print(f"| time: {name} | {seconds:,.1f} s |")
+
+
+def _programs(folder: Path | None) -> list[str]:
+    if folder is None:
+        return [text for _, text in sorted(starter_programs().items())]
+    return [one.read_text() for one in sorted(folder.glob("*.yaml"))]
+
+
+if __name__ == "__main__":
+    main()

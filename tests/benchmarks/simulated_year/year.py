@@ -1,0 +1,191 @@
+"""A year of the simulated practice, hour by hour, through the product's own use cases and a real database.
+
+Each step is what an hour brings: what the EHR sent, who is enrolled, what is due, and what the staff do.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from itertools import islice
+from typing import TypeVar
+
+from fhir_tracker import enrolment, escalation, intake, outreach, programs, publishing, sweep, transitions
+from fhir_tracker.brake import Limit
+from fhir_tracker.errors import Conflict, RuleBroken
+from fhir_tracker.fhir.json_types import Resource
+from fhir_tracker.model.author import Author
+from fhir_tracker.model.moves import MoveRequest
+from fhir_tracker.model.program import Program
+from fhir_tracker.model.viewer import worker_viewer
+from fhir_tracker.model.work import WorkItem
+from fhir_tracker.storage import work_items
+from fhir_tracker.storage.database import Database, Tx
+from mappings.base import Source
+from mappings.generic import mapping
+from tests.benchmarks.simulated_year import people
+from tests.benchmarks.simulated_year.people import DAYS, START, Ehr
+from tests.benchmarks.simulated_year.staff import Act, Staff
+
+SOURCE = Source(key="sim", base_url="https://ehr.example.org/fhir")
+SYSTEM = worker_viewer("simulated-year")
+ORDER = (
+    "Patient",
+    "Condition",
+    "ServiceRequest",
+    "Encounter",
+    "Flag",
+    "Appointment",
+    "Observation",
+    "DocumentReference",
+)
+PAGE = 500
+One = TypeVar("One")
+LIMITS = sweep.Limits(brake=Limit(share=0.5, floor=25))
+
+
+@dataclass(kw_only=True)
+class Year:
+    """One run: the database, who lives in it, and what has been counted so far."""
+
+    database: Database
+    seed: int
+    patients: int
+    programs: Sequence[str]
+    step: timedelta = timedelta(hours=1)
+    days: int = DAYS
+    counts: Counter[str] = field(default_factory=Counter)
+    seconds: Counter[str] = field(default_factory=Counter)
+    _versions: Counter[str] = field(default_factory=Counter)
+    _seen: int = 0
+
+    def run(self) -> Iterator[datetime]:
+        """Live through the year; yields the end of each day."""
+        with self.database.begin() as tx:
+            for text in self.programs:
+                publishing.publish(tx, text, Author(viewer=SYSTEM, origin="cli", at=START))
+        self.ehr = Ehr(outages=people.outages(self.seed))
+        everybody = {one.id: one for one in (people.person(self.seed, number) for number in range(self.patients))}
+        for one in everybody.values():
+            people.life(self.seed, one, self.ehr)
+        self.staff = Staff(seed=self.seed, people=everybody, ehr=self.ehr)
+        now = START
+        for day in range(self.days):
+            while now < START + timedelta(days=day + 1):
+                now += self.step
+                self._hour(now)
+            yield now
+
+    def _hour(self, now: datetime) -> None:
+        for name, work in (("ehr", self._take), ("enrol", self._enrol), ("sweep", self._sweep), ("staff", self._staff)):
+            begun = time.perf_counter()
+            work(now)
+            self.seconds[name] += time.perf_counter() - begun
+
+    def _take(self, now: datetime) -> None:
+        found = self.ehr.until(now)
+        for type_ in ORDER:
+            for page in pages((one for one in found if one["resourceType"] == type_), PAGE):
+                entries = [intake.read_entry(self._raw(one, now), type_, _translated) for one in page]
+                with self.database.begin() as tx:
+                    author = Author(viewer=SYSTEM, origin="ehr:sim", at=now)
+                    tally = intake.take_page(tx, entries, SOURCE.key, author, one_by_one=False)
+                self.counts["from the EHR"] += tally.applied
+                self.counts["quarantined"] += tally.quarantined
+
+    def _raw(self, resource: Resource, now: datetime) -> bytes:
+        ref = f"{resource['resourceType']}/{resource['id']}"
+        self._versions[ref] += 1
+        meta = resource.get("meta", {}) | {"versionId": str(self._versions[ref]), "lastUpdated": now.isoformat()}
+        return json.dumps(resource | {"meta": meta}).encode()
+
+    def _enrol(self, now: datetime) -> None:
+        with self.database.read() as tx:
+            active = programs.active_programs(tx)
+        for program in active:
+            more = True
+            while more:
+                with self.database.begin() as tx:
+                    found = enrolment.consume(tx, program, now)
+                self.counts["plans"] += found.enrolled
+                more = found.more
+
+    def _sweep(self, now: datetime) -> None:
+        found = sweep.settle(self.database, now, LIMITS)
+        self.counts["items looked at"] += found.items
+        self.counts["effects"] += found.applied
+        self.counts["escalations"] += found.escalated
+        self.counts["postponed"] += found.postponed
+        self.counts["held by the brake"] += found.held
+
+    def _staff(self, now: datetime) -> None:
+        for item, program in self._new_work():
+            self.staff.meet(item, program, now)
+            self.counts[f"work: {item.kind}"] += 1
+        for acts in pages(self.staff.until(now), 200):
+            with self.database.begin() as tx:
+                items = work_items.find_many(tx, SYSTEM, [act.ref for act in acts])
+                for act in acts:
+                    if (item := items.get(act.ref)) and item.open:
+                        self._do(tx, act, item)
+
+    def _new_work(self) -> Iterator[tuple[WorkItem, Program | None]]:
+        found: dict[tuple[str, int | None], Program | None] = {}
+        while True:
+            with self.database.read() as tx:
+                rows = work_items.scan(tx, SYSTEM, after_k=self._seen)
+                for item in (one for _, one in rows if one.program):
+                    if (item.program or "", item.program_version) not in found:
+                        named = programs.load(tx, item.program or "", item.program_version)
+                        found[item.program or "", item.program_version] = named
+            if not rows:
+                return
+            self._seen = rows[-1][0]
+            yield from ((item, found.get((item.program or "", item.program_version))) for _, item in rows)
+
+    def _do(self, tx: Tx, act: Act, item: WorkItem) -> None:
+        by = Author(viewer=act.who, origin="staff", at=act.at)
+        try:
+            self._act(tx, act, item, by)
+            self.counts[f"staff: {act.kind}"] += 1
+        except (RuleBroken, Conflict) as error:
+            self.counts[f"refused: {act.kind}: {error.message[:60]}"] += 1
+
+    def _act(self, tx: Tx, act: Act, item: WorkItem, by: Author) -> None:
+        fields = {"note": "Done in the simulated year.", "reason": "Decided in the simulated year."}
+        if act.kind == "claim":
+            transitions.claim(tx, act.ref, by)
+        elif act.kind == "attempt":
+            channel, outcome = self.staff.outcome(act, item)
+            outreach.log_attempt(tx, item, outreach.Attempt(channel=channel, outcome=outcome, at=act.at), by)
+            if outcome != outreach.REACHED:
+                self.staff.again(act, item)
+            elif item.code in ("education", "cuff-and-training", "schedule"):
+                transitions.move(tx, act.ref, MoveRequest(to="done", fields=fields), by)
+        elif act.kind == "hold":
+            until = (act.at + timedelta(days=5)).isoformat()
+            transitions.move(tx, act.ref, MoveRequest(to="waiting", fields=fields | {"hold.until": until}), by)
+        elif act.kind in ("acknowledge", "take-over", "resolve"):
+            {"acknowledge": escalation.acknowledge, "take-over": escalation.take_over, "resolve": escalation.resolve}[
+                act.kind
+            ](tx, act.ref, by)
+        elif act.kind == "send-back":
+            escalation.send_back(tx, act.ref, "Not ours in the simulated year.", by)
+        else:
+            to = {"done": "done", "give-up": "unreachable", "decline": "declined"}[act.kind]
+            transitions.move(tx, act.ref, MoveRequest(to=to, fields=fields), by)
+
+
+def _translated(resource: Resource) -> Resource:
+    return mapping.to_tracker(resource, SOURCE)
+
+
+def pages(found: Iterable[One], size: int) -> Iterator[list[One]]:
+    """The same things, `size` at a time."""
+    rest = iter(found)
+    while page := list(islice(rest, size)):
+        yield page
