@@ -7,16 +7,20 @@ from dataclasses import replace
 from datetime import datetime
 
 from fhir_tracker import (
+    care_team,
     enrolment,
     escalation,
     flags,
+    form_scores,
     plan_changes,
+    plan_parts,
     programs,
     provenance,
     records,
     substitutes,
     task_resources,
     transitions,
+    withdrawing,
 )
 from fhir_tracker.errors import RuleBroken
 from fhir_tracker.fhir.dates import instant
@@ -30,15 +34,19 @@ from fhir_tracker.model.effects import (
     Disenrol,
     Effect,
     EnrolInto,
+    Equip,
     Escalate,
     Hold,
     Notify,
     RaiseFlag,
     Reassign,
+    RecordScore,
     ReturnToQueue,
+    SetDue,
     SetPriority,
     SetStage,
     SetStatus,
+    WithdrawTask,
 )
 from fhir_tracker.model.facts import Facts
 from fhir_tracker.model.program import Program, TaskTemplate
@@ -56,6 +64,7 @@ _KINDS: Mapping[type[Effect], str] = {
     Escalate: "escalate",
     CreateTask: "create-task",
     RaiseFlag: "raise-flag",
+    RecordScore: "record-score",
     ClearFlag: "clear-flag",
     SetStatus: "set-status",
     SetPriority: "set-priority",
@@ -67,6 +76,9 @@ _KINDS: Mapping[type[Effect], str] = {
     EnrolInto: "enrol",
     Disenrol: "disenrol",
     CloseTasks: "close-tasks",
+    WithdrawTask: "withdraw-task",
+    SetDue: "set-due",
+    Equip: "equip",
 }
 
 
@@ -128,15 +140,18 @@ def _escalate(tx: Tx, program: Program, facts: Facts, effect: Escalate, author: 
 
 
 def _create_task(tx: Tx, program: Program, facts: Facts, effect: CreateTask, author: Author, why: Why) -> Skipped:
-    template = program.task(effect.template)
+    template = template_of(program, effect)
     if template is None:
         return f"the program has no task {effect.template}"
     plan = resources.find(tx, author.viewer, *facts.item.plan.split("/")) if facts.item.plan else None
     if facts.item.plan and (plan is None or plan.deleted):
         return "there is no plan any more"
     resource = task_of(program, template, facts, effect, author, records.fresh_id(author.at))
-    owner = facts.item.owner if effect.owner == "same" else substitutes.primary_of(tx, facts.item)
-    if effect.owner and owner:
+    owner = facts.item.owner if effect.owner == "same" else None
+    if effect.owner in ("primary", "team") and plan is not None:
+        body, role = records.resource_of(plan), effect.role or template.role
+        owner = care_team.owner_of(tx, author.viewer, body, effect.owner, role, author.at)
+    if owner:
         resource["owner"] = {"reference": owner}
     task = records.save(tx, resource, author, why=why, fresh=True)
     written = [task]
@@ -164,9 +179,30 @@ def task_of(
         reason=effect.reason,
         about=effect.about,
         priority=effect.priority or None,
+        starts_at=effect.starts_at,
+        goal=facts.plan.goals.get(template.goal) if facts.plan else None,
+        part_of=_whole(template, facts),
     )
     for_role = replace(template, role=effect.role) if effect.role else template
-    return task_resources.from_template(program, for_role, new, author.at)
+    resource = task_resources.from_template(program, for_role, new, author.at)
+    if effect.activity is None:
+        return resource
+    known = program.task(effect.template) is not None
+    return task_resources.of_activity(resource, program, effect.activity, facts.item.plan or "", known)
+
+
+def template_of(program: Program, effect: CreateTask) -> TaskTemplate | None:
+    """The template of what is to be made; an intervention that is none of the program's tasks brings its own."""
+    if effect.activity is None or effect.template:
+        return program.task(effect.template)
+    primary = next((one.role for one in program.team if one.primary), program.tasks[0].role)
+    return TaskTemplate(code="", title=effect.activity.title, role=primary, initial=program.statuses[0].code)
+
+
+def _whole(template: TaskTemplate, facts: Facts) -> str | None:
+    """The latest open work of the plan that this is a part of."""
+    found = [one for one in facts.tasks if template.part_of and one.code == template.part_of and one.open]
+    return found[-1].ref if found else None
 
 
 def with_work(plan: Resource, made: Sequence[tuple[str, str]]) -> Resource:
@@ -177,6 +213,10 @@ def with_work(plan: Resource, made: Sequence[tuple[str, str]]) -> Resource:
 
 def _raise_flag(tx: Tx, program: Program, facts: Facts, effect: RaiseFlag, author: Author, why: Why) -> Skipped:
     return flags.put_up(tx, facts.item.patient, effect.code, effect.cause, author, why)
+
+
+def _record_score(tx: Tx, program: Program, facts: Facts, effect: RecordScore, author: Author, why: Why) -> Skipped:
+    return form_scores.record(tx, program, facts.item.patient, effect, author, why)
 
 
 def _clear_flag(tx: Tx, program: Program, facts: Facts, effect: ClearFlag, author: Author, why: Why) -> Skipped:
@@ -307,10 +347,26 @@ def _close_tasks(tx: Tx, program: Program, facts: Facts, effect: CloseTasks, aut
     return None if closed else "nothing of it is open"
 
 
+def _withdraw(tx: Tx, program: Program, facts: Facts, effect: WithdrawTask, author: Author, why: Why) -> Skipped:
+    return withdrawing.withdraw(tx, effect.task, author, why)
+
+
+def _set_due(tx: Tx, program: Program, facts: Facts, effect: SetDue, author: Author, why: Why) -> Skipped:
+    return withdrawing.set_due(tx, facts.item.ref, effect.due_at, author, why)
+
+
+def _equip(tx: Tx, program: Program, facts: Facts, effect: Equip, author: Author, why: Why) -> Skipped:
+    return plan_parts.equip(tx, program, facts.item.plan, facts.item.patient, author, why)
+
+
 _APPLY: Mapping[type[Effect], Callable[..., Skipped]] = {
+    WithdrawTask: _withdraw,
+    SetDue: _set_due,
+    Equip: _equip,
     Escalate: _escalate,
     CreateTask: _create_task,
     RaiseFlag: _raise_flag,
+    RecordScore: _record_score,
     ClearFlag: _clear_flag,
     SetStatus: _set_status,
     SetPriority: _set_priority,

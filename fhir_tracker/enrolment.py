@@ -2,29 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
 
-from fhir_tracker import failed_enrolments, provenance, records, task_resources
+from fhir_tracker import failed_enrolments, plan_parts, projection, provenance, records, task_resources
 from fhir_tracker.errors import NotFound, RuleBroken
 from fhir_tracker.fhir.codeable import concept
 from fhir_tracker.fhir.dates import instant
 from fhir_tracker.fhir.json_types import Resource
 from fhir_tracker.fhir.narrative import narrative
+from fhir_tracker.fhir.reading import references_at
 from fhir_tracker.guard import Failure, guarded
 from fhir_tracker.model.author import Author, Why
 from fhir_tracker.model.effects import Enrol
 from fhir_tracker.model.event import EVENT_TYPES
-from fhir_tracker.model.plan import anchor_extension
+from fhir_tracker.model.places import site_extension, site_of
+from fhir_tracker.model.plan import anchor_extension, goals_of
 from fhir_tracker.model.program import CANONICAL, Program, TaskTemplate
 from fhir_tracker.model.viewer import Viewer, worker_viewer
 from fhir_tracker.model.vocabulary import KEY_SYSTEM, PLAN_STAGE, PLAN_TRIGGER
 from fhir_tracker.model.work import Event
 from fhir_tracker.rules.due import due_at
 from fhir_tracker.rules.eligibility import enrolments
-from fhir_tracker.storage import changes, events, patients, work_items
+from fhir_tracker.storage import changes, events, patients, resources, work_items
 from fhir_tracker.storage import enrolments as rows
 from fhir_tracker.storage.database import Tx
 from fhir_tracker.storage.resources import Stored
@@ -44,11 +46,21 @@ class Consumed:
 
 @dataclass(frozen=True, kw_only=True)
 class _Opening:
-    """A plan about to be opened: its CarePlan and the Tasks it begins with."""
+    """A plan about to be opened: its CarePlan, the Tasks it begins with, its Goals and CareTeam."""
 
     wanted: Enrol
     plan: Resource
     tasks: Sequence[Resource]
+    parts: Sequence[Resource] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Links:
+    """What first work can refer to: the plan's id, those of the others by their code, and the plan's parts."""
+
+    plan: str
+    tasks: Mapping[str, str]
+    parts: plan_parts.Parts
 
 
 def consume(tx: Tx, program: Program, now: datetime, *, limit: int = 1000) -> Consumed:
@@ -74,10 +86,12 @@ def by_hand(
     *,
     reason: str = "Enrolled by hand",
     key: str | None = None,
+    site: str | None = None,
 ) -> Stored:
     """Open a plan for a patient because a person says so; raises RuleBroken when one of this program is open already.
 
-    `key` is the caller's own name for this plan, kept as an identifier.
+    `key` is the caller's own name for this plan, kept as an identifier; `site` is the place whose calendar counts, by
+    default the one that the patient belongs to.
     """
     _require_patient(tx, author.viewer, patient)
     before = [one for one in rows.of_patient(tx, author.viewer, patient) if one.program == program.code]
@@ -93,6 +107,7 @@ def by_hand(
         anchor="enrolment",
         anchor_at=author.at,
         reason=reason,
+        site=site_of(program.calendar, site, *_places_of(tx, program, patient, author.viewer)),
     )
     stored = enrol(tx, program, wanted, author)
     if stored is None:
@@ -102,49 +117,90 @@ def by_hand(
 
 def enrol(tx: Tx, program: Program, wanted: Enrol, author: Author) -> Stored | None:
     """Write the plan's CarePlan and its first tasks; None when this trigger has opened a plan before."""
-    return _open(tx, _opening(program, wanted, author), author)
+    return next(iter(_open_all(tx, [_opening(program, wanted, author)], author)), None)
 
 
 def _enrol_eligible(tx: Tx, program: Program, touched: Sequence[str], now: datetime) -> int:
     author = Author(viewer=_WORKER, origin="rules", at=now)
     known = patients.find_many(tx, _WORKER, touched)
     seen = events.of_patients(tx, _WORKER, touched, sorted(EVENT_TYPES))
-    opened, failed = 0, dict[str, str]()
+    openings, failed = list[_Opening](), dict[str, str]()
     for patient in touched:
         if patient in known and known[patient].deceased:
             continue
-        ask = partial(_openings, program, patient, seen.get(patient, []), author)
+        places = _places_of(tx, program, patient, _WORKER)
+        ask = partial(_openings, program, patient, seen.get(patient, []), places, author)
         found = guarded(ask, "judging who is eligible", program=program.code)
         if isinstance(found, Failure):
             failed[patient] = found.reason
         else:
-            opened += sum(_open(tx, one, author) is not None for one in found)
+            openings += found
+    opened = _open_all(tx, openings, author) if openings else []
     failed_enrolments.settle(tx, program, touched, failed, author)
-    return opened
+    return len(opened)
 
 
-def _openings(program: Program, patient: str, seen: Sequence[Event], author: Author) -> list[_Opening]:
-    return [_opening(program, wanted, author) for wanted in enrolments(program, patient, seen, author.at)]
+def _openings(
+    program: Program, patient: str, seen: Sequence[Event], places: Sequence[str], author: Author
+) -> list[_Opening]:
+    """The plans that the patient's events call for, at the place of the event, else that of the patient."""
+    where = {one.ref: one.detail.get("location") for one in seen}
+    return [
+        _opening(program, replace(one, site=site_of(program.calendar, where.get(one.trigger), *places)), author)
+        for one in enrolments(program, patient, seen, author.at)
+    ]
 
 
 def _opening(program: Program, wanted: Enrol, author: Author) -> _Opening:
     plan_id = records.fresh_id(author.at)
     anchors = {"enrolment": author.at, wanted.anchor: wanted.anchor_at}
     templates = [template for template in program.tasks if template.on == "enrolment"]
-    tasks = [_first_task(program, template, plan_id, wanted, anchors, author) for template in templates]
-    return _Opening(wanted=wanted, plan=_care_plan(program, plan_id, wanted, tasks, author), tasks=tasks)
+    there = program.at(wanted.site)
+    parts = plan_parts.parts_of(there, {}, wanted.patient, author.at, author)
+    links = _Links(plan=plan_id, tasks={one.code: records.fresh_id(author.at) for one in templates}, parts=parts)
+    tasks = [_first_task(there, template, links, wanted, anchors, author) for template in templates]
+    plan = _care_plan(program, plan_id, wanted, tasks, author) | parts.named
+    if there is not program:
+        plan["extension"].append(site_extension(there.calendar.site))
+    return _Opening(wanted=wanted, plan=plan, tasks=tasks, parts=parts.made)
 
 
-def _open(tx: Tx, opening: _Opening, author: Author) -> Stored | None:
+def _open_all(tx: Tx, openings: Sequence[_Opening], author: Author) -> list[Stored]:
+    """The plans that were opened, without those whose trigger has opened one before; a few statements for all of them."""
+    free = rows.reserve_many(tx, [_reservation(one, author) for one in openings])
+    projection.hold_back(tx)
+    opened = [_write(tx, one, author) for one in openings if f"CarePlan/{one.plan['id']}" in free]
+    projection.bring_in_step(tx, author.at)
+    return opened
+
+
+def _reservation(opening: _Opening, author: Author) -> rows.Enrolment:
     wanted = opening.wanted
-    if not rows.reserve(tx, wanted.program, wanted.patient, wanted.trigger, author.at):
-        return None
+    return rows.Enrolment(
+        program=wanted.program,
+        patient=wanted.patient,
+        trigger=wanted.trigger,
+        plan=f"CarePlan/{opening.plan['id']}",
+        at=author.at,
+    )
+
+
+def _write(tx: Tx, opening: _Opening, author: Author) -> Stored:
+    wanted = opening.wanted
     why = Why(reason=wanted.reason, rule=f"{wanted.program}|{wanted.version}#eligible")
-    plan = records.save(tx, opening.plan, author, why=why)
-    tasks = [records.save(tx, task, author, why=why) for task in opening.tasks]
-    provenance.record(tx, [plan, *tasks], author, why, activity="CREATE")
-    rows.attach(tx, wanted.program, wanted.patient, wanted.trigger, plan.ref)
+    parts = [records.save(tx, part, author, why=why, fresh=True) for part in opening.parts]
+    plan = records.save(tx, opening.plan, author, why=why, fresh=True)
+    tasks = [records.save(tx, task, author, why=why, fresh=True) for task in opening.tasks]
+    provenance.record(tx, [plan, *tasks, *parts], author, why, activity="CREATE")
     return plan
+
+
+def _places_of(tx: Tx, program: Program, patient: str, viewer: Viewer) -> tuple[str, ...]:
+    """The organization that keeps the patient's record; only asked where sites have calendars of their own."""
+    stored = resources.find(tx, viewer, "Patient", patient) if program.calendar.sites else None
+    if stored is None or stored.deleted:
+        return ()
+    return references_at(records.resource_of(stored), "managingOrganization")
 
 
 def _require_patient(tx: Tx, viewer: Viewer, patient: str) -> None:
@@ -155,17 +211,19 @@ def _require_patient(tx: Tx, viewer: Viewer, patient: str) -> None:
 def _first_task(
     program: Program,
     template: TaskTemplate,
-    plan_id: str,
+    links: _Links,
     wanted: Enrol,
     anchors: dict[str, datetime],
     author: Author,
 ) -> Resource:
     new = task_resources.NewTask(
-        id=records.fresh_id(author.at),
+        id=links.tasks[template.code],
         patient=wanted.patient,
-        plan=f"CarePlan/{plan_id}",
+        plan=f"CarePlan/{links.plan}",
         due_at=due_at(program, template, anchors, author.at),
         reason=wanted.reason,
+        goal=goals_of(links.parts.named).get(template.goal),
+        part_of=f"Task/{links.tasks[template.part_of]}" if template.part_of in links.tasks else None,
     )
     return task_resources.from_template(program, template, new, author.at)
 

@@ -1,35 +1,35 @@
 """The sweep: claim what is due, ask the rules, apply what they want, once; it costs what is due, never what exists.
 
 1. Due items are claimed in batches and evaluated; nothing is written yet.
-2. The brake looks at the sum of the escalations.
-3. Each batch is applied in one transaction; if that fails, item by item, and the poisoned one is postponed and shown.
+2. The brake looks at the sum of the escalations, by program.
+3. Each batch is applied in one transaction; if that fails, its halves, down to the poisoned item, which is postponed and shown.
 """
 
 from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
-from fhir_tracker import brake, effects, gathering, programs
+from fhir_tracker import brake, effects, gathering, poison, programs, rule_beats, together
 from fhir_tracker.errors import Busy, Incorrect, Unavailable
 from fhir_tracker.guard import Failure, guarded
 from fhir_tracker.model.effects import Effect, Escalate
 from fhir_tracker.model.facts import Evaluation, Facts
 from fhir_tracker.model.program import Program
 from fhir_tracker.model.viewer import RULE_WORKER
+from fhir_tracker.rule_beats import Beats
 from fhir_tracker.rules.engine import evaluate
-from fhir_tracker.storage import heartbeats, work_items
+from fhir_tracker.storage import work_items
 from fhir_tracker.storage.database import Database, Tx
-from fhir_tracker.storage.heartbeats import Heartbeat
-from fhir_tracker.storage.work_items import Claim
+from fhir_tracker.storage.work_items import Claim, Span
 
 log = logging.getLogger(__name__)
 
 LEASE = timedelta(minutes=2)
-POISONED_FOR = timedelta(hours=1)
+POISONED_FOR = poison.FIRST
 BRAKED_FOR = timedelta(minutes=10)
 BATCHES = 20
 Done = tuple[Effect, ...] | None
@@ -37,10 +37,11 @@ Done = tuple[Effect, ...] | None
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """How a sweep is bounded: items a batch, and the brake."""
+    """How a sweep is bounded: items a batch, the brake, and what says that it is to end soon."""
 
     batch: int = 500
     brake: brake.Limit = field(default_factory=lambda: brake.Limit(share=0.5, floor=25))
+    stopping: Callable[[], bool] = bool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,58 +54,73 @@ class SweepReport:
     postponed: int = 0
     held: int = 0
 
+    def __add__(self, other: SweepReport) -> SweepReport:
+        return SweepReport(
+            items=self.items + other.items,
+            applied=self.applied + other.applied,
+            escalated=self.escalated + other.escalated,
+            postponed=self.postponed + other.postponed,
+            held=max(self.held, other.held),
+        )
+
 
 @dataclass(frozen=True, kw_only=True)
 class Judged:
-    """One claimed item with its evaluation, or the error that evaluating it gave."""
+    """One claimed item with its evaluation, or why there is none."""
 
     claim: Claim
     facts: Facts
     program: Program | None
     evaluation: Evaluation | None
+    failure: str = ""
+    held: bool = False
+
+    @property
+    def wanted(self) -> tuple[Effect, ...]:
+        """What is to happen now: all that the rules want, or without escalations while the brake holds them."""
+        found = self.evaluation.effects if self.evaluation and self.program else ()
+        return tuple(one for one in found if not (self.held and isinstance(one, Escalate)))
+
+    def next_at(self, now: datetime) -> datetime | None:
+        """When to look again; soon, when something was held."""
+        at = self.evaluation.next_at if self.evaluation else None
+        if self.evaluation and len(self.wanted) < len(self.evaluation.effects) and self.program:
+            return min(at or now + BRAKED_FOR, now + BRAKED_FOR)
+        return at
 
 
-def sweep(database: Database, now: datetime, limits: Limits) -> SweepReport:
-    """One sweep over what is due at `now`. Raises only what concerns the database as a whole."""
+def sweep(database: Database, now: datetime, limits: Limits, span: Span | None = None) -> SweepReport:
+    """One sweep over what is due at `now`, or what of it lies in `span`. Raises only what concerns the database as a whole."""
     batches: list[list[Judged]] = []
-    while len(batches) < BATCHES and (judged := judge_batch(database, now, limits.batch)):
+    while len(batches) < BATCHES and (judged := judge_batch(database, now, limits.batch, span)):
         batches.append(judged)
-    planned = sum(_escalations(one) for batch in batches for one in batch)
-    go = True
-    if planned:
-        with database.begin() as tx:
-            go = brake.check(tx, planned, limits.brake, now)
-    reports = [apply_batch(database, batch, now, go) for batch in batches]
-    return SweepReport(
-        items=sum(len(batch) for batch in batches),
-        applied=sum(one.applied for one in reports),
-        escalated=sum(one.escalated for one in reports),
-        postponed=sum(one.postponed for one in reports),
-        held=0 if go else planned,
-    )
+        if limits.stopping():
+            break
+    batches = _braked(database, batches, limits, now)
+    beats = Beats(now)
+    reports = [apply_batch(database, batch, now, beats) for batch in batches]
+    rule_beats.note(database, beats)
+    held = sum(_escalations(one) for batch in batches for one in batch if one.held)
+    return sum(reports, SweepReport(held=held))
 
 
-def settle(database: Database, now: datetime, limits: Limits, *, rounds: int = 8) -> SweepReport:
+def settle(
+    database: Database, now: datetime, limits: Limits, *, rounds: int = 8, span: Span | None = None
+) -> SweepReport:
     """Sweep again until nothing due is left, at most `rounds` times: an effect makes its item due for another look."""
     total = SweepReport()
     for _ in range(rounds):
-        one = sweep(database, now, limits)
-        total = SweepReport(
-            items=total.items + one.items,
-            applied=total.applied + one.applied,
-            escalated=total.escalated + one.escalated,
-            postponed=total.postponed + one.postponed,
-            held=max(total.held, one.held),
-        )
-        if not one.items:
+        one = sweep(database, now, limits, span)
+        total += one
+        if not one.items or limits.stopping():
             break
     return total
 
 
-def judge_batch(database: Database, now: datetime, size: int) -> list[Judged]:
+def judge_batch(database: Database, now: datetime, size: int, span: Span | None = None) -> list[Judged]:
     """Claim up to `size` due items and ask the rules about each; a fixed number of statements, nothing but the claim written."""
     with database.begin() as tx:
-        claim = work_items.claim_due(tx, now, size, LEASE)
+        claim = work_items.claim_due(tx, now, size, LEASE, span)
         if not claim.items:
             return []
         facts = gathering.gather(tx, RULE_WORKER, claim.items)
@@ -128,86 +144,123 @@ def _program_key(facts: Facts) -> tuple[str, int | None] | None:
 def _judge(claim: Claim, facts: Facts, program: Program | None, now: datetime) -> Judged:
     if program is None:
         nothing = Evaluation(effects=(), findings=(), next_at=None)
-        return Judged(claim=claim, facts=facts, program=None, evaluation=nothing)
+        lost = f"version {facts.item.program_version} of its program cannot be read" if facts.item.program else ""
+        return Judged(claim=claim, facts=facts, program=None, evaluation=nothing, failure=lost)
     found = guarded(lambda: evaluate(program, facts, now), "evaluating the rules", item=facts.item.ref)
-    evaluation = None if isinstance(found, Failure) else found
-    return Judged(claim=claim, facts=facts, program=program, evaluation=evaluation)
+    if isinstance(found, Failure):
+        return Judged(claim=claim, facts=facts, program=program, evaluation=None, failure=found.reason)
+    return Judged(claim=claim, facts=facts, program=program, evaluation=found)
 
 
 def _escalations(judged: Judged) -> int:
-    wanted = judged.evaluation.effects if judged.evaluation else ()
-    return sum(isinstance(effect, Escalate) for effect in wanted)
+    found = judged.evaluation.effects if judged.evaluation else ()
+    return sum(isinstance(effect, Escalate) for effect in found)
 
 
-def apply_batch(database: Database, batch: Sequence[Judged], now: datetime, go: bool) -> SweepReport:
-    """Write what the rules answered, all or item by item; what changed since, or another sweep took over, is left alone."""
-    try:
-        done = _try(database, batch, now, go)
-    except Busy:
-        done = _try(database, batch, now, go)
-    if done is not None:
-        return _report(done)
-    return _report([_apply_alone(database, one, now, go) for one in batch])
-
-
-def _apply_alone(database: Database, judged: Judged, now: datetime, go: bool) -> Done:
-    done = _try(database, [judged], now, go)
-    if done is not None:
-        return done[0]
+def _braked(database: Database, batches: list[list[Judged]], limits: Limits, now: datetime) -> list[list[Judged]]:
+    """The same, with what belongs to programs that escalate too much at once marked as held."""
+    planned: Counter[tuple[str, str]] = Counter()
+    for one in (one for batch in batches for one in batch if one.program):
+        if _escalations(one):
+            planned[one.facts.item.program or "", one.facts.item.kind] += 1
+    if not planned:
+        return batches
     with database.begin() as tx:
-        _postpone(tx, judged, now)
-    return None
+        held = brake.held(tx, planned, limits.brake, now)
+    if not held:
+        return batches
+    return [[_held(one) if (one.facts.item.program or "") in held else one for one in batch] for batch in batches]
 
 
-def _try(database: Database, batch: Sequence[Judged], now: datetime, go: bool) -> list[Done] | None:
-    """Apply in one transaction; None when something in it failed and nothing was written."""
+def _held(judged: Judged) -> Judged:
+    return replace(judged, held=True)
+
+
+def apply_batch(database: Database, batch: Sequence[Judged], now: datetime, beats: Beats | None = None) -> SweepReport:
+    """Write what the rules answered, all or by halves; what changed since, or another sweep took over, is left alone."""
+    done = _apply_halves(database, batch, now)
+    if beats is not None:
+        for one, applied in zip(batch, done, strict=True):
+            beats.add(one.program, one.facts, one.evaluation, applied)
+    return _report(done)
+
+
+def _apply_halves(database: Database, batch: Sequence[Judged], now: datetime) -> list[Done]:
+    found = _try_twice(database, batch, now)
+    if not isinstance(found, Failure):
+        return found
+    if len(batch) == 1:
+        with database.begin() as tx:
+            _postpone(tx, batch[0], found.reason, now)
+        return [None]
+    middle = len(batch) // 2
+    return [*_apply_halves(database, batch[:middle], now), *_apply_halves(database, batch[middle:], now)]
+
+
+def _try_twice(database: Database, batch: Sequence[Judged], now: datetime) -> list[Done] | Failure:
+    try:
+        return _try(database, batch, now)
+    except Busy:
+        return _try(database, batch, now)
+
+
+def _try(database: Database, batch: Sequence[Judged], now: datetime) -> list[Done] | Failure:
+    """Apply in one transaction; a Failure when something in it failed and nothing was written."""
     try:
         with database.begin() as tx:
-            done = [_apply(tx, one, now, go) for one in batch]
-            _note(tx, batch, done, now)
-        return done
+            return _apply(tx, batch, now)
     except (Busy, Unavailable):
         raise
-    except Exception:
+    except Exception as error:
         log.exception("effects failed", extra={"fields": {"items": [one.facts.item.ref for one in batch[:3]]}})
-        return None
+        return Failure(reason=f"what its rules ask for could not be done ({type(error).__name__})")
 
 
-def _apply(tx: Tx, judged: Judged, now: datetime, go: bool) -> Done:
-    if judged.evaluation is None or (judged.program is None and judged.facts.item.program):
-        _postpone(tx, judged, now)
-        return None
-    wanted = [one for one in judged.evaluation.effects if go or not isinstance(one, Escalate)]
-    next_at = judged.evaluation.next_at
-    if len(wanted) < len(judged.evaluation.effects):
-        next_at = min(next_at or now + BRAKED_FOR, now + BRAKED_FOR)
-    if judged.facts.item.ref in tx.let_go or not work_items.settle(tx, judged.claim, judged.facts.item.ref, next_at):
+def _apply(tx: Tx, batch: Sequence[Judged], now: datetime) -> list[Done]:
+    """Items that only have things added together, with few statements; then the others, one after the other."""
+    done: dict[str, Done] = {}
+    for one in batch:
+        if one.failure:
+            _postpone(tx, one, one.failure, now)
+            done[one.facts.item.ref] = None
+    plain = [one for one in batch if not one.failure and all(map(together.can_be, one.wanted))]
+    done |= _apply_plain(tx, plain, now)
+    for one in batch:
+        if one.facts.item.ref not in done:
+            done[one.facts.item.ref] = _apply_alone(tx, one, now)
+    poison.forget(tx, [ref for ref, applied in done.items() if applied is not None])
+    return [done[one.facts.item.ref] for one in batch]
+
+
+def _apply_plain(tx: Tx, plain: Sequence[Judged], now: datetime) -> dict[str, Done]:
+    if not plain:
+        return {}
+    settled = work_items.settle_many(tx, [(one.facts.item.ref, one.claim.token, one.next_at(now)) for one in plain])
+    wanted = [
+        together.Wanted(program=one.program, facts=one.facts, effect=effect)
+        for one in plain
+        if one.program and one.facts.item.ref in settled
+        for effect in one.wanted
+    ]
+    applied = together.apply_all(tx, wanted, now) if wanted else []
+    done: dict[str, tuple[Effect, ...]] = {one.facts.item.ref: () for one in plain}
+    for one, is_new in zip(wanted, applied, strict=True):
+        if is_new:
+            done[one.facts.item.ref] += (one.effect,)
+    return dict(done)
+
+
+def _apply_alone(tx: Tx, judged: Judged, now: datetime) -> Done:
+    ref = judged.facts.item.ref
+    if ref in tx.let_go or not work_items.settle(tx, judged.claim, ref, judged.next_at(now)):
         return ()
     program = judged.program
-    return tuple(one for one in wanted if program and effects.apply(tx, program, judged.facts, one, now))
+    return tuple(one for one in judged.wanted if program and effects.apply(tx, program, judged.facts, one, now))
 
 
-def _postpone(tx: Tx, judged: Judged, now: datetime) -> None:
-    ref = judged.facts.item.ref
-    work_items.postpone(tx, judged.claim, ref, now + POISONED_FOR)
-    if judged.facts.item.program:
-        heartbeats.note(tx, Heartbeat(program=judged.facts.item.program, rule="*", last_evaluated=now, failed=1))
-
-
-def _note(tx: Tx, batch: Sequence[Judged], done: Sequence[Done], now: datetime) -> None:
-    matched: Counter[tuple[str, str]] = Counter()
-    fired: Counter[tuple[str, str]] = Counter()
-    for one, applied in zip(batch, done, strict=True):
-        if one.evaluation is None or one.program is None:
-            continue
-        for finding in one.evaluation.findings:
-            matched[one.program.code, finding.rule] += finding.verdict.holds
-        for effect in applied or ():
-            fired[one.program.code, effect.key.rule] += 1
-    for program, rule in sorted({*matched, *fired}):
-        key = (program, rule)
-        beat = Heartbeat(program=program, rule=rule, last_evaluated=now, matched=matched[key], fired=fired[key])
-        heartbeats.note(tx, beat)
+def _postpone(tx: Tx, judged: Judged, reason: str, now: datetime) -> None:
+    until = poison.note(tx, judged.facts.item, reason, now)
+    work_items.postpone(tx, judged.claim, judged.facts.item.ref, until)
 
 
 def _report(done: Sequence[Done]) -> SweepReport:

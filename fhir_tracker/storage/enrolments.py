@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from sqlalchemy import select, update
 
 from fhir_tracker.model.viewer import Viewer
+from fhir_tracker.storage import many
 from fhir_tracker.storage.database import Tx
 from fhir_tracker.storage.records import from_row
 from fhir_tracker.storage.scope import row_scope
+from fhir_tracker.storage.types import microseconds
 from fhir_tracker.storage.work_tables import enrolment
 
 
@@ -35,6 +38,16 @@ def attach(tx: Tx, program: str, patient: str, trigger: str, plan: str) -> None:
     """Remember the plan that was made for a reserved enrolment."""
     is_it = (enrolment.c.program == program, enrolment.c.patient == patient, enrolment.c.trigger == trigger)
     tx.execute(update(enrolment).where(*is_it).values(plan=plan))
+
+
+def reserve_many(tx: Tx, wanted: Sequence[Enrolment]) -> set[str]:
+    """Take the places of these enrolments, each with the plan that is to be made; the plans whose place was free.
+
+    No other may be made. One statement for many.
+    """
+    rows = [(one.program, one.patient, one.trigger, one.plan, microseconds(one.at)) for one in wanted]
+    columns = ("program", "patient", "trigger", "plan", "at")
+    return many.add_new(tx, enrolment, columns, rows, columns[:3], "plan")
 
 
 def of_patient(tx: Tx, viewer: Viewer, patient: str) -> list[Enrolment]:

@@ -182,6 +182,15 @@ def wake(tx: Tx, ref: str, at: datetime) -> None:
     tx.execute(update(work_item).where(is_it).values(next_action_at=_sooner(at), claim_token=None, claimed_until=None))
 
 
+def wake_owned(tx: Tx, owner: str, at: datetime) -> None:
+    """Let the rules look at every open item of an owner at `at`, or sooner where that was planned."""
+    is_theirs = (work_item.c.owner == owner) & work_item.c.open & work_item.c.program.is_not(None)
+    _let_go(tx, is_theirs)
+    tx.execute(
+        update(work_item).where(is_theirs).values(next_action_at=_sooner(at), claim_token=None, claimed_until=None)
+    )
+
+
 def wake_all(tx: Tx, at: datetime, program: str | None = None) -> None:
     """Let the rules look at every open item of a program (of this one) at `at`, or sooner where that was planned."""
     ruled = work_item.c.open & (work_item.c.program.is_not(None) if program is None else work_item.c.program == program)

@@ -13,6 +13,7 @@ from sqlalchemy import select
 
 from fhir_tracker import storage
 from fhir_tracker.fhir.query import parse_query
+from fhir_tracker.model.staff import Person
 from fhir_tracker.model.viewer import Viewer
 from fhir_tracker.model.work import Event, Firing, FiringKey, Transition
 from fhir_tracker.storage import (
@@ -36,6 +37,7 @@ from fhir_tracker.storage import (
     search_includes,
     search_plan,
     search_walks,
+    staff,
     tables,
     transitions,
     work_items,
@@ -79,7 +81,7 @@ READS: dict[str, Callable[[Tx, Viewer], object]] = {
     "caseloads.given_back": lambda tx, viewer: caseloads.given_back(tx, viewer, ["Task/own"], "nobody"),
     "caseloads.open_counts": lambda tx, viewer: caseloads.open_counts(tx, viewer, ["Practitioner/p"])["Practitioner/p"],
     "caseloads.open_work_of": lambda tx, viewer: caseloads.open_work_of(tx, viewer, "Practitioner/p"),
-    "caseloads.owners_of_open_work": lambda tx, viewer: caseloads.owners_of_open_work(tx, viewer),
+    "caseloads.owners_gone": lambda tx, viewer: caseloads.owners_gone(tx, viewer, NOW),
     "changes.read_since": lambda tx, viewer: changes.read_since(tx, viewer, "test", 9),
     "enrolments.of_patient": lambda tx, viewer: enrolments.of_patient(tx, viewer, "ann"),
     "enrolments.of_plan": lambda tx, viewer: enrolments.of_plan(tx, viewer, "CarePlan/p"),
@@ -89,6 +91,7 @@ READS: dict[str, Callable[[Tx, Viewer], object]] = {
     "figures.escalations": lambda tx, viewer: figures.escalations(tx, viewer, NOW),
     "figures.overdue": lambda tx, viewer: figures.overdue(tx, viewer, NOW, "role"),
     "figures.totals": lambda tx, viewer: figures.totals(tx, viewer, NOW).open,
+    "firings.recent_levels": lambda tx, viewer: firings.recent_levels(tx, viewer, NOW, NOW),
     "firings.levels": lambda tx, viewer: firings.levels(tx, viewer),
     "firings.of_items": lambda tx, viewer: firings.of_items(tx, viewer, ["Task/a"])["Task/a"],
     "firings.of_task": lambda tx, viewer: firings.of_task(tx, viewer, "Task/x"),
@@ -129,11 +132,13 @@ READS: dict[str, Callable[[Tx, Viewer], object]] = {
     "work_items.of_plans": lambda tx, viewer: work_items.of_plans(tx, viewer, ["CarePlan/p"])["CarePlan/p"],
     "work_items.scan": lambda tx, viewer: work_items.scan(tx, viewer),
     "work_items.open_count": lambda tx, viewer: work_items.open_count(tx, viewer),
+    "work_items.open_up_to": lambda tx, viewer: work_items.open_up_to(tx, viewer, "task", "tcm", 10),
+    "work_items.some_open": lambda tx, viewer: work_items.some_open(tx, viewer, "task", "tcm", 10),
 }
 WRITES = {
     "add", "advance", "all_due_now", "attach", "clear_index", "clear_read_models", "drop", "due_now", "fire", "forget_done", "link_task",
     "mark_read", "note", "note_remote", "note_failure", "note_success", "postpone", "put", "reindex", "remove", "reserve", "resolve",
-    "resolve_all", "save", "set_flags", "set_state", "settle", "start_at_head", "wake",
+    "resolve_all", "save", "set_flags", "set_state", "settle", "start_at_head", "wake", "wake_owned",
     "look_at", "change", "discard", "forget", "wake_all", "withdrawn", "save_indexed", "foresee",
 }  # fmt: skip
 WORKERS_OWN = {
@@ -171,6 +176,7 @@ WORKERS_OWN = {
     "rosters.missing": "remote ids for the worker, no content",
     "rosters.standing": "numbers",
     "rosters.was_read_since": "a yes or no",
+    "work_items.due_spans": "moments and keys for the sweep, no content",
     "work_items.claim_due": "the sweep works on everybody's items and shows them to nobody",
 }
 WITHOUT_PATIENTS = {
@@ -183,7 +189,9 @@ WITHOUT_PATIENTS = {
 def filled(database: Database) -> Database:
     with database.begin() as tx:
         put(tx, task("a", "ann"), remote_body="{}")
-        made = item("Task/a", plan="CarePlan/p", focus="Task/z", role="rn", due_at=NOW.replace(year=2025))
+        made = item(
+            "Task/a", plan="CarePlan/p", focus="Task/z", role="rn", program="tcm", due_at=NOW.replace(year=2025)
+        )
         work_items.save(tx, made)
         patients.save(tx, PatientSummary(patient="ann", name="Ann"))
         events.save(tx, Event(ref="Encounter/e", type="Encounter", status="finished", patient="ann", seen_at=NOW))
@@ -199,6 +207,7 @@ def filled(database: Database) -> Database:
         )
         owned = item("Task/own", owner="Practitioner/p")
         work_items.save(tx, owned)
+        staff.save_person(tx, Person(ref="Practitioner/p", active=False))
         left = Transition(
             item="Task/own",
             what="owner",
