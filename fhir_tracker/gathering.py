@@ -10,9 +10,11 @@ from fhir_tracker.errors import Incorrect
 from fhir_tracker.model.contact import Contact, contact_of
 from fhir_tracker.model.facts import Facts, PlanFacts
 from fhir_tracker.model.plan import plan_facts
+from fhir_tracker.model.standing import PatientFacts, standing_of
 from fhir_tracker.model.viewer import Viewer
 from fhir_tracker.model.work import Transition, WorkItem
-from fhir_tracker.storage import events, firings, patients, resources, transitions, work_items
+from fhir_tracker.rules.conditions import asks
+from fhir_tracker.storage import events, firings, patients, resources, staff, transitions, work_items
 from fhir_tracker.storage.database import Tx
 
 
@@ -26,7 +28,9 @@ def gather(tx: Tx, viewer: Viewer, items: Sequence[WorkItem]) -> list[Facts]:
     seen = events.of_patients(tx, viewer, people)
     tasks = work_items.of_plans(tx, viewer, sorted({item.plan for item in items if item.plan}))
     known = patients.find_many(tx, viewer, people)
+    staffed = staff.people(tx, {item.owner for item in items if item.owner})
     contacts = contacts_of(tx, viewer, items)
+    standing = standing_of_patients(tx, viewer, items)
     return [
         Facts(
             item=item,
@@ -35,9 +39,11 @@ def gather(tx: Tx, viewer: Viewer, items: Sequence[WorkItem]) -> list[Facts]:
             events=tuple(seen.get(item.patient or "", ())),
             fired=fired[item.ref],
             tasks=tuple(one for one in tasks.get(item.plan or "", ()) if one.ref != item.ref),
+            people={item.owner: staffed[item.owner]} if item.owner in staffed else {},
             deceased=item.patient in known and known[item.patient].deceased,
             zone=known[item.patient].zone if item.patient in known else None,
             contact=contacts.get(item.patient or ""),
+            patient=standing.get(item.patient or ""),
         )
         for item in items
     ]
@@ -49,6 +55,22 @@ def contacts_of(tx: Tx, viewer: Viewer, items: Sequence[WorkItem]) -> dict[str, 
     stored = resources.find_many(tx, viewer, sorted(f"Patient/{one}" for one in reaching))
     known = [one for one in stored.values() if not one.deleted]
     return {one.id: contact_of(records.resource_of(one), as_of=one.updated_at) for one in known}
+
+
+def standing_of_patients(tx: Tx, viewer: Viewer, items: Sequence[WorkItem]) -> dict[str, PatientFacts]:
+    """Patient id -> what the record says of them, for the items whose program has a rule that asks for it. One query."""
+    asking = {item.patient for item in items if item.patient and _asks_for_patients(tx, item)}
+    stored = resources.find_many(tx, viewer, sorted(f"Patient/{one}" for one in asking)) if asking else {}
+    known = [one for one in stored.values() if not one.deleted]
+    return {one.id: standing_of(records.resource_of(one), as_of=one.updated_at) for one in known}
+
+
+def _asks_for_patients(tx: Tx, item: WorkItem) -> bool:
+    try:
+        program = programs.load(tx, item.program, item.program_version) if item.program and item.open else None
+    except Incorrect:
+        return False
+    return program is not None and asks(program, "patient")
 
 
 def _is_outreach(tx: Tx, item: WorkItem) -> bool:

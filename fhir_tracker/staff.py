@@ -11,36 +11,51 @@ from datetime import datetime
 from fhir_tracker.errors import NotFound, RuleBroken
 from fhir_tracker.fhir.json_types import Resource
 from fhir_tracker.fhir.reading import at, end_at, moment_at, objects_at, text_at
+from fhir_tracker.guard import Failure, guarded
 from fhir_tracker.model.author import Author
 from fhir_tracker.model.role_codes import roles_of
-from fhir_tracker.storage import staff
+from fhir_tracker.model.staff import Person
+from fhir_tracker.storage import staff, work_items
 from fhir_tracker.storage.database import Tx
+from fhir_tracker.storage.staff import RoleRow
 
 TYPES = ("Practitioner", "PractitionerRole")
 """The resources that tell of the staff."""
 
 
 def learn(tx: Tx, resource: Resource, codes: Mapping[str, str] | None = None) -> str | None:
-    """Take in what a Practitioner or PractitionerRole says now; whom it is about. `codes` are further role codes."""
-    ref = f"{resource['resourceType']}/{resource['id']}"
+    """Take in what a Practitioner or PractitionerRole says now; whom it is about. `codes` are further role codes.
+
+    One that cannot be read changes nothing.
+    """
+    type_, id_ = str(resource["resourceType"]), str(resource["id"])
+    told = guarded(lambda: _told(resource, codes), "reading of the staff", item=f"{type_}/{id_}")
+    if isinstance(told, Failure):
+        return None
+    if told is None:
+        return forget(tx, type_, id_)
+    if isinstance(told, Person):
+        staff.save_person(tx, told)
+        return told.ref
+    staff.save_role(tx, told)
+    return told.person
+
+
+def _told(resource: Resource, codes: Mapping[str, str] | None) -> Person | RoleRow | None:
+    ref, is_active = f"{resource['resourceType']}/{resource['id']}", resource.get("active") is not False
     if resource["resourceType"] == "Practitioner":
-        staff.save_person(
-            tx, ref, name=_name(resource), active=resource.get("active") is not False, mail=_mail(resource)
-        )
-        return ref
+        return Person(ref=ref, name=_name(resource), active=is_active, mail=_mail(resource))
     person = text_at(resource, "practitioner", "reference") or ""
     if not person.startswith("Practitioner/"):
-        return forget(tx, "PractitionerRole", str(resource["id"]))
-    one = staff.RoleRow(
+        return None
+    return RoleRow(
         source=ref,
         person=person,
         roles=roles_of(resource, codes),
-        active=resource.get("active") is not False,
+        active=is_active,
         start=moment_at(at(resource, "period"), "start"),
         end=end_at(resource, "period", "end"),
     )
-    staff.save_role(tx, one)
-    return person
 
 
 def forget(tx: Tx, type_: str, id_: str) -> str | None:
@@ -50,7 +65,7 @@ def forget(tx: Tx, type_: str, id_: str) -> str | None:
         before = staff.role_row(tx, ref)
         staff.drop_role(tx, ref)
         return before.person if before else None
-    staff.save_person(tx, ref, name="", active=False, mail="")
+    staff.save_person(tx, Person(ref=ref, active=False))
     return ref
 
 
@@ -77,6 +92,7 @@ def go_away(
     known = staff.people(tx, [substitute], author.at) if substitute else {}
     if substitute in known and not known[substitute].active:
         raise RuleBroken(f"{substitute} is not active: name another substitute.")
+    work_items.wake_owned(tx, person, author.at)
     return staff.add_absence(
         tx,
         person,
@@ -91,15 +107,18 @@ def go_away(
 
 def come_back(tx: Tx, id_: int, author: Author) -> None:
     """End an absence now, or take it back before it began; raises NotFound."""
-    if not staff.end_absence(tx, id_, author.at):
+    person = staff.end_absence(tx, id_, author.at)
+    if person is None:
         raise NotFound(f"There is no absence {id_} that is not over.")
+    work_items.wake_owned(tx, person, author.at)
 
 
 def _name(resource: Resource) -> str:
     name = next(iter(objects_at(resource, "name")), {})
     if text := text_at(name, "text"):
         return text
-    given = [one for one in (at(name, "given") or ()) if isinstance(one, str)]
+    names = at(name, "given")
+    given = [one for one in names if isinstance(one, str)] if isinstance(names, list) else []
     return " ".join([*given, text_at(name, "family") or ""]).strip()
 
 

@@ -6,16 +6,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import delete, func, select
+from sqlalchemy import and_, case, delete, exists, func, or_, select
 
 from fhir_tracker.model.viewer import Viewer
 from fhir_tracker.storage.database import Tx
 from fhir_tracker.storage.records import from_row, to_row
 from fhir_tracker.storage.scope import row_scope
-from fhir_tracker.storage.staff_tables import wants_owner
+from fhir_tracker.storage.staff_tables import staff_person, staff_role, wants_owner
 from fhir_tracker.storage.work_tables import transition, work_item
 
 _BATCH = 500
+_OWN = ("task", "escalation")
+"""The kinds of work that the tracker gives somebody."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +32,7 @@ class Waiting:
 
 def open_counts(tx: Tx, viewer: Viewer, refs: Sequence[str]) -> dict[str, int]:
     """Person -> how much open work is theirs, 0 included."""
-    mine = (work_item.c.owner.in_(refs), work_item.c.open, work_item.c.kind != "outside", work_item.c.kind != "plan")
+    mine = (work_item.c.owner.in_(refs), work_item.c.open, work_item.c.kind.in_(_OWN))
     chosen = select(work_item.c.owner, func.count().label("count")).where(*mine, row_scope(viewer, work_item))
     found = {row["owner"]: row["count"] for row in tx.rows(chosen.group_by(work_item.c.owner))}
     return {ref: found.get(ref, 0) for ref in refs}
@@ -38,16 +40,26 @@ def open_counts(tx: Tx, viewer: Viewer, refs: Sequence[str]) -> dict[str, int]:
 
 def open_work_of(tx: Tx, viewer: Viewer, person: str, limit: int = _BATCH) -> list[str]:
     """The references of a person's open work here, oldest first; not what is an EHR's."""
-    mine = (work_item.c.owner == person, work_item.c.open, work_item.c.kind.in_(("task", "escalation")))
+    mine = (work_item.c.owner == person, work_item.c.open, work_item.c.kind.in_(_OWN))
     chosen = select(work_item.c.ref).where(*mine, row_scope(viewer, work_item)).order_by(work_item.c.k).limit(limit)
     return [row["ref"] for row in tx.rows(chosen)]
 
 
-def owners_of_open_work(tx: Tx, viewer: Viewer) -> list[str]:
-    """Everybody who has open work."""
-    mine = (work_item.c.owner.is_not(None), work_item.c.open, work_item.c.kind.in_(("task", "escalation")))
-    chosen = select(work_item.c.owner).where(*mine, row_scope(viewer, work_item)).distinct()
-    return sorted(row["owner"] for row in tx.rows(chosen))
+def owners_gone(tx: Tx, viewer: Viewer, now: datetime) -> list[str]:
+    """Who has open work and is not active any more, or has lost every role there was of theirs; it costs what the staff is."""
+    counts = and_(
+        staff_role.c.active,
+        or_(staff_role.c.start.is_(None), staff_role.c.start <= now),
+        or_(staff_role.c.end.is_(None), staff_role.c.end > now),
+    )
+    left = select(staff_role.c.person.label("ref")).group_by(staff_role.c.person)
+    left = left.having(func.max(case((counts, 1), else_=0)) == 0)
+    inactive = select(staff_person.c.ref).where(~staff_person.c.active)
+    gone = inactive.union(left).subquery()
+    mine = exists().where(
+        work_item.c.owner == gone.c.ref, work_item.c.open, work_item.c.kind.in_(_OWN), row_scope(viewer, work_item)
+    )
+    return sorted(row["ref"] for row in tx.rows(select(gone.c.ref).where(mine)))
 
 
 def given_back(tx: Tx, viewer: Viewer, items: Sequence[str], but_by: str) -> set[str]:
@@ -71,10 +83,10 @@ def want_owner(tx: Tx, one: Waiting) -> None:
     tx.execute(new.on_conflict_do_update(index_elements=["item"], set_={"role": one.role, "reason": one.reason}))
 
 
-def waiting(tx: Tx, limit: int = _BATCH) -> list[Waiting]:
-    """What waits for an owner, longest first."""
-    chosen = select(wants_owner).order_by(wants_owner.c.since, wants_owner.c.item).limit(limit)
-    return [from_row(Waiting, row) for row in tx.rows(chosen)]
+def waiting(tx: Tx, role: str, limit: int = _BATCH) -> list[Waiting]:
+    """What waits for an owner of a role, longest first."""
+    chosen = select(wants_owner).where(wants_owner.c.role == role).order_by(wants_owner.c.since, wants_owner.c.item)
+    return [from_row(Waiting, row) for row in tx.rows(chosen.limit(limit))]
 
 
 def wait_no_more(tx: Tx, items: Sequence[str]) -> None:

@@ -43,15 +43,10 @@ class Absence:
     said_at: datetime
 
 
-def save_person(tx: Tx, ref: str, *, name: str, active: bool, mail: str) -> None:
-    """Write what a Practitioner says now."""
-    row = {"ref": ref, "name": name, "active": active, "mail": mail}
+def save_person(tx: Tx, one: Person) -> None:
+    """Write what a Practitioner says now: name, whether active, and mail."""
+    row = {"ref": one.ref, "name": one.name, "active": one.active, "mail": one.mail}
     tx.execute(tx.insert(staff_person).values(row).on_conflict_do_update(index_elements=["ref"], set_=row))
-
-
-def drop_person(tx: Tx, ref: str) -> None:
-    """The Practitioner is gone."""
-    tx.execute(delete(staff_person).where(staff_person.c.ref == ref))
 
 
 def save_role(tx: Tx, one: RoleRow) -> None:
@@ -71,8 +66,8 @@ def drop_role(tx: Tx, source: str) -> None:
     tx.execute(delete(staff_role).where(staff_role.c.source == source))
 
 
-def people(tx: Tx, refs: Iterable[str], now: datetime) -> dict[str, Person]:
-    """Reference -> person with the roles that count at `now`, for those that anything is known of."""
+def people(tx: Tx, refs: Iterable[str], now: datetime | None = None) -> dict[str, Person]:
+    """Reference -> person with the roles that count at `now` (None: at any time), for those anything is known of."""
     found: dict[str, Person] = {}
     wanted = sorted(set(refs))
     for start in range(0, len(wanted), _BATCH):
@@ -96,7 +91,7 @@ def members(tx: Tx, role: str, now: datetime) -> list[Person]:
     return [found[ref] for ref in sorted(found) if found[ref].active]
 
 
-def _people(tx: Tx, refs: Sequence[str], now: datetime) -> dict[str, Person]:
+def _people(tx: Tx, refs: Sequence[str], now: datetime | None) -> dict[str, Person]:
     persons = {row["ref"]: row for row in tx.rows(select(staff_person).where(staff_person.c.ref.in_(refs)))}
     roles: dict[str, set[str]] = {}
     told: set[str] = set()
@@ -123,7 +118,9 @@ def _people(tx: Tx, refs: Sequence[str], now: datetime) -> dict[str, Person]:
     }
 
 
-def _counts(start: datetime | None, end: datetime | None, now: datetime) -> bool:
+def _counts(start: datetime | None, end: datetime | None, now: datetime | None) -> bool:
+    if now is None:
+        return True
     return (start is None or start <= now) and (end is None or now < end)
 
 
@@ -154,21 +151,18 @@ def absences(tx: Tx, *, since: datetime | None = None) -> list[Absence]:
     return [from_row(Absence, row) for row in tx.rows(chosen.order_by(staff_absence.c.start, staff_absence.c.id))]
 
 
-def end_absence(tx: Tx, id_: int, at: datetime) -> bool:
-    """Let an absence end at `at`, or before it began take it back; False when there is none that lasts longer."""
+def end_absence(tx: Tx, id_: int, at: datetime) -> str | None:
+    """Let an absence end at `at`, or before it began take it back; whose it was, None when none lasts longer."""
     lasts = or_(staff_absence.c.end.is_(None), staff_absence.c.end > at)
     is_it = (staff_absence.c.id == id_) & lasts
-    if tx.changed(delete(staff_absence).where(is_it, staff_absence.c.start >= at)) == 1:
-        return True
-    return tx.changed(update(staff_absence).where(is_it).values(end=at)) == 1
-
-
-def beginning(tx: Tx, now: datetime) -> list[Absence]:
-    """The absences that have begun by `now` and whose work was not handed on yet, in order; locked for this transaction."""
-    lasts = or_(staff_absence.c.end.is_(None), staff_absence.c.end > now)
-    chosen = select(staff_absence).where(~staff_absence.c.begun, staff_absence.c.start <= now, lasts)
-    rows = tx.rows(chosen.order_by(staff_absence.c.start, staff_absence.c.id).with_for_update(skip_locked=True))
-    return [from_row(Absence, row) for row in rows]
+    row = tx.first(select(staff_absence).where(is_it).with_for_update())
+    if row is None:
+        return None
+    if row["start"] >= at:
+        tx.execute(delete(staff_absence).where(is_it))
+    else:
+        tx.execute(update(staff_absence).where(is_it).values(end=at))
+    return str(row["person"])
 
 
 def mark_begun(tx: Tx, id_: int) -> None:
