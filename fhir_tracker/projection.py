@@ -30,7 +30,7 @@ WORK_TYPES = frozenset({"Task", "CarePlan"})
 _GATHERED = "gathered"
 _BATCH = 500
 ATTEMPTED = frozenset({"completed", "not-done"})
-_ANSWERS: Mapping[str, FiringState] = {
+ANSWERS: Mapping[str, FiringState] = {
     "accepted": "acknowledged",
     "in-progress": "taken-over",
     "rejected": "sent-back",
@@ -39,6 +39,7 @@ _ANSWERS: Mapping[str, FiringState] = {
     "failed": "resolved",
     "entered-in-error": "resolved",
 }
+"""What an escalation Task's status says people answered."""
 
 
 def project(
@@ -133,7 +134,7 @@ def _add_item(tx: Tx, item: WorkItem, author: Author, why: Why | None, *, fresh:
     if item.kind == "plan":
         spells.add(tx, beginning(after, author, why))
     work_items.add(tx, after)
-    _tell_others(tx, after, _ANSWERS.get(after.fhir_status, "open"), author.at, fresh=fresh)
+    _tell_others(tx, after, ANSWERS.get(after.fhir_status, "open"), author.at, fresh=fresh)
 
 
 def _save_item(tx: Tx, item: WorkItem, author: Author, why: Why | None) -> None:
@@ -143,7 +144,7 @@ def _save_item(tx: Tx, item: WorkItem, author: Author, why: Why | None) -> None:
         return
     before = work_items.find(tx, _PROJECTOR, item.ref) or _as_deleted(tx, item)
     after = refresh(tx, _note_changes(tx, before, item, author, why), at=author.at)
-    _tell_others(tx, after, _ANSWERS.get(after.fhir_status, "open"), author.at)
+    _tell_others(tx, after, ANSWERS.get(after.fhir_status, "open"), author.at)
 
 
 def _note_changes(tx: Tx, before: WorkItem | None, item: WorkItem, author: Author, why: Why | None) -> WorkItem:
@@ -205,6 +206,7 @@ def _save_patient(tx: Tx, stored: Stored, summary: PatientSummary, *, fresh: boo
     if stored.version > 1:
         patients.save(tx, summary)
         set_flags(tx, summary.patient)
+        _wake(tx, summary.patient, stored.updated_at)
         return
     if fresh:
         tx.here["new patient", summary.patient] = True

@@ -24,6 +24,15 @@ def judge(program: Program, facts: Facts, condition: Condition, now: datetime) -
     return _judge(Case(program=program, facts=facts, now=now), condition)
 
 
+def asks(program: Program, name: str) -> bool:
+    """Whether any rule of the program uses the predicate of that name."""
+    return any(_uses(rule.when, name) for rule in program.rules)
+
+
+def _uses(condition: Condition, name: str) -> bool:
+    return condition.name == name or any(_uses(child, name) for child in condition.children)
+
+
 def _judge(case: Case, condition: Condition) -> tuple[Verdict, ...]:
     if condition.op == "predicate":
         return PREDICATES[condition.name].judge(case, condition.args)
