@@ -338,7 +338,11 @@ def _refresh_many(tx: Tx, items: Sequence[WorkItem], now: datetime) -> None:
         whose = sorted({item.patient for item in some if item.patient and item.kind != "plan"})
         tried = _attempts_about(events.of_patients(tx, _PROJECTOR, whose, ["Communication"]))
         whole = [
-            _standing(tx, with_history(one, logs[one.ref], fired[one.ref], tried.get(one.ref, ())), logs[one.ref])
+            _standing(
+                tx,
+                with_history(one, logs[one.ref], fired[one.ref], () if one.kind == "plan" else tried.get(one.ref, ())),
+                logs[one.ref],
+            )
             for one in some
         ]
         work_items.save_many(tx, [_awake(one, now) for one in whole])

@@ -1,0 +1,154 @@
+"""All that is known of how one patient's work, events and plans were at each moment, read once."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from fhir_tracker import records
+from fhir_tracker.fhir.body import read_resource
+from fhir_tracker.fhir.json_types import Resource
+from fhir_tracker.fhir.reading import text_at
+from fhir_tracker.model.event import EVENT_TYPES, event_of
+from fhir_tracker.model.viewer import Viewer
+from fhir_tracker.model.work import Event, Firing, FiringKey, Transition
+from fhir_tracker.storage import firings, past, transitions
+from fhir_tracker.storage.database import Tx
+from fhir_tracker.storage.past import PastResource
+
+RULES = "rules"
+WORK = ("Task", "CarePlan")
+TYPES = EVENT_TYPES | {*WORK, "Patient"}
+TOGETHER = timedelta(milliseconds=5)
+"""Changes no further apart are one act: what one transaction writes twice is a millisecond apart."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Point:
+    """A place in a history: all before `start`, and what happened in [start, end]; of that, unless `whole`, nothing that the
+    tracker's own rules did.
+    """
+
+    start: datetime
+    end: datetime
+    whole: bool = True
+
+    def sees(self, at: datetime, by_rules: bool) -> bool:
+        """Whether what happened `at` is known here."""
+        return at < self.start or (at <= self.end and (self.whole or not by_rules))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Was:
+    """One version of a resource: `resource` None from its deletion on, `event` as rules see it."""
+
+    at: datetime
+    by_rules: bool
+    resource: Resource | None
+    event: Event | None
+    mirrored: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class PatientHistory:
+    """One patient: the versions of each resource by reference, oldest first; the rows and firings of each item."""
+
+    patient: str
+    versions: Mapping[str, tuple[Was, ...]]
+    logs: Mapping[str, tuple[Transition, ...]] = field(default_factory=dict)
+    firings: Mapping[FiringKey, Firing] = field(default_factory=dict)
+
+    @property
+    def work(self) -> tuple[str, ...]:
+        """The references of all Tasks and CarePlans, in the order they were first written."""
+        return tuple(ref for ref in self.versions if ref.partition("/")[0] in WORK)
+
+    def latest(self, ref: str, point: Point) -> Was | None:
+        """The version of a resource that was the present one; None before the first."""
+        return next((one for one in reversed(self.versions.get(ref, ())) if point.sees(one.at, one.by_rules)), None)
+
+    def resource(self, ref: str, point: Point) -> Resource | None:
+        """The resource as it was; None when it was not there."""
+        was = self.latest(ref, point)
+        return was.resource if was else None
+
+    def events(self, point: Point) -> tuple[Event, ...]:
+        """The events that rules saw, by start and reference."""
+        found = (was.event for ref in self.versions if (was := self.latest(ref, point)) and was.event)
+        return tuple(sorted(found, key=lambda one: (one.start or one.seen_at, one.ref)))
+
+    def log(self, ref: str, point: Point) -> tuple[Transition, ...]:
+        """The rows of an item."""
+        return tuple(
+            row
+            for row in self.logs.get(ref, ())
+            if point.sees(records.moment_of(row.recorded_at), row.rule is not None)
+        )
+
+    def status_of(self, ref: str | None, point: Point) -> str | None:
+        """The FHIR status that a Task had."""
+        resource = self.resource(ref, point) if ref else None
+        return text_at(resource, "status") if resource else None
+
+    def changes(self, since: datetime, until: datetime) -> list[Point]:
+        """The acts after `since`: what people and the EHR did, then, at the same moment, what the rules made of it."""
+        seen = {(one.at, one.by_rules) for some in self.versions.values() for one in some}
+        seen |= {
+            (records.moment_of(row.recorded_at), row.rule is not None) for some in self.logs.values() for row in some
+        }
+        acts: list[list[tuple[datetime, bool]]] = []
+        for moment in sorted(one for one in seen if since < one[0] <= until):
+            if acts and moment[0] - acts[-1][-1][0] <= TOGETHER:
+                acts[-1].append(moment)
+            else:
+                acts.append([moment])
+        return [point for act in acts for point in _steps(act)]
+
+
+def _steps(act: Sequence[tuple[datetime, bool]]) -> list[Point]:
+    start, end = act[0][0], act[-1][0]
+    kinds = {by_rules for _, by_rules in act}
+    return [Point(start=start, end=end, whole=whole) for whole in (False, True) if whole in kinds or len(kinds) > 1]
+
+
+def read(tx: Tx, viewer: Viewer, patients: Sequence[str], until: datetime) -> dict[str, PatientHistory]:
+    """Patient -> their history up to `until`, with a fixed number of queries."""
+    rows = past.of_patients(tx, viewer, patients, TYPES, until)
+    versions = {patient: _versions(some) for patient, some in rows.items()}
+    refs = [ref for some in versions.values() for ref in some if ref.partition("/")[0] in WORK]
+    logs = transitions.of_items(tx, viewer, refs)
+    fired = firings.of_items(tx, viewer, refs)
+    return {
+        patient: PatientHistory(
+            patient=patient,
+            versions=some,
+            logs={ref: _until(logs[ref], until) for ref in some if ref in logs},
+            firings={one.key: one for ref in some for one in fired.get(ref, ()) if one.fired_at <= until},
+        )
+        for patient, some in versions.items()
+    }
+
+
+def _until(log: Sequence[Transition], until: datetime) -> tuple[Transition, ...]:
+    return tuple(row for row in log if row.recorded_at <= until)
+
+
+def _versions(rows: Sequence[PastResource]) -> dict[str, tuple[Was, ...]]:
+    found: dict[str, list[Was]] = defaultdict(list)
+    for row in rows:
+        found[f"{row.type}/{row.id}"].append(_was(row))
+    return {ref: tuple(some) for ref, some in found.items()}
+
+
+def _was(row: PastResource) -> Was:
+    resource = read_resource(row.body.encode(), max_bytes=1 << 30) if row.body and row.op != "delete" else None
+    seen = resource is not None and row.type in EVENT_TYPES
+    return Was(
+        at=row.updated_at,
+        by_rules=row.origin == RULES,
+        resource=resource,
+        event=event_of(resource, seen_at=row.updated_at) if resource and seen else None,
+        mirrored=row.connection is not None,
+    )
