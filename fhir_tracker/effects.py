@@ -7,6 +7,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from fhir_tracker import (
+    consequences,
     care_team,
     enrolment,
     escalation,
@@ -116,6 +117,7 @@ def why_of(program: Program, effect: Effect) -> Why:
 def do(tx: Tx, program: Program, facts: Facts, effect: Effect, author: Author, why: Why) -> bool:
     """Do what an effect says whose firing was just written down; False, and the firing says why, when it cannot be."""
     skipped = _APPLY[type(effect)](tx, program, facts, effect, author, why)
+    consequences.draw(tx, apply)
     if skipped is not None:
         firings.skip(tx, effect.key, f"{effect.reason} (skipped: {skipped})")
     return skipped is None

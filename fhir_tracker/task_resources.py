@@ -13,10 +13,12 @@ from fhir_tracker.fhir.codeable import concept
 from fhir_tracker.fhir.dates import instant
 from fhir_tracker.fhir.json_types import Resource
 from fhir_tracker.fhir.reading import moment_at, objects_at
+from fhir_tracker.model.activity import Activity
 from fhir_tracker.model.author import Author
 from fhir_tracker.model.effects import Escalate
 from fhir_tracker.model.program import CANONICAL, Program, Status, TaskTemplate
 from fhir_tracker.model.vocabulary import (
+    ACTIVITY_SYSTEM,
     ESCALATION,
     HOLD_EVENT,
     HOLD_UNTIL,
@@ -41,6 +43,10 @@ class NewTask:
     reason: str | None = None
     about: str | None = None
     priority: str | None = None
+    starts_at: datetime | None = None
+    goal: str | None = None
+    part_of: str | None = None
+    owner: str | None = None
 
 
 def from_template(program: Program, template: TaskTemplate, new: NewTask, now: datetime) -> Resource:
@@ -63,9 +69,26 @@ def from_template(program: Program, template: TaskTemplate, new: NewTask, now: d
         "authoredOn": instant(now),
         "lastModified": instant(now),
         "performerType": [role_concept(template.role)],
+        **({"owner": {"reference": new.owner}} if new.owner else {}),
         **({"reasonCode": {"text": new.reason}} if new.reason else {}),
+        **({"reasonReference": {"reference": new.goal}} if new.goal else {}),
+        **({"partOf": [{"reference": new.part_of}]} if new.part_of else {}),
+        **({"restriction": {"period": {"start": instant(new.starts_at)}}} if new.starts_at else {}),
     }
     return with_due(resource, new.due_at) if new.due_at else resource
+
+
+def of_activity(resource: Resource, program: Program, activity: Activity, plan: str, known: bool) -> Resource:
+    """The Task of an intervention that a plan lists itself; `known` says that it is one of the program's tasks."""
+    key = f"{plan.partition('/')[2]}#{activity.key}"
+    changed = resource | {"identifier": [{"system": ACTIVITY_SYSTEM, "value": key}]}
+    if activity.what:
+        changed["description"] = activity.what
+    if activity.owner:
+        changed["owner"] = {"reference": activity.owner}
+    if not known:
+        changed |= {"instantiatesCanonical": program.canonical, "code": activity.code or {"text": activity.title}}
+    return changed
 
 
 def business_status(program: Program, status: Status) -> Resource:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from decimal import Decimal
 
 from fhir_tracker.model.activity import Activity
 from fhir_tracker.model.work import FiringKey
@@ -162,7 +163,7 @@ class ReturnToQueue:
 class Enrol:
     """Open a plan of a program for a patient because of `trigger` (an event's reference, empty when by hand).
 
-    `key` is a caller's own name for the plan.
+    `key` is a caller's own name for the plan, `site` the site whose calendar counts.
     """
 
     program: str
@@ -173,6 +174,7 @@ class Enrol:
     anchor_at: datetime
     reason: str
     key: str | None = None
+    site: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -201,10 +203,23 @@ class Equip:
     reason: str
 
 
+@dataclass(frozen=True, kw_only=True)
+class RecordScore:
+    """Keep what a response to `form` scored as an Observation; `score` None withdraws what was kept."""
+
+    key: FiringKey
+    form: str
+    response: str
+    score: Decimal | None
+    at: datetime
+    reason: str
+
+
 Effect = (
     Escalate
     | CreateTask
     | RaiseFlag
+    | RecordScore
     | ClearFlag
     | SetStatus
     | SetPriority

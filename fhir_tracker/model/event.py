@@ -212,10 +212,15 @@ def _about(resource: Resource, paths: tuple[tuple[str, ...], ...]) -> tuple[str,
     return tuple(dict.fromkeys([text for path in given for text in references_at(resource, *path)]))
 
 
+_PLACED = frozenset({"Encounter", "Appointment", "ServiceRequest"})
+
+
 def _detail(resource: Resource) -> dict[str, str]:
     found = {"title": _title(resource)}
     if "statusReason" in resource or "cancelationReason" in resource:
         found["reason"] = text_of(resource.get("statusReason")) or text_of(resource.get("cancelationReason"))
+    if resource["resourceType"] in _PLACED and (location := _location(resource)):
+        found["location"] = location
     if "description" in resource:
         found["description"] = text_at(resource, "description") or ""
     if resource["resourceType"] == "Communication":
@@ -248,6 +253,14 @@ def _detail(resource: Resource) -> dict[str, str]:
 def _provisions(resource: Resource) -> tuple[Resource, ...]:
     """The provision of a Consent and the first layer under it."""
     return tuple(objects_at(resource, "provision")) + tuple(objects_at(resource, "provision", "provision"))
+
+
+def _location(resource: Resource) -> str:
+    """The place of an Encounter, an Appointment or a ServiceRequest: the Location that it names."""
+    holders = [(one, "location") for one in objects_at(resource, "location")]
+    holders += [(one, "actor") for one in objects_at(resource, "participant")]
+    refs = (ref for holder, name in [*holders, (resource, "locationReference")] for ref in references_at(holder, name))
+    return next((ref for ref in refs if ref.startswith("Location/")), "")
 
 
 def _title(resource: Resource) -> str:

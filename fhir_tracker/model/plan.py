@@ -9,11 +9,12 @@ from datetime import datetime
 
 from fhir_tracker.fhir.json_types import Resource
 from fhir_tracker.fhir.reading import extension_value, moment_at, objects_at, text_at
+from fhir_tracker.model.activity import activities_of
 from fhir_tracker.model.facts import PlanFacts
 from fhir_tracker.model.places import place_of
 from fhir_tracker.model.program import Program
 from fhir_tracker.model.subject import patient_of
-from fhir_tracker.model.vocabulary import PLAN_ANCHOR, PLAN_STAGE
+from fhir_tracker.model.vocabulary import GOAL_SYSTEM, PLAN_ANCHOR, PLAN_STAGE, PLAN_TRIGGER
 from fhir_tracker.model.work import ClockState, WorkItem
 
 _CLOCKS: dict[str, ClockState] = {"draft": "running", "active": "running", "on-hold": "paused"}
@@ -70,7 +71,21 @@ def plan_facts(resource: Resource, item: WorkItem) -> PlanFacts:
         started=item.created_at,
         anchors=anchors,
         site=item.site,
+        goals=goals_of(resource),
+        activities=activities_of(resource),
+        is_enrolment=extension_value(resource, PLAN_TRIGGER, "valueString") is not None,
+        has_team=bool(objects_at(resource, "careTeam")),
     )
+
+
+def goals_of(resource: Resource) -> dict[str, str]:
+    """The code of each of the program's goals, and the Goal that the CarePlan names for it."""
+    found = {}
+    for one in objects_at(resource, "goal"):
+        code, ref = text_at(one, "identifier", "value"), text_at(one, "reference")
+        if code and ref and text_at(one, "identifier", "system") == GOAL_SYSTEM:
+            found[code] = ref
+    return found
 
 
 def anchor_extension(name: str, moment: str) -> Resource:

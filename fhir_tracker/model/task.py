@@ -28,7 +28,7 @@ from fhir_tracker.model.vocabulary import (
 from fhir_tracker.model.work import ClockState, Event, Firing, ItemKind, Transition, WorkItem
 
 _CLOCKS: dict[str, ClockState] = {"on-hold": "paused", **dict.fromkeys(CLOSED_TASK, "stopped")}
-What = Literal["stage", "status", "owner", "role", "due", "priority", "patient", "escalation", "note"]
+What = Literal["stage", "status", "owner", "role", "due", "priority", "patient", "site", "escalation", "note"]
 
 
 def task_item(resource: Resource, program: Program | None, *, mirrored: bool, created_at: datetime) -> WorkItem:
@@ -117,6 +117,7 @@ def changes_between(
         ("due", _instant(before.due_at if before else None), _instant(after.due_at)),
         ("priority", before.priority if before else after.priority, after.priority),
         ("patient", before.patient if before else after.patient, after.patient),
+        ("site", before.site if before else after.site, after.site),
     )
     cycle = next_cycle(before, after)
     return tuple(

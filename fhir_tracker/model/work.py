@@ -74,7 +74,7 @@ class Transition:
     """
 
     item: str
-    what: Literal["stage", "status", "owner", "role", "due", "priority", "patient", "escalation", "note"]
+    what: Literal["stage", "status", "owner", "role", "due", "priority", "patient", "site", "escalation", "note"]
     before: str | None
     after: str | None
     recorded_at: datetime

@@ -13,10 +13,12 @@ from fhir_tracker.model.facts import Evaluation, Facts, Finding, Verdict
 from fhir_tracker.model.program import Program, Rule
 from fhir_tracker.model.work import Firing, FiringKey
 from fhir_tracker.rules.acts import Case, effects_of
-from fhir_tracker.rules.cadence import recurrence
 from fhir_tracker.rules.closing import DONE_BY, HOLD_END, done_by, hold_end
 from fhir_tracker.rules.conditions import judge
+from fhir_tracker.rules.forms import wanted as wanted_by_forms
 from fhir_tracker.rules.ladders import Step, next_step
+from fhir_tracker.rules.plan_work import plan_work
+from fhir_tracker.rules.recount import recount
 
 
 @dataclass(kw_only=True)
@@ -38,16 +40,19 @@ def evaluate(program: Program, facts: Facts, now: datetime) -> Evaluation:
     items, escalations, outside work and items of other programs want nothing. Work that moves by itself only moves: what
     its rules want of it then is for the next look.
     """
-    item, answer, program = facts.item, _Answer(), program.at(*facts.places)
+    item, answer, whole = facts.item, _Answer(), program
+    program = program.at(*facts.places)
     if not item.open or item.kind not in ("task", "plan") or (item.program and item.program != program.code):
         return Evaluation(effects=(), findings=(), next_at=None)
     if item.kind == "task":
         _by_itself(program, facts, now, answer)
+        answer.effects.extend(one for one in (recount(whole, facts),) if one)
     if item.starts_at is not None and now < item.starts_at:
         answer.look_again(item.starts_at)
         return _ended(facts, answer, now)
     if item.kind == "plan":
         _recurring(program, facts, now, answer)
+        answer.effects.extend(wanted_by_forms(program, facts))
     for rule in sorted(program.rules, key=lambda one: one.id):
         if rule.subject == item.kind:
             _rule(program, facts, rule, now, answer)
@@ -79,12 +84,9 @@ def _by_itself(program: Program, facts: Facts, now: datetime, answer: _Answer) -
 
 
 def _recurring(program: Program, facts: Facts, now: datetime, answer: _Answer) -> None:
-    for template in program.tasks:
-        if template.on == "cadence":
-            found = recurrence(program, facts, template, now)
-            answer.look_again(found.next_at)
-            if found.effect is not None and not facts.deceased:
-                answer.effects.append(found.effect)
+    found = plan_work(program, facts, now)
+    answer.look_again(*found.moments)
+    answer.effects.extend(found.effects)
 
 
 def _rule(program: Program, facts: Facts, rule: Rule, now: datetime, answer: _Answer) -> None:
