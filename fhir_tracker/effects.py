@@ -7,8 +7,8 @@ from dataclasses import replace
 from datetime import datetime
 
 from fhir_tracker import (
-    consequences,
     care_team,
+    consequences,
     enrolment,
     escalation,
     flags,

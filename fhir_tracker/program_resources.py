@@ -9,6 +9,7 @@ from typing import Literal
 
 from fhir_tracker.fhir.json_types import Resource
 from fhir_tracker.fhir.narrative import narrative
+from fhir_tracker.form_resources import questionnaires
 from fhir_tracker.model.program import CANONICAL, Program, TaskTemplate
 from fhir_tracker.model.vocabulary import ROLE_SYSTEM, activity_canonical, program_task_system
 
@@ -19,6 +20,7 @@ def of_program(program: Program, status: DefinitionStatus) -> list[Resource]:
     """The definitions of a version in that state; what all versions share (the codes) is written with the active one."""
     found = [_plan_definition(program, status)]
     found += [_activity_definition(program, task, status) for task in program.tasks]
+    found += questionnaires(program, status)
     if status == "active":
         found += [_status_system(program), _status_values(program), _task_system(program)]
     return found

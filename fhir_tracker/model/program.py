@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from datetime import date, time
 from typing import Literal
 
+from fhir_tracker.model.forms import Form
 from fhir_tracker.model.values import ValueTest
 from fhir_tracker.model.work import ClockState
 
@@ -384,6 +385,7 @@ class Program:
     pauses: tuple[str, ...] = ()
     goals: tuple[GoalTemplate, ...] = ()
     team: tuple[TeamRole, ...] = ()
+    forms: tuple[Form, ...] = ()
     version: int = 0
     warnings: tuple[str, ...] = ()
     change_control: ChangeControl = NOTHING_ASKED
@@ -443,6 +445,10 @@ class Program:
     def ladder(self, code: str) -> Ladder | None:
         """The ladder with that code."""
         return next((one for one in self.ladders if one.code == code), None)
+
+    def form(self, code: str) -> Form | None:
+        """The form with that code."""
+        return next((one for one in self.forms if one.code == code), None)
 
     def document(self, code: str) -> ExpectedDocument | None:
         """The expected document with that code."""

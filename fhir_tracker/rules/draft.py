@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from fhir_tracker.model.forms import Form
 from fhir_tracker.model.program import Reason
 from fhir_tracker.model.viewer import ROLES
 from fhir_tracker.rules.source import (
@@ -46,6 +47,7 @@ class Draft:
     services: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     implied: dict[str, Place] = field(default_factory=dict)
     outreach: Table | None = None
+    forms: list[Form] = field(default_factory=list)
     goals: tuple[str, ...] = ()
     has_team: bool = False
 

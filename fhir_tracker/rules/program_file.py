@@ -12,6 +12,7 @@ from fhir_tracker.model.program import Action, Calendar, Condition, Duration, El
 from fhir_tracker.rules.calendar_section import read_calendar, weekly_hours
 from fhir_tracker.rules.control_section import read_change_control
 from fhir_tracker.rules.draft import Draft, codes_in, title_of
+from fhir_tracker.rules.form_section import read_forms
 from fhir_tracker.rules.matches import read_match
 from fhir_tracker.rules.move_section import read_completion, read_moves, read_reasons, read_stage_moves
 from fhir_tracker.rules.outreach_section import default_outreach
@@ -37,6 +38,7 @@ OPTIONAL: Final = (
     "ownership",
     "documents",
     "outreach",
+    "forms",
     "pauses",
     "goals",
     "team",
@@ -83,6 +85,7 @@ def _program(given: Fields, problems: Problems) -> Program | None:
     draft.outreach = default_outreach(given.node("outreach"), draft)
     documents = read_documents(given.node("documents"), draft)
     tasks = read_tasks(tasks_node, statuses, documents, draft)
+    forms = read_forms(given.node("forms"), draft)
     rules = read_rules(given.node("rules"), draft)
     ladders = read_ladders(given.node("ladders"), draft)
     code = given.code("program")
@@ -104,6 +107,7 @@ def _program(given: Fields, problems: Problems) -> Program | None:
         reasons=draft.reasons,
         pauses=read_pauses(given.node("pauses"), draft),
         goals=read_goals(given.node("goals"), draft),
+        forms=forms,
         team=read_team(given.node("team"), draft),
         stage_moves=stage_moves,
         ownership=read_ownership(given.node("ownership"), draft),

@@ -16,6 +16,7 @@ from fhir_tracker.model.program import (
 from fhir_tracker.rules.action_words import describe_action
 from fhir_tracker.rules.catalog import PREDICATES
 from fhir_tracker.rules.durations import DAYS
+from fhir_tracker.rules.form_section import form_words
 from fhir_tracker.rules.match_words import describe_match
 from fhir_tracker.rules.move_words import describe_move
 from fhir_tracker.rules.outreach_section import policy_words
@@ -53,6 +54,7 @@ def program_summary(program: Program) -> list[str]:
             "Documents",
             (f"{one.code}: {one.title}, within {one.within} after {one.after}" for one in program.documents),
         ),
+        *_section("Forms", (form_words(one) for one in program.forms)),
         *_section("Rules", (_rule(one.id, one.when, one.do) for one in program.rules)),
         *_section("Ladders", (_ladder(one) for one in program.ladders)),
         *([f"A new version needs: {needs}"] if (needs := _needs(program)) else []),
