@@ -11,6 +11,15 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from fhir_tracker import failpoints
+from fhir_tracker.addresses import (
+    MailServer,
+    mail_server,
+    mails_of_roles,
+    role_codes,
+    sender,
+    webhook_secret,
+    webhooks_of_roles,
+)
 from fhir_tracker.errors import UsageError
 
 PREFIX = "FHIR_TRACKER_"
@@ -46,6 +55,12 @@ class Settings:
     """0 stands for `auto`."""
     process_timeout: timedelta
     send_timeout: timedelta
+    smtp_url: MailServer | None = field(repr=False)
+    smtp_from: str
+    notify_mail: Mapping[str, tuple[str, ...]] = field(repr=False)
+    notify_webhook: Mapping[str, str] = field(repr=False)
+    webhook_secret: str = field(repr=False)
+    staff_roles: Mapping[str, str]
 
     @property
     def database_file(self) -> Path | None:
@@ -324,6 +339,57 @@ SETTINGS: tuple[Setting, ...] = (
         read=duration,
         default="60s",
         help="How long a client may take nothing of an answer until its connection is ended.",
+    ),
+    Setting(
+        name="SMTP_URL",
+        kind="address",
+        read=mail_server,
+        default="",
+        secret=True,
+        help="`smtp://USER:PASSWORD@HOST:587` (TLS by STARTTLS, which must be there), `smtps://` (TLS from the start) or "
+        "`smtp+plain://HOST:25` (none, without a password): what sends notifications by mail. Without it none are sent, "
+        "and `notifications list` says so.",
+    ),
+    Setting(
+        name="SMTP_FROM",
+        kind="address",
+        read=sender,
+        default="",
+        help="The address that mails come from; needed with `FHIR_TRACKER_SMTP_URL`.",
+    ),
+    Setting(
+        name="NOTIFY_MAIL",
+        kind="text",
+        read=mails_of_roles,
+        default="",
+        help="Where mail for a role goes: `rn=nurses@clinic.example, provider=a@clinic.example b@clinic.example`, `*` for every "
+        "other role. For a role that is not named: the work addresses (Practitioner.telecom) of those who have it and are "
+        "not away.",
+    ),
+    Setting(
+        name="NOTIFY_WEBHOOK",
+        kind="text",
+        read=webhooks_of_roles,
+        default="",
+        secret=True,
+        help="Where webhook calls for a role go: `rn=https://chat.example.org/hook, *=https://...`. Nothing else is ever called.",
+    ),
+    Setting(
+        name="WEBHOOK_SECRET",
+        kind="text",
+        read=webhook_secret,
+        default="",
+        secret=True,
+        help="Signs webhook calls (Standard Webhooks): `whsec_` and base64 of 24 to 64 random bytes; needed with "
+        "`FHIR_TRACKER_NOTIFY_WEBHOOK`.",
+    ),
+    Setting(
+        name="STAFF_ROLES",
+        kind="text",
+        read=role_codes,
+        default="",
+        help="Further codes of PractitionerRole and the roles they stand for: `SYSTEM|CODE=role, ...`. They go before the "
+        "product's own table.",
     ),
 )
 

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fhir_tracker.addresses import MailServer
 from fhir_tracker.config import LOG_LEVELS, PREFIX, SETTINGS, Setting, default_folder, duration, load_settings
 from fhir_tracker.errors import UsageError
 
@@ -52,6 +53,43 @@ TABLE: dict[str, tuple[list[tuple[str, object]], list[str]]] = {
     "POLL_OVERLAP": ([("125s", timedelta(seconds=125)), ("2h", timedelta(hours=2))], ["0ms", "long"]),
     "REMOTE_TIMEOUT": ([("30", timedelta(seconds=30)), ("1d", timedelta(days=1))], ["never", "0.0s"]),
     "REMOTE_BODY_LIMIT": ([("50M", 50_000_000)], ["0", "none"]),
+    "SMTP_URL": (
+        [
+            ("smtp://h", MailServer(host="h", port=587, tls="starttls")),
+            ("smtp://u%40x:p%3A@h:25", MailServer(host="h", port=25, tls="starttls", user="u@x", password="p:")),
+            ("smtps://u:p@h", MailServer(host="h", port=465, tls="always", user="u", password="p")),
+            ("smtp+plain://127.0.0.1:2525/", MailServer(host="127.0.0.1", port=2525, tls="none")),
+            ("", None),
+        ],
+        ["h:25", "http://h", "smtp://", "smtp+plain://u:p@h", "smtp://h/path", "smtp://h?x=1", "smtp://h:port"],
+    ),
+    "SMTP_FROM": (
+        [("t@x.org", "t@x.org"), ("", "")],
+        ["t", "T <t@x.org>", "t@x.org\nBcc: a@b", "a@x.org, b@x.org", "@x"],
+    ),
+    "NOTIFY_MAIL": (
+        [
+            ("", {}),
+            ("rn=a@x.org", {"rn": ("a@x.org",)}),
+            ("role/rn=a@x.org b@x.org a@x.org, *=c@x.org", {"rn": ("a@x.org", "b@x.org"), "*": ("c@x.org",)}),
+        ],
+        ["rn", "rn=", "rn=a", "RN=a@x.org", "rn=a@x.org, rn=b@x.org", "=a@x.org", "rn=a@x.org\tBcc:"],
+    ),
+    "NOTIFY_WEBHOOK": (
+        [
+            ("rn=https://h/x?y=1", {"rn": "https://h/x?y=1"}),
+            ("*=http://127.0.0.1:9/x", {"*": "http://127.0.0.1:9/x"}),
+        ],
+        ["rn=http://h/x", "rn=https://u:p@h", "rn=ftp://h", "rn=h", "https://h", "rn=https://h/#a", "rn=https://h:x/"],
+    ),
+    "WEBHOOK_SECRET": (
+        [("whsec_" + "QUFB" * 8, "whsec_" + "QUFB" * 8), ("", "")],
+        ["QUFB" * 8, "whsec_", "whsec_QUFB", "whsec_" + "?" * 32],
+    ),
+    "STAFF_ROLES": (
+        [("", {}), ("http://x|1=rn, |boss=clinic-admin", {"http://x|1": "rn", "|boss": "clinic-admin"})],
+        ["1=rn", "http://x|=rn", "http://x|1", "http://x|1=RN", "http://x|1=a b"],
+    ),
     "REDIS_URL": (
         [
             ("redis://h:6379/0", "redis://h:6379/0"),
