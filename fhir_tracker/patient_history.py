@@ -12,13 +12,12 @@ from fhir_tracker.fhir.body import read_resource
 from fhir_tracker.fhir.json_types import Resource
 from fhir_tracker.fhir.reading import text_at
 from fhir_tracker.model.event import EVENT_TYPES, event_of
-from fhir_tracker.model.viewer import Viewer
+from fhir_tracker.model.viewer import RULE_WORKER, Viewer
 from fhir_tracker.model.work import Event, Firing, FiringKey, Transition
 from fhir_tracker.storage import firings, past, transitions
 from fhir_tracker.storage.database import Tx
 from fhir_tracker.storage.past import PastResource
 
-RULES = "rules"
 WORK = ("Task", "CarePlan")
 TYPES = EVENT_TYPES | {*WORK, "Patient"}
 TOGETHER = timedelta(milliseconds=5)
@@ -84,7 +83,7 @@ class PatientHistory:
         return tuple(
             row
             for row in self.logs.get(ref, ())
-            if point.sees(records.moment_of(row.recorded_at), row.rule is not None)
+            if point.sees(records.moment_of(row.recorded_at), row.who == RULE_WORKER.who)
         )
 
     def status_of(self, ref: str | None, point: Point) -> str | None:
@@ -96,10 +95,12 @@ class PatientHistory:
         """The acts after `since`: what people and the EHR did, then, at the same moment, what the rules made of it."""
         seen = {(one.at, one.by_rules) for some in self.versions.values() for one in some}
         seen |= {
-            (records.moment_of(row.recorded_at), row.rule is not None) for some in self.logs.values() for row in some
+            (records.moment_of(row.recorded_at), row.who == RULE_WORKER.who)
+            for some in self.logs.values()
+            for row in some
         }
         acts: list[list[tuple[datetime, bool]]] = []
-        for moment in sorted(one for one in seen if since < one[0] <= until):
+        for moment in sorted(one for one in seen if since < one[0] <= until + TOGETHER):
             if acts and moment[0] - acts[-1][-1][0] <= TOGETHER:
                 acts[-1].append(moment)
             else:
@@ -115,7 +116,7 @@ def _steps(act: Sequence[tuple[datetime, bool]]) -> list[Point]:
 
 def read(tx: Tx, viewer: Viewer, patients: Sequence[str], until: datetime) -> dict[str, PatientHistory]:
     """Patient -> their history up to `until`, with a fixed number of queries."""
-    rows = past.of_patients(tx, viewer, patients, TYPES, until)
+    rows = past.of_patients(tx, viewer, patients, TYPES, until + TOGETHER)
     versions = {patient: _versions(some) for patient, some in rows.items()}
     refs = [ref for some in versions.values() for ref in some if ref.partition("/")[0] in WORK]
     logs = transitions.of_items(tx, viewer, refs)
@@ -147,7 +148,7 @@ def _was(row: PastResource) -> Was:
     seen = resource is not None and row.type in EVENT_TYPES
     return Was(
         at=row.updated_at,
-        by_rules=row.origin == RULES,
+        by_rules=row.who == RULE_WORKER.who,
         resource=resource,
         event=event_of(resource, seen_at=row.updated_at) if resource and seen else None,
         mirrored=row.connection is not None,

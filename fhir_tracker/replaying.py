@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 
 from fhir_tracker.guard import Failure, guarded
@@ -38,6 +38,7 @@ from fhir_tracker.records import moment_of
 from fhir_tracker.rules.engine import evaluate
 
 ROUNDS = 8
+INSTANT = timedelta(microseconds=1)
 _WHO = "Device/rule-worker"
 
 
@@ -120,38 +121,48 @@ class _Story:
         """Look at what is due by then, at its own moments, as nothing happens in between."""
         while self.next_at and (first := min(self.next_at.values())) <= until:
             due = sorted(ref for ref, moment in self.next_at.items() if moment <= first)
-            for ref in due:
-                self._evaluate(self.present, ref, first)
+            fired = [self._evaluate(self.present, ref, first) for ref in due]
+            if any(fired):
+                self._look(self.present, first)
 
     def _look(self, present: Scene, now: datetime) -> None:
-        for ref in sorted(present.items, key=lambda one: (one.startswith("Task/"), one)):
-            self._evaluate(present, ref, now)
+        """Look at everything, and again for as long as something fires: one item's closing can be another's beginning."""
+        order = sorted(present.items, key=lambda one: (one.startswith("Task/"), one))
+        for _ in range(ROUNDS):
+            fired = [self._evaluate(present, ref, now) for ref in order]
+            if not any(fired):
+                return
 
-    def _evaluate(self, present: Scene, ref: str, now: datetime) -> None:
+    def _evaluate(self, present: Scene, ref: str, now: datetime) -> bool:
+        """Let the rules look at one item; whether anything fired."""
         self.next_at.pop(ref, None)
         program = present.programs.get(ref)
         if program is None or program.code != self.code or self._was_never_made(ref):
-            return
-        for _ in range(ROUNDS):
-            facts = self._facts(present, ref, now)
-            found = guarded(partial(evaluate, program, facts, now), "replaying the rules", item=ref)
-            self.result.evaluated += 1
-            if isinstance(found, Failure):
-                self.result.left_out["looks at which the rules failed"] += 1
-                return
-            for effect in found.effects:
-                self._fire(program, facts, effect, now)
-            if not found.effects:
-                if found.next_at is not None:
-                    self.next_at[ref] = max(found.next_at, now)
-                return
+            return False
+        facts = self._facts(present, ref)
+        found = guarded(partial(evaluate, program, facts, now), "replaying the rules", item=ref)
+        self.result.evaluated += 1
+        if isinstance(found, Failure):
+            self.result.left_out["looks at which the rules failed"] += 1
+            return False
+        for effect in found.effects:
+            self._fire(program, facts, effect, now)
+        if found.next_at is not None:
+            self.next_at[ref] = max(found.next_at, now + INSTANT)
+        return bool(found.effects)
 
-    def _facts(self, present: Scene, ref: str, now: datetime) -> Facts:
+    def _facts(self, present: Scene, ref: str) -> Facts:
         facts = present.facts(ref, self._known(ref))
         events = [one for one in facts.events if self.cleared.get(one.ref, one.seen_at) <= one.seen_at]
-        facts = replace(facts, events=(*events, *self.flags.values()))
-        change = self.changed.get(ref)
-        return change.on(facts) if change else facts
+        item, log = self._as_changed(facts.item, facts.log)
+        if any(one.ref in self.changed for one in facts.tasks):
+            others = [self._as_changed(one, self.history.log(one.ref, present.point))[0] for one in facts.tasks]
+            facts = replace(facts, tasks=tuple(others))
+        return replace(facts, item=item, log=log, events=(*events, *self.flags.values()))
+
+    def _as_changed(self, item: WorkItem, log: tuple[Transition, ...]) -> tuple[WorkItem, tuple[Transition, ...]]:
+        change = self.changed.get(item.ref)
+        return change.on(item, log) if change else (item, log)
 
     def _known(self, ref: str) -> Iterator[Firing]:
         """What fired so far in the replay, each with the Task that it really had."""
@@ -175,7 +186,7 @@ class _Story:
         kind = "escalate" if isinstance(effect, Escalate) else type(effect).__name__
         one = Firing(key=effect.key, fired_at=now, kind=kind, to_role=to_role, reason=effect.reason)
         self.fired.setdefault(effect.key.item, {})[effect.key] = one
-        if real is None:
+        if real is None or isinstance(effect, SetStatus | Hold):
             self._change(program, facts, effect, now)
 
     def _change(self, program: Program, facts: Facts, effect: Effect, now: datetime) -> None:
@@ -237,32 +248,32 @@ class _Changed:
     role: str = ""
     unowned_at: datetime | None = None
 
-    def on(self, facts: Facts) -> Facts:
-        """The facts with the change in them, unless people have moved the item since."""
-        item, log = facts.item, facts.log
-        if self.status and not _since(log, "status", self.at):
-            closed = self.clock == "stopped"
+    def on(self, item: WorkItem, log: tuple[Transition, ...]) -> tuple[WorkItem, tuple[Transition, ...]]:
+        """The item and its rows with the change in them, unless it has really moved since."""
+        if self.status and not _since(log, "status", self.at, self.status):
             item = item.having(
                 status=self.status,
                 fhir_status=self.fhir,
                 clock=self.clock,
-                open=not closed,
+                open=self.clock != "stopped",
                 status_since=self.at,
                 hold_until=self.hold_until,
                 hold_event=self.hold_event,
             )
             log = (*log, *self.rows)
-        if self.priority and not _since(log, "priority", self.at):
+        if self.priority and not _since(log, "priority", self.at, self.priority):
             item = item.having(priority=self.priority)
-        if self.role and not _since(log, "role", self.at):
+        if self.role and not _since(log, "role", self.at, self.role):
             item = item.having(role=self.role)
-        if self.unowned_at and not _since(log, "owner", self.unowned_at):
+        if self.unowned_at and not _since(log, "owner", self.unowned_at, None):
             item = item.having(owner=None, assigned_since=None)
-        return replace(facts, item=item, log=log)
+        return item, log
 
 
-def _since(log: Iterable[Transition], what: str, at: datetime) -> bool:
-    return any(row.what == what and row.recorded_at > at for row in log)
+def _since(log: Iterable[Transition], what: str, at: datetime, after: str | None) -> bool:
+    """Whether that really changed since, or changed to the same at that very moment."""
+    changes = (row for row in log if row.what == what and row.recorded_at >= at)
+    return any(row.recorded_at > at or row.after == after for row in changes)
 
 
 def _moved(

@@ -19,7 +19,7 @@ from fhir_tracker.storage.work_tables import work_item
 
 @dataclass(frozen=True, kw_only=True)
 class PastResource:
-    """One version as it was: `body` is None for a deletion; `origin` tells who wrote it, `connection` whose it is."""
+    """One version as it was: `body` is None for a deletion; `who` wrote it, `connection` whose it is."""
 
     type: str
     id: str
@@ -28,7 +28,7 @@ class PastResource:
     version: int
     updated_at: datetime
     op: Op
-    origin: str
+    who: str
     body: str | None
 
 
@@ -39,7 +39,7 @@ def of_patients(
     is_current = (resource.c.version == resource_version.c.version) & ~resource.c.deleted
     body = case((is_current, resource.c.body), else_=resource_version.c.body).label("body")
     own = [resource.c[name] for name in ("type", "id", "patient", "connection")]
-    told = [resource_version.c[name] for name in ("version", "updated_at", "op", "origin")]
+    told = [resource_version.c[name] for name in ("version", "updated_at", "op", "who")]
     joined = resource_version.join(resource, resource.c.k == resource_version.c.k)
     chosen = select(*own, *told, body).select_from(joined)
     chosen = chosen.where(
