@@ -231,7 +231,8 @@ def _set_status(tx: Tx, program: Program, facts: Facts, effect: SetStatus, autho
         return task
     if task.program is not None and task.program.status(effect.status) is None:
         return f"the work is under version {task.program.version}, which has no status {effect.status}"
-    transitions.move_by_rule(tx, facts.item.ref, effect.status, author, why, effect.evidence)
+    said = replace(why, note=effect.note or None)
+    transitions.move_by_rule(tx, facts.item.ref, effect.status, author, said, effect.evidence)
     return None
 
 

@@ -10,7 +10,8 @@ from fhir_tracker.fhir.narrative import narrative
 from fhir_tracker.model.answers import ORDINAL
 from fhir_tracker.model.forms import Form, FormItem
 from fhir_tracker.model.program import Program
-from fhir_tracker.rules.forms import questionnaire_url, slug
+from fhir_tracker.rules.form_section import questionnaire_url
+from fhir_tracker.rules.forms import slug
 
 
 def questionnaires(program: Program, status: str) -> list[Resource]:

@@ -11,11 +11,15 @@ from fhir_tracker.model.contact import Contact, contact_of
 from fhir_tracker.model.facts import Facts, PlanFacts
 from fhir_tracker.model.plan import plan_facts
 from fhir_tracker.model.standing import PatientFacts, standing_of
-from fhir_tracker.model.viewer import Viewer
-from fhir_tracker.model.work import Transition, WorkItem
+from fhir_tracker.model.viewer import Viewer, worker_viewer
+from fhir_tracker.model.work import Event, Transition, WorkItem
+from fhir_tracker.rules.closing import FILED
 from fhir_tracker.rules.conditions import asks
 from fhir_tracker.storage import events, firings, patients, resources, staff, transitions, work_items
 from fhir_tracker.storage.database import Tx
+
+_READER = worker_viewer("gathering")
+_PLACES = ("Encounter/", "Appointment/")
 
 
 def gather(tx: Tx, viewer: Viewer, items: Sequence[WorkItem]) -> list[Facts]:
@@ -30,6 +34,7 @@ def gather(tx: Tx, viewer: Viewer, items: Sequence[WorkItem]) -> list[Facts]:
     known = patients.find_many(tx, viewer, people)
     staffed = staff.people(tx, {item.owner for item in items if item.owner})
     contacts = contacts_of(tx, viewer, items)
+    strangers = strangers_of(tx, seen)
     standing = standing_of_patients(tx, viewer, items)
     return [
         Facts(
@@ -43,10 +48,26 @@ def gather(tx: Tx, viewer: Viewer, items: Sequence[WorkItem]) -> list[Facts]:
             deceased=item.patient in known and known[item.patient].deceased,
             zone=known[item.patient].zone if item.patient in known else None,
             contact=contacts.get(item.patient or ""),
+            strangers=strangers.get(item.patient or "", frozenset()),
             patient=standing.get(item.patient or ""),
         )
         for item in items
     ]
+
+
+def strangers_of(tx: Tx, seen: Mapping[str, Sequence[Event]]) -> dict[str, frozenset[str]]:
+    """Patient id -> Encounters and Appointments that filed things name and that are another patient's. One query."""
+    named: dict[str, set[str]] = {}
+    for patient, events_ in seen.items():
+        own = {one.ref for one in events_}
+        about = {ref for one in events_ if one.type in FILED for ref in one.about if ref.startswith(_PLACES)}
+        if about - own:
+            named[patient] = about - own
+    owners = events.owners(tx, _READER, sorted(set().union(*named.values()))) if named else {}
+    return {
+        patient: frozenset(ref for ref in refs if owners.get(ref, patient) != patient)
+        for patient, refs in named.items()
+    }
 
 
 def contacts_of(tx: Tx, viewer: Viewer, items: Sequence[WorkItem]) -> dict[str, Contact]:

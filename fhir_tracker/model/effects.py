@@ -68,13 +68,14 @@ class ClearFlag:
 class SetStatus:
     """Move the item by itself: closing when its evidence arrived, or leaving a hold that ended.
 
-    `evidence` are references for Task.output.
+    `evidence` are references for Task.output, `note` what is written on the work besides.
     """
 
     key: FiringKey
     status: str
     reason: str
     evidence: tuple[str, ...] = ()
+    note: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

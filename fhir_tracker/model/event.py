@@ -187,6 +187,9 @@ def event_of(resource: Resource, *, seen_at: datetime) -> Event | None:
 
 
 def _codes(resource: Resource, elements: tuple[str, ...]) -> tuple[str, ...]:
+    if resource["resourceType"] == "QuestionnaireResponse":
+        form = (text_at(resource, "questionnaire") or "").partition("|")[0][:500]
+        return (f"|{form}",) if form else ()
     pairs = [pair for element in elements if element in resource for pair in codings(resource[element])]
     return tuple(dict.fromkeys(f"{system}|{code}" for system, code in pairs))
 

@@ -43,7 +43,8 @@ class Facts:
     """Everything known of one work item at one moment: `log` and `fired` are its own, oldest first; `events` are the
     patient's; `tasks` the plan's other items; `deceased` says that the patient is; `people` are those of the staff whom
     the item names, such as its owner, as far as they are known; `zone` is the time zone of the patient's home,
-    `contact` how the patient can be reached, where the work is to do that.
+    `contact` how the patient can be reached, where the work is to do that; `strangers` are
+    references that the events name and that are another patient's.
     """
 
     item: WorkItem
@@ -56,6 +57,7 @@ class Facts:
     people: People = field(default_factory=dict)
     zone: str | None = None
     contact: Contact | None = None
+    strangers: frozenset[str] = frozenset()
     patient: PatientFacts | None = None
 
     @property

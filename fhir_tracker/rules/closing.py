@@ -13,9 +13,9 @@ from fhir_tracker.model.work import Event, FiringKey, WorkItem
 from fhir_tracker.rules.calendar import day_start
 from fhir_tracker.rules.documents import expectations, satisfied
 from fhir_tracker.rules.events import WAITING, fits, in_order, named_match
-from fhir_tracker.rules.words import event_named, moment
+from fhir_tracker.rules.words import event_named, moment, span
 
-FILED = ("DocumentReference", "Observation", "QuestionnaireResponse")
+FILED = ("DiagnosticReport", "DocumentReference", "Observation", "QuestionnaireResponse")
 """What bears the day it was written, and often arrives after the work was made because it was missing."""
 DONE_BY = "done-by"
 HOLD_END = "hold-end"
@@ -34,13 +34,16 @@ def done_by(program: Program, facts: Facts) -> tuple[SetStatus, Finding] | None:
         return None
     reopened = _reopened_at(program, facts)
     document = next((one for one in program.documents if one.satisfied_by == template.done_by.match), None)
-    awaited = {one.ref for one in expectations(program, facts, document)} if document else set()
+    awaited = {one.ref: one.due for one in expectations(program, facts, document)} if document else {}
     if document and (ref := facts.item.focus or "") in awaited:
-        fresh = tuple(one for one in facts.events if one.type != "DocumentReference" or _is_new(one, reopened))
+        fresh = tuple(one for one in facts.events if one.type != document.satisfied_by.type or _is_new(one, reopened))
         evidence = satisfied(program, replace(facts, events=fresh), document).get(ref)
     else:
         evidence = _happened(program, facts, template, template.done_by, reopened)
-    return _closed(facts, template.done_by.status, evidence) if evidence else None
+    if evidence is None:
+        return None
+    due = awaited.get(facts.item.focus or "") if document else None
+    return _closed(facts, template.done_by.status, evidence, due)
 
 
 def _happened(
@@ -114,10 +117,13 @@ def _reopened_at(program: Program, facts: Facts) -> datetime | None:
     return max(moments, default=None)
 
 
-def _closed(facts: Facts, status: str, event: Event) -> tuple[SetStatus, Finding]:
-    why = f"done: {event_named(event)}"
+def _closed(facts: Facts, status: str, event: Event, due: datetime | None) -> tuple[SetStatus, Finding]:
+    """The closing; what arrived after it was due is said to be late, in the row and in a note on the work."""
+    is_late = due is not None and event.seen_at > due
+    late = f", which arrived {span(event.seen_at - due)} late" if due is not None and is_late else ""
+    why = f"done: {event_named(event)}{late}"
     key = FiringKey(item=facts.item.ref, rule=DONE_BY, cycle=f"{facts.item.cycle}:{event.ref}", level=0)
-    effect = SetStatus(key=key, status=status, reason=why, evidence=(event.ref,))
+    effect = SetStatus(key=key, status=status, reason=why, evidence=(event.ref,), note=why if is_late else "")
     return effect, _finding(DONE_BY, "Done by itself", why, effect)
 
 

@@ -12,7 +12,7 @@ from fhir_tracker.fhir.dates import instant
 from fhir_tracker.model.facts import Verdict
 from fhir_tracker.model.program import ExpectedDocument
 from fhir_tracker.model.work import Event
-from fhir_tracker.rules.documents import Expectation, expectations, satisfied
+from fhir_tracker.rules.documents import Expectation, NearMiss, expectations, near_misses, satisfied
 from fhir_tracker.rules.draft import Draft
 from fhir_tracker.rules.predicate import Args, Case, Predicate, no, word
 from fhir_tracker.rules.source import Node
@@ -35,20 +35,33 @@ def _judge(case: Case, args: Args) -> tuple[Verdict, ...]:
     late = [one for one in open_ if one.due <= case.now]
     if not late:
         return no(_nothing(case, document, expected, open_), _used(document, expected, found.values()), next_change)
-    return tuple(_missing(case, document, one, next_change) for one in late)
+    near = near_misses(case.program, case.facts, document)
+    return tuple(_missing(case, document, one, near.get(one.ref, ()), next_change) for one in late)
 
 
-def _missing(case: Case, document: ExpectedDocument, one: Expectation, next_change: datetime | None) -> Verdict:
+def _missing(
+    case: Case,
+    document: ExpectedDocument,
+    one: Expectation,
+    near: tuple[NearMiss, ...],
+    next_change: datetime | None,
+) -> Verdict:
     due, after = moment(case.program.calendar, one.due), one.ref or document.after
     why = f"{document.title} is missing for {span(case.now - one.due)}: expected by {due}, within {document.within}"
     return Verdict(
         holds=True,
-        why=f"{why} after {after}",
-        facts={"document": document.code, "after": after, "due": instant(one.due)},
+        why="; ".join((f"{why} after {after}", *(f"{miss}, not here" for miss in near[:3]))),
+        facts={"document": document.code, "after": after, "due": instant(one.due)} | _near(near),
         since=one.due,
         next_change=next_change,
         occurrence=one.ref,
     )
+
+
+def _near(near: tuple[NearMiss, ...]) -> dict[str, str]:
+    if not near:
+        return {}
+    return {"near misses": str(len(near)), "filed elsewhere": ", ".join(one.ref for one in near[:10])}
 
 
 def _nothing(case: Case, document: ExpectedDocument, expected: Iterable[Expectation], open_: list[Expectation]) -> str:

@@ -1,9 +1,10 @@
-"""Expected documents: what each is expected after, and which filed document belongs to which expectation.
+"""Expected documents, results and forms: what each is expected after, and which filed one belongs to which expectation.
 
 A document that names the event, or an Encounter of it, belongs to it alone; one that names something else does not count,
 and one that names nothing goes to the latest such event at or before it that has none yet. A document counts from the
 start of the local day of the event, for its date may have no time. What is expected after a discharge may be filed under
-any later Encounter, for a summary from outside often is; never under one that ended before that day.
+any later Encounter, for a summary from outside often is; never under one that ended before that day. One that names
+another patient's Encounter belongs to nothing here. What fits by code and time and was filed elsewhere is a near miss.
 """
 
 from __future__ import annotations
@@ -32,6 +33,41 @@ class Expectation:
     due: datetime
 
 
+@dataclass(frozen=True, kw_only=True)
+class NearMiss:
+    """What would have satisfied an expectation, had it not been filed under something else: `named` says under what."""
+
+    ref: str
+    title: str
+    named: tuple[str, ...]
+    stranger: bool = False
+
+    def __str__(self) -> str:
+        where = ", ".join(self.named)
+        return f"{self.ref} was filed under {where}" + (", which is another patient's" if self.stranger else "")
+
+
+def near_misses(program: Program, facts: Facts, document: ExpectedDocument) -> Mapping[str, tuple[NearMiss, ...]]:
+    """For each expectation that is not satisfied: what fits it by code and time and names something else."""
+    found = satisfied(program, facts, document)
+    used = {one.ref for one in found.values()}
+    missed: dict[str, tuple[NearMiss, ...]] = {}
+    for each in expectations(program, facts, document):
+        if each.ref not in found:
+            near = [
+                NearMiss(
+                    ref=one.ref,
+                    title=one.detail.get("title", ""),
+                    named=tuple(ref for ref in one.about if ref != each.ref),
+                    stranger=bool(facts.strangers.intersection(one.about)),
+                )
+                for one in _filed(program, facts, document)
+                if one.ref not in used and (one.start or one.at) >= each.opens
+            ]
+            missed[each.ref] = tuple(one for one in near if one.named)
+    return {ref: some for ref, some in missed.items() if some}
+
+
 def expectations(program: Program, facts: Facts, document: ExpectedDocument) -> tuple[Expectation, ...]:
     """Every moment in the plan's life after which the document is expected, oldest first."""
     calendar = program.calendar
@@ -52,8 +88,8 @@ def satisfied(program: Program, facts: Facts, document: ExpectedDocument) -> Map
     """The document that satisfies each expectation, by the expectation's event reference."""
     expected = expectations(program, facts, document)
     known = {one.ref: one for one in facts.events}
-    filed = [one for one in in_order(facts.events) if fits(document.satisfied_by, one, calendar=program.calendar)]
-    answers = {one.ref: {each.ref: _belongs(known, document, one, each) for each in expected} for one in filed}
+    filed = _filed(program, facts, document)
+    answers = {one.ref: {each.ref: _belongs(facts, known, document, one, each) for each in expected} for one in filed}
     found: dict[str, Event] = {}
     for one in filed:
         for each in expected:
@@ -67,12 +103,18 @@ def satisfied(program: Program, facts: Facts, document: ExpectedDocument) -> Map
     return found
 
 
+def _filed(program: Program, facts: Facts, document: ExpectedDocument) -> list[Event]:
+    return [one for one in in_order(facts.events) if fits(document.satisfied_by, one, calendar=program.calendar)]
+
+
 def _belongs(
-    known: Mapping[str, Event], document: ExpectedDocument, filed: Event, expected: Expectation
+    facts: Facts, known: Mapping[str, Event], document: ExpectedDocument, filed: Event, expected: Expectation
 ) -> bool | None:
     """Whether the document says that it is of this event; None when it does not say."""
     if expected.ref and expected.ref in filed.about:
         return True
+    if facts.strangers.intersection(filed.about):
+        return False
     named = [known[ref] for ref in filed.about if ref in known]
     stays = [one for one in named if one.type == "Encounter" and (one.start or one.end)]
     booked = {ref for one in stays for ref in one.about if ref in known}

@@ -8,6 +8,7 @@ from decimal import Decimal
 from typing import Final
 
 from fhir_tracker.model.forms import Choice, Form, FormFlag, FormItem
+from fhir_tracker.model.program import CANONICAL
 from fhir_tracker.rules.draft import Draft, refuse_doubles, title_of
 from fhir_tracker.rules.source import Fields, Listing, Node, Table, fields, items_of, text_of
 
@@ -21,6 +22,11 @@ def read_forms(node: Node | None, draft: Draft) -> tuple[Form, ...]:
     if node is not None:
         refuse_doubles(node, draft)
     return tuple(found)
+
+
+def questionnaire_url(program: str, form: str) -> str:
+    """The canonical url of a program's form."""
+    return f"{CANONICAL}/Questionnaire/{program}.{form}"
 
 
 def number_of(node: Node, draft: Draft) -> Decimal | None:

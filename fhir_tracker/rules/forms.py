@@ -16,9 +16,10 @@ from fhir_tracker.model.answers import Answer, from_text
 from fhir_tracker.model.effects import ClearFlag, Effect, RaiseFlag, RecordScore
 from fhir_tracker.model.facts import Facts
 from fhir_tracker.model.forms import Form, FormItem
-from fhir_tracker.model.program import CANONICAL, Program
+from fhir_tracker.model.program import Program
 from fhir_tracker.model.work import Event, Firing, FiringKey
 from fhir_tracker.rules.events import in_order
+from fhir_tracker.rules.form_section import questionnaire_url
 from fhir_tracker.rules.predicate import begin
 
 COUNTS: Final = ("completed", "amended")
@@ -37,11 +38,6 @@ class Scored:
     answered: int
     missing: tuple[str, ...]
     wrong: tuple[str, ...]
-
-
-def questionnaire_url(program: str, form: str) -> str:
-    """The canonical url of a program's form."""
-    return f"{CANONICAL}/Questionnaire/{program}.{form}"
 
 
 def responses(program: Program, facts: Facts, form: Form) -> tuple[Event, ...]:

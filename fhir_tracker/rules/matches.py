@@ -24,6 +24,14 @@ ACTIVE: Final[Mapping[str, tuple[str, ...]]] = {
 """The statuses meant when a program file gives none."""
 
 
+FINAL: Final[Mapping[str, tuple[str, ...]]] = {
+    "DiagnosticReport": ("final", "amended", "corrected", "appended"),
+    "Observation": ("final", "amended", "corrected"),
+    "QuestionnaireResponse": ("completed", "amended"),
+}
+"""The statuses of what is there to stay, meant for an expected document when a program file gives none."""
+
+
 def read_match(kind: str, place: Place, node: Node, draft: Draft) -> Match | None:
     """The Match under a resource type; a text or list of texts are its codes."""
     if kind not in TYPES:

@@ -18,7 +18,8 @@ from fhir_tracker.model.program import (
 from fhir_tracker.model.vocabulary import OUTCOMES
 from fhir_tracker.rules.draft import Draft, refuse_doubles, role_of, title_of
 from fhir_tracker.rules.events import APPOINTMENT_STATES, NAMES, TYPES
-from fhir_tracker.rules.matches import read_match, read_one_match
+from fhir_tracker.rules.form_section import questionnaire_url
+from fhir_tracker.rules.matches import FINAL, read_match, read_one_match
 from fhir_tracker.rules.outreach_section import read_outreach
 from fhir_tracker.rules.plan_section import WORKING, check_starts, read_working
 from fhir_tracker.rules.priority import PRIORITIES
@@ -186,11 +187,25 @@ def _closing(done: Fields, statuses: tuple[Status, ...], draft: Draft) -> str:
     return code
 
 
+def _satisfying(node: Node, draft: Draft) -> Match | None:
+    """What satisfies an expectation: a resource that is there to stay, or a filled-in form of the program."""
+    form = node.entries.get("form") if isinstance(node, Table) and len(node.entries) == 1 else None
+    if form is None:
+        match = read_one_match(node, draft)
+        return replace(match, status=match.status or FINAL.get(match.type, ())) if match else None
+    code = draft.reference(form, "form", tuple(one.code for one in draft.forms))
+    found = next((one for one in draft.forms if one.code == code), None)
+    if found is None:
+        return None
+    names = (questionnaire_url(draft.program, code), *found.same_as)
+    return Match(type="QuestionnaireResponse", status=FINAL["QuestionnaireResponse"], codes=names)
+
+
 def _document(given: Fields, draft: Draft) -> ExpectedDocument | None:
     code, within = given.code("code"), given.duration("within")
     after, shape = given.node("after"), given.node("satisfied_by")
     anchor = anchor_of(after, draft) if after else ""
-    match = read_one_match(shape, draft) if shape else None
+    match = _satisfying(shape, draft) if shape else None
     service = given.texts("service")
     if service and not anchor.startswith("appointment."):
         draft.problems.add(given.table.keys["service"], "a service belongs to a document after an appointment")

@@ -17,6 +17,9 @@ from fhir_tracker.storage.types import microseconds
 from fhir_tracker.storage.work_tables import event
 
 
+_BATCH = 500
+
+
 def add(tx: Tx, seen: Event) -> None:
     """Write an event that was never there."""
     start, end = (None if one is None else microseconds(one) for one in (seen.start, seen.end))
@@ -40,6 +43,16 @@ def find(tx: Tx, viewer: Viewer, ref: str) -> Event | None:
     """The event of one resource, or None."""
     row = tx.first(select(event).where(event.c.ref == ref, row_scope(viewer, event)))
     return from_row(Event, row) if row else None
+
+
+def owners(tx: Tx, viewer: Viewer, refs: Sequence[str]) -> dict[str, str]:
+    """Reference -> whose it is, for the events there are."""
+    found: dict[str, str] = {}
+    for start in range(0, len(refs), _BATCH):
+        some = event.c.ref.in_(refs[start : start + _BATCH])
+        rows = tx.rows(select(event.c.ref, event.c.patient).where(some, row_scope(viewer, event)))
+        found |= {row["ref"]: row["patient"] for row in rows}
+    return found
 
 
 def of_patients(

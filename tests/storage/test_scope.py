@@ -86,6 +86,7 @@ READS: dict[str, Callable[[Tx, Viewer], object]] = {
     "enrolments.of_patient": lambda tx, viewer: enrolments.of_patient(tx, viewer, "ann"),
     "enrolments.of_plan": lambda tx, viewer: enrolments.of_plan(tx, viewer, "CarePlan/p"),
     "events.find": lambda tx, viewer: events.find(tx, viewer, "Encounter/e"),
+    "events.owners": lambda tx, viewer: events.owners(tx, viewer, ["Encounter/e"]),
     "events.of_patients": lambda tx, viewer: events.of_patients(tx, viewer, ["ann"])["ann"],
     "figures.aging": lambda tx, viewer: figures.aging(tx, viewer, NOW),
     "figures.escalations": lambda tx, viewer: figures.escalations(tx, viewer, NOW),
