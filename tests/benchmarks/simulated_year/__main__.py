@@ -16,6 +16,8 @@ from datetime import timedelta
 from pathlib import Path
 
 from fhir_tracker.rules.starters import starter_programs
+from tests.benchmarks.simulated_year import invariants, oracle
+from tests.benchmarks.simulated_year.people import START
 from tests.benchmarks.simulated_year.year import Year
 from tests.benchmarks.stores import fresh_database
 
@@ -29,6 +31,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--step", type=int, default=60, help="minutes between two rounds of the worker")
     parser.add_argument("--programs", type=Path, help="a folder of program files, instead of those that are shipped")
+    parser.add_argument("--sample", type=int, default=40, help="items that the oracle looks at every minute")
     asked = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended"))
     with fresh_database(asked.database, "simulated-year") as database:
@@ -47,12 +50,26 @@ def main() -> None:
                 done = f"{day:%Y-%m-%d}, {time.perf_counter() - begun:,.0f} s, {year.counts['work: task']:,} tasks"
                 print(done, file=sys.stderr, flush=True)
         took = time.perf_counter() - begun
+        begun = time.perf_counter()
+        items = oracle.sample(database, asked.seed, asked.sample)
+        verdicts = oracle.watch(database, items, START + timedelta(days=asked.days), 2 * step)
+        looked = time.perf_counter() - begun
+        wrong = invariants.broken(database, START + timedelta(days=asked.days), step)
     print(f"{asked.patients:,} patients, {asked.days} days, {asked.database}, seed {asked.seed}: {took:,.0f} s")
     print(f"{os.cpu_count()} cores, Python {platform.python_version()}, load {os.getloadavg()[0]:.1f}")
     for name, number in sorted(year.counts.items()):
         print(f"| {name} | {number:,} |")
     for name, seconds in year.seconds.most_common():
         print(f"| time: {name} | {seconds:,.1f} s |")
+    print(
+        f"The oracle looked at {verdicts.items} items in {verdicts.minutes:,} minutes ({looked:,.0f} s): {verdicts.fired} "
+        f"fired, {len(verdicts.missed)} missed, {len(verdicts.unwanted)} unwanted"
+    )
+    print(f"Invariants: {len(wrong)} broken" if wrong else "Invariants: all hold")
+    complaints = (*verdicts.missed, *verdicts.unwanted, *wrong)
+    for line in complaints[:100]:
+        print(f"  {line}")
+    sys.exit(1 if complaints else 0)
 
 
 def _programs(folder: Path | None) -> list[str]:

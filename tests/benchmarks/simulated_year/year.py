@@ -81,9 +81,10 @@ class Year:
             yield now
 
     def _hour(self, now: datetime) -> None:
-        for name, work in (("ehr", self._take), ("enrol", self._enrol), ("sweep", self._sweep), ("staff", self._staff)):
+        steps = (("ehr", self._take), ("staff", self._staff), ("enrol", self._enrol), ("sweep", self._sweep))
+        for number, (name, work) in enumerate(steps, start=1):
             begun = time.perf_counter()
-            work(now)
+            work(now - timedelta(minutes=len(steps) - number))
             self.seconds[name] += time.perf_counter() - begun
 
     def _take(self, now: datetime) -> None:
@@ -131,7 +132,7 @@ class Year:
                 items = work_items.find_many(tx, SYSTEM, [act.ref for act in acts])
                 for act in acts:
                     if (item := items.get(act.ref)) and item.open:
-                        self._do(tx, act, item)
+                        self._do(tx, act, item, now)
 
     def _new_work(self) -> Iterator[tuple[WorkItem, Program | None]]:
         found: dict[tuple[str, int | None], Program | None] = {}
@@ -147,8 +148,8 @@ class Year:
             self._seen = rows[-1][0]
             yield from ((item, found.get((item.program or "", item.program_version))) for _, item in rows)
 
-    def _do(self, tx: Tx, act: Act, item: WorkItem) -> None:
-        by = Author(viewer=act.who, origin="staff", at=act.at)
+    def _do(self, tx: Tx, act: Act, item: WorkItem, now: datetime) -> None:
+        by = Author(viewer=act.who, origin="staff", at=now)
         try:
             self._act(tx, act, item, by)
             self.counts[f"staff: {act.kind}"] += 1
@@ -161,13 +162,13 @@ class Year:
             transitions.claim(tx, act.ref, by)
         elif act.kind == "attempt":
             channel, outcome = self.staff.outcome(act, item)
-            outreach.log_attempt(tx, item, outreach.Attempt(channel=channel, outcome=outcome, at=act.at), by)
+            outreach.log_attempt(tx, item, outreach.Attempt(channel=channel, outcome=outcome, at=by.at), by)
             if outcome != outreach.REACHED:
                 self.staff.again(act, item)
             elif item.code in ("education", "cuff-and-training", "schedule"):
                 transitions.move(tx, act.ref, MoveRequest(to="done", fields=fields), by)
         elif act.kind == "hold":
-            until = (act.at + timedelta(days=5)).isoformat()
+            until = (by.at + timedelta(days=5)).isoformat()
             transitions.move(tx, act.ref, MoveRequest(to="waiting", fields=fields | {"hold.until": until}), by)
         elif act.kind in ("acknowledge", "take-over", "resolve"):
             {"acknowledge": escalation.acknowledge, "take-over": escalation.take_over, "resolve": escalation.resolve}[
