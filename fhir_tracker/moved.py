@@ -15,12 +15,16 @@ _WAITING = "moved"
 
 @dataclass(frozen=True, kw_only=True)
 class Moved:
-    """One task or plan as it stood before somebody changed it; `quietly`: no transition's own effects follow."""
+    """One task or plan as it stood before somebody changed it; `quietly`: no transition's own effects follow.
+
+    `is_new`: it was just made, and `before` is how it is.
+    """
 
     before: WorkItem
     author: Author
     why: Why | None = None
     quietly: bool = False
+    is_new: bool = False
 
 
 def note(tx: Tx, moved: Moved) -> None:

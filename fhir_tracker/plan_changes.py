@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from fhir_tracker import programs, provenance, records, task_resources, transitions
+from fhir_tracker import moved, programs, provenance, records, task_resources, transitions
 from fhir_tracker.fhir.dates import instant
 from fhir_tracker.fhir.json_types import Resource
 from fhir_tracker.fhir.reading import at, objects_at
@@ -63,6 +63,8 @@ def set_stage(tx: Tx, ref: str | None, stage: str, author: Author, why: Why) -> 
     saved = records.save(tx, with_stage(records.resource_of(stored), wanted, author), author, why=why)
     provenance.record(tx, [saved], author, why)
     transitions.settle_escalations(tx, saved.ref, author)
+    if item is not None:
+        moved.note(tx, moved.Moved(before=item, author=author, why=why))
     return None
 
 

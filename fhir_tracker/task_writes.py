@@ -50,7 +50,7 @@ def create(tx: Tx, resource: Resource, author: Author, id_: str, *, fresh: bool 
     stored = records.save(tx, completed, author, fresh=fresh, if_match=records.ABSENT)
     provenance.record(tx, [stored], author, activity="CREATE")
     if "partOf" in completed and (item := work_items.find(tx, author.viewer, stored.ref)):
-        moved.note(tx, moved.Moved(before=item, author=author))
+        moved.note(tx, moved.Moved(before=item, author=author, is_new=True))
     return stored
 
 

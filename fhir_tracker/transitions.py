@@ -210,6 +210,8 @@ def move_by_rule(tx: Tx, ref: str, to: str, author: Author, why: Why, evidence: 
         return None
     changed = task_resources.with_status(task.resource, task.program, to, author.at)
     changed = task_resources.with_evidence(changed, evidence)
+    if why.note:
+        changed = task_resources.with_note(changed, why.note, author)
     if why.reason:
         changed["statusReason"] = {"text": why.reason}
     return store(tx, changed, author, why)
@@ -273,11 +275,19 @@ def note(tx: Tx, ref: str, text: str, author: Author, *, if_match: int | None = 
     return store(tx, changed, author, Why(note=text), if_match=if_match)
 
 
-def store(tx: Tx, resource: Resource, author: Author, why: Why | None, *, if_match: int | None = None) -> Stored:
+def store(
+    tx: Tx,
+    resource: Resource,
+    author: Author,
+    why: Why | None,
+    *,
+    if_match: int | None = None,
+    quietly: bool = False,
+) -> Stored:
     """Save a Task that was checked, with its Provenance; closing it resolves what was escalated because of it.
 
     Without `if_match` it must still be at the version that `resource` was read at, else VersionConflict. What follows
-    from the change is noted for `consequences`.
+    from the change is noted for `consequences`, but for the effects of the transition when it is made `quietly`.
     """
     read_at = text_at(resource, "meta", "versionId")
     expected = if_match if if_match is not None or read_at is None else int(read_at)
@@ -287,7 +297,7 @@ def store(tx: Tx, resource: Resource, author: Author, why: Why | None, *, if_mat
     settle_escalations(tx, f"Task/{stored.id}", author)
     merged_patients.settle(tx, stored, resource, author)
     if before is not None and before.kind == "task":
-        moved.note(tx, moved.Moved(before=before, author=author, why=why))
+        moved.note(tx, moved.Moved(before=before, author=author, why=why, quietly=quietly))
     return stored
 
 

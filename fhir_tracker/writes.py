@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from fhir_tracker import (
+    consequences,
     definition_lifecycle,
+    effects,
     integrity,
     outgoing,
     outreach,
+    plan_moves,
     provenance,
     records,
     task_writes,
@@ -49,7 +52,9 @@ def create(
     if not tells_of_others:
         _refuse_read_only(resource["resourceType"])
     if resource["resourceType"] == "Task":
-        return task_writes.create(tx, resource, author, id_ or records.fresh_id(author.at), fresh=True)
+        made = task_writes.create(tx, resource, author, id_ or records.fresh_id(author.at), fresh=True)
+        consequences.draw(tx, effects.apply)
+        return made
     return _proven(tx, records.create(tx, _heeded(tx, resource, author), author, id_=id_), author, "CREATE")
 
 
@@ -69,11 +74,16 @@ def update(
     _refuse_mirrored(before)
     if before is None or before.deleted:
         if type_ == "Task":
-            return task_writes.create(tx, resource, author, id_), True
+            made = task_writes.create(tx, resource, author, id_)
+            consequences.draw(tx, effects.apply)
+            return made, True
         created = records.save(tx, _heeded(tx, resource | {"id": id_}, author), author, if_match=records.ABSENT)
         return _proven(tx, created, author, "CREATE"), True
-    if type_ == "Task":
-        return task_writes.update(tx, f"Task/{id_}", resource | {"id": id_}, author, before.version), False
+    if type_ == "Task" or (type_ == "CarePlan" and plan_moves.is_plan(tx, before.ref)):
+        change = task_writes.update if type_ == "Task" else plan_moves.update
+        changed = change(tx, before.ref, resource | {"id": id_}, author, before.version)
+        consequences.draw(tx, effects.apply)
+        return changed, False
     if type_ in definition_lifecycle.TYPES:
         definition_lifecycle.check_change(records.resource_of(before), resource | {"id": id_})
     changed = records.save(tx, resource | {"id": id_}, author, if_match=before.version)

@@ -19,7 +19,7 @@ OPEN_PLAN: Final = ("draft", "active", "on-hold")
 """The CarePlan.status values of a plan that is being worked."""
 _PLAN_FIELDS: Final = ("note", "reason", "reason.code")
 _NEVER: Final = {
-    "task": ("escalate", "set_status", "hold", "set_stage"),
+    "task": ("escalate", "set_status", "hold"),
     "plan": ("escalate", "set_stage", "disenrol"),
 }
 """What a transition cannot do: climb a ladder, which rules do, or make another transition of the same thing."""
@@ -56,7 +56,7 @@ def read_moves(node: Node | None, statuses: tuple[Status, ...], draft: Draft) ->
 
 
 def read_stage_moves(node: Node | None, stages: tuple[Stage, ...], draft: Draft) -> tuple[Move, ...]:
-    """The allowed moves of a plan; absent gives from every stage of an open plan to every other, with a reason to end it."""
+    """The allowed moves of a plan; absent gives from every stage of an open plan to every other."""
     if node is None:
         return default_stage_moves(stages)
     return tuple(move for item in items_of(node, draft.problems) if (move := _stage_move(item, stages, draft)))
@@ -66,7 +66,7 @@ def default_stage_moves(stages: Sequence[Stage]) -> tuple[Move, ...]:
     """What may be done with plans where the program says nothing: see `read_stage_moves`."""
     open_ = tuple(one.code for one in stages if one.fhir in OPEN_PLAN)
     return tuple(
-        Move(sources=sources, to=one.code, require=() if one.fhir in ("draft", "active", "completed") else ("reason",))
+        Move(sources=sources, to=one.code)
         for one in stages
         if (sources := tuple(code for code in open_ if code != one.code))
     )

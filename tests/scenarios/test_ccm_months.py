@@ -166,10 +166,26 @@ def test_nobody_is_asked_to_call_a_patient_who_has_died(practice: Practice) -> N
     invariants.hold(practice)
 
 
-@pytest.mark.parametrize(("status", "stage"), [("revoked", "withdrawn"), ("completed", "completed")])
-def test_a_plan_closed_through_the_api_makes_no_new_work_and_its_open_work_stays_with_people(
-    practice: Practice, status: str, stage: str
+@pytest.mark.requirement(134)
+def test_a_plan_revoked_through_the_api_cancels_its_open_work_with_the_reason(practice: Practice) -> None:
+    plan, touch = practice.plans("eve")[0].ref, practice.one("eve", "touchpoint").ref
+    note = {"note": [{"text": "Moved to another state"}]}
+    with practice.acting(local("2026-02-02 09:00"), NURSE) as (tx, by):
+        writes.update(tx, "CarePlan", plan.split("/")[1], practice.resource(plan) | {"status": "revoked"} | note, by)
+    assert (practice.item(plan).open, practice.item(plan).status) == (False, "withdrawn")
+    assert (practice.item(touch).open, practice.item(touch).fhir_status) == (False, "cancelled")
+    row = practice.log(touch)[-1]
+    assert (row.who, row.reason) == (NURSE.who, "The plan ended (withdrawn): Moved to another state")
+    practice.until(local("2026-03-02 09:00"))
+    assert practice.climbed(touch) == []
+    assert len(practice.work_of("eve", "touchpoint")) == 1
+    invariants.hold(practice)
+
+
+def test_a_plan_completed_through_the_api_makes_no_new_work_and_its_open_work_stays_with_people(
+    practice: Practice,
 ) -> None:
+    status, stage = "completed", "completed"
     plan = practice.plans("eve")[0].ref
     with practice.acting(local("2026-02-02 09:00"), NURSE) as (tx, by):
         writes.update(tx, "CarePlan", plan.split("/")[1], practice.resource(plan) | {"status": status}, by)

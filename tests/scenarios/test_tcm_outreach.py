@@ -85,7 +85,7 @@ def test_reached_before_the_policy_ends_raises_nothing(practice: Practice) -> No
 def test_giving_up_needs_an_attempt_and_a_reason_and_the_right_role(practice: Practice) -> None:
     with pytest.raises(RuleBroken) as error:
         practice.do(call(practice), "unreachable", local("2026-03-09 14:00"), NURSE)
-    assert len(error.value.issues) == 2
+    assert len([one for one in error.value.issues if one.severity == "error"]) == 2
     with pytest.raises(RuleBroken, match="Only care-coordinator or rn"):
         practice.do(call(practice), "unreachable", local("2026-03-09 14:00"), FRONT_DESK, reason="No phone")
     practice.do(

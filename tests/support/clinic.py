@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from fhir_tracker import enrolment, outreach, programs, publishing, records, sweep
+from fhir_tracker import consequences, effects, enrolment, outreach, programs, publishing, records, sweep
 from fhir_tracker import transitions as moving
 from fhir_tracker.brake import Limit
 from fhir_tracker.model.author import Author
@@ -120,7 +120,9 @@ class Clinic:
     ) -> Stored:
         """Move a task as a page would."""
         with self.acting(at, viewer) as (tx, by):
-            return moving.move(tx, ref, MoveRequest(to=to, fields=fields or {}), by)
+            stored = moving.move(tx, ref, MoveRequest(to=to, fields=fields or {}), by)
+            consequences.draw(tx, effects.apply)
+            return stored
 
     def attempt(self, ref: str, at: datetime, *, channel: str = "phone", outcome: str = "no-answer") -> Stored:
         """Write down one try to reach the patient."""
