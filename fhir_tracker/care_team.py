@@ -42,18 +42,23 @@ def new_team(program: Program, id_: str, patient: str) -> Resource:
     }
 
 
-def owner_in(team: Resource, kind: str, role: str, now: datetime) -> str | None:
-    """The member of one team who has the `primary` place, or (`team`) that of a role; None while the place is empty."""
+def owner_in(team: Resource, kind: str, role: str, now: datetime | None) -> str | None:
+    """The member of one team who has the `primary` place, or (`team`) that of a role; None while the place is empty.
+
+    Without `now` whoever's time has an end does not count.
+    """
     wanted = (TEAM_PRIMARY, "primary") if kind == "primary" else (ROLE_SYSTEM, role)
     for one in objects_at(team, "participant"):
         member, until = text_at(one, "member", "reference"), end_at(one, "period", "end")
         is_wanted = any(wanted in codings(place) for place in objects_at(one, "role"))
-        if is_wanted and member and member.startswith(OWNERS) and (until is None or now < until):
+        if is_wanted and member and member.startswith(OWNERS) and (until is None or (now is not None and now < until)):
             return member
     return None
 
 
-def owner_of(tx: Tx, viewer: Viewer, plan: Resource, kind: str, role: str, now: datetime) -> str | None:
+def owner_of(
+    tx: Tx, viewer: Viewer, plan: Resource, kind: str, role: str = "", now: datetime | None = None
+) -> str | None:
     """Whose a plan's work is: the CarePlan's author before the team's primary, or the team's member for a role."""
     author = text_at(plan, "author", "reference")
     if kind == "primary" and author and author.startswith(OWNERS):

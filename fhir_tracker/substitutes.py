@@ -4,18 +4,21 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from fhir_tracker import care_team, records
 from fhir_tracker.model.viewer import RULE_WORKER
 from fhir_tracker.model.work import WorkItem
-from fhir_tracker.storage import staff, work_items
+from fhir_tracker.storage import resources, staff
 from fhir_tracker.storage.database import Tx
 
 _LONGEST_CHAIN = 5
 
 
 def primary_of(tx: Tx, item: WorkItem) -> str | None:
-    """The owner of the plan that the item belongs to."""
-    plan = work_items.find(tx, RULE_WORKER, item.plan) if item.plan else None
-    return plan.owner if plan else None
+    """The owner of the plan that the item belongs to: its author, else the primary of its care team."""
+    stored = resources.find(tx, RULE_WORKER, *item.plan.split("/")) if item.plan else None
+    if stored is None or stored.deleted:
+        return None
+    return care_team.owner_of(tx, RULE_WORKER, records.resource_of(stored), "primary")
 
 
 def stand_in(tx: Tx, person: str | None, now: datetime) -> str | None:

@@ -69,6 +69,7 @@ def test_each_command_explains_itself_and_is_in_the_docs(name: str, capsys: pyte
         "program publish FILE",
         "program list",
         "program show tcm",
+        "plan regenerate CarePlan/x --dry-run --re-own",
         "rules explain Task/x --json",
         "quarantine list",
         "quarantine show 1",
