@@ -132,6 +132,11 @@ def read(tx: Tx, viewer: Viewer, patients: Sequence[str], until: datetime) -> di
     }
 
 
+def read_firings(tx: Tx, viewer: Viewer, refs: Sequence[str]) -> dict[FiringKey, Firing]:
+    """Everything that ever fired for these items, by key."""
+    return {one.key: one for some in firings.of_items(tx, viewer, refs).values() for one in some}
+
+
 def _until(log: Sequence[Transition], until: datetime) -> tuple[Transition, ...]:
     return tuple(row for row in log if row.recorded_at <= until)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from api.commands import program_changes
+from api.commands import program_changes, program_plans
 from api.commands.program_changes import moment, read_text
 from api.console import print_json, print_table
 from api.stores import open_store
@@ -38,6 +38,7 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     program_changes.say_who(release)
     release.set_defaults(func=publish)
     program_changes.register(actions)
+    program_plans.register(actions)
     actions.add_parser("list", help="every published version").set_defaults(func=list_all)
     one = actions.add_parser("show", help="one version of a program, as it was handed in, or in plain words")
     one.add_argument("code", metavar="CODE")

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import argparse
 
+from api.commands.program_changes import moment
 from api.console import print_json
 from api.stores import open_store
-from fhir_tracker import brake, clock
+from fhir_tracker import brake, clock, programs, rule_replay
 from fhir_tracker.config import Settings
 from fhir_tracker.explain import explain
 from fhir_tracker.model.viewer import worker_viewer
@@ -24,6 +25,18 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     one.add_argument("ref", metavar="Task/ID", type=_reference)
     one.add_argument("--json", action="store_true", help="the same as JSON")
     one.set_defaults(func=run)
+    then = actions.add_parser(
+        "replay",
+        help="what the rules said at an earlier moment, beside what really fired",
+        epilog="example:\n  fhir-tracker rules replay --as-of 2026-03-10T21:00:00Z Task/0198c2e6-0000-7000-8000-000000000000",
+    )
+    then.add_argument(
+        "--as-of", required=True, metavar="TIME", type=moment, help="the moment, such as 2026-03-10T21:00:00Z"
+    )
+    then.add_argument(
+        "ref", metavar="Task/ID", type=_reference, nargs="?", help="one item; else all of which something was wanted"
+    )
+    then.set_defaults(func=replay)
     free = actions.add_parser(
         "release", help="let escalations go out again after the mass-escalation brake stopped them"
     )
@@ -39,6 +52,23 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     else:
         print("\n".join(explanation.as_lines()))
     return 0
+
+
+def replay(args: argparse.Namespace, settings: Settings) -> int:
+    """Ask the rules as of an earlier moment; 0, or 1 when something was wanted then that never fired."""
+    viewer = worker_viewer("command-line")
+    with open_store(settings) as database:
+        with database.read() as tx:
+            codes = tuple(dict.fromkeys(one.code for one in programs.all_programs(tx)))
+            found = [rule_replay.of_item(tx, viewer, args.ref, args.as_of)] if args.ref else []
+        if not args.ref:
+            found = list(rule_replay.waiting(database, viewer, codes, args.as_of))
+    if args.json:
+        print_json([one.as_json() for one in found])
+    else:
+        lines = [line for one in found for line in one.as_lines(whole=bool(args.ref))]
+        print("\n".join(lines or ["Nothing was wanted then that had not fired."]))
+    return 1 if any(said.fired_at is None for one in found for said in one.wanted) else 0
 
 
 def release(args: argparse.Namespace, settings: Settings) -> int:

@@ -1,0 +1,282 @@
+"""The dry run of a program version: what it would have done in the last days, beside what the versions in force did.
+
+Real history is played again, patient by patient, under both; nothing is written, and no more than a few patients and the
+counts are held at a time.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import Final
+
+from fhir_tracker import patient_history, programs
+from fhir_tracker.errors import Incorrect
+from fhir_tracker.history_facts import Programs
+from fhir_tracker.model.effects import Escalate
+from fhir_tracker.model.program import Calendar, Program
+from fhir_tracker.model.viewer import worker_viewer
+from fhir_tracker.model.work import ClockState, Firing, FiringKey
+from fhir_tracker.patient_history import PatientHistory, Point
+from fhir_tracker.replaying import Replay, Replayed, replay
+from fhir_tracker.rules.calendar import local, working_between
+from fhir_tracker.storage import past
+from fhir_tracker.storage.database import Database, Tx
+
+BATCH = 20
+EXAMPLES = 10
+COUNTED: Final = ("rule", "level", "owner", "role", "hour")
+SIDES: Final = ("really", "old", "new")
+_VIEWER = worker_viewer("dry-run")
+_SECOND = timedelta(seconds=1)
+_NOBODY = "nobody"
+_AT_ONCE = timedelta(minutes=1)
+_ELIGIBLE = "who would have come in or stayed out by the changed eligibility"
+_MADE = "work that would not have been made, with all that came of it"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Example:
+    """One level: of which work, by which rule, to whom, whose it was and when; references only."""
+
+    at: datetime
+    item: str
+    task: str
+    rule: str
+    level: int
+    to: str
+    owner: str
+
+    def as_json(self) -> dict[str, object]:
+        """The example as plain JSON values."""
+        return self.__dict__ | {"at": self.at.isoformat()}
+
+
+@dataclass(kw_only=True)
+class Side:
+    """The counts of one side: levels that fire in all, outside working hours, by what they are counted, and other effects."""
+
+    escalations: int = 0
+    outside_hours: int = 0
+    by: dict[str, Counter[str]] = field(default_factory=lambda: {name: Counter() for name in COUNTED})
+    effects: Counter[str] = field(default_factory=Counter)
+
+    def count(self, example: Example, calendar: Calendar) -> None:
+        """Add one level that fires."""
+        self.escalations += 1
+        self.outside_hours += not _is_open(calendar, example.at)
+        hour = f"{local(calendar, example.at).hour:02}"
+        told = (example.rule, f"{example.rule} level {example.level}", example.owner, example.to, hour)
+        for name, value in zip(COUNTED, told, strict=True):
+            self.by[name][value] += 1
+
+    def as_json(self) -> dict[str, object]:
+        """The counts as plain JSON values."""
+        counts: dict[str, object] = {f"by{name.title()}": dict(sorted(one.items())) for name, one in self.by.items()}
+        effects = dict(sorted(self.effects.items()))
+        return {"escalations": self.escalations, "outsideHours": self.outside_hours, **counts, "otherEffects": effects}
+
+
+@dataclass(kw_only=True)
+class DryRun:
+    """The report: what really fired, what the versions in force fire when played again, and what the new version fires."""
+
+    program: str
+    since: datetime
+    until: datetime
+    patients: int = 0
+    sides: dict[str, Side] = field(default_factory=lambda: {name: Side() for name in SIDES})
+    examples: dict[str, list[Example]] = field(default_factory=lambda: {"gained": [], "lost": [], "moved": []})
+    differing: Counter[str] = field(default_factory=Counter)
+    left_out: Counter[str] = field(default_factory=Counter)
+
+    def as_json(self) -> dict[str, object]:
+        """The report as plain JSON values."""
+        return {
+            "program": self.program,
+            "since": self.since.isoformat(),
+            "until": self.until.isoformat(),
+            "patients": self.patients,
+            **{name: side.as_json() for name, side in self.sides.items()},
+            "differing": {name: self.differing[name] for name in self.examples},
+            "examples": {name: [one.as_json() for one in some] for name, some in self.examples.items()},
+            "notReplayed": dict(sorted(self.left_out.items())),
+        }
+
+    def as_lines(self) -> list[str]:
+        """The report for a terminal."""
+        old, new = self.sides["old"], self.sides["new"]
+        window = f"{self.since.isoformat(timespec='minutes')} to {self.until.isoformat(timespec='minutes')}"
+        really, others = self.sides["really"].escalations, self.differing
+        lines = [
+            f"{self.program}, {window}, {self.patients} patients",
+            f"would have escalated {new.escalations} times, {new.outside_hours} outside working hours",
+            f"the versions in force: {old.escalations} times, {old.outside_hours} outside (really fired: {really})",
+            f"{others['gained']} new, {others['lost']} fewer, {others['moved']} at another time",
+        ]
+        for name in COUNTED:
+            lines += [f"by {name}:", *_table({side: self.sides[side].by[name] for side in SIDES})]
+        lines += ["other effects:", *_table({side: self.sides[side].effects for side in SIDES})]
+        for name, some in self.examples.items():
+            lines += [f"{name}:"] * bool(some)
+            lines += [
+                f"  {one.at.isoformat(timespec='minutes')} {one.item} {one.task} {one.rule} level {one.level} "
+                f"to {one.to}, owner {one.owner}"
+                for one in some
+            ]
+        lines += ["not replayed:"] * bool(self.left_out)
+        return lines + [f"  {what}: {count}" for what, count in sorted(self.left_out.items())]
+
+
+def run(database: Database, candidate: Program, since: datetime, until: datetime, *, most: int | None = None) -> DryRun:
+    """Play (since, until] again for everybody who had work of the program, or for the first `most` patients by id."""
+    report = DryRun(program=candidate.code, since=since, until=until)
+    after = ""
+    while most is None or report.patients < most:
+        size = BATCH if most is None else min(BATCH, most - report.patients)
+        with database.read() as tx:
+            patients = past.with_work(tx, _VIEWER, candidate.code, since, after, size)
+            for one in patient_history.read(tx, _VIEWER, patients, until).values():
+                _one(report, tx, candidate, one)
+        if not patients:
+            break
+        report.patients += len(patients)
+        after = patients[-1]
+    _note_eligibility(database, report, candidate)
+    return report
+
+
+def in_force(tx: Tx) -> Programs:
+    """The version that work really names; None for what this release cannot read."""
+
+    def load(code: str, version: int | None) -> Program | None:
+        try:
+            return programs.load(tx, code, version)
+        except Incorrect:
+            return None
+
+    return load
+
+
+def _one(report: DryRun, tx: Tx, candidate: Program, history: PatientHistory) -> None:
+    own, code = in_force(tx), candidate.code
+    active = own(code, None)
+    number = candidate.version or (active.version + 1 if active else 1)
+    wanted = replace(candidate, version=number, former=_former(candidate, active))
+    old = replay(history, code, own, report.since, report.until)
+    new = replay(
+        history,
+        code,
+        lambda named, version: wanted if named == code else own(named, version),
+        report.since,
+        report.until,
+        own=own,
+    )
+    _count(report.sides["old"], old)
+    _count(report.sides["new"], new)
+    _count_real(report, history, candidate)
+    _compare(report, old, new)
+    report.left_out.update(new.left_out)
+    if new.unmade:
+        report.left_out[_MADE] += len(new.unmade)
+
+
+def _former(candidate: Program, active: Program | None) -> Mapping[str, ClockState]:
+    known = {
+        **(active.former if active else {}),
+        **{one.code: one.clock for one in (active.statuses if active else ())},
+    }
+    return {code: clock for code, clock in known.items() if candidate.status(code) is None}
+
+
+def _count(side: Side, found: Replay) -> None:
+    for one in found.fired:
+        if isinstance(one.effect, Escalate):
+            side.count(_example(one), one.program.calendar)
+        else:
+            side.effects[_effect(one)] += 1
+
+
+def _effect(one: Replayed) -> str:
+    kind = "".join(f" {letter.lower()}" if letter.isupper() else letter for letter in type(one.effect).__name__).strip()
+    names = (getattr(one.effect, name, None) for name in ("template", "code", "status", "stage", "priority", "program"))
+    return " ".join([kind, *[str(name) for name in names if name][:1]])
+
+
+def _example(one: Replayed) -> Example:
+    to = getattr(one.effect, "to_role", "")
+    return Example(
+        at=one.at,
+        item=one.item.ref,
+        task=one.item.code or one.item.kind,
+        rule=one.key.rule,
+        level=one.key.level,
+        to=to,
+        owner=one.item.owner or _NOBODY,
+    )
+
+
+def _count_real(report: DryRun, history: PatientHistory, candidate: Program) -> None:
+    for firing in history.firings.values():
+        if firing.program != candidate.code or not report.since < firing.fired_at <= report.until:
+            continue
+        if firing.kind == "escalate" and firing.state != "skipped":
+            report.sides["really"].count(_real(history, firing), candidate.calendar)
+        elif firing.kind != "escalate":
+            report.sides["really"].effects[firing.kind.replace("-", " ")] += 1
+
+
+def _real(history: PatientHistory, firing: Firing) -> Example:
+    at = firing.fired_at
+    rows = [row for row in history.log(firing.key.item, Point(start=at, end=at)) if row.what == "owner"]
+    return Example(
+        at=at,
+        item=firing.key.item,
+        task="",
+        rule=firing.key.rule,
+        level=firing.key.level,
+        to=firing.to_role or "",
+        owner=(rows[-1].after if rows else None) or _NOBODY,
+    )
+
+
+def _compare(report: DryRun, old: Replay, new: Replay) -> None:
+    before, after = _levels(old), _levels(new)
+    for key in sorted({*before, *after}, key=lambda one: (one.item, one.rule, one.cycle, one.level)):
+        was, is_ = before.get(key), after.get(key)
+        if is_ is None and was is not None:
+            _tell(report, "lost", was)
+        elif was is None and is_ is not None:
+            _tell(report, "gained", is_)
+        elif was is not None and is_ is not None and abs(is_.at - was.at) > _AT_ONCE:
+            _tell(report, "moved", is_)
+
+
+def _levels(found: Replay) -> dict[FiringKey, Replayed]:
+    return {one.key: one for one in found.fired if isinstance(one.effect, Escalate)}
+
+
+def _tell(report: DryRun, how: str, one: Replayed) -> None:
+    report.differing[how] += 1
+    if len(report.examples[how]) < EXAMPLES:
+        report.examples[how].append(_example(one))
+
+
+def _note_eligibility(database: Database, report: DryRun, candidate: Program) -> None:
+    with database.read() as tx:
+        active = in_force(tx)(candidate.code, None)
+    if active is not None and active.eligible != candidate.eligible:
+        report.left_out[_ELIGIBLE] = 1
+
+
+def _is_open(calendar: Calendar, at: datetime) -> bool:
+    """Whether the site is open; the very moment of closing still belongs to the day."""
+    return bool(working_between(calendar, at - _SECOND, at + _SECOND))
+
+
+def _table(counts: Mapping[str, Counter[str]]) -> Iterator[str]:
+    names = sorted({name for one in counts.values() for name in one})
+    for name in names:
+        yield "  " + name.ljust(34) + "  ".join(f"{side} {one[name]}" for side, one in counts.items())
