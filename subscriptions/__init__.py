@@ -6,6 +6,7 @@ from subscriptions.arming import endpoint_of
 from subscriptions.backend_auth import TokenAuthorizer, authorizer_of
 from subscriptions.capabilities import Capabilities, read_capabilities
 from subscriptions.client import EhrClient, Limits
+from subscriptions.deliver import DeliveryReport, deliver_due
 from subscriptions.following import TypeReport
 from subscriptions.hints import sync_hints
 from subscriptions.inbox import receive_notification
@@ -27,6 +28,7 @@ from subscriptions.write_back import WriteReport, ask_at_once, write_back_due, w
 
 __all__ = [
     "Capabilities",
+    "DeliveryReport",
     "EhrClient",
     "Limits",
     "SyncReport",
@@ -36,6 +38,7 @@ __all__ = [
     "ask_at_once",
     "authorizer_of",
     "client_of",
+    "deliver_due",
     "due_connections",
     "endpoint_of",
     "follow_otherwise",
