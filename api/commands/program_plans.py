@@ -1,16 +1,18 @@
-"""`fhir-tracker program dry-run`: what a new version would have done to real work, before it is published."""
+"""`fhir-tracker program dry-run | migrate-plans | rollback`: what a version does to real work, before and after it is published."""
 
 from __future__ import annotations
 
 import argparse
 from datetime import timedelta
 
-from api.commands.program_changes import moment, version_named
+from api.commands.program_changes import as_json, author_of, moment, say_who, terms_of, told, version_named
 from api.console import print_json
 from api.stores import open_store
-from fhir_tracker import clock, dry_run, programs
+from fhir_tracker import clock, dry_run, plan_migration, programs, publishing
 from fhir_tracker.config import Settings, duration
 from fhir_tracker.errors import UsageError
+from fhir_tracker.model.plan_map import read_map
+from fhir_tracker.plan_migration import Migrated
 
 
 def register(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -27,6 +29,26 @@ def register(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     dry.add_argument("--until", metavar="TIME", type=moment, help="up to when; now when left out")
     dry.add_argument("--patients", metavar="N", type=int, help="only the first N patients by id")
     dry.set_defaults(func=run_dry)
+    move = actions.add_parser(
+        "migrate-plans",
+        help="move running plans and their open work to another version, by a map",
+        description="Plan by plan; run it again after an interruption. Due times and what has escalated stay as they are.",
+        epilog="example:\n  fhir-tracker program migrate-plans tcm --to 3 --map calling=trying,stage:early=active --dry-run",
+    )
+    move.add_argument("code", metavar="CODE")
+    move.add_argument("--to", type=int, metavar="N", help="the version; the active one when left out")
+    move.add_argument(
+        "--map", action="append", default=[], metavar="OLD=NEW,...", help="codes that are called otherwise"
+    )
+    move.add_argument("--dry-run", action="store_true", help="only say what would change and what has no place")
+    say_who(move)
+    move.set_defaults(func=migrate)
+    back = actions.add_parser("rollback", help="go back, now, to the text that was in force before, running plans too")
+    back.add_argument("code", metavar="CODE")
+    back.add_argument("--to", type=int, metavar="N", help="which earlier version; the one before when left out")
+    back.add_argument("--no-plans", action="store_true", help="leave running plans on the version they are on")
+    say_who(back)
+    back.set_defaults(func=roll_back)
 
 
 def age(text: str) -> timedelta:
@@ -52,3 +74,51 @@ def run_dry(args: argparse.Namespace, settings: Settings) -> int:
     else:
         print("\n".join(report.as_lines()))
     return 0
+
+
+def migrate(args: argparse.Namespace, settings: Settings) -> int:
+    """Move plans, or with --dry-run say what would change; 0, or 1 when open work has no place or had to stay."""
+    with open_store(settings) as database:
+        with database.read() as tx:
+            wanted = programs.required(tx, args.code, args.to)
+            by = read_map(args.map, wanted)
+            seen = plan_migration.preview(tx, wanted, by)
+        if args.dry_run or seen.refused:
+            _print(args, seen.as_json(), seen.as_lines())
+            return 1 if seen.refused else 0
+        reason = args.reason or f"Moved to version {wanted.version} of {wanted.title}"
+        done = plan_migration.migrate(database, wanted, by, author_of(args), reason)
+    _print(args, seen.as_json() | _done_json(done), [*seen.as_lines(), *_done_lines(done)])
+    return 1 if done.left else 0
+
+
+def roll_back(args: argparse.Namespace, settings: Settings) -> int:
+    """Publish the earlier text as a new version and take the plans along; 0, or 1 when some had to stay."""
+    author = author_of(args)
+    with open_store(settings) as database:
+        with database.begin() as tx:
+            left = programs.required(tx, args.code).version
+            row = publishing.roll_back(tx, args.code, author, terms_of(args, settings), to=args.to)
+            wanted = programs.program_of(row)
+        done = Migrated()
+        if not args.no_plans:
+            reason = args.reason or f"Back to the text of version {row.rolls_back}"
+            done = plan_migration.migrate_back(database, left, wanted, author, reason)
+    _print(args, as_json(row) | _done_json(done), [told(row), *_done_lines(done)])
+    return 1 if done.left else 0
+
+
+def _done_json(done: Migrated) -> dict[str, object]:
+    return {"movedPlans": done.plans, "movedTasks": done.tasks, "stay": done.left}
+
+
+def _done_lines(done: Migrated) -> list[str]:
+    lines = [f"moved {done.plans} plans and {done.tasks} tasks"]
+    return lines + [f"  stays: {ref}: {why}" for ref, why in sorted(done.left.items())]
+
+
+def _print(args: argparse.Namespace, value: dict[str, object], lines: list[str]) -> None:
+    if args.json:
+        print_json(value)
+    else:
+        print("\n".join(lines))

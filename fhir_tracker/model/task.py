@@ -28,7 +28,9 @@ from fhir_tracker.model.vocabulary import (
 from fhir_tracker.model.work import ClockState, Event, Firing, ItemKind, Transition, WorkItem
 
 _CLOCKS: dict[str, ClockState] = {"on-hold": "paused", **dict.fromkeys(CLOSED_TASK, "stopped")}
-What = Literal["stage", "status", "owner", "role", "due", "priority", "patient", "site", "escalation", "note"]
+What = Literal[
+    "stage", "status", "owner", "role", "due", "priority", "patient", "site", "escalation", "note", "program"
+]
 
 
 def task_item(resource: Resource, program: Program | None, *, mirrored: bool, created_at: datetime) -> WorkItem:

@@ -74,7 +74,9 @@ class Transition:
     """
 
     item: str
-    what: Literal["stage", "status", "owner", "role", "due", "priority", "patient", "site", "escalation", "note"]
+    what: Literal[
+        "stage", "status", "owner", "role", "due", "priority", "patient", "site", "escalation", "note", "program"
+    ]
     before: str | None
     after: str | None
     recorded_at: datetime

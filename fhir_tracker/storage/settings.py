@@ -21,3 +21,9 @@ def put(tx: Tx, key: str, value: str | None) -> None:
         return
     new = tx.insert(setting).values(key=key, value=value)
     tx.execute(new.on_conflict_do_update(index_elements=["key"], set_={"value": value}))
+
+
+def starting(tx: Tx, start: str, end: str) -> list[str]:
+    """The values of all states whose key starts and ends so, by key."""
+    rows = tx.rows(select(setting).where(setting.c.key.startswith(start, autoescape=True)).order_by(setting.c.key))
+    return [row["value"] for row in rows if row["key"].endswith(end)]
