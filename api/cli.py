@@ -29,6 +29,7 @@ COMMANDS = (
     "plan",
     "rules",
     "measures",
+    "jobs",
     "evidence",
     "quarantine",
     "outbox",

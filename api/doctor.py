@@ -148,7 +148,7 @@ def _waiting(database: Database) -> Iterator[Finding]:
     else:
         yield ok("quarantine", "empty")
     if dead:
-        fix = "fhir-tracker doctor --json, and report it"
+        fix = "fhir-tracker jobs list, then fhir-tracker jobs retry"
         yield Finding(status="WARN", what="jobs", detail=f"{dead} gave up", fix=fix)
     if engaged:
         detail = f"the brake holds back {engaged.escalations} escalations since {engaged.since}"

@@ -13,10 +13,10 @@ from prometheus_client.registry import Collector
 
 from api.following_numbers import following_numbers
 from api.tally import AWAY, BUCKETS, Row, Tally
-from fhir_tracker import clock
+from fhir_tracker import brake, clock
 from fhir_tracker.errors import TrackerError
 from fhir_tracker.model.viewer import worker_viewer
-from fhir_tracker.storage import firings, heartbeats, jobs, settings
+from fhir_tracker.storage import firings, heartbeats, jobs, poisoned, settings
 from fhir_tracker.storage.database import Database, Tx
 
 WORKER_HEARTBEAT = "worker-heartbeat"
@@ -93,14 +93,31 @@ def _cumulated(rows: Sequence[Row]) -> list[tuple[str, float]]:
 def _families(tx: Tx, now: datetime) -> Iterator[Metric]:
     yield from following_numbers(tx, now)
     oldest = GaugeMetricFamily("job_oldest_seconds", "How long the oldest waiting job is due.", labels=["kind"])
+    dead = GaugeMetricFamily("jobs_dead", "Jobs that failed for good.", labels=["kind"])
     for state in jobs.states(tx):
         oldest.add_metric([state.kind], max(0.0, _age(now, state.oldest_due)))
-    yield oldest
+        dead.add_metric([state.kind], state.dead)
+    yield from (oldest, dead)
     yield from _rules(tx)
+    yield from _stopped(tx, now)
     beat = settings.get(tx, WORKER_HEARTBEAT)
     if beat:
         age = _age(now, datetime.fromisoformat(beat))
         yield GaugeMetricFamily("worker_heartbeat_age_seconds", "Since the worker last swept.", value=age)
+
+
+def _stopped(tx: Tx, now: datetime) -> Iterator[Metric]:
+    """What the rules do not do: items put off, brakes that are on, rules that nobody asks."""
+    held = GaugeMetricFamily("poisoned_items", "Items that rules cannot work on.", labels=["program"])
+    for program, count in poisoned.counts(tx).items():
+        held.add_metric([program], count)
+    braked = GaugeMetricFamily("mass_escalation_brake", "1 while escalations are held.", labels=["program"])
+    for one in brake.all_engaged(tx):
+        braked.add_metric([one.program or "*"], 1)
+    asked = GaugeMetricFamily("rule_asked_seconds", "Since a rule was last asked.", labels=["program", "rule"])
+    for beat in heartbeats.all(tx):
+        asked.add_metric([beat.program, beat.rule], max(0.0, _age(now, beat.last_evaluated)))
+    yield from (held, braked, asked)
 
 
 def _rules(tx: Tx) -> Iterator[Metric]:

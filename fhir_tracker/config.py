@@ -40,6 +40,8 @@ class Settings:
     mass_escalation_limit: float
     mass_escalation_floor: int
     sweep_interval: timedelta
+    rule_period: timedelta
+    undo_within: timedelta
     sweep_batch: int
     body_limit: int
     poll_overlap: timedelta
@@ -218,7 +220,7 @@ SETTINGS: tuple[Setting, ...] = (
         kind="share",
         read=_share,
         default="0.5",
-        help="If one sweep would escalate more than this share of all open items, it stops and asks a person; 0 "
+        help="If one sweep would escalate more than this share of the open work of a program, or of all, it stops and asks a person; 0 "
         "switches the brake off.",
     ),
     Setting(
@@ -234,6 +236,20 @@ SETTINGS: tuple[Setting, ...] = (
         read=duration,
         default="5s",
         help="How often the worker looks for items whose time has come.",
+    ),
+    Setting(
+        name="UNDO_WITHIN",
+        kind="duration",
+        read=duration,
+        default="60s",
+        help="How long the one who moved work can take the move back.",
+    ),
+    Setting(
+        name="RULE_PERIOD",
+        kind="duration",
+        read=duration,
+        default="1h",
+        help="A rule with open work that was not asked for so long has some of it looked at; after two, it is an alert.",
     ),
     Setting(
         name="SWEEP_BATCH",

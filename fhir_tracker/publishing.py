@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from fhir_tracker import program_resources, records
+from fhir_tracker import poison, program_resources, records
 from fhir_tracker.errors import Incorrect, NotFound, RuleBroken
 from fhir_tracker.model.author import Author
 from fhir_tracker.model.program import NOTHING_ASKED, ChangeControl, Program
@@ -204,6 +204,7 @@ def _activate(tx: Tx, row: ProgramVersion, author: Author) -> None:
 
 def _take_effect(tx: Tx, row: ProgramVersion, before: ProgramVersion | None, author: Author) -> None:
     _write(tx, row, "active", author)
+    poison.release(tx, author.at, row.code)
     if before is not None:
         _write(tx, before, "retired", author)
 

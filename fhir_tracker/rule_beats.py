@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import UTC, datetime
 
 from fhir_tracker.guard import Failure, guarded
 from fhir_tracker.model.effects import Effect
@@ -17,6 +17,7 @@ from fhir_tracker.storage.heartbeats import Heartbeat
 
 ALL = "*"
 """Stands for a program's rules together, where it cannot be told which of them failed."""
+_NEVER = datetime(1970, 1, 1, tzinfo=UTC)
 _Rule = tuple[str, str]
 
 
@@ -63,7 +64,7 @@ class Beats:
             Heartbeat(
                 program=key[0],
                 rule=key[1],
-                last_evaluated=self.now,
+                last_evaluated=self.now if key in self.asked else _NEVER,
                 matched=self.matched[key],
                 fired=self.fired[key],
                 failed=self.failed[key],

@@ -40,10 +40,12 @@ TABLE: dict[str, tuple[list[tuple[str, object]], list[str]]] = {
         ["-0.1", "1.1", "50%", "nan", "inf", "half"],
     ),
     "MASS_ESCALATION_FLOOR": ([("0", 0), ("25", 25), ("007", 7)], ["-1", "2.5", "1e3", "many", "9" * 10, "١"]),
+    "RULE_PERIOD": ([("1h", timedelta(hours=1)), ("30s", timedelta(seconds=30))], ["0", "hour", "-1h"]),
     "SWEEP_INTERVAL": (
         [("5s", timedelta(seconds=5)), ("250ms", timedelta(milliseconds=250)), ("1.5m", timedelta(seconds=90))],
         ["0", "0s", "-1s", "5 s", "5sec", "s", "1h30m", "5S"],
     ),
+    "UNDO_WITHIN": ([("60s", timedelta(seconds=60)), ("5m", timedelta(minutes=5))], ["0s", "-1s", "soon"]),
     "SWEEP_BATCH": ([("1", 1), ("500", 500)], ["0", "-5", "all", "1.0"]),
     "BODY_LIMIT": (
         [("1", 1), ("5000", 5000), ("200k", 200_000), ("5M", 5_000_000), ("5MB", 5_000_000), ("7b", 7)],

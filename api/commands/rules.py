@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 
+from api.commands import rules_poisoned
 from api.commands.program_changes import moment
 from api.console import print_json
 from api.stores import open_store
@@ -40,7 +41,9 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     free = actions.add_parser(
         "release", help="let escalations go out again after the mass-escalation brake stopped them"
     )
+    free.add_argument("--program", metavar="CODE", help="only the brake of this program")
     free.set_defaults(func=release)
+    rules_poisoned.register(actions)
 
 
 def run(args: argparse.Namespace, settings: Settings) -> int:
@@ -74,7 +77,7 @@ def replay(args: argparse.Namespace, settings: Settings) -> int:
 def release(args: argparse.Namespace, settings: Settings) -> int:
     """Release the brake; 0, also when it was not on."""
     with open_store(settings) as database, database.begin() as tx:
-        released = brake.release(tx, clock.now())
+        released = brake.release(tx, clock.now(), args.program)
     if args.json:
         print_json({"released": released is not None, "escalations": released.escalations if released else 0})
     elif released is None:

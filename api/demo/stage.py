@@ -133,6 +133,7 @@ def _own_settings(settings: Settings, folder: Path) -> Settings:
         log_level="WARNING",
         mass_escalation_limit=0.0,
         sweep_interval=timedelta(seconds=1),
+        rule_period=timedelta(hours=1),
         poll_overlap=timedelta(seconds=10),
     )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from starlette.responses import Response
 
@@ -14,7 +14,9 @@ from api.staff.shapes import Bar, BarPart, Cell, HeatRow, OperationsView, Tile
 from api.staff.sync_page import health_of
 from api.staff.visit import Visit, note_reading
 from api.staff.words import Tone
-from fhir_tracker.storage import connections, figures
+from fhir_tracker import brake
+from fhir_tracker.storage import connections, figures, jobs, poisoned
+from fhir_tracker.storage.database import Tx
 from fhir_tracker.storage.figures import Figure
 from fhir_tracker.storage.queue import AGES, QueueCounts, QueueFilter
 
@@ -49,11 +51,24 @@ def operations_page(visit: Visit) -> Response:
             programs=tuple(code.upper() if code else "No program" for code in codes),
             heat=_heat(overdue, codes, names),
             reasons=_reasons(figures.escalations(tx, visit.viewer, visit.now), names),
+            stopped=tuple(_stopped(tx)),
             sync=tuple(health_of(tx, one, visit, names.calendar) for one in connections.all(tx)),
         )
         frame = frame_of(tx, visit, "Operations", "/operations")
     note_reading(visit, "search", "Task")
     return answer("operations.html", frame, view=view)
+
+
+def _stopped(tx: Tx) -> Iterator[str]:
+    """What the rules and workers do not do just now, each with the command that tells more."""
+    for one in brake.all_engaged(tx):
+        whose = f"of the program {one.program}" if one.program else "of all programs"
+        yield f"Escalations {whose} are held: {one.escalations} at once were too many (fhir-tracker rules release)."
+    for program, count in sorted(poisoned.counts(tx).items()):
+        yield f"The rules cannot work on {count} of {program or 'no program'} (fhir-tracker rules poisoned)."
+    dead = sum(one.dead for one in jobs.states(tx))
+    if dead:
+        yield f"{dead} background jobs failed for good (fhir-tracker jobs list)."
 
 
 def _href(chosen: QueueFilter) -> str:

@@ -176,6 +176,7 @@ class Row:
     escalation: str = ""
     outreach: str = ""
     outreach_when: When | None = None
+    next_contact: str = ""
     waiting: str = ""
     hold: str = ""
     about: str = ""
@@ -404,6 +405,8 @@ class OperationsView:
     heat: tuple[HeatRow, ...]
     reasons: tuple[tuple[str, Cell], ...]
     sync: tuple[Health, ...]
+    stopped: tuple[str, ...] = ()
+    """What the rules and workers do not do just now, a line each."""
 
 
 @dataclass(frozen=True, kw_only=True)

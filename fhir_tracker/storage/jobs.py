@@ -5,31 +5,48 @@ A worker that comes back after its lease went to another holds an old token, and
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, case, delete, func, literal_column, or_, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Text,
+    and_,
+    case,
+    delete,
+    func,
+    literal_column,
+    or_,
+    select,
+    true,
+    type_coerce,
+    update,
+)
 
+from fhir_tracker.storage import many
 from fhir_tracker.storage.database import Tx
 from fhir_tracker.storage.running_tables import job
+from fhir_tracker.storage.types import microseconds
 
 SKEW = timedelta(minutes=2)
 """How far the clocks of two processes may differ."""
 # Written out, not bound: a database uses a partial index only for a condition that it can see when it plans.
 WAITING: ColumnElement[bool] = job.c.state == literal_column("'waiting'")
+LOST = "its worker was lost each time"
 RUNNING: ColumnElement[bool] = job.c.state == literal_column("'running'")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Lease:
-    """One job in hand until `until`; `attempts` counts this one."""
+    """One job in hand until `until`; `attempts` counts this one. A `payload` of None cannot be read."""
 
     id: int
     kind: str
     key: str
-    payload: Mapping[str, Any]
+    payload: Mapping[str, Any] | None
     token: int
     attempts: int
     until: datetime
@@ -44,6 +61,18 @@ class JobState:
     running: int
     dead: int
     oldest_due: datetime | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeadJob:
+    """A job that failed for good, with the last reason."""
+
+    id: int
+    kind: str
+    key: str
+    attempts: int
+    last_error: str | None
+    finished_at: datetime | None
 
 
 def enqueue(tx: Tx, kind: str, key: str, payload: Mapping[str, Any], run_at: datetime) -> bool:
@@ -71,8 +100,7 @@ def claim(tx: Tx, kinds: Sequence[str], now: datetime, lease: timedelta) -> Leas
     A lease that ends later than any taken now was taken by a clock that has been turned back since: it counts no more.
     """
     is_due = and_(WAITING, job.c.run_at <= now)
-    is_over = or_(job.c.lease_until < now, job.c.lease_until > now + lease + SKEW)
-    is_stuck = and_(RUNNING, is_over)
+    is_stuck = and_(RUNNING, _is_over(now, lease))
     chosen = select(job).where(job.c.kind.in_(kinds), or_(is_due, is_stuck))
     row = tx.first(chosen.order_by(job.c.run_at, job.c.id).limit(1).with_for_update(skip_locked=True))
     if row is None:
@@ -81,6 +109,73 @@ def claim(tx: Tx, kinds: Sequence[str], now: datetime, lease: timedelta) -> Leas
     tx.execute(update(job).where(job.c.id == row["id"]).values(**taken))
     named = {name: row[name] for name in ("id", "kind", "key", "payload")}
     return Lease(**named, token=row["token"] + 1, attempts=row["attempts"] + 1, until=now + lease)
+
+
+def claim_many(
+    tx: Tx, kinds: Sequence[str], now: datetime, lease: timedelta, limit: int, most_attempts: int
+) -> list[Lease]:
+    """Up to `limit` jobs as by `claim`, with two statements for all of them.
+
+    What was begun `most_attempts` times and never answered for dies first, so that it keeps no place from what waits
+    behind. A payload that cannot be read is None.
+    """
+    is_lost = and_(RUNNING, job.c.kind.in_(kinds), _is_over(now, lease), job.c.attempts >= most_attempts)
+    died = {"state": "dead", "finished_at": now, "lease_until": None, "last_error": LOST}
+    tx.execute(update(job).where(is_lost).values(died))
+    is_due = or_(and_(WAITING, job.c.run_at <= now), and_(RUNNING, _is_over(now, lease)))
+    columns = [job.c[name] for name in ("id", "kind", "key", "token", "attempts")]
+    chosen = select(*columns, type_coerce(job.c.payload, Text).label("told")).where(job.c.kind.in_(kinds), is_due)
+    rows = tx.rows(chosen.order_by(job.c.run_at, job.c.id).limit(limit).with_for_update(skip_locked=True))
+    taken = {"state": "running", "token": job.c.token + 1, "attempts": job.c.attempts + 1, "lease_until": now + lease}
+    if rows:
+        tx.execute(update(job).where(job.c.id.in_([row["id"] for row in rows])).values(taken))
+    return [
+        Lease(
+            id=row["id"],
+            kind=row["kind"],
+            key=row["key"],
+            payload=_payload(row["told"]),
+            token=row["token"] + 1,
+            attempts=row["attempts"] + 1,
+            until=now + lease,
+        )
+        for row in rows
+    ]
+
+
+def complete_many(tx: Tx, held: Sequence[Lease], at: datetime) -> set[int]:
+    """As `complete` for many; the ids of those whose lease was still held."""
+    rows = [(one.id, one.token, "done", microseconds(at)) for one in held]
+    known_by, set_ = ("id", "token"), ("state", "finished_at")
+    return many.change(tx, job, known_by, set_, rows, emptied=("lease_until",), only="state = 'running'")
+
+
+def enqueue_many(tx: Tx, kind: str, keys: Sequence[str], payload: Mapping[str, Any], run_at: datetime) -> int:
+    """Ask for many jobs of one kind; how many did not wait already."""
+    columns = ("id", "kind", "key", "payload", "run_at", "state", "token", "attempts")
+    told, at = json.dumps(dict(payload), ensure_ascii=False), microseconds(run_at)
+    rows = [(tx.keys.take(), kind, key, told, at, "waiting", 0, 0) for key in keys]
+    return len(many.add_new(tx, job, columns, rows, ("kind", "key"), "id", where="state = 'waiting'"))
+
+
+def dead(tx: Tx, limit: int = 100) -> list[DeadJob]:
+    """What failed for good, the latest first."""
+    chosen = select(job).where(job.c.state == "dead").order_by(job.c.finished_at.desc(), job.c.id.desc()).limit(limit)
+    names = ("id", "kind", "key", "attempts", "last_error", "finished_at")
+    return [DeadJob(**{name: row[name] for name in names}) for row in tx.rows(chosen)]
+
+
+def revive(tx: Tx, now: datetime, ids: Sequence[int] | None = None) -> int:
+    """Let dead jobs (these, or all) be tried again from the start; one that waits again already is done. How many wait."""
+    chosen = and_(job.c.state == "dead", true() if ids is None else job.c.id.in_(ids))
+    again = 0
+    for row in tx.rows(select(job.c.id, job.c.kind, job.c.key).where(chosen).order_by(job.c.id).with_for_update()):
+        waits = select(job.c.id).where(job.c.kind == row["kind"], job.c.key == row["key"], WAITING)
+        is_there = tx.first(waits) is not None
+        state = {"state": "done"} if is_there else {"state": "waiting", "run_at": now, "attempts": 0}
+        tx.execute(update(job).where(job.c.id == row["id"]).values(state))
+        again += not is_there
+    return again
 
 
 def complete(tx: Tx, held: Lease, at: datetime) -> bool:
@@ -134,6 +229,18 @@ def states(tx: Tx) -> list[JobState]:
 def forget_done(tx: Tx, before: datetime) -> int:
     """Delete jobs that ended well before `before`; how many."""
     return tx.changed(delete(job).where(job.c.state == "done", job.c.finished_at < before))
+
+
+def _is_over(now: datetime, lease: timedelta) -> ColumnElement[bool]:
+    return or_(job.c.lease_until < now, job.c.lease_until > now + lease + SKEW)
+
+
+def _payload(told: str) -> Mapping[str, Any] | None:
+    try:
+        found = json.loads(told or "{}")
+    except ValueError:
+        return None
+    return found if isinstance(found, dict) else None
 
 
 def _holds(held: Lease) -> ColumnElement[bool]:

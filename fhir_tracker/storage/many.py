@@ -19,15 +19,23 @@ _CHUNK = 64
 
 
 def add_new(
-    tx: Tx, table: Table, columns: Sequence[str], rows: Sequence[Row], unique: Sequence[str], told: str
+    tx: Tx,
+    table: Table,
+    columns: Sequence[str],
+    rows: Sequence[Row],
+    unique: Sequence[str],
+    told: str,
+    *,
+    where: str = "",
 ) -> set[Any]:
     """Add the rows that nothing is there for by `unique`; the values of column `told` of those that were added.
 
-    Values are as the driver takes them, in the order of `columns`.
+    Values are as the driver takes them, in the order of `columns`; `where` is that of a partial unique index, as SQL.
     """
     if not rows:
         return set()
-    tail = f"ON CONFLICT ({_listed(unique)}) DO NOTHING RETURNING {told}"
+    index = f"({_listed(unique)}){f' WHERE {where}' if where else ''}"
+    tail = f"ON CONFLICT {index} DO NOTHING RETURNING {told}"
     if tx.dialect == "postgresql":
         kinds = _kinds(table, tuple(columns))
         arrays = ", ".join(f"unnest(%s::{kind}[])" for kind, _ in kinds)

@@ -9,13 +9,20 @@ from typing import Any, TypeVar
 from sqlalchemy.engine import RowMapping
 
 Value = TypeVar("Value")
+_NAMES: dict[type[Any], tuple[str, ...]] = {}
 
 
 def to_row(value: Any) -> dict[str, Any]:
     """The fields of a dataclass as column values, nested values left as they are."""
-    return {one.name: getattr(value, one.name) for one in fields(value)}
+    return {name: getattr(value, name) for name in _names(type(value))}
 
 
 def from_row(make: type[Value], row: RowMapping | Mapping[str, Any]) -> Value:
     """A dataclass from the columns of a row that bear its fields' names."""
-    return make(**{one.name: row[one.name] for one in fields(make)})  # type: ignore[arg-type]
+    return make(**{name: row[name] for name in _names(make)})
+
+
+def _names(made: type[Any]) -> tuple[str, ...]:
+    if made not in _NAMES:
+        _NAMES[made] = tuple(one.name for one in fields(made))
+    return _NAMES[made]

@@ -92,14 +92,14 @@ def silent_worker(tx: Tx) -> None:
 
 
 def engaged_brake(tx: Tx) -> None:
-    assert not brake.check(tx, 1000, Limit(share=0.1, floor=1), clock.now())
+    assert brake.held(tx, {("tcm", "task"): 1000}, Limit(share=0.1, floor=1), clock.now()) == {"tcm"}
 
 
 @pytest.mark.parametrize(
     ("trouble", "what", "status", "detail", "fix"),
     [
         (in_quarantine, "quarantine", "WARN", "1 resources", "quarantine list"),
-        (dead_job, "jobs", "WARN", "1 gave up", "report it"),
+        (dead_job, "jobs", "WARN", "1 gave up", "jobs retry"),
         (silent_worker, "worker", "WARN", "silent for 60", "fhir-tracker worker"),
         (engaged_brake, "escalations", "FAIL", "1000 escalations", "rules release"),
     ],

@@ -94,9 +94,8 @@ def test_the_settings_of_the_services_are_ones_the_product_accepts(name: str) ->
     load_settings({variable: re.sub(r"\$\{\w+:-(.*?)\}", r"\1", value) for variable, value in given.items()})
 
 
-@pytest.mark.parametrize("name", ["worker", "beat"])
-def test_the_scale_out_services_name_a_real_celery_app_with_a_schedule(name: str) -> None:
-    command = SERVICES[name]["command"]
+def test_the_scale_out_beat_names_a_real_celery_app_with_a_schedule() -> None:
+    command = SERVICES["beat"]["command"]
     module, _, attribute = command[command.index("--app") + 1].partition(":")
     asked = f"import {module}; print(len({module}.{attribute}.conf.beat_schedule))"
     environment = {**os.environ, "FHIR_TRACKER_REDIS_URL": "redis://127.0.0.1:1/0"}
