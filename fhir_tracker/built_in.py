@@ -13,6 +13,7 @@ from fhir_tracker.fhir.body import write_json
 from fhir_tracker.fhir.definitions.registry import SearchParameter
 from fhir_tracker.fhir.json_types import Resource
 from fhir_tracker.fhir.own_parameters import OWN_PARAMETERS
+from fhir_tracker.measures.resources import measure_resources
 from fhir_tracker.model.author import Author
 from fhir_tracker.own_operations import own_operations
 from fhir_tracker.storage import resources, settings
@@ -27,7 +28,7 @@ def own_search_parameters() -> Iterable[Resource]:
     return [_search_parameter(one) for one in OWN_PARAMETERS]
 
 
-BUILT_IN: tuple[Callable[[], Iterable[Resource]], ...] = (own_search_parameters, own_operations)
+BUILT_IN: tuple[Callable[[], Iterable[Resource]], ...] = (own_search_parameters, own_operations, measure_resources)
 
 
 def built_in_resources() -> list[Resource]:

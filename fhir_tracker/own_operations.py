@@ -15,6 +15,14 @@ OFFICIAL = "http://hl7.org/fhir/OperationDefinition"
 APPLY_PLAN = f"{OFFICIAL}/PlanDefinition-apply"
 APPLY_ACTIVITY = f"{OFFICIAL}/ActivityDefinition-apply"
 VALIDATE = f"{OFFICIAL}/Resource-validate"
+EVALUATE = f"{OFFICIAL}/Measure-evaluate-measure"
+OUTREACH = f"{CANONICAL}/OperationDefinition/Task-outreach"
+EVIDENCE = f"{CANONICAL}/OperationDefinition/Patient-evidence"
+MOVE = f"{CANONICAL}/OperationDefinition/Task-move"
+TASK_OPTIONS = f"{CANONICAL}/OperationDefinition/Task-options"
+PLAN_OPTIONS = f"{CANONICAL}/OperationDefinition/CarePlan-options"
+UNDO_TASK = f"{CANONICAL}/OperationDefinition/Task-undo"
+UNDO_PLAN = f"{CANONICAL}/OperationDefinition/CarePlan-undo"
 INSTANTIATE = f"{CANONICAL}/OperationDefinition/PlanDefinition-instantiate"
 
 
@@ -55,7 +63,54 @@ def own_operations() -> Iterable[Resource]:
     yield _operation(APPLY_PLAN, "PlanDefinition", "apply", (plan, url, _SUBJECT, *_SITUATION), "CarePlan")
     yield _operation(APPLY_ACTIVITY, "ActivityDefinition", "apply", (activity, url, _SUBJECT, *_SITUATION), "Any")
     yield _operation(VALIDATE, "Resource", "validate", (resource, mode, profile), "OperationOutcome")
+    yield _operation(EVALUATE, "Measure", "evaluate-measure", _MEASURING, "MeasureReport")
     yield _operation(INSTANTIATE, "PlanDefinition", "instantiate", (key, one, *_SITUATION), "CarePlan", writes=True)
+    yield _operation(MOVE, "Task", "move", _MOVING, "Parameters", writes=True) | {"type": True, "instance": False}
+    for url, type_ in ((TASK_OPTIONS, "Task"), (PLAN_OPTIONS, "CarePlan")):
+        yield _operation(url, type_, "options", (), "Parameters") | {"type": False}
+    yield _operation(UNDO_TASK, "Task", "undo", (), "Task", writes=True)
+    yield _operation(UNDO_PLAN, "CarePlan", "undo", (), "CarePlan", writes=True)
+
+    yield _operation(OUTREACH, "Task", "outreach", (), "Parameters") | {"type": False}
+    yield _operation(EVIDENCE, "Patient", "evidence", _BILLING, "Parameters") | {"type": False}
+
+
+_BILLING = (
+    _In("program", "code", 1, "1", "The program's code, such as ccm or tcm."),
+    _In("month", "date", 0, "1", "The calendar month, such as 2026-10; the present one where it is left out."),
+)
+_MEASURING = (
+    _In("periodStart", "date", 0, "1", "The period's start; 30 days before its end where it is left out."),
+    _In("periodEnd", "date", 0, "1", "The period's end, a day to its end; now where it is left out."),
+    _In("measure", "string", 0, "1", "The Measure's url, Measure/id or id, where the address names none."),
+    _In("reportType", "code", 0, "1", "population or summary; subject or individual for one patient."),
+    _In("subject", "string", 0, "1", "The one patient it is about, as Patient/id."),
+    _In("program", "code", 0, "1", "Of one program only."),
+    _In("asOf", "dateTime", 0, "1", "What was known then; now where it is left out."),
+    _In("store", "boolean", 0, "1", "Keep the MeasureReport (POST)."),
+)
+
+
+_MOVING = (
+    _In(
+        "task", "Reference", 1, "*", "What to move, as Task/id, or Task/id/_history/version to be sure of its version."
+    ),
+    _In("to", "code", 0, "1", "The status to move to, of the program or, outside programs, of FHIR."),
+    _In("owner", "Reference", 0, "1", "Instead: who is to have it; the text nobody gives it back to its queue."),
+    _In("role", "code", 0, "1", "Instead: the role whose queue it goes to."),
+    _In("priority", "code", 0, "1", "Instead: its priority."),
+    _In("reason", "string", 0, "1", "Why, in words."),
+    _In("reasonCode", "code", 0, "1", "Why, as one of the program's coded reasons."),
+    _In("note", "string", 0, "1", "A note for each."),
+    _In("holdUntil", "dateTime", 0, "1", "When the hold ends."),
+    _In("holdEvent", "code", 0, "1", "The event that ends it sooner."),
+    _In("due", "dateTime", 0, "1", "The new due time."),
+    _In("outcome", "code", 0, "1", "The outcome of an attempt to reach the patient."),
+    _In("channel", "code", 0, "1", "Its channel."),
+    _In("document", "Reference", 0, "1", "The document that came out of it."),
+    _In("output", "string", 0, "1", "What came out of it."),
+    _In("field", "Element", 0, "*", "Another element of the Task: the parts path and value."),
+)
 
 
 def _operation(
@@ -65,7 +120,7 @@ def _operation(
         "resourceType": "OperationDefinition",
         "id": url.rpartition("/")[2],
         "url": url,
-        "name": f"{type_}{code.title()}",
+        "name": f"{type_}{code.title().replace('-', '')}",
         "title": f"{type_} ${code}",
         "status": "active",
         "kind": "operation",

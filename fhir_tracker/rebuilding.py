@@ -10,7 +10,7 @@ from fhir_tracker.model.event import EVENT_TYPES, event_of
 from fhir_tracker.model.patient import summary_of
 from fhir_tracker.model.viewer import worker_viewer
 from fhir_tracker.rules.engine import evaluate
-from fhir_tracker.storage import events, patients, rebuild, resources, work_items
+from fhir_tracker.storage import events, patients, rebuild, resources, rollups, work_items
 from fhir_tracker.storage.database import Database, Tx
 from fhir_tracker.storage.resources import Stored
 
@@ -19,7 +19,7 @@ BATCH = 500
 
 
 def rebuild_all(database: Database, now: datetime, report: Callable[[str], None] | None = None) -> dict[str, int]:
-    """Rebuild search index, patients, events and work items in one transaction; the number of rows of each."""
+    """Rebuild search index, patients, events, work items and the sums of measures in one transaction; the number of rows of each."""
     counts = {"resources": 0, "work_items": 0}
     with database.begin() as tx:
         rebuild.clear_read_models(tx)
@@ -33,6 +33,7 @@ def rebuild_all(database: Database, now: datetime, report: Callable[[str], None]
         _reindex(tx)
         _set_flags(tx)
         _set_next_looks(tx, now)
+        counts["figures"] = rollups.rebuild(tx)
     return counts
 
 

@@ -5,7 +5,19 @@ https://hl7.org/fhir/R4/http.html#summary
 
 from __future__ import annotations
 
-from api.fhir import applying, bundling, history, patching, reading, searching, validating, writing
+from api.fhir import (
+    applying,
+    bundling,
+    caring,
+    history,
+    measuring,
+    moving,
+    patching,
+    reading,
+    searching,
+    validating,
+    writing,
+)
 from api.fhir.actions import Action, Route
 from api.fhir.capability import Statement
 from api.fhir.exchange import FhirRequest, FhirResponse
@@ -39,6 +51,21 @@ _APPLY_ACTIVITY = Action(
 _INSTANTIATE = Action(
     handle=applying.instantiate, interaction="operation", operation=own_operations.INSTANTIATE, writes=True
 )
+_EVALUATE = Action(
+    handle=measuring.evaluate_here,
+    interaction="operation",
+    operation=own_operations.EVALUATE,
+    own_transactions=measuring.evaluate,
+)
+_OUTREACH = Action(handle=caring.outreach, interaction="operation", operation=own_operations.OUTREACH)
+_EVIDENCE = Action(handle=caring.evidence_of_month, interaction="operation", operation=own_operations.EVIDENCE)
+_MOVE = Action(
+    handle=moving.move_here, interaction="operation", operation=own_operations.MOVE, own_transactions=moving.move
+)
+_TASK_OPTIONS = Action(handle=moving.options_of_task, interaction="operation", operation=own_operations.TASK_OPTIONS)
+_PLAN_OPTIONS = Action(handle=moving.options_of_plan, interaction="operation", operation=own_operations.PLAN_OPTIONS)
+_UNDO_TASK = Action(handle=moving.undo_task, interaction="operation", operation=own_operations.UNDO_TASK, writes=True)
+_UNDO_PLAN = Action(handle=moving.undo_plan, interaction="operation", operation=own_operations.UNDO_PLAN, writes=True)
 ROUTES: tuple[Route, ...] = (
     Route(
         template=(),
@@ -56,11 +83,20 @@ ROUTES: tuple[Route, ...] = (
     Route(template=("{type}", "_search"), actions={"POST": _SEARCH}),
     Route(template=("{type}", "$validate"), actions={"POST": _VALIDATE}),
     Route(template=("{type}", "{id}", "$validate"), actions={"GET": _VALIDATE, "POST": _VALIDATE}),
+    Route(template=("Task", "$move"), actions={"POST": _MOVE}),
+    Route(template=("Task", "{id}", "$options"), actions={"GET": _TASK_OPTIONS}),
+    Route(template=("Task", "{id}", "$undo"), actions={"POST": _UNDO_TASK}),
+    Route(template=("CarePlan", "{id}", "$options"), actions={"GET": _PLAN_OPTIONS}),
+    Route(template=("CarePlan", "{id}", "$undo"), actions={"POST": _UNDO_PLAN}),
     Route(template=("PlanDefinition", "$apply"), actions={"POST": _APPLY_PLAN}),
     Route(template=("PlanDefinition", "{id}", "$apply"), actions={"GET": _APPLY_PLAN, "POST": _APPLY_PLAN}),
     Route(template=("PlanDefinition", "{id}", "$instantiate"), actions={"POST": _INSTANTIATE}),
+    Route(template=("Task", "{id}", "$outreach"), actions={"GET": _OUTREACH}),
+    Route(template=("Patient", "{id}", "$evidence"), actions={"GET": _EVIDENCE}),
     Route(template=("ActivityDefinition", "$apply"), actions={"POST": _APPLY_ACTIVITY}),
     Route(template=("ActivityDefinition", "{id}", "$apply"), actions={"GET": _APPLY_ACTIVITY, "POST": _APPLY_ACTIVITY}),
+    Route(template=("Measure", "$evaluate-measure"), actions={"GET": _EVALUATE, "POST": _EVALUATE}),
+    Route(template=("Measure", "{id}", "$evaluate-measure"), actions={"GET": _EVALUATE, "POST": _EVALUATE}),
     Route(
         template=("{type}", "_history"),
         actions={"GET": Action(handle=history.history_of_type, interaction="history-type")},

@@ -1,0 +1,66 @@
+"""What was asked in words: moments and days in the practice's time zone, the period when none is named."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+from fhir_tracker.errors import NotFound
+from fhir_tracker.fhir.dates import parse_datetime
+from fhir_tracker.measures.figures import TICK
+from fhir_tracker.measures.report import Asked
+from fhir_tracker.model.viewer import Viewer
+from fhir_tracker.programs import active_programs
+from fhir_tracker.storage import programs as rows
+from fhir_tracker.storage.database import Tx
+
+USUAL = timedelta(days=30)
+_DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wanted:
+    """FHIR dates or dateTimes, or None: `start` and `end` of the period, of which a day as `end` is a part."""
+
+    as_of: str | None = None
+    start: str | None = None
+    end: str | None = None
+    program: str | None = None
+
+
+def asked(tx: Tx, viewer: Viewer, wanted: Wanted, now: datetime) -> Asked:
+    """The question that was meant: the present, and the 30 days before the moment, where nothing was said.
+
+    Raises Incorrect for what is no moment, NotFound for a program that there never was.
+    """
+    if wanted.program is not None and not rows.versions(tx, wanted.program):
+        raise NotFound(f"There is no program {wanted.program[:60]}.")
+    zone = practice_zone(tx)
+    as_of = _known_at(wanted.as_of, zone, now) if wanted.as_of else None
+    last = now if as_of is None else as_of
+    end = _moment(wanted.end, zone, is_end=True) if wanted.end else last + TICK
+    start = _moment(wanted.start, zone, is_end=False) if wanted.start else min(end, last) - USUAL
+    return Asked(viewer=viewer, now=now, start=start, end=end, as_of=as_of, program=wanted.program, zone=zone)
+
+
+def practice_zone(tx: Tx) -> str:
+    """The time zone of the first active program's calendar; UTC where there is none."""
+    return next((one.calendar.zone for one in active_programs(tx)), "UTC")
+
+
+def _known_at(text: str, zone: str, now: datetime) -> datetime:
+    """A moment, or the end of a day, of which what is still to come is left out."""
+    if not _DAY.fullmatch(text) or _moment(text, zone, is_end=False) > now:
+        return _moment(text, zone, is_end=False)
+    return min(_moment(text, zone, is_end=True) - TICK, now)
+
+
+def _moment(text: str, zone: str, *, is_end: bool) -> datetime:
+    """A moment, or the beginning of a day in the zone; the end of a period that names a day is the end of that day."""
+    if not _DAY.fullmatch(text):
+        return parse_datetime(text)
+    parse_datetime(text)
+    start = datetime.fromisoformat(text).replace(tzinfo=ZoneInfo(zone))
+    return (start + timedelta(days=1 if is_end else 0)).astimezone(UTC)

@@ -1,0 +1,107 @@
+"""`fhir-tracker measures`: definitions, figures in every format, findings and repairs."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from api.cli import main
+from fhir_tracker import clock
+from fhir_tracker.measures.definitions import MEASURES
+from fhir_tracker.storage.database import Database
+from tests.support.clinic import Clinic
+
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def late(database: Database) -> Clinic:
+    """A clinic with one patient whose first call is a minute late, and one plain Task on hold until nothing."""
+    start = clock.now() - timedelta(days=2, minutes=1)
+    clinic = Clinic(database, at=start)
+    clinic.patient("ann", start)
+    clinic.discharge("ann", start)
+    clinic.put({"resourceType": "Task", "id": "held", "status": "on-hold", "intent": "order"}, start)
+    return clinic
+
+
+@pytest.fixture
+def run(ready_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    for name in [name for name in os.environ if name.startswith("FHIR_TRACKER_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "share"))
+
+    def command(*words: str) -> tuple[int, str, str]:
+        capsys.readouterr()
+        code = main(["measures", *words, "--database", ready_url])
+        said = capsys.readouterr()
+        return code, said.out, said.err
+
+    return command
+
+
+def test_every_measure_is_listed_and_shown(run: Run) -> None:
+    code, out, _ = run("list")
+    assert code == 0
+    assert [line.split()[0] for line in out.splitlines()[1:]] == list(MEASURES)
+    code, out, _ = run("show", "on-time")
+    assert code == 0
+    assert "on time of completed" in out
+    assert json.loads(run("show", "on-time", "--json")[1])["main"] == "on_time_rate"
+    assert run("show", "nothing")[0] == 1
+
+
+@pytest.mark.usefixtures("late")
+def test_the_same_figures_as_table_csv_json_and_fhir(run: Run) -> None:
+    code, out, _ = run("report", "overdue")
+    assert code == 0
+    assert out.splitlines()[0].split()[:4] == ["OWNER", "ROLE", "PROGRAM", "COUNT"]
+    (line,) = csv.DictReader(io.StringIO(run("report", "overdue", "--format", "csv")[1]))
+    told = json.loads(run("report", "overdue", "--json")[1])
+    body = json.loads(run("report", "overdue", "--format", "fhir")[1])
+    assert line["count"] == "1"
+    assert told["rows"][0]["count"] == 1
+    assert body["group"][0]["measureScore"]["value"] == 1
+
+
+@pytest.mark.usefixtures("late")
+def test_figures_of_a_moment_a_period_and_a_program(run: Run) -> None:
+    yesterday = (clock.now() - timedelta(days=1)).isoformat(timespec="seconds")
+    then = json.loads(run("report", "overdue", "--as-of", yesterday, "--json")[1])
+    assert then["rows"] == []
+    told = json.loads(run("report", "throughput", "--program", "ring", "--from", "2020-01-01", "--json")[1])
+    assert told["total"]["count"] == 1
+    assert json.loads(run("report", "throughput", "--to", "2020-01-31", "--json")[1])["rows"] == []
+    assert run("report", "overdue", "--program", "no-such")[0] == 1
+    assert run("report", "overdue", "--as-of", "tomorrow-ish")[0] == 1
+    assert run("report", "throughput", "--from", "2026-02-01", "--to", "2026-01-01")[0] == 2
+
+
+def test_all_of_them_can_be_kept_as_measure_reports(run: Run, late: Clinic) -> None:
+    code, out, _ = run("report", "all", "--store", "--format", "csv")
+    assert code == 0
+    assert "owner,role,program,count" in out
+    kept = late.stored("MeasureReport")
+    assert [one["measure"].rpartition("/")[2] for one in kept] == list(MEASURES)
+    assert all(one["status"] == "complete" and one["type"] == "summary" for one in kept)
+
+
+def test_findings_are_listed_and_repaired(run: Run, late: Clinic) -> None:
+    code, out, _ = run("findings")
+    assert code == 0
+    assert "endless-hold" in out
+    assert "measures repair endless-hold --dry-run" in out
+    assert json.loads(run("findings", "endless-hold", "--json")[1])[0]["ref"] == "Task/held"
+    assert "planned" in run("repair", "endless-hold", "--dry-run")[1]
+    assert late.item("Task/held").hold_until is None
+    code, out, _ = run("repair", "endless-hold", "--by", "Practitioner/admin")
+    assert (code, out.splitlines()[-1]) == (0, "1 done")
+    assert late.item("Task/held").hold_until is not None
+    assert run("repair", "endless-hold")[1].splitlines()[-1] == "Nothing to repair."

@@ -1,0 +1,85 @@
+"""CSV that no spreadsheet runs, JSON, the page and the resources: all made of one definition."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fhir_tracker.fhir.body import write_json
+from fhir_tracker.fhir.checks import check
+from fhir_tracker.measures import formats, measure_reports
+from fhir_tracker.measures.definitions import MEASURES
+from fhir_tracker.measures.report import Asked, Report, Row, ranked
+from fhir_tracker.measures.resources import measure_resources
+from fhir_tracker.model.viewer import Viewer
+from tests.measures.page import sections
+from tests.peers.validator.run import validate
+from tests.support.clinic import MONDAY, SYSTEM
+
+PAGE = (Path(__file__).parents[2] / "docs" / "metrics.md").read_text(encoding="utf-8")
+
+
+def report(name: str, *keys: str, viewer: Viewer = SYSTEM, rows: int = 1) -> Report:
+    measure = MEASURES[name]
+    asked = Asked(viewer=viewer, now=MONDAY, start=MONDAY - timedelta(days=30), end=MONDAY)
+    values = {one.name: {"count": 3, "hours": 1.5, "percent": 33.3}[one.unit] for one in measure.values}
+    given_keys = keys or tuple("x" for _ in measure.keys)
+    return Report(measure=measure, asked=asked, rows=tuple(Row(keys=given_keys, values=values) for _ in range(rows)))
+
+
+def test_each_measure_is_on_the_page_as_it_is_defined() -> None:
+    assert [one.splitlines()[0] for one in sections() if one not in PAGE] == []
+
+
+@given(st.text(max_size=30), st.sampled_from("=+-@\t\r\n"))
+def test_no_cell_begins_as_a_formula_does(text: str, start: str) -> None:
+    (line,) = csv.reader(io.StringIO(formats.csv_of([[f"{start}{text}a"]]), newline=""))
+    assert line == [f"'{start}{text}a"]
+
+
+def test_numbers_stay_numbers_and_quotes_are_doubled() -> None:
+    assert formats.csv_of([["-1.5", "7", 'a "b", c', ""]]) == '-1.5,7,"a ""b"", c",\r\n'
+
+
+def test_a_report_as_csv_has_a_line_of_heads() -> None:
+    text = formats.as_csv(report("overdue", "=cmd|' /C calc'!A0", "rn", "tcm"))
+    assert text.splitlines()[0] == "owner,role,program,count,median_hours,p90_hours,longest_hours"
+    assert text.splitlines()[1] == "'=cmd|' /C calc'!A0,rn,tcm,3,1.5,1.5,1.5"
+
+
+def test_a_report_as_json_says_what_was_asked_and_in_which_units() -> None:
+    told = json.loads(formats.json_text(report("on-time")))
+    assert told["rows"][0]["on_time_rate"] == 33.3
+    assert told["units"]["mean_hours"] == "hours"
+    assert told["total"]["on_time_rate"] == 100.0
+    assert told["period"]["to"] == "2026-03-09T14:00:00.000Z"
+
+
+def test_ranks_are_the_nearest() -> None:
+    assert ranked([(1, 1), (2, 1), (30, 1), (4, 7)]) == {"median_hours": 4.0, "p90_hours": 4.0, "longest_hours": 30.0}
+    assert ranked([]) == {"median_hours": None, "p90_hours": None, "longest_hours": None}
+    assert ranked([(5, 1)])["p90_hours"] == 5.0
+
+
+@pytest.mark.parametrize("name", MEASURES)
+def test_a_report_is_a_valid_measure_report(name: str) -> None:
+    for viewer in (SYSTEM, Viewer(who="Patient/ann", patient="ann")):
+        body = measure_reports.measure_report(report(name, viewer=viewer, rows=2))
+        assert [one.message for one in check(body) if one.severity in ("error", "fatal")] == []
+    assert body["type"] == "individual"
+    empty = measure_reports.measure_report(report(name, rows=0))
+    assert [one.message for one in check(empty) if one.severity in ("error", "fatal")] == []
+
+
+def test_hl7s_validator_finds_nothing_wrong_with_them(tmp_path: Path) -> None:
+    made = [*measure_resources(), *(measure_reports.measure_report(report(name)) for name in MEASURES)]
+    for number, body in enumerate(made):
+        (tmp_path / f"{number}.json").write_text(write_json(body), encoding="utf-8")
+    assert [(one.file.name, one.location, one.message) for one in validate([tmp_path]) if one.wrong] == []
