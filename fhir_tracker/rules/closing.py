@@ -112,7 +112,7 @@ def _reopened_at(program: Program, facts: Facts) -> datetime | None:
     moments = [
         one.effective_at
         for one in facts.log
-        if one.what == "status" and (status := program.status(one.before or "")) and status.clock == "stopped"
+        if one.what == "status" and program.clock_in(one.before or "") == "stopped"
     ]
     return max(moments, default=None)
 

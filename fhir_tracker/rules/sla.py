@@ -121,8 +121,7 @@ def _kinds(program: Program, facts: Facts) -> tuple[str, ...]:
 def _by_status(program: Program, facts: Facts) -> Iterator[Pause]:
     since: datetime | None = None
     for one in _status_changes(facts.log, "status"):
-        status = program.status(one.after or "")
-        paused = status is not None and status.clock == "paused"
+        paused = program.clock_in(one.after or "") == "paused"
         if since is not None and not paused:
             yield since, one.effective_at
             since = None
