@@ -11,6 +11,8 @@ from datetime import datetime
 
 from fhir_tracker import gathering, programs
 from fhir_tracker.errors import NotFound
+from fhir_tracker.fhir.dates import instant
+from fhir_tracker.fhir.json_types import Resource
 from fhir_tracker.model.facts import Facts
 from fhir_tracker.model.program import OutreachPolicy, Program, TaskTemplate
 from fhir_tracker.model.viewer import Viewer
@@ -78,6 +80,21 @@ class Evidence:
         """The evidence as plain JSON values; moments as ISO 8601 with the offset of the site."""
         found = asdict(self)
         return {_camel(name): _plain(value) for name, value in found.items()}
+
+    def as_parameters(self) -> Resource:
+        """The evidence as a FHIR Parameters resource; moments in UTC."""
+        rows: list[Resource] = [
+            {"name": "program", "valueCode": self.program},
+            {"name": "month", "valueDate": self.month},
+            {"name": "zone", "valueCode": self.zone},
+            {"name": "minutes", "valueInteger": self.minutes},
+            {"name": "contactMinutes", "valueInteger": self.contact_minutes},
+            *({"name": "time", "part": _time_parts(one)} for one in self.spent),
+            *({"name": "notCounted", "part": _refused_parts(one)} for one in self.not_counted),
+            *({"name": "attempt", "part": _attempt_parts(one)} for one in self.attempts),
+            *({"name": "contactWindow", "part": _window_parts(one)} for one in self.windows),
+        ]
+        return {"resourceType": "Parameters", "parameter": rows}
 
 
 def evidence(tx: Tx, viewer: Viewer, patient: str, code: str, month: str, now: datetime) -> Evidence:
@@ -216,6 +233,43 @@ def _attempt_line(program: Program, one: Tried) -> str:
     channel, outcome = CHANNELS.get(one.channel, one.channel), OUTCOMES.get(one.outcome, one.outcome or "no outcome")
     who = f", {one.who}" if one.who else ""
     return f"{moment(program.calendar, one.at)}  {channel}: {outcome}{took}{who}  {one.ref}"
+
+
+def _time_parts(one: Span) -> list[Resource]:
+    period = {"start": instant(one.start), "end": instant(one.end)}
+    told = {"name": "source", "valueReference": {"reference": one.ref}}
+    return [told, {"name": "period", "valuePeriod": period}]
+
+
+def _refused_parts(one: NotCounted) -> list[Resource]:
+    return [
+        {"name": "source", "valueReference": {"reference": one.ref}},
+        {"name": "why", "valueString": one.why},
+    ]
+
+
+def _attempt_parts(one: Tried) -> list[Resource]:
+    rows: list[Resource] = [
+        {"name": "source", "valueReference": {"reference": one.ref}},
+        {"name": "at", "valueDateTime": instant(one.at)},
+    ]
+    named = (("channel", one.channel), ("outcome", one.outcome))
+    rows += [{"name": name, "valueString": text} for name, text in named if text]
+    return rows + ([] if one.minutes is None else [{"name": "minutes", "valueInteger": one.minutes}])
+
+
+def _window_parts(one: ContactWindow) -> list[Resource]:
+    rows: list[Resource] = [
+        {"name": "task", "valueReference": {"reference": one.task}},
+        {"name": "period", "valuePeriod": {"start": instant(one.opens), "end": instant(one.due)}},
+        {"name": "required", "valueInteger": one.required},
+        {"name": "made", "valueInteger": len(one.attempts)},
+    ]
+    if one.reached_at:
+        rows.append({"name": "reachedAt", "valueDateTime": instant(one.reached_at)})
+    if one.meets is not None:
+        rows.append({"name": "meets", "valueBoolean": one.meets})
+    return rows + [{"name": "attempt", "valueReference": {"reference": each.ref}} for each in one.attempts]
 
 
 def _plain(value: object) -> object:

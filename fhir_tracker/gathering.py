@@ -19,6 +19,7 @@ from fhir_tracker.storage import events, firings, patients, resources, staff, tr
 from fhir_tracker.storage.database import Tx
 
 _READER = worker_viewer("gathering")
+_REACHING = ("Communication", "Consent", "Flag")
 _PLACES = ("Encounter/", "Appointment/")
 
 
@@ -52,6 +53,25 @@ def gather(tx: Tx, viewer: Viewer, items: Sequence[WorkItem]) -> list[Facts]:
             patient=standing.get(item.patient or ""),
         )
         for item in items
+    ]
+
+
+def gather_outreach(tx: Tx, viewer: Viewer, items: Sequence[WorkItem]) -> list[Facts]:
+    """Only what tells where outreach stands, of the items whose program has a policy for them. Three queries."""
+    mine = [item for item in items if item.kind == "task" and _is_outreach(tx, item)]
+    people = sorted({item.patient for item in mine if item.patient})
+    seen = events.of_patients(tx, viewer, people, _REACHING) if people else {}
+    known = patients.find_many(tx, viewer, people)
+    contacts = contacts_of(tx, viewer, mine) if people else {}
+    return [
+        Facts(
+            item=item,
+            events=tuple(seen.get(item.patient or "", ())),
+            deceased=item.patient in known and known[item.patient].deceased,
+            zone=known[item.patient].zone if item.patient in known else None,
+            contact=contacts.get(item.patient or ""),
+        )
+        for item in mine
     ]
 
 

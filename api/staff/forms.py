@@ -32,6 +32,7 @@ _ATTEMPT_PATHS = {
     "Communication.medium": "outreach.channel",
     "Communication.statusReason": "outreach.outcome",
     "Communication.sent": "at",
+    "Communication.extension": "minutes",
 }
 _FOUND = {"Task.due": "due", "Task.hold.until": "hold.until"}
 _LOCAL = re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}(:\d{2})?")
@@ -86,6 +87,7 @@ def attempt_form(item: WorkItem, channels: Sequence[str], typed: Typed = NOTHING
         fields=(
             Field(name="outreach.channel", label="Channel", kind="select", choices=choices, required=True),
             Field(name="outreach.outcome", label="Outcome", kind="select", choices=outcomes, required=True),
+            Field(name="minutes", label="Minutes it took (optional)"),
             Field(name="note", label="Note (optional)", kind="textarea"),
         ),
     )

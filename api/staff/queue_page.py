@@ -20,6 +20,7 @@ from fhir_tracker import programs, records
 from fhir_tracker.fhir.codeable import text_of
 from fhir_tracker.model.program import Program
 from fhir_tracker.model.work import WorkItem
+from fhir_tracker.outreach_account import accounts
 from fhir_tracker.storage import resources, work_items
 from fhir_tracker.storage.database import Tx
 from fhir_tracker.storage.queue import AGES, MOST_COUNTED, QueueFilter, QueuePage, counts, queue
@@ -89,6 +90,7 @@ def rows_of(tx: Tx, visit: Visit, page: QueuePage, names: Names) -> tuple[Row, .
     items = [row.item for row in page.rows]
     stored = resources.find_many(tx, visit.viewer, [item.ref for item in items])
     about = late_work(tx, visit, items)
+    tries = accounts(tx, visit.viewer, items, visit.now)
     return tuple(
         _with_reason(
             row_of(
@@ -99,6 +101,7 @@ def rows_of(tx: Tx, visit: Visit, page: QueuePage, names: Names) -> tuple[Row, .
                 visit.now,
                 _version(stored.get(row.item.ref)),
                 about.get(row.item.focus or ""),
+                tries.get(row.item.ref),
             ),
             row.item,
             stored.get(row.item.ref),

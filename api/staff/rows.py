@@ -17,6 +17,7 @@ from fhir_tracker.model.program import Move, Program
 from fhir_tracker.model.viewer import Viewer
 from fhir_tracker.model.vocabulary import OUTCOMES
 from fhir_tracker.model.work import WorkItem
+from fhir_tracker.outreach_account import Account
 from fhir_tracker.rules.calendar import local
 from fhir_tracker.rules.moves import allowed_moves, default_moves
 
@@ -31,9 +32,10 @@ def row_of(
     now: datetime,
     version: int | None,
     about: WorkItem | None = None,
+    tries: Account | None = None,
 ) -> Row:
     """The row of one item; `version` is what its one-press step will be checked against, `about` the work that an
-    escalation is about, whose due time it shows.
+    escalation is about, whose due time it shows, `tries` where its outreach stands.
     """
     calendar = names.calendar_of(item)
     program = names.program(item)
@@ -59,6 +61,7 @@ def row_of(
         else "",
         outreach=outreach(item),
         outreach_when=words.ago(item.last_attempt_at, now, calendar) if item.last_attempt_at else None,
+        next_contact=tries.words.rpartition("; ")[2] if tries and item.open else "",
         waiting=words.waiting(item.created_at, now) if item.open else "",
         hold=f"until {words.ahead(item.hold_until, now, calendar).words}" if item.hold_until else "",
     )

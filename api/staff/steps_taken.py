@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import timedelta
 
 from starlette.responses import Response
 
@@ -71,10 +72,18 @@ def attempt(visit: Visit) -> Response:
             outcome=visit.form.get("outreach.outcome", ""),
             at=visit.now,
             note=visit.form.get("note", "").strip(),
+            spent=_spent(visit.form.get("minutes", "").strip()),
         )
         outreach.log_attempt(tx, task.item, made, visit.author, if_match=visit.version)
 
     return _take(visit, "logged", step, do="attempt")
+
+
+def _spent(text: str) -> timedelta | None:
+    """The minutes of a form; 0 minutes, which is refused, for what is no number of them."""
+    if not text:
+        return None
+    return timedelta(minutes=int(text)) if text.isascii() and text.isdigit() and len(text) < 5 else timedelta()
 
 
 def note(visit: Visit) -> Response:

@@ -28,7 +28,9 @@ from fhir_tracker.fhir.reading import objects_at, references_at, text_at
 from fhir_tracker.model.facts import Finding
 from fhir_tracker.model.moves import FIELDS
 from fhir_tracker.model.program import Move, Program
+from fhir_tracker.model.vocabulary import CHANNELS
 from fhir_tracker.model.work import Event, Transition
+from fhir_tracker.outreach_account import account_of
 from fhir_tracker.rules.events import fits, has_code
 from fhir_tracker.storage import events, patients, resources, transitions
 from fhir_tracker.storage.database import Tx
@@ -272,11 +274,27 @@ def _facts(subject: Subject) -> tuple[tuple[str, str, When | None], ...]:
     if due and item.kind != "escalation":
         moved = item.due_at is not None and due != item.due_at
         rows.append(("Due", "after pauses" if moved else "", words.ahead(due, now, calendar)))
+    rows.extend(_outreach(subject))
     if item.hold_until:
         rows.append(("Hold ends", item.hold_event or "", words.ahead(item.hold_until, now, calendar)))
     if look and item.open:
         rows.append(("Looked at again", "", words.ahead(look, now, calendar)))
     return tuple(rows)
+
+
+def _outreach(subject: Subject) -> list[tuple[str, str, When | None]]:
+    """Where outreach stands, and what a caller should know before the next attempt."""
+    found = account_of(subject.program, subject.explanation.facts, subject.now)
+    if found is None or subject.task.item.kind != "task":
+        return []
+    rows: list[tuple[str, str, When | None]] = [("Outreach", found.words, None)]
+    if found.standing.next_number:
+        rows.append(("Next number", found.standing.next_number, None))
+    if found.best:
+        rows.append(("Best time", str(found.best), None))
+    if found.now_against and subject.task.item.open:
+        rows.append(("Not now", found.now_against, None))
+    return rows + [(CHANNELS.get(one, one), f"not used: {why}", None) for one, why in found.standing.closed_to.items()]
 
 
 def _by_weight(findings: Sequence[Finding]) -> list[Finding]:

@@ -47,7 +47,7 @@ forms:
 WHEN = """
 rules:
   - {id: low, when: {score: {form: mood, at_least: 4}}, do: {create_task: rebook}}
-  - {id: none, when: {score: {form: mood, missing: 14 days}}, do: {notify: role/rn}}
+  - {id: fine, when: {score: {form: mood, at_most: 3}}, do: {notify: role/rn}}
 """
 
 
@@ -217,16 +217,16 @@ def test_a_form_of_long_before_the_plan_counts_for_nothing() -> None:
     assert list(wanted(demo(), known(response("a", ("interest", 3), ("down", 3), after=-24 * 29))))
 
 
-def test_rules_see_the_score_and_its_absence() -> None:
+def test_rules_see_the_score_and_that_there_is_none() -> None:
     program, later = demo(), MONDAY + hours(2)
     found = known(response("a", ("interest", 3), ("down", 3)))
     (low,) = judge(program, found, program.rules[0].when, later)
     assert (low.holds, low.occurrence, low.facts["score"]) == (True, "QuestionnaireResponse/a", "6")
-    assert low.why == "Mood scored 6 on 2 of 3 answers"
-    (none,) = judge(program, found, program.rules[1].when, later)
-    assert (none.holds, none.next_change) == (False, MONDAY + hours(1) + timedelta(days=14))
-    (due,) = judge(program, known(), program.rules[1].when, MONDAY + timedelta(days=14))
-    assert due.holds
+    assert low.why.startswith("Mood scored 6 on 2 of 3 answers")
+    (fine,) = judge(program, found, program.rules[1].when, later)
+    assert not fine.holds
+    (unanswered,) = judge(program, known(), program.rules[1].when, later)
+    assert (unanswered.holds, unanswered.why) == (False, "Mood was not filled in")
     effects = evaluate(program, found, later).effects
     assert {type(one).__name__ for one in effects} >= {"CreateTask", "RaiseFlag", "RecordScore"}
 
@@ -276,7 +276,7 @@ def test_any_history_of_responses_settles_and_flags_agree_with_the_last_look(his
         ("Several days: 1", "Several days: one", '"one" is not a number', "forms[0].answers.Several days"),
         ("title: Mood\n", "titel: Mood\n", 'did you mean "title"?', "forms[0].titel"),
         ("form: mood, at_least", "form: modd, at_least", 'did you mean "mood"?', "rules[0].when.score.form"),
-        ("form: mood, at_least: 4}", "form: mood}", "say which score", "rules[0].when.score"),
+        ("form: mood, at_least: 4}", "form: mood}", "says nothing of the score", "rules[0].when.score"),
     ],
 )  # fmt: skip
 def test_a_bad_form_is_refused_with_its_place(before: str, after: str, says: str, where: str) -> None:

@@ -105,7 +105,7 @@ def test_one_step_at_most_is_the_primary_one(world: World) -> None:
 @pytest.mark.parametrize(
     ("query", "names"),
     [
-        ("do=attempt", ["outreach.channel", "outreach.outcome", "note"]),
+        ("do=attempt", ["outreach.channel", "outreach.outcome", "minutes", "note"]),
         ("do=note", ["note"]),
         ("do=reassign", ["role", "owner", "reason"]),
         ("move=calling", ["note"]),
