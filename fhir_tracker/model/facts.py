@@ -21,7 +21,7 @@ class PlanFacts:
     its own rows.
 
     `goals` maps the program's goals to the Goals that stand for them, `activities` are the interventions that the
-    CarePlan lists itself; `is_enrolment` tells a plan opened by the tracker from one that a client filed, `has_team`
+    CarePlan lists itself; `trigger` is the resource that opened it; `is_enrolment` tells a plan opened by the tracker from one that a client filed, `has_team`
     whether it names a care team.
     """
 
@@ -34,6 +34,7 @@ class PlanFacts:
     anchors: Mapping[str, datetime] = field(default_factory=dict)
     goals: Mapping[str, str] = field(default_factory=dict)
     activities: tuple[Activity, ...] = ()
+    trigger: str = ""
     is_enrolment: bool = True
     has_team: bool = False
 

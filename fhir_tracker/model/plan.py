@@ -64,6 +64,7 @@ def plan_facts(resource: Resource, item: WorkItem) -> PlanFacts:
         name, when = text_at(parts.get("name"), "valueCode"), moment_at(parts.get("at"), "valueDateTime")
         if name and when:
             anchors[name] = when
+    trigger = extension_value(resource, PLAN_TRIGGER, "valueString")
     return PlanFacts(
         ref=item.ref,
         stage=item.status,
@@ -73,7 +74,8 @@ def plan_facts(resource: Resource, item: WorkItem) -> PlanFacts:
         site=item.site,
         goals=goals_of(resource),
         activities=activities_of(resource),
-        is_enrolment=extension_value(resource, PLAN_TRIGGER, "valueString") is not None,
+        trigger=trigger if isinstance(trigger, str) else "",
+        is_enrolment=trigger is not None,
         has_team=bool(objects_at(resource, "careTeam")),
     )
 

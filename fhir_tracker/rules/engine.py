@@ -17,6 +17,7 @@ from fhir_tracker.rules.closing import DONE_BY, HOLD_END, done_by, hold_end
 from fhir_tracker.rules.conditions import judge
 from fhir_tracker.rules.forms import wanted as wanted_by_forms
 from fhir_tracker.rules.ladders import Step, next_step
+from fhir_tracker.rules.orders import of_this_order
 from fhir_tracker.rules.plan_work import plan_work
 from fhir_tracker.rules.recount import recount
 
@@ -40,7 +41,7 @@ def evaluate(program: Program, facts: Facts, now: datetime) -> Evaluation:
     items, escalations, outside work and items of other programs want nothing. Work that moves by itself only moves: what
     its rules want of it then is for the next look.
     """
-    item, answer, whole = facts.item, _Answer(), program
+    item, answer, whole, facts = facts.item, _Answer(), program, of_this_order(facts)
     program = program.at(*facts.places)
     if not item.open or item.kind not in ("task", "plan") or (item.program and item.program != program.code):
         return Evaluation(effects=(), findings=(), next_at=None)
