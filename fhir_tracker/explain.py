@@ -11,7 +11,7 @@ from fhir_tracker.errors import NotFound
 from fhir_tracker.model.facts import Facts, Finding
 from fhir_tracker.model.program import Program
 from fhir_tracker.model.viewer import Viewer
-from fhir_tracker.model.work import WorkItem
+from fhir_tracker.model.work import Firing, WorkItem
 from fhir_tracker.rules.engine import evaluate
 from fhir_tracker.rules.sla import sla_due
 from fhir_tracker.storage import work_items
@@ -58,9 +58,7 @@ class Explanation:
         for one in self.findings:
             lines.append(f"{'YES' if one.verdict.holds else 'no ':3} {one.rule}: {one.verdict.why}")
             lines += [f"      {name} = {value}" for name, value in sorted(one.verdict.facts.items())]
-            lines += [
-                f"      level {f.key.level} to {f.to_role} fired {_text(f.fired_at)}, {f.state}" for f in one.fired
-            ]
+            lines += [f"      {_fired(f)}" for f in one.fired]
             if one.next_level:
                 lines.append(
                     f"      next: level {one.next_level.number} to {one.next_level.to} at {_text(one.next_level.at)}"
@@ -93,6 +91,13 @@ def explain(tx: Tx, viewer: Viewer, ref: str, now: datetime) -> Explanation:
     )
 
 
+def _fired(one: Firing) -> str:
+    """`level 1 to rn fired ...` for a level of a ladder, else what was done; why, where it was skipped."""
+    what = f"level {one.key.level} to {one.to_role}" if one.key.level > 0 else one.kind
+    why = f": {one.reason}" if one.state == "skipped" else ""
+    return f"{what} fired {_text(one.fired_at)}, {one.state}{why}"
+
+
 def _finding(one: Finding) -> Mapping[str, object]:
     return {
         "rule": one.rule,
@@ -104,12 +109,14 @@ def _finding(one: Finding) -> Mapping[str, object]:
         "nextChange": _text(one.verdict.next_change),
         "fired": [
             {
+                "kind": firing.kind,
                 "level": firing.key.level,
                 "cycle": firing.key.cycle,
                 "to": firing.to_role,
                 "at": _text(firing.fired_at),
                 "state": firing.state,
                 "task": firing.task,
+                "reason": firing.reason,
             }
             for firing in one.fired
         ],
