@@ -28,6 +28,7 @@ from sqlalchemy import (
 
 from fhir_tracker.storage import many
 from fhir_tracker.storage.database import Tx
+from fhir_tracker.storage.records import from_row
 from fhir_tracker.storage.running_tables import job
 from fhir_tracker.storage.types import microseconds
 
@@ -160,9 +161,10 @@ def enqueue_many(tx: Tx, kind: str, keys: Sequence[str], payload: Mapping[str, A
 
 def dead(tx: Tx, limit: int = 100) -> list[DeadJob]:
     """What failed for good, the latest first."""
-    chosen = select(job).where(job.c.state == "dead").order_by(job.c.finished_at.desc(), job.c.id.desc()).limit(limit)
     names = ("id", "kind", "key", "attempts", "last_error", "finished_at")
-    return [DeadJob(**{name: row[name] for name in names}) for row in tx.rows(chosen)]
+    chosen = select(*(job.c[name] for name in names)).where(job.c.state == "dead")
+    newest = chosen.order_by(job.c.finished_at.desc(), job.c.id.desc()).limit(limit)
+    return [from_row(DeadJob, row) for row in tx.rows(newest)]
 
 
 def revive(tx: Tx, now: datetime, ids: Sequence[int] | None = None) -> int:
