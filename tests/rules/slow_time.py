@@ -60,3 +60,33 @@ def slow_business_days(calendar: Calendar, start: datetime, days: int) -> dateti
             moment += MINUTE
         moment -= MINUTE
     return close
+
+
+def slow_runs(
+    start: datetime, end: datetime, *kinds: list[tuple[datetime, datetime | None]]
+) -> list[tuple[datetime, datetime]]:
+    """The whole minutes of [start, end) that any pause of any kind covers, as runs; one that goes on at `end` is left out."""
+    found: list[tuple[datetime, datetime]] = []
+    begun: datetime | None = None
+    moment = start
+    while moment < end:
+        paused = any(one <= moment and (other is None or moment < other) for pauses in kinds for one, other in pauses)
+        if paused and begun is None:
+            begun = moment
+        if not paused and begun is not None:
+            found.append((begun, moment))
+            begun = None
+        moment += MINUTE
+    return found
+
+
+def slow_due(calendar: Calendar, due: datetime, runs: list[tuple[datetime, datetime]], working: bool) -> datetime:
+    """The due time moved by each run that begins before it, by the open minutes of the run or by all of them."""
+    for start, end in runs:
+        if start >= due:
+            continue
+        if not working:
+            due += end - start
+        elif lost := slow_between(calendar, start, end):
+            due = slow_after(calendar, due, lost)
+    return due
