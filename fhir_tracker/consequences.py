@@ -125,4 +125,5 @@ def _after_plan(tx: Tx, one: Moved, item: WorkItem) -> None:
     words, rule = (one.why.reason, one.why.rule) if one.why else (None, None)
     reason = f"The plan ended ({item.status}){f': {words}' if words else ''}"
     code = one.why.code if one.why else None
-    plan_changes.close_open(tx, item.ref, "cancelled", one.author, Why(reason=reason, rule=rule, code=code))
+    why = Why(reason=reason, rule=rule, code=code)
+    plan_changes.close_open(tx, item.ref, "cancelled", one.author, why, quietly=True)

@@ -75,26 +75,26 @@ def disenrol(tx: Tx, ref: str | None, stage: str, author: Author, why: Why) -> s
         ended = replace(
             why, reason=f"the plan ended ({stage}): {why.reason}" if why.reason else f"the plan ended ({stage})"
         )
-        close_open(tx, ref, CANCELLED, author, ended)
+        close_open(tx, ref, CANCELLED, author, ended, quietly=True)
     return refused
 
 
 def close_open(
-    tx: Tx, plan: str, status: str, author: Author, why: Why, *, tasks: Sequence[str] = ()
+    tx: Tx, plan: str, status: str, author: Author, why: Why, *, tasks: Sequence[str] = (), quietly: bool = False
 ) -> tuple[str, ...]:
     """Close the plan's open Tasks, those of the templates `tasks` alone when any are named; their references.
 
-    `status` is one of their program's, else a Task.status. Escalations about them are resolved with them.
+    `status` is one of their program's, else a Task.status; `quietly` as in `transitions.store`. Escalations about them are resolved with them.
     """
     closed = []
     for item in work_items.of_plan(tx, author.viewer, plan):
         if item.open and item.kind == "task" and (not tasks or item.code in tasks):
-            _close(tx, item, status, author, why)
+            _close(tx, item, status, author, why, quietly)
             closed.append(item.ref)
     return tuple(closed)
 
 
-def _close(tx: Tx, item: WorkItem, status: str, author: Author, why: Why) -> None:
+def _close(tx: Tx, item: WorkItem, status: str, author: Author, why: Why, quietly: bool) -> None:
     task = transitions.find_task(tx, author.viewer, item.ref)
     own = task.program.status(status) if task.program else None
     if own is None and task.program is not None:
@@ -102,4 +102,4 @@ def _close(tx: Tx, item: WorkItem, status: str, author: Author, why: Why) -> Non
     changed = task_resources.with_status(task.resource, task.program, own.code if own else status, author.at)
     if why.reason:
         changed["statusReason"] = {"text": why.reason}
-    transitions.store(tx, changed, author, why)
+    transitions.store(tx, changed, author, why, quietly=quietly)

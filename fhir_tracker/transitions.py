@@ -267,6 +267,15 @@ def give_role(
     return store(tx, task_resources.stamped(changed, author.at), author, why, if_match=if_match)
 
 
+def prioritise(tx: Tx, ref: str, priority: str, author: Author, *, reason: str | None = None) -> Stored:
+    """Give open work another priority."""
+    task = find_task(tx, author.viewer, ref)
+    refuse_outside(task.item)
+    _refuse_closed(task.item)
+    changed = task_resources.stamped(task.resource, author.at) | {"priority": priority}
+    return store(tx, changed, author, Why(reason=reason))
+
+
 def note(tx: Tx, ref: str, text: str, author: Author, *, if_match: int | None = None) -> Stored:
     """Add a note without moving anything."""
     task = find_task(tx, author.viewer, ref)

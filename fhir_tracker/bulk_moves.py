@@ -1,0 +1,128 @@
+"""One step on many tasks: each in a transaction of its own, each with its own result."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from fhir_tracker import consequences, effects, records, transitions
+from fhir_tracker.errors import Busy, Incorrect, Issue, TooLarge, TrackerError, Unavailable
+from fhir_tracker.model.author import Author
+from fhir_tracker.model.moves import MoveRequest
+from fhir_tracker.rules.priority import PRIORITIES
+from fhir_tracker.storage.database import Database, Tx
+from fhir_tracker.transitions import OpenTask
+
+MOST: Final = 200
+"""How many tasks one bulk step takes."""
+Outcome = Literal["done", "skipped", "failed"]
+Step = Callable[[Tx, OpenTask, Author], str | None]
+"""Does something to one task; a sentence when there was nothing to do."""
+Noted = Callable[[Tx, OpenTask], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wanted:
+    """One task of a bulk step; `version` is the one that the caller saw, where it says so."""
+
+    ref: str
+    version: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """What became of one task; `why` is empty for one that was done, `issues` say what is wrong with one that failed."""
+
+    ref: str
+    outcome: Outcome
+    why: str = ""
+    title: str = ""
+    issues: tuple[Issue, ...] = ()
+
+
+def each(
+    database: Database, wanted: Sequence[Wanted], step: Step, author: Author, noted: Noted | None = None
+) -> list[Result]:
+    """The step on every task, in order; `noted` writes the audit row of one that was done, in its transaction.
+
+    One that fails changes nothing and stops no other. Raises TooLarge for more than MOST, Incorrect for a task named twice,
+    and Unavailable when the database is not there.
+    """
+    if len(wanted) > MOST:
+        raise TooLarge(f"{len(wanted)} tasks are too many for one step: at most {MOST}.")
+    if len({one.ref for one in wanted}) < len(wanted):
+        raise Incorrect("A task is named more than once.")
+    return [_one(database, one, step, author, noted) for one in wanted]
+
+
+def _one(database: Database, wanted: Wanted, step: Step, author: Author, noted: Noted | None) -> Result:
+    title = ""
+    try:
+        with database.begin() as tx:
+            task = transitions.find_task(tx, author.viewer, wanted.ref)
+            title = task.item.title
+            records.check_match(task.stored, wanted.version)
+            skipped = step(tx, task, author)
+            if skipped is not None:
+                return Result(ref=wanted.ref, outcome="skipped", why=skipped, title=title)
+            consequences.draw(tx, effects.apply)
+            if noted is not None:
+                noted(tx, task)
+    except Unavailable:
+        raise
+    except Busy:
+        return Result(ref=wanted.ref, outcome="failed", why="Others are changing it: try again.", title=title)
+    except TrackerError as error:
+        return Result(ref=wanted.ref, outcome="failed", why=error.message, title=title, issues=error.issues)
+    return Result(ref=wanted.ref, outcome="done", title=title)
+
+
+def moving(request: MoveRequest) -> Step:
+    """Move each task to a status, with the same fields for all of them."""
+
+    def step(tx: Tx, task: OpenTask, author: Author) -> str | None:
+        if request.to in (task.item.status, task.item.fhir_status if task.program is None else task.item.status):
+            return f"It is {request.to} already."
+        transitions.move(tx, task.item.ref, request, author)
+        return None
+
+    return step
+
+
+def assigning(owner: str | None, reason: str | None = None) -> Step:
+    """Give each task to a person, or with None back to its queue."""
+
+    def step(tx: Tx, task: OpenTask, author: Author) -> str | None:
+        if task.item.owner == owner:
+            return "They have it already." if owner else "Nobody has it already."
+        transitions.assign(tx, task.item.ref, owner, author, reason=reason)
+        return None
+
+    return step
+
+
+def giving(role: str, reason: str | None = None) -> Step:
+    """Give each task to the queue of a role, owned by nobody."""
+
+    def step(tx: Tx, task: OpenTask, author: Author) -> str | None:
+        if task.item.role == role and task.item.owner is None:
+            return f"It waits for {role} already."
+        transitions.give_role(tx, task.item.ref, role, author, reason=reason)
+        return None
+
+    return step
+
+
+def ranking(priority: str, reason: str | None = None) -> Step:
+    """Give each task a priority; raises Incorrect for one that FHIR does not know."""
+    if priority not in PRIORITIES:
+        raise Incorrect(f"The priority must be one of {', '.join(PRIORITIES)}.", expression="Task.priority")
+
+    def step(tx: Tx, task: OpenTask, author: Author) -> str | None:
+        if task.item.priority == priority:
+            return f"Its priority is {priority} already."
+        transitions.prioritise(tx, task.item.ref, priority, author, reason=reason)
+        return None
+
+    return step

@@ -1,0 +1,137 @@
+"""Taking back what one just did: a transition that leads back, never one that is erased.
+
+What was moved by the same act goes back with it: the plan that it completed, the tasks that a plan's end cancelled.
+What the act made (an attempt, a note, other work, a message) stays.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from fhir_tracker import consequences, effects, moved, provenance, records, task_resources
+from fhir_tracker.errors import Gone, NotFound, RuleBroken
+from fhir_tracker.fhir.body import read_resource
+from fhir_tracker.fhir.json_types import Resource
+from fhir_tracker.model.author import Author, Why
+from fhir_tracker.model.viewer import Viewer, worker_viewer
+from fhir_tracker.model.work import Transition, WorkItem
+from fhir_tracker.storage import resources, transitions, work_items
+from fhir_tracker.storage.database import Tx
+from fhir_tracker.storage.resources import Stored, StoredVersion
+
+REASON = "Undone"
+_SYSTEM = worker_viewer("undo")
+_KEPT = ("note", "meta", "text")
+"""What stays as it is now: what was written down is not taken back."""
+_LATEST = 200
+
+
+@dataclass(frozen=True, kw_only=True)
+class Undoable:
+    """One thing that goes back: what is stored, how it was before, and the rows of the act."""
+
+    stored: Stored
+    before: Resource
+    item: WorkItem
+
+
+def last_act(tx: Tx, viewer: Viewer, ref: str, now: datetime, within: timedelta) -> tuple[Transition, ...]:
+    """The rows of what the viewer did last with a task or plan, if it can be undone still; else none."""
+    try:
+        rows = _act(tx, viewer, ref, now, within)
+        _undoable(tx, viewer, ref, rows)
+    except (RuleBroken, NotFound):
+        return ()
+    return rows
+
+
+def undo(tx: Tx, ref: str, author: Author, within: timedelta, *, if_match: int | None = None) -> Stored:
+    """Take back what the author did last with `Task/<id>` or `CarePlan/<id>`, and draw what follows from that.
+
+    Raises RuleBroken when it was somebody else, or too long ago, or when something has changed since.
+    """
+    rows = _act(tx, author.viewer, ref, author.at, within)
+    first = _undoable(tx, author.viewer, ref, rows)
+    records.check_match(first.stored, if_match)
+    others = [_undoable(tx, author.viewer, one, rows) for one in _others(tx, first, rows)]
+    stored = _back(tx, first, author)
+    for one in others:
+        _back(tx, one, author)
+    consequences.draw(tx, effects.apply)
+    return stored
+
+
+def _act(tx: Tx, viewer: Viewer, ref: str, now: datetime, within: timedelta) -> tuple[Transition, ...]:
+    """The rows written at once when the viewer last changed the item."""
+    log = transitions.of_items(tx, viewer, [ref])[ref]
+    rows = tuple(row for row in log if row.recorded_at == log[-1].recorded_at) if log else ()
+    if not rows or _is_birth(rows):
+        raise RuleBroken("There is nothing to undo.")
+    if rows[-1].rule is not None or rows[-1].who != viewer.who:
+        raise RuleBroken("Only who made the last change can undo it, and this was somebody else.")
+    if now - rows[-1].recorded_at > within:
+        raise RuleBroken(f"It can be undone within {int(within.total_seconds())} seconds, and that is over.")
+    return rows
+
+
+def _is_birth(rows: Sequence[Transition]) -> bool:
+    return any(row.what in ("status", "stage") and row.before is None for row in rows)
+
+
+def _undoable(tx: Tx, viewer: Viewer, ref: str, rows: Sequence[Transition]) -> Undoable:
+    stored = resources.find(tx, viewer, *ref.split("/"))
+    item = work_items.find(tx, viewer, ref)
+    if stored is None or item is None:
+        raise NotFound(f"There is no {ref}.")
+    if stored.deleted:
+        raise Gone(f"{ref} was deleted.")
+    at = records.moment_of(rows[0].recorded_at)
+    before = _version_before(tx, viewer, stored, at)
+    if not at <= stored.updated_at <= at + timedelta(milliseconds=5):
+        raise RuleBroken(f"{item.title} has changed since: it can no longer be undone.")
+    if before is None or not before.body:
+        raise RuleBroken("There is nothing to undo.")
+    return Undoable(stored=stored, before=read_resource(before.body.encode(), max_bytes=1 << 30), item=item)
+
+
+def _version_before(tx: Tx, viewer: Viewer, stored: Stored, at: datetime) -> StoredVersion | None:
+    """The last version from before the act, which may have written several."""
+    for version in range(stored.version - 1, 0, -1):
+        found = resources.find_version(tx, viewer, stored.type, stored.id, version)
+        if found is None or found.updated_at < at:
+            return found
+    return None
+
+
+def _others(tx: Tx, first: Undoable, rows: Sequence[Transition]) -> list[str]:
+    """What the same act moved besides, of the same plan; escalations that it resolved come anew by their rules."""
+    plan = first.item.plan
+    if plan is None:
+        return []
+    items = {one.ref: one for one in work_items.of_plan(tx, _SYSTEM, plan)}
+    if plan_item := work_items.find(tx, _SYSTEM, plan):
+        items[plan] = plan_item
+    others = [ref for ref, one in items.items() if ref != first.item.ref and one.kind in ("task", "plan")]
+    logs = transitions.of_items(tx, _SYSTEM, sorted(others))
+    return [ref for ref, log in logs.items() if any(_is_of(row, rows[0]) for row in log)]
+
+
+def _is_of(row: Transition, act: Transition) -> bool:
+    by_the_way = row.rule is None or row.rule.endswith("#completes")
+    same = row.recorded_at == act.recorded_at and row.who == act.who
+    return same and by_the_way and row.what in ("status", "stage") and row.before is not None
+
+
+def _back(tx: Tx, one: Undoable, author: Author) -> Stored:
+    now = records.resource_of(one.stored)
+    body = {name: value for name, value in one.before.items() if name not in _KEPT}
+    body |= {name: now[name] for name in _KEPT if name in now}
+    if one.stored.type == "Task":
+        body = task_resources.stamped(body, author.at)
+    why = Why(reason=REASON)
+    saved = records.save(tx, body, author, if_match=one.stored.version, why=why)
+    provenance.record(tx, [saved], author, why)
+    moved.note(tx, moved.Moved(before=one.item, author=author, why=why, quietly=True))
+    return saved
