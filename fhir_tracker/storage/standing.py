@@ -98,7 +98,7 @@ def standing(viewer: Viewer, moment: Moment) -> FromClause:
 def aging(tx: Tx, viewer: Viewer, moment: Moment, program: str | None = None) -> list[Spread]:
     """Time in the present status or stage: by kind, program and status."""
     stand = standing(viewer, moment)
-    return spreads(tx, aging_rows(stand, program), ("kind", "program", "status"), moment.at)
+    return _spreads(tx, aging_rows(stand, program), ("kind", "program", "status"), moment.at)
 
 
 def aging_rows(stand: FromClause, program: str | None) -> Select[Any]:
@@ -110,7 +110,7 @@ def aging_rows(stand: FromClause, program: str | None) -> Select[Any]:
 def overdue(tx: Tx, viewer: Viewer, moment: Moment, program: str | None = None) -> list[Spread]:
     """Time since it was due: by owner, role and program."""
     stand = standing(viewer, moment)
-    return spreads(tx, overdue_rows(stand, moment, program), ("owner", "role", "program"), moment.at)
+    return _spreads(tx, overdue_rows(stand, moment, program), ("owner", "role", "program"), moment.at)
 
 
 def overdue_rows(stand: FromClause, moment: Moment, program: str | None) -> Select[Any]:
@@ -130,7 +130,7 @@ def holds(tx: Tx, viewer: Viewer, moment: Moment, program: str | None = None) ->
     marks = (case((mark, 1), else_=0).label(name) for name, mark in flags.items())
     chosen: Select[Any] = select(*by, stand.c.status_since.label("since"), *marks)
     held = chosen.where(stand.c.kind == "task", stand.c.clock == "paused")
-    return spreads(tx, _of(held, stand, program), ("program", "status"), moment.at, counts=tuple(flags))
+    return _spreads(tx, _of(held, stand, program), ("program", "status"), moment.at, counts=tuple(flags))
 
 
 def waiting(tx: Tx, viewer: Viewer, moment: Moment, program: str | None = None) -> list[Spread]:
@@ -141,7 +141,7 @@ def waiting(tx: Tx, viewer: Viewer, moment: Moment, program: str | None = None) 
         known = and_(attempt_log.c.since <= moment.at, or_(known, attempt_log.c.until > moment.at))
     reached = exists().where(attempt_log.c.plan == stand.c.ref, attempt_log.c.outcome == REACHED, known)
     chosen = select(_text(stand.c.program).label("program"), stand.c.created_at.label("since"))
-    return spreads(tx, _of(chosen.where(stand.c.kind == "plan", ~reached), stand, program), ("program",), moment.at)
+    return _spreads(tx, _of(chosen.where(stand.c.kind == "plan", ~reached), stand, program), ("program",), moment.at)
 
 
 def unresolved(
@@ -155,7 +155,7 @@ def unresolved(
     led = select(*by, func.min(firing.c.fired_at).label("since")).join(stand, stand.c.ref == firing.c.task)
     led = led.where(_by_rules(rules), firing.c.fired_at <= moment.at, row_scope(viewer, firing)).group_by(*by)
     found = led if program is None else led.where(firing.c.program == program)
-    return spreads(tx, found, ("program", "rule"), moment.at)
+    return _spreads(tx, found, ("program", "rule"), moment.at)
 
 
 def first_firings(
@@ -172,7 +172,7 @@ def first_firings(
     return {(row["program"], row["rule"]): row["n"] for row in tx.rows(counted.group_by(cases.c.program, cases.c.rule))}
 
 
-def spreads(tx: Tx, rows: Select[Any], by: Sequence[str], at: datetime, *, counts: Sequence[str] = ()) -> list[Spread]:
+def _spreads(tx: Tx, rows: Select[Any], by: Sequence[str], at: datetime, *, counts: Sequence[str] = ()) -> list[Spread]:
     """Rows with `by` and a moment `since`, spread by how long that is before `at`."""
     found = tx.rows(spread_statement(rows, by, counts))
     now = microseconds(at)
@@ -188,7 +188,7 @@ def spreads(tx: Tx, rows: Select[Any], by: Sequence[str], at: datetime, *, count
 
 
 def spread_statement(rows: Select[Any], by: Sequence[str], counts: Sequence[str] = ()) -> Select[Any]:
-    """The statement of `spreads`: the latest `since` is the shortest time, so ranks count from it."""
+    """The statement of `_spreads`: the latest `since` is the shortest time, so ranks count from it."""
     source = rows.subquery("source")
     keys = [source.c[name] for name in by]
     number = func.row_number().over(partition_by=keys, order_by=source.c.since.desc()).label("rank")

@@ -13,6 +13,8 @@ from sqlalchemy import select
 
 from fhir_tracker import storage
 from fhir_tracker.fhir.query import parse_query
+from fhir_tracker.model.author import Author
+from fhir_tracker.model.spell import beginning
 from fhir_tracker.model.staff import Person
 from fhir_tracker.model.viewer import Viewer
 from fhir_tracker.model.work import Event, Firing, FiringKey, Transition
@@ -33,17 +35,21 @@ from fhir_tracker.storage import (
     queue,
     referrers,
     resources,
+    rollups,
     search,
     search_includes,
     search_plan,
     search_walks,
+    spells,
     staff,
+    standing,
     tables,
     transitions,
     work_items,
 )
 from fhir_tracker.storage.database import Database, Tx
 from fhir_tracker.storage.drivers import Driver
+from fhir_tracker.storage.flow_facts import Period
 from fhir_tracker.storage.glance import Glance
 from fhir_tracker.storage.outbox import Changed
 from fhir_tracker.storage.patients import PatientSummary
@@ -76,6 +82,9 @@ def sorted_walk(tx: Tx, viewer: Viewer) -> object:
 
 
 KEY = FiringKey(item="Task/a", rule="r", cycle="0", level=1)
+PRESENT = standing.Moment(at=NOW, now=True)
+YEAR = Period(start=NOW.replace(year=2025), end=NOW.replace(year=2027))
+RULES = [("tcm", "r")]
 READS: dict[str, Callable[[Tx, Viewer], object]] = {
     "audit.list": lambda tx, viewer: audit.list(tx, viewer),
     "caseloads.given_back": lambda tx, viewer: caseloads.given_back(tx, viewer, ["Task/own"], "nobody"),
@@ -123,6 +132,24 @@ READS: dict[str, Callable[[Tx, Viewer], object]] = {
     "search_plan.plan": lambda tx, viewer: tx.rows(
         search_plan.plan(tx, viewer, ("Task",), ()).of(select(tables.resource.c.k))
     ),
+    "rollups.statement": lambda tx, viewer: tx.rows(
+        rollups.statement(tx, viewer, "escalated", YEAR, by=("program",), program=None, zone="UTC")
+    ),
+    "rollups.sums": lambda tx, viewer: rollups.sums(tx, viewer, "escalated", YEAR, by=("program",)),
+    "spells.of_item": lambda tx, viewer: spells.of_item(tx, viewer, "CarePlan/gone"),
+    "standing.aging": lambda tx, viewer: standing.aging(tx, viewer, PRESENT),
+    "standing.doubles": lambda tx, viewer: standing.doubles(tx, viewer, PRESENT),
+    "standing.endless_holds": lambda tx, viewer: standing.endless_holds(tx, viewer, PRESENT),
+    "standing.first_firings": lambda tx, viewer: standing.first_firings(tx, viewer, YEAR.start, YEAR.end, RULES),
+    "standing.holds": lambda tx, viewer: standing.holds(tx, viewer, PRESENT),
+    "standing.left_open": lambda tx, viewer: standing.left_open(tx, viewer, PRESENT),
+    "standing.overdue": lambda tx, viewer: standing.overdue(tx, viewer, PRESENT),
+    "standing.owned_by": lambda tx, viewer: standing.owned_by(tx, viewer, PRESENT, ["Practitioner/p"]),
+    "standing.owners": lambda tx, viewer: standing.owners(tx, viewer, PRESENT),
+    "standing.unresolved": lambda tx, viewer: standing.unresolved(tx, viewer, PRESENT, RULES),
+    "standing.waiting": lambda tx, viewer: standing.waiting(tx, viewer, PRESENT),
+    "standing.without_due": lambda tx, viewer: standing.without_due(tx, viewer, PRESENT),
+    "standing.without_owner": lambda tx, viewer: standing.without_owner(tx, viewer, PRESENT),
     "transitions.of_items": lambda tx, viewer: transitions.of_items(tx, viewer, ["Task/a"])["Task/a"],
     "transitions.of_patient": lambda tx, viewer: transitions.of_patient(tx, viewer, "ann"),
     "work_items.about": lambda tx, viewer: work_items.about(tx, viewer, "Task/z"),
@@ -143,7 +170,10 @@ WRITES = {
     "look_at", "change", "discard", "forget", "wake_all", "withdrawn", "save_indexed", "foresee",
 }  # fmt: skip
 WORKERS_OWN = {
+    "attempt_log.end": "a write",
     "changes.head": "a number",
+    "rollups.rebuild": "a write",
+    "rollups.touch": "a write",
     "changes.written_since": "references of what is to be written to an EHR, no content",
     "outbox.connection_options": "options of connections",
     "outbox.counts": "numbers",
@@ -178,6 +208,7 @@ WORKERS_OWN = {
     "rosters.standing": "numbers",
     "rosters.was_read_since": "a yes or no",
     "work_items.due_spans": "moments and keys for the sweep, no content",
+    "spells.last_end": "a moment",
     "work_items.claim_due": "the sweep works on everybody's items and shows them to nobody",
 }
 WITHOUT_PATIENTS = {
@@ -219,12 +250,25 @@ def filled(database: Database) -> Database:
             who="me",
         )
         transitions.add(tx, left, "ann")
+        measured(tx)
         audit.add(tx, at=NOW, who="me", action="read", ref="Task/a", patient="ann")
         outbox.put(
             tx, Changed(connection="c", type="Task", local_id="a", patient="ann", made_here=True, version=1), NOW
         )
         quarantine.put(tx, connection="c", type_="Task", remote_id="1", reason="shape", detail="odd", body="{}", at=NOW)
     return database
+
+
+def measured(tx: Tx) -> None:
+    """What measures find something in: a closed plan with open work, a hold until nothing, doubles, an escalation."""
+    plan = item("CarePlan/gone", kind="plan", plan="CarePlan/gone")
+    by = Author(viewer=VIEWER, origin="test", at=NOW)
+    spells.add(tx, beginning(plan, by, None))
+    work_items.save(tx, item("CarePlan/open", kind="plan", plan="CarePlan/open"))
+    work_items.save(tx, item("Task/held", plan="CarePlan/gone", clock="paused"))
+    work_items.save(tx, item("Task/x", kind="escalation", focus="Task/a"))
+    for ref in ("Task/one", "Task/two"):
+        work_items.save(tx, item(ref, code="same", focus="Task/none"))
 
 
 def modules() -> list[ModuleType]:
