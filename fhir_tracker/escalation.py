@@ -6,12 +6,15 @@ An escalation Task's status is its state: `accepted` acknowledged, `in-progress`
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from fhir_tracker import projection, provenance, records, task_resources, transitions
-from fhir_tracker.errors import Issue, RuleBroken
+from fhir_tracker.errors import RuleBroken
 from fhir_tracker.model.author import Author, Why
 from fhir_tracker.model.effects import Escalate
-from fhir_tracker.model.moves import FIELDS
+from fhir_tracker.model.moves import MoveRequest
 from fhir_tracker.model.work import Transition, WorkItem
+from fhir_tracker.rules.reasons import CODE, with_words
 from fhir_tracker.storage import firings, notifications
 from fhir_tracker.storage import transitions as transition_rows
 from fhir_tracker.storage.database import Tx
@@ -70,17 +73,17 @@ def take_over(tx: Tx, ref: str, author: Author, *, if_match: int | None = None) 
     return _answer(tx, ref, "in-progress", author, owner=author.viewer.who, if_match=if_match)
 
 
-def send_back(tx: Tx, ref: str, reason: str, author: Author, *, if_match: int | None = None) -> Stored:
-    """Refuse it with a reason; the ladder goes on."""
-    if not reason.strip():
-        issue = Issue(message=f"{FIELDS['reason']} is missing.", code="required", expression="Task.statusReason")
-        raise RuleBroken("Sending back needs a reason.", issues=(issue,))
-    return _answer(tx, ref, "rejected", author, reason=reason, if_match=if_match)
+def send_back(
+    tx: Tx, ref: str, reason: str, author: Author, *, code: str | None = None, if_match: int | None = None
+) -> Stored:
+    """Refuse it with a reason, coded where the program offers such reasons; the ladder goes on."""
+    fields = {"reason": reason, CODE: code or ""}
+    return _answer(tx, ref, "rejected", author, fields=fields, if_match=if_match)
 
 
 def resolve(tx: Tx, ref: str, author: Author, *, reason: str | None = None, if_match: int | None = None) -> Stored:
     """Close it: what it was about has been dealt with."""
-    return _answer(tx, ref, "completed", author, reason=reason, if_match=if_match)
+    return _answer(tx, ref, "completed", author, fields={"reason": reason or ""}, if_match=if_match)
 
 
 def _answer(
@@ -90,7 +93,7 @@ def _answer(
     author: Author,
     *,
     owner: str | None = None,
-    reason: str | None = None,
+    fields: Mapping[str, str] | None = None,
     if_match: int | None = None,
 ) -> Stored:
     task = transitions.find_task(tx, author.viewer, ref)
@@ -98,9 +101,13 @@ def _answer(
         raise RuleBroken(f"{ref} is not an escalation.", expression="Task.code")
     if not task.item.open:
         raise RuleBroken("This escalation is closed already.", expression="Task.status")
+    given = with_words(task.about, {name: text for name, text in (fields or {}).items() if text.strip()})
+    transitions.check(tx, task, MoveRequest(to=to, fields=given), author, task.resource)
     changed = task_resources.with_status(task.resource, None, to, author.at)
     if owner:
         changed["owner"] = {"reference": owner}
-    if reason:
-        changed["statusReason"] = {"text": reason}
-    return transitions.store(tx, changed, author, Why(reason=reason), if_match=if_match)
+    if code := given.get(CODE):
+        changed["statusReason"] = task_resources.status_reason(task.about, code, given.get("reason"))
+    elif given.get("reason"):
+        changed["statusReason"] = {"text": given["reason"]}
+    return transitions.store(tx, changed, author, transitions.why_of(given), if_match=if_match)

@@ -21,7 +21,7 @@ from fhir_tracker.rules import moves as rules_moves
 from fhir_tracker.rules import parties as rules_parties
 from fhir_tracker.rules import reasons as rules_reasons
 from fhir_tracker.rules.occasions import kind_of
-from fhir_tracker.rules.status_section import NEEDS_REASON
+from fhir_tracker.rules.status_section import DEFAULT_MOVES, ESCALATION_MOVES, NEEDS_REASON
 from fhir_tracker.storage import resources, work_items
 from fhir_tracker.storage import transitions as rows
 from fhir_tracker.storage.database import Tx
@@ -102,7 +102,7 @@ def options_of(task: OpenTask, viewer: Viewer) -> tuple[Move, ...]:
         return ()
     parties = task.parties(viewer)
     if task.item.kind == "escalation":
-        return rules_moves.default_moves(task.item.fhir_status)
+        return rules_moves.default_moves(task.item.fhir_status, table=ESCALATION_MOVES)
     if task.program is None:
         return rules_moves.default_moves(task.item.fhir_status, parties, task.previous)
     return rules_moves.allowed_moves(task.program, task.item, viewer.roles, parties)
@@ -168,7 +168,8 @@ def check(tx: Tx, task: OpenTask, request: MoveRequest, author: Author, resource
     if program is None or item.kind == "escalation" or is_mistake:
         is_plain = program is None and item.kind != "escalation"
         parties = task.parties(author.viewer) if is_plain else rules_parties.BOTH
-        rules_moves.check_default_move(item.fhir_status, request.to, parties, task.previous)
+        table = ESCALATION_MOVES if item.kind == "escalation" else DEFAULT_MOVES
+        rules_moves.check_default_move(item.fhir_status, request.to, parties, task.previous, table)
         _require_reason(task, request, {**given(task, request, resource), **fields})
         return
     rules_moves.check_move(

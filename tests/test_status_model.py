@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from fhir_tracker import bulk_moves, consequences, effects, plan_moves, records, transitions, undo, writes
+from fhir_tracker import bulk_moves, consequences, effects, escalation, plan_moves, records, transitions, undo, writes
 from fhir_tracker.errors import RuleBroken
 from fhir_tracker.fhir.checks import check
 from fhir_tracker.fhir.dates import instant
@@ -465,3 +465,36 @@ def test_the_work_is_never_older_than_it_was_asked_for(clinic: Clinic) -> None:
     with clinic.database.read() as tx:
         body = records.resource_of(transitions.find_task(tx, EVERYONE, ref).stored)
     assert body["lastModified"] == body["authoredOn"]
+
+
+def escalated(clinic: Clinic) -> str:
+    clinic.sweep(MONDAY + 2 * HOUR)
+    (found,) = clinic.escalations("ann")
+    return found.ref
+
+
+def send_back(clinic: Clinic, ref: str, reason: str, code: str | None = None) -> None:
+    with clinic.acting(MONDAY + 3 * HOUR, NURSE) as (tx, by):
+        escalation.send_back(tx, ref, reason, by, code=code)
+
+
+def test_an_escalation_is_sent_back_with_a_coded_reason_in_the_same_words_by_page_and_api(clinic: Clinic) -> None:
+    ref = escalated(clinic)
+    with pytest.raises(RuleBroken) as by_page:
+        send_back(clinic, ref, "Not for a nurse")
+    with pytest.raises(RuleBroken) as by_api:
+        put(clinic, ref, NURSE, status="rejected", statusReason={"text": "Not for a nurse"})
+    assert by_api.value.issues == by_page.value.issues
+    assert by_page.value.message == "To move this to rejected: a coded reason (not-clinical) must be given."
+    send_back(clinic, ref, "", "not-clinical")
+    row = clinic.log(ref)[-1]
+    assert (row.after, row.reason, row.reason_code) == ("rejected", "Not clinical", "not-clinical")
+    assert [one.state for one in clinic.firings(clinic.task("ann", "call").ref)] == ["sent-back"]
+
+
+def test_an_escalation_that_was_taken_over_can_still_be_sent_back_and_resolved(clinic: Clinic) -> None:
+    ref = escalated(clinic)
+    with clinic.acting(MONDAY + 2 * HOUR + MINUTE, NURSE) as (tx, by):
+        escalation.take_over(tx, ref, by)
+    send_back(clinic, ref, "It is about a bill", "not-clinical")
+    assert clinic.item(ref).fhir_status == "rejected"

@@ -170,7 +170,7 @@ def _step(request: FhirRequest, asked: _Asked) -> Step:
 
 def _wanted(request: FhirRequest, text: str) -> Wanted:
     parsed = parse_reference(writing.relative_form(text, f"{request.base}/"))
-    if parsed is None or parsed.kind is not ReferenceKind.RELATIVE or parsed.type != "Task":
+    if parsed.kind is not ReferenceKind.RELATIVE or parsed.type != "Task":
         raise Incorrect("The parameter task is a reference such as Task/id.", expression="Parameters.parameter")
     version = int(parsed.version) if parsed.version.isdecimal() else None
     return Wanted(ref=f"Task/{parsed.id}", version=version)

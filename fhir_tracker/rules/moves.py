@@ -33,6 +33,8 @@ PATHS: Final[Mapping[str, str]] = {
 }
 """Where each required field lives in FHIR."""
 MOMENTS: Final = ("due", "hold.until")
+Table = Mapping[str, tuple[str, ...]]
+"""Task.status -> what may follow."""
 
 
 def check_move(
@@ -107,12 +109,14 @@ def allowed_moves(
     return tuple(best.values())
 
 
-def default_moves(status: str, parties: frozenset[str] = BOTH, previous: str | None = None) -> tuple[Move, ...]:
+def default_moves(
+    status: str, parties: frozenset[str] = BOTH, previous: str | None = None, table: Table = DEFAULT_MOVES
+) -> tuple[Move, ...]:
     """The moves of a task outside any program, by Task.status; `previous` is where a hold was entered from.
 
     https://hl7.org/fhir/R4/task.html#statemachine
     """
-    targets = _targets(status, previous) + (("entered-in-error",) if status in OPEN else ())
+    targets = _targets(status, previous, table) + (("entered-in-error",) if status in OPEN else ())
     return tuple(
         Move(sources=(status,), to=target, require=("reason",) if target in NEEDS_REASON else ())
         for target in targets
@@ -120,7 +124,13 @@ def default_moves(status: str, parties: frozenset[str] = BOTH, previous: str | N
     )
 
 
-def check_default_move(before: str, after: str, parties: frozenset[str] = BOTH, previous: str | None = None) -> None:
+def check_default_move(
+    before: str,
+    after: str,
+    parties: frozenset[str] = BOTH,
+    previous: str | None = None,
+    table: Table = DEFAULT_MOVES,
+) -> None:
     """Raise RuleBroken unless the R4 table lets Task.status `before` become `after`, by this party.
 
     Anything may be entered in error.
@@ -129,8 +139,8 @@ def check_default_move(before: str, after: str, parties: frozenset[str] = BOTH, 
         return
     if after not in TASK_STATUSES:
         raise _broken(f'"{after}" is not a Task.status; use {listed(TASK_STATUSES, "or")}.')
-    targets = _targets(before, previous)
-    moves = default_moves(before, parties, previous)
+    targets = _targets(before, previous, table)
+    moves = default_moves(before, parties, previous, table)
     instead = next_issue(moves, [move.to for move in moves])
     if after not in targets and after != "entered-in-error":
         states = f"allowed next: {listed(targets, 'or')}" if targets else "nothing may follow"
@@ -191,10 +201,10 @@ def _is_moment(text: str) -> bool:
     return True
 
 
-def _targets(status: str, previous: str | None) -> tuple[str, ...]:
+def _targets(status: str, previous: str | None, table: Table) -> tuple[str, ...]:
     """Where the R4 table leads; out of a hold also back to where it was entered from."""
     back = (previous,) if status == "on-hold" and previous in OPEN and previous != status else ()
-    return tuple(dict.fromkeys((*(one for one in back if one), *DEFAULT_MOVES.get(status, ()))))
+    return tuple(dict.fromkeys((*(one for one in back if one), *table.get(status, ()))))
 
 
 def _next(program: Program, item: WorkItem) -> str:

@@ -35,6 +35,12 @@ DEFAULT_MOVES: Final[Mapping[str, tuple[str, ...]]] = {
     "on-hold": ("ready", "in-progress", "completed", "failed", "cancelled"),
 }
 """The R4 table for tasks outside programs; anything may also become entered-in-error."""
+ESCALATION_MOVES: Final[Mapping[str, tuple[str, ...]]] = {
+    **DEFAULT_MOVES,
+    "accepted": (*DEFAULT_MOVES["accepted"], "rejected"),
+    "in-progress": (*DEFAULT_MOVES["in-progress"], "rejected"),
+}
+"""The same for escalations, which can be sent back also by who has acknowledged them or taken them over."""
 
 
 def read_stages(node: Node | None, draft: Draft) -> tuple[Stage, ...]:
