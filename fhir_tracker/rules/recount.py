@@ -40,7 +40,7 @@ def recount(program: Program, facts: Facts) -> SetDue | None:
     """
     moved = _moves(facts)
     set_at = max((one.recorded_at for one in facts.log if one.what == "due"), default=facts.item.created_at)
-    since = [one for one in moved if one.recorded_at >= set_at]
+    since = [one for one in moved if one.recorded_at > set_at]
     if not since or facts.item.due_at is None:
         return None
     before = program.at(*_places_before(facts, since[0]))
