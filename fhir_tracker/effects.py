@@ -32,6 +32,7 @@ from fhir_tracker.model.effects import (
     ClearFlag,
     CloseTasks,
     CreateTask,
+    Decide,
     Disenrol,
     Effect,
     EnrolInto,
@@ -55,6 +56,7 @@ from fhir_tracker.model.viewer import RULE_WORKER
 from fhir_tracker.model.work import Firing
 from fhir_tracker.rules.due import due_at
 from fhir_tracker.storage import firings, notifications, patients, resources, work_items
+from fhir_tracker.storage import transitions as stored_transitions
 from fhir_tracker.storage.database import Tx
 from fhir_tracker.transitions import OpenTask
 
@@ -66,6 +68,7 @@ _KINDS: Mapping[type[Effect], str] = {
     CreateTask: "create-task",
     RaiseFlag: "raise-flag",
     RecordScore: "record-score",
+    Decide: "decide",
     ClearFlag: "clear-flag",
     SetStatus: "set-status",
     SetPriority: "set-priority",
@@ -215,6 +218,16 @@ def with_work(plan: Resource, made: Sequence[tuple[str, str]]) -> Resource:
 
 def _raise_flag(tx: Tx, program: Program, facts: Facts, effect: RaiseFlag, author: Author, why: Why) -> Skipped:
     return flags.put_up(tx, facts.item.patient, effect.code, effect.cause, author, why)
+
+
+def _decide(tx: Tx, program: Program, facts: Facts, effect: Decide, author: Author, why: Why) -> Skipped:
+    rows = stored_transitions.of_items(tx, author.viewer, [effect.task])[effect.task]
+    told = next((row for row in reversed(rows) if row.what == "status"), None)
+    if told is not None and (told.reason or told.reason_code):
+        why = replace(why, reason=f"{effect.reason}: {told.reason or told.reason_code}", code=told.reason_code)
+    ends = any(one.code == effect.stage and one.fhir not in ("draft", "active", "on-hold") for one in program.stages)
+    change = plan_changes.disenrol if ends else plan_changes.set_stage
+    return change(tx, facts.item.plan, effect.stage, author, why)
 
 
 def _record_score(tx: Tx, program: Program, facts: Facts, effect: RecordScore, author: Author, why: Why) -> Skipped:
@@ -370,6 +383,7 @@ _APPLY: Mapping[type[Effect], Callable[..., Skipped]] = {
     CreateTask: _create_task,
     RaiseFlag: _raise_flag,
     RecordScore: _record_score,
+    Decide: _decide,
     ClearFlag: _clear_flag,
     SetStatus: _set_status,
     SetPriority: _set_priority,

@@ -24,6 +24,7 @@ from fhir_tracker.model.program import CANONICAL, Program, TaskTemplate
 from fhir_tracker.model.viewer import Viewer, worker_viewer
 from fhir_tracker.model.vocabulary import KEY_SYSTEM, PLAN_STAGE, PLAN_TRIGGER
 from fhir_tracker.model.work import Event
+from fhir_tracker.rules.candidates import reconsidering, refusing_stages
 from fhir_tracker.rules.due import due_at
 from fhir_tracker.rules.eligibility import enrolments
 from fhir_tracker.storage import changes, events, patients, resources, work_items
@@ -129,7 +130,9 @@ def _enrol_eligible(tx: Tx, program: Program, touched: Sequence[str], now: datet
         if patient in known and known[patient].deceased:
             continue
         places = _places_of(tx, program, patient, _WORKER)
-        ask = partial(_openings, program, patient, seen.get(patient, []), places, author)
+        own = seen.get(patient, ())
+        turned_down = _turned_down(tx, program, patient)
+        ask = partial(_openings, program, patient, own, places, author, turned_down)
         found = guarded(ask, "judging who is eligible", program=program.code)
         if isinstance(found, Failure):
             failed[patient] = found.reason
@@ -141,9 +144,20 @@ def _enrol_eligible(tx: Tx, program: Program, touched: Sequence[str], now: datet
 
 
 def _openings(
-    program: Program, patient: str, seen: Sequence[Event], places: Sequence[str], author: Author
+    program: Program,
+    patient: str,
+    seen: Sequence[Event],
+    places: Sequence[str],
+    author: Author,
+    turned_down: datetime | None,
 ) -> list[_Opening]:
-    """The plans that the patient's events call for, at the place of the event, else that of the patient."""
+    """The plans that the patient's events call for, at the place of the event, else that of the patient.
+
+    Who was turned down is judged by what happened since alone.
+    """
+    if turned_down is not None:
+        seen = [one for one in seen if (one.start or one.at) > turned_down]
+        program = reconsidering(program)
     where = {one.ref: one.detail.get("location") for one in seen}
     return [
         _opening(program, replace(one, site=site_of(program.calendar, where.get(one.trigger), *places)), author)
@@ -154,7 +168,8 @@ def _openings(
 def _opening(program: Program, wanted: Enrol, author: Author) -> _Opening:
     plan_id = records.fresh_id(author.at)
     anchors = {"enrolment": author.at, wanted.anchor: wanted.anchor_at}
-    templates = [template for template in program.tasks if template.on == "enrolment"]
+    begins = "intake" if program.intake else "enrolment"
+    templates = [template for template in program.tasks if template.on == begins]
     there = program.at(wanted.site)
     parts = plan_parts.parts_of(there, {}, wanted.patient, author.at, author)
     links = _Links(plan=plan_id, tasks={one.code: records.fresh_id(author.at) for one in templates}, parts=parts)
@@ -193,6 +208,17 @@ def _write(tx: Tx, opening: _Opening, author: Author) -> Stored:
     tasks = [records.save(tx, task, author, why=why, fresh=True) for task in opening.tasks]
     provenance.record(tx, [plan, *tasks, *parts], author, why, activity="CREATE")
     return plan
+
+
+def _turned_down(tx: Tx, program: Program, patient: str) -> datetime | None:
+    """When the patient's last plan of the program ended at its intake; None when none did, or another is open."""
+    refused = refusing_stages(program)
+    if not refused or program.intake is None or not program.intake.again:
+        return None
+    mine = [one for one in work_items.of_patient(tx, _WORKER, patient) if one.kind == "plan"]
+    plans = [one for one in mine if one.program == program.code]
+    last = max(plans, key=lambda one: (one.created_at, one.ref), default=None)
+    return last.status_since if last is not None and not last.open and last.status in refused else None
 
 
 def _places_of(tx: Tx, program: Program, patient: str, viewer: Viewer) -> tuple[str, ...]:

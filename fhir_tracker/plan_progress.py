@@ -27,7 +27,8 @@ _TASK_STATUS = "http://hl7.org/fhir/task-status"
 def is_complete(program: Program, tasks: Sequence[WorkItem]) -> bool:
     """Whether the work that counts is there and closed."""
     counted = program.completes.tasks if program.completes else ()
-    found = [one for one in tasks if not counted or one.code in counted]
+    intake = program.intake.task if program.intake else None
+    found = [one for one in tasks if (not counted and one.code != intake) or one.code in counted]
     return bool(found) and not any(one.open for one in found)
 
 

@@ -205,6 +205,16 @@ class Equip:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Decide:
+    """Move a candidate's plan to the stage that the decision on `task` leads to, for the reason that was given there."""
+
+    key: FiringKey
+    stage: str
+    task: str
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class RecordScore:
     """Keep what a response to `form` scored as an Observation; `score` None withdraws what was kept."""
 
@@ -221,6 +231,7 @@ Effect = (
     | CreateTask
     | RaiseFlag
     | RecordScore
+    | Decide
     | ClearFlag
     | SetStatus
     | SetPriority

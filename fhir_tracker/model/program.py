@@ -266,7 +266,7 @@ class TaskTemplate:
     title: str
     role: str
     what: str = ""
-    on: Literal["enrolment", "rule", "cadence", "after"] = "enrolment"
+    on: Literal["enrolment", "rule", "cadence", "after", "intake"] = "enrolment"
     due: Due | None = None
     every: Duration | None = None
     priority: str = "routine"
@@ -362,6 +362,18 @@ NOTHING_ASKED = ChangeControl()
 
 
 @dataclass(frozen=True, kw_only=True)
+class Intake:
+    """Patients who qualify wait in `stage` until the work `task` is closed; `outcomes` maps its closing statuses to the
+    stage that follows. `again`: who was turned down is a candidate anew when something happens after that.
+    """
+
+    task: str
+    stage: str
+    outcomes: Mapping[str, str]
+    again: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
 class Program:
     """One validated version of one program; `warnings` tell its author what was left to a default."""
 
@@ -386,6 +398,7 @@ class Program:
     goals: tuple[GoalTemplate, ...] = ()
     team: tuple[TeamRole, ...] = ()
     forms: tuple[Form, ...] = ()
+    intake: Intake | None = None
     version: int = 0
     warnings: tuple[str, ...] = ()
     change_control: ChangeControl = NOTHING_ASKED

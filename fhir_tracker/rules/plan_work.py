@@ -18,6 +18,7 @@ from fhir_tracker.model.program import Program, TaskTemplate
 from fhir_tracker.model.vocabulary import program_task_system
 from fhir_tracker.model.work import FiringKey, WorkItem
 from fhir_tracker.rules.cadence import Rhythm, recurrence
+from fhir_tracker.rules.candidates import decision, first_work, is_candidate
 from fhir_tracker.rules.due import due_at
 from fhir_tracker.rules.words import listed
 
@@ -37,8 +38,11 @@ class PlanWork:
 
 def plan_work(program: Program, facts: Facts, now: datetime) -> PlanWork:
     """Everything the plan of `facts` wants. A plan that is not active gets no new work, one of the dead none at all."""
-    effects: list[Effect] = []
+    effects: list[Effect] = list(decision(program, facts))
     moments: list[datetime] = []
+    if is_candidate(program, facts):
+        return PlanWork(effects=tuple(effects), moments=())
+    effects.extend(first_work(program, facts, now))
     for template in program.tasks:
         if template.on == "cadence":
             found = recurrence(program, facts, template, now)

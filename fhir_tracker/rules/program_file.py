@@ -10,6 +10,7 @@ from typing import Final, Literal, cast
 from fhir_tracker.errors import Fault
 from fhir_tracker.model.program import Action, Calendar, Condition, Duration, Eligibility, Program, TaskTemplate
 from fhir_tracker.rules.calendar_section import read_calendar, weekly_hours
+from fhir_tracker.rules.candidates import read_intake
 from fhir_tracker.rules.control_section import read_change_control
 from fhir_tracker.rules.draft import Draft, codes_in, title_of
 from fhir_tracker.rules.form_section import read_forms
@@ -39,6 +40,7 @@ OPTIONAL: Final = (
     "documents",
     "outreach",
     "forms",
+    "intake",
     "pauses",
     "goals",
     "team",
@@ -108,14 +110,26 @@ def _program(given: Fields, problems: Problems) -> Program | None:
         pauses=read_pauses(given.node("pauses"), draft),
         goals=read_goals(given.node("goals"), draft),
         forms=forms,
+        intake=read_intake(given.node("intake"), {one.code: one.fhir for one in stages}, draft),
         team=read_team(given.node("team"), draft),
         stage_moves=stage_moves,
         ownership=read_ownership(given.node("ownership"), draft),
         completes=read_completion(given.node("completes"), stages, draft),
     )
     check_reachable(statuses_node, statuses, moves, _set_by_itself(program), draft)
+    _check_intake(program, given)
     _check_working_time(program, given)
     return program
+
+
+def _check_intake(program: Program, given: Fields) -> None:
+    """The intake's task is made with a candidate, and no task is without an intake."""
+    node, task_node = given.node("intake"), given.node("tasks")
+    wanted = [task.code for task in program.tasks if task.on == "intake"]
+    if program.intake and node and program.intake.task not in wanted:
+        given.problems.add(node.place, f'the task "{program.intake.task}" must be made with "on: intake"')
+    if wanted and program.intake is None and node is None and task_node:
+        given.problems.add(task_node.place, f'"{wanted[0]}" is made on intake, and the program has no intake')
 
 
 def _draft(given: Fields, problems: Problems) -> Draft:

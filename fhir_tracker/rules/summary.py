@@ -54,6 +54,7 @@ def program_summary(program: Program) -> list[str]:
             "Documents",
             (f"{one.code}: {one.title}, within {one.within} after {one.after}" for one in program.documents),
         ),
+        *([_intake(program)] if program.intake else []),
         *_section("Forms", (form_words(one) for one in program.forms)),
         *_section("Rules", (_rule(one.id, one.when, one.do) for one in program.rules)),
         *_section("Ladders", (_ladder(one) for one in program.ladders)),
@@ -108,6 +109,14 @@ def _eligible(program: Program) -> str:
     since = f"from its {program.eligible.anchor} on"
     once = {"patient": "once a patient", "each": f"each anew, {since}", "event": since}[program.eligible.once]
     return f"{describe(program.eligible.condition)}; {once}"
+
+
+def _intake(program: Program) -> str:
+    if program.intake is None:
+        return ""
+    ways = listed([f"{status} leads to {stage}" for status, stage in program.intake.outcomes.items()])
+    again = "again after a new event" if program.intake.again else "never again"
+    return f"Intake: candidates wait in {program.intake.stage} for {program.intake.task}: {ways}; turned down, {again}"
 
 
 def _completes(program: Program) -> str:

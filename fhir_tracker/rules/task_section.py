@@ -25,7 +25,8 @@ from fhir_tracker.rules.plan_section import WORKING, check_starts, read_working
 from fhir_tracker.rules.priority import PRIORITIES
 from fhir_tracker.rules.source import Fields, Node, Table, choice_of, fields, items_of, texts_of
 
-ON: Final = ("enrolment", "rule", "cadence", "after")
+ON: Final = ("enrolment", "rule", "cadence", "after", "intake")
+On = Literal["enrolment", "rule", "cadence", "after", "intake"]
 DONE_BY: Final = ("appointment", "document", "outreach", *TYPES)
 
 
@@ -104,7 +105,7 @@ def _task(node: Node, statuses: tuple[Status, ...], filed: Mapping[str, Match], 
     )
 
 
-def _on(given: Fields, every: Duration | None, draft: Draft) -> Literal["enrolment", "rule", "cadence", "after"]:
+def _on(given: Fields, every: Duration | None, draft: Draft) -> On:
     on = given.choice("on", ON, "cadence" if given.node("every") else "after" if given.node("starts") else "enrolment")
     if on == "cadence" and given.node("every") is None:
         draft.problems.add(given.table.keys["on"], 'a task on cadence needs "every", such as 1 month')
@@ -117,7 +118,7 @@ def _on(given: Fields, every: Duration | None, draft: Draft) -> Literal["enrolme
         )
     if every is not None and every.amount == 0:
         draft.problems.add(given.table.keys["every"], '"every" must be longer than nothing')
-    return cast('Literal["enrolment", "rule", "cadence", "after"]', on)
+    return cast(On, on)
 
 
 def _initial(given: Fields, statuses: tuple[Status, ...], draft: Draft) -> str:
