@@ -18,7 +18,7 @@ from fhir_tracker.model.work import Event
 from fhir_tracker.rules.calendar import later
 from fhir_tracker.rules.draft import Draft
 from fhir_tracker.rules.events import APPOINTMENT_STATES, WAITING, has_code
-from fhir_tracker.rules.predicate import Args, Case, Predicate, begin, earliest, no, word, words
+from fhir_tracker.rules.predicate import Args, Case, Predicate, begin, earliest, listed_facts, no, word, words
 from fhir_tracker.rules.source import Node, Text, fields
 from fhir_tracker.rules.words import event_named, moment
 
@@ -44,7 +44,9 @@ def _judge(case: Case, args: Args) -> tuple[Verdict, ...]:
     service = f" for {word(args, 'service')}" if args.get("service") else ""
     if not missed:
         return no(
-            f"no missed appointment{service} is without a later one", {"appointments": str(len(visits))}, next_change
+            f"no missed appointment{service} is without a later one",
+            {"appointments": listed_facts(visits)},
+            next_change,
         )
     first, last = missed[0], missed[-1]
     when = moment(case.program.calendar, last.start or last.at)
@@ -53,7 +55,11 @@ def _judge(case: Case, args: Args) -> tuple[Verdict, ...]:
         Verdict(
             holds=True,
             why=f"the appointment{service} on {when} was {_outcome(last)}{more}, and no later one is booked",
-            facts={"appointment": event_named(last), "first missed": first.ref},
+            facts={
+                "appointment": event_named(last),
+                "first missed": first.ref,
+                "appointments": listed_facts(visits),
+            },
             since=lapses[first.ref] or first.seen_at,
             next_change=next_change,
             occurrence=name,

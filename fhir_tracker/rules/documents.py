@@ -16,7 +16,7 @@ from datetime import datetime, timedelta
 from fhir_tracker.model.facts import Facts
 from fhir_tracker.model.program import ExpectedDocument, Program
 from fhir_tracker.model.work import Event
-from fhir_tracker.rules.calendar import add, day_start
+from fhir_tracker.rules.calendar import day_start, later
 from fhir_tracker.rules.events import fits, in_order, named_match, service_codes
 from fhir_tracker.rules.predicate import begin
 
@@ -139,5 +139,5 @@ def _is_on(stay: Event, expected: Expectation) -> bool:
 
 
 def _expected(program: Program, document: ExpectedDocument, ref: str, start: datetime, at: datetime) -> Expectation:
-    due = add(program.calendar, at, document.within)
+    due = later(program.calendar, at, document.within)
     return Expectation(ref=ref, opens=day_start(program.calendar, start), after=at, due=due)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fhir_tracker.fhir.dates import instant
 from fhir_tracker.model.facts import Verdict
-from fhir_tracker.rules.calendar import before
+from fhir_tracker.rules.calendar import sooner
 from fhir_tracker.rules.draft import Draft
 from fhir_tracker.rules.predicate import Args, Case, Predicate, duration, earliest, no
 from fhir_tracker.rules.sla import clock_changes, clock_of, clock_said, sla_due
@@ -28,7 +28,7 @@ def _judge(case: Case, args: Args) -> tuple[Verdict, ...]:
     changes = clock_changes(program, facts, now)
     if clock_of(program, facts, now) != "running":
         return no(clock_said(program, facts, now, status_named(program, item.status)), used, changes)
-    soon, when = before(program.calendar, due, duration(args, "within")), moment(program.calendar, due)
+    soon, when = sooner(program.calendar, due, duration(args, "within")), moment(program.calendar, due)
     if not soon <= now < due:
         state = "is late already" if now >= due else f"is due {when}, not soon"
         return no(f"{named(program, item)} {state}", used, earliest(now, (soon, due, changes)))

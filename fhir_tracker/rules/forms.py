@@ -18,6 +18,7 @@ from fhir_tracker.model.facts import Facts
 from fhir_tracker.model.forms import Form, FormItem
 from fhir_tracker.model.program import Program
 from fhir_tracker.model.work import Event, Firing, FiringKey
+from fhir_tracker.rules.calendar import START
 from fhir_tracker.rules.events import in_order
 from fhir_tracker.rules.form_section import questionnaire_url
 from fhir_tracker.rules.predicate import begin
@@ -43,7 +44,7 @@ class Scored:
 def responses(program: Program, facts: Facts, form: Form) -> tuple[Event, ...]:
     """The responses to a form that concern the plan, in any status, oldest first."""
     names = {questionnaire_url(program.code, form.code), *form.same_as}
-    since = begin(facts) - BEFORE
+    since = max(begin(facts), START + BEFORE) - BEFORE
     return in_order(
         one
         for one in facts.events

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fhir_tracker.fhir.dates import instant
 from fhir_tracker.model.facts import Verdict
-from fhir_tracker.rules.calendar import add
+from fhir_tracker.rules.calendar import later
 from fhir_tracker.rules.draft import Draft
 from fhir_tracker.rules.predicate import Args, Case, Predicate, duration, no, words
 from fhir_tracker.rules.source import Node, fields
@@ -27,7 +27,7 @@ def _judge(case: Case, args: Args) -> tuple[Verdict, ...]:
     state = status_named(program, item.status)
     if wanted and item.status not in wanted:
         return no(f"{named(program, item)} is {state}", used)
-    too_long = add(program.calendar, item.status_since, duration(args, "for"))
+    too_long = later(program.calendar, item.status_since, duration(args, "for"))
     if now < too_long:
         until = moment(program.calendar, too_long)
         return no(f"{named(program, item)} is {state}, allowed until {until}", used, too_long)

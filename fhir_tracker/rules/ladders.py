@@ -14,7 +14,7 @@ from datetime import datetime
 from fhir_tracker.model.facts import NextLevel, Verdict
 from fhir_tracker.model.program import Ladder, Level, Program
 from fhir_tracker.model.work import Firing
-from fhir_tracker.rules.calendar import add
+from fhir_tracker.rules.calendar import later
 
 ACKNOWLEDGED = ("acknowledged", "taken-over", "resolved")
 
@@ -48,7 +48,7 @@ def next_step(
 
 def fires_at(program: Program, level: Level, since: datetime) -> datetime:
     """When a level fires, counted from the one before or from when the rule began to hold."""
-    return add(program.calendar, since, level.after) if level.after else since
+    return later(program.calendar, since, level.after) if level.after else since
 
 
 def _following(program: Program, ladder: Ladder, level: Level, now: datetime) -> NextLevel | None:

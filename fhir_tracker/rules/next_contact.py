@@ -10,7 +10,7 @@ from __future__ import annotations
 from fhir_tracker.fhir.dates import instant
 from fhir_tracker.model.facts import Verdict
 from fhir_tracker.model.program import Duration
-from fhir_tracker.rules.calendar import add
+from fhir_tracker.rules.calendar import later
 from fhir_tracker.rules.draft import Draft
 from fhir_tracker.rules.outreach_standing import Standing, standing, standing_words
 from fhir_tracker.rules.predicate import Args, Case, Predicate, duration, no
@@ -35,7 +35,7 @@ def _judge(case: Case, args: Args) -> tuple[Verdict, ...]:
         return (Verdict(holds=holds, why=told, facts=used),)
     if found.next_at is None:
         return no(told, used)
-    begins = max(found.next_at, add(case.program.calendar, found.next_at, duration(args, "due")))
+    begins = max(found.next_at, later(case.program.calendar, found.next_at, duration(args, "due")))
     if case.now < begins:
         return no(told, used, begins)
     return (Verdict(holds=True, why=told, facts=used, since=begins),)

@@ -15,10 +15,10 @@ from fhir_tracker.fhir.dates import instant
 from fhir_tracker.model.facts import Facts, Verdict
 from fhir_tracker.model.program import Duration
 from fhir_tracker.model.work import Event
-from fhir_tracker.rules.calendar import add
+from fhir_tracker.rules.calendar import later
 from fhir_tracker.rules.draft import Draft
 from fhir_tracker.rules.events import in_order
-from fhir_tracker.rules.predicate import Args, Case, Predicate, duration, no, number
+from fhir_tracker.rules.predicate import Args, Case, Predicate, duration, listed_facts, no, number
 from fhir_tracker.rules.source import Node, fields
 from fhir_tracker.rules.words import moment
 
@@ -67,14 +67,18 @@ def _read(node: Node, draft: Draft) -> Args | None:
 def _judge(case: Case, args: Args) -> tuple[Verdict, ...]:
     failed = failed_since_reached(case.facts)
     channels = sorted({one.detail.get("channel", "unknown") for one in failed})
-    used = {"failed attempts": str(len(failed)), "channels": ", ".join(channels) or "none"}
+    used = {
+        "failed attempts": str(len(failed)),
+        "channels": ", ".join(channels) or "none",
+        "attempts": listed_facts(attempts(case.facts)),
+    }
     said = f"{len(failed)} failed attempts on {len(channels)} channels since the patient was last reached"
     wanted = f"{number(args, 'attempts')} on {number(args, 'channels')}"
     if len(failed) < number(args, "attempts") or len(channels) < number(args, "channels"):
         return no(f"{said}; the policy is {wanted}", used)
     first = failed[0].start or failed[0].at
     used["first attempt"] = instant(first)
-    enough = max(add(case.program.calendar, first, duration(args, "over")), _at(failed[number(args, "attempts") - 1]))
+    enough = max(later(case.program.calendar, first, duration(args, "over")), _at(failed[number(args, "attempts") - 1]))
     if case.now < enough:
         until = moment(case.program.calendar, enough)
         return no(f"{said}; the policy gives {duration(args, 'over')}, until {until}", used, enough)

@@ -9,7 +9,7 @@ from fhir_tracker.fhir.dates import instant
 from fhir_tracker.model.facts import Verdict
 from fhir_tracker.rules.draft import Draft
 from fhir_tracker.rules.outreach_failed import REACHED, attempts
-from fhir_tracker.rules.predicate import Args, Case, Predicate, no
+from fhir_tracker.rules.predicate import Args, Case, Predicate, listed_facts, no
 from fhir_tracker.rules.source import Node, choice_of
 from fhir_tracker.rules.words import moment
 
@@ -20,7 +20,7 @@ def _read(node: Node, draft: Draft) -> Args | None:
 
 def _judge(case: Case, args: Args) -> tuple[Verdict, ...]:
     tries = attempts(case.facts)
-    used = {"attempts": str(len(tries))}
+    used = {"attempts": listed_facts(tries)}
     if not tries or tries[-1].detail.get("outcome") != REACHED:
         return no("the last try did not reach the patient" if tries else "nobody has tried to reach the patient", used)
     last = tries[-1]

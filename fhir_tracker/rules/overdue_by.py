@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fhir_tracker.fhir.dates import instant
 from fhir_tracker.model.facts import Verdict
-from fhir_tracker.rules.calendar import add
+from fhir_tracker.rules.calendar import later
 from fhir_tracker.rules.draft import Draft
 from fhir_tracker.rules.predicate import Args, Case, Predicate, duration, earliest, no
 from fhir_tracker.rules.sla import clock_changes, clock_of, clock_said, sla_due
@@ -27,7 +27,7 @@ def _judge(case: Case, args: Args) -> tuple[Verdict, ...]:
     changes = clock_changes(program, facts, now)
     if clock_of(program, facts, now) != "running":
         return no(clock_said(program, facts, now, status_named(program, item.status)), used, changes)
-    late = add(program.calendar, due, duration(args, "by"))
+    late = later(program.calendar, due, duration(args, "by"))
     if now < late:
         return no(
             f"{named(program, item)} is due {when}, late from {moment(program.calendar, late)}",

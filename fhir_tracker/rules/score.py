@@ -12,7 +12,7 @@ from fhir_tracker.fhir.dates import instant
 from fhir_tracker.model.facts import Verdict
 from fhir_tracker.model.forms import Form
 from fhir_tracker.model.program import Duration
-from fhir_tracker.rules.calendar import add
+from fhir_tracker.rules.calendar import later
 from fhir_tracker.rules.draft import Draft
 from fhir_tracker.rules.form_section import number_of
 from fhir_tracker.rules.forms import Scored, latest, score_words
@@ -68,7 +68,7 @@ def _judge(case: Case, args: Args) -> tuple[Verdict, ...]:
 def _missing(case: Case, within: Duration, found: Scored | None, told: str) -> tuple[Verdict, ...]:
     last = found.at if found is not None and found.score is not None else None
     start = max(last, begin(case.facts)) if last else begin(case.facts)
-    due = add(case.program.calendar, start, within)
+    due = later(case.program.calendar, start, within)
     used = {"last": instant(last) if last else "none", "due": instant(due)}
     if case.now < due:
         return no(told, used, due)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fhir_tracker.fhir.dates import instant
 from fhir_tracker.model.facts import Verdict
-from fhir_tracker.rules.calendar import add
+from fhir_tracker.rules.calendar import later
 from fhir_tracker.rules.draft import Draft
 from fhir_tracker.rules.predicate import Args, Case, Predicate, duration, no
 from fhir_tracker.rules.source import Node, duration_of
@@ -24,7 +24,7 @@ def _judge(case: Case, args: Args) -> tuple[Verdict, ...]:
     released = (one.effective_at for one in facts.log if one.what == "owner" and not one.after)
     since = max((item.created_at, *released))
     used = {"owner": "none", "role": item.role or "none", "since": instant(since), "allowed": str(args["for"])}
-    too_long = add(program.calendar, since, duration(args, "for"))
+    too_long = later(program.calendar, since, duration(args, "for"))
     if now < too_long:
         until = moment(program.calendar, too_long)
         return no(f"{named(program, item)} has no owner yet, allowed until {until}", used, too_long)
