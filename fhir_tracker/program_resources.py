@@ -7,12 +7,21 @@ from __future__ import annotations
 
 from typing import Literal
 
+from fhir_tracker import program_actions
+from fhir_tracker.fhir.codeable import concept
 from fhir_tracker.fhir.json_types import Resource
 from fhir_tracker.fhir.narrative import narrative
 from fhir_tracker.form_resources import questionnaires
 from fhir_tracker.model.program import CANONICAL, Program, TaskTemplate
 from fhir_tracker.model.vocabulary import ROLE_SYSTEM, activity_canonical, program_task_system
 
+_PLAN_TYPE = "http://terminology.hl7.org/CodeSystem/plan-definition-type"
+_RETIRED: Resource = {
+    "code": "status",
+    "uri": "http://hl7.org/fhir/concept-properties#status",
+    "description": "retired: only work of earlier versions stands in it",
+    "type": "code",
+}
 DefinitionStatus = Literal["draft", "active", "retired"]
 
 
@@ -43,10 +52,9 @@ def _plan_definition(program: Program, status: str) -> Resource:
         "title": program.title,
         "status": status,
         **({"description": program.description} if program.description else {}),
-        "action": [
-            {"title": task.title, "definitionCanonical": activity_canonical(program.code, task.code, program.version)}
-            for task in program.tasks
-        ],
+        "type": concept(_PLAN_TYPE, "workflow-definition", "Workflow Definition"),
+        **({"goal": goals} if (goals := program_actions.goals(program)) else {}),
+        "action": program_actions.actions(program),
     }
 
 
@@ -75,8 +83,15 @@ def task_code(program: Program, task: TaskTemplate) -> Resource:
 
 
 def _status_system(program: Program) -> Resource:
-    codes = [{"code": one.code, "display": one.title, "definition": one.means} for one in program.statuses]
-    return _codes(program, "status", program.status_system, "task statuses", codes)
+    codes: list[Resource] = [
+        {"code": one.code, "display": one.title, "definition": one.means} for one in program.statuses
+    ]
+    codes += [
+        {"code": code, "definition": "Of an earlier version", "property": [{"code": "status", "valueCode": "retired"}]}
+        for code in sorted(program.former)
+    ]
+    system = _codes(program, "status", program.status_system, "task statuses", codes)
+    return system | ({"property": [_RETIRED]} if program.former else {})
 
 
 def _status_values(program: Program) -> Resource:
