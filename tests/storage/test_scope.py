@@ -30,6 +30,7 @@ from fhir_tracker.storage import (
     key_walk,
     notifications,
     outbox,
+    past,
     patients,
     quarantine,
     queue,
@@ -43,6 +44,7 @@ from fhir_tracker.storage import (
     spells,
     staff,
     standing,
+    standing_work,
     tables,
     transitions,
     work_items,
@@ -113,6 +115,8 @@ READS: dict[str, Callable[[Tx, Viewer], object]] = {
     "outbox.find": lambda tx, viewer: outbox.find(tx, viewer, outbox.listed(tx, VIEWER)[0].id),
     "outbox.listed": lambda tx, viewer: outbox.listed(tx, viewer),
     "outbox.of_resource": lambda tx, viewer: outbox.of_resource(tx, viewer, "Task", "a"),
+    "past.of_patients": lambda tx, viewer: past.of_patients(tx, viewer, ["ann"], ["Task", "Encounter"], NOW)["ann"],
+    "past.with_work": lambda tx, viewer: past.with_work(tx, viewer, "tcm", NOW, "", 9),
     "patients.find": lambda tx, viewer: patients.find(tx, viewer, "ann"),
     "patients.find_many": lambda tx, viewer: patients.find_many(tx, viewer, ["ann"]),
     "quarantine.find": lambda tx, viewer: quarantine.find(tx, viewer, quarantine.list(tx, VIEWER)[0].id),
@@ -132,9 +136,6 @@ READS: dict[str, Callable[[Tx, Viewer], object]] = {
     "search_plan.plan": lambda tx, viewer: tx.rows(
         search_plan.plan(tx, viewer, ("Task",), ()).of(select(tables.resource.c.k))
     ),
-    "rollups.statement": lambda tx, viewer: tx.rows(
-        rollups.statement(tx, viewer, "escalated", YEAR, by=("program",), program=None, zone="UTC")
-    ),
     "rollups.sums": lambda tx, viewer: rollups.sums(tx, viewer, "escalated", YEAR, by=("program",)),
     "spells.of_item": lambda tx, viewer: spells.of_item(tx, viewer, "CarePlan/gone"),
     "standing.aging": lambda tx, viewer: standing.aging(tx, viewer, PRESENT),
@@ -150,6 +151,8 @@ READS: dict[str, Callable[[Tx, Viewer], object]] = {
     "standing.waiting": lambda tx, viewer: standing.waiting(tx, viewer, PRESENT),
     "standing.without_due": lambda tx, viewer: standing.without_due(tx, viewer, PRESENT),
     "standing.without_owner": lambda tx, viewer: standing.without_owner(tx, viewer, PRESENT),
+    "standing_work.next_items": lambda tx, viewer: standing_work.next_items(tx, viewer, "tcm", 0, "task", 0, 9),
+    "standing_work.of_program": lambda tx, viewer: standing_work.of_program(tx, viewer, "tcm", 0),
     "transitions.of_items": lambda tx, viewer: transitions.of_items(tx, viewer, ["Task/a"])["Task/a"],
     "transitions.of_patient": lambda tx, viewer: transitions.of_patient(tx, viewer, "ann"),
     "work_items.about": lambda tx, viewer: work_items.about(tx, viewer, "Task/z"),
@@ -239,6 +242,7 @@ def filled(database: Database) -> Database:
         )
         owned = item("Task/own", owner="Practitioner/p")
         work_items.save(tx, owned)
+        work_items.save(tx, item("Task/ruled", program="tcm", program_version=1))
         staff.save_person(tx, Person(ref="Practitioner/p", active=False))
         left = Transition(
             item="Task/own",
