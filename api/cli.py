@@ -31,6 +31,8 @@ COMMANDS = (
     "measures",
     "jobs",
     "evidence",
+    "staff",
+    "notifications",
     "quarantine",
     "outbox",
     "keys",
