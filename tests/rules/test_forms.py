@@ -276,7 +276,7 @@ def test_any_history_of_responses_settles_and_flags_agree_with_the_last_look(his
         ("Several days: 1", "Several days: one", '"one" is not a number', "forms[0].answers.Several days"),
         ("title: Mood\n", "titel: Mood\n", 'did you mean "title"?', "forms[0].titel"),
         ("form: mood, at_least", "form: modd, at_least", 'did you mean "mood"?', "rules[0].when.score.form"),
-        ("form: mood, at_least: 4}", "form: mood}", "says nothing of the score", "rules[0].when.score"),
+        ("form: mood, at_least: 4}", "form: mood}", "say which score", "rules[0].when.score"),
     ],
 )  # fmt: skip
 def test_a_bad_form_is_refused_with_its_place(before: str, after: str, says: str, where: str) -> None:
