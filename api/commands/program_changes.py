@@ -37,6 +37,15 @@ def register(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     back.add_argument("--version", type=int, metavar="N", help="which; the newest that waits when left out")
     say_who(back)
     back.set_defaults(func=withdraw)
+    compare = actions.add_parser(
+        "diff",
+        help="what a new version changes, in plain words",
+        epilog="example:\n  fhir-tracker program diff tcm.yaml\n  fhir-tracker program diff tcm:1 tcm:2",
+    )
+    compare.add_argument(
+        "versions", metavar="VERSION", nargs="+", help="FILE, CODE or CODE:N; one alone: against the active"
+    )
+    compare.set_defaults(func=diff)
     past = actions.add_parser(
         "history", help="every version: its hash, who wrote and approved it, why, from when to when"
     )

@@ -160,7 +160,8 @@ def test_publishing_retires_the_version_before_and_lists_both(run: Run, ring: Pa
     assert run("program", "publish", str(ring))[1] == "Ring after discharge (ring) is active as version 1.\n"
     ring.write_text(RING.replace("First call", "The first call"), encoding="utf-8")
     code, out, _ = run("program", "publish", str(ring), "--json")
-    assert (code, json.loads(out)) == (0, {"program": "ring", "version": 2, "warnings": []})
+    told = json.loads(out)
+    assert (code, told["program"], told["version"], told["status"], told["warnings"]) == (0, "ring", 2, "active", [])
     _, out, _ = run("program", "list", "--json")
     rows = json.loads(out)
     assert [(row["code"], row["version"], row["status"]) for row in rows if row["code"] == "ring"] == [
