@@ -16,11 +16,8 @@ NEITHER = {
 }
 """What cannot happen on one of the databases."""
 OPEN = {
-    "F16": "stage 8",
-    "F19": "stage 8",
     "F29": "not applicable before stage 5: nobody logs in, so no keys of others are fetched yet",
     "F36": "we have no subscribers yet",
-    "F37": "stage 8; its ends are F7 and F11",
 }
 RESULTS = pytest.StashKey[dict[str, list[str]]]()
 _NAMED = "fault"
