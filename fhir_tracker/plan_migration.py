@@ -3,7 +3,8 @@
 1. `preview` counts what would change and names whatever has no place in the version that is wanted.
 2. `migrate` goes plan by plan, each in a transaction of its own; what is done already is passed over, so it can be run again.
 
-Due times, cycles and firings stay, so that no case escalates twice; the time in a status counts on under its new name.
+Cycles and firings stay, so that no case escalates twice, and so do due times, but for those that another calendar counts
+otherwise: these are counted anew, with a row that says so. The time in a status counts on under its new name.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from fhir_tracker import plan_rewriting, programs
+from fhir_tracker import plan_rewriting, programs, regeneration
 from fhir_tracker.errors import Conflict, Incorrect, Issue, RuleBroken
 from fhir_tracker.model.author import Author
 from fhir_tracker.model.plan_map import Change, Kind, PlanMap
@@ -192,6 +193,9 @@ def _one(
                 work = work_items.of_plan(tx, author.viewer, ref)
                 own += [one for one in work if one.open and one.kind == "task" and one.program == wanted.code]
             moved = plan_rewriting.rewrite(tx, wanted, own, resolve, author, reason)
+            former = _former(tx, wanted.code, item.program_version) if item.program_version is not None else None
+            if former is not None and former.calendar != wanted.calendar:
+                regeneration.recount_work(tx, [one.ref for one in own], former, wanted, author)
     except (Unmapped, Incorrect, Conflict) as error:
         done.left[ref] = str(error)
         return

@@ -6,9 +6,9 @@ begun is kept. The sweep does the same by itself for what a plan lists; this add
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import partial
 from typing import Literal
 
@@ -25,7 +25,10 @@ from fhir_tracker.rules.plan_work import ACTIVITY, missing, plan_work
 from fhir_tracker.rules.recount import recounted
 from fhir_tracker.rules.words import listed, moment
 from fhir_tracker.storage import resources, work_items
+from fhir_tracker.storage import transitions as rows
 from fhir_tracker.storage.database import Tx
+
+_NEVER = datetime.min.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,8 +136,8 @@ def _tasks(plan: _Plan) -> Iterator[_Planned]:
     for item in plan.facts.tasks:
         if not item.open or item.kind != "task" or item.program != plan.program.code or item.ref in by_activity:
             continue
-        base = plan.before or programs.load(plan.tx, plan.program.code, item.program_version)
-        old = base.task(item.code) if base else None
+        base = plan.before or _made_under(plan.tx, item, plan.author)
+        old = base.task(_former_code(plan.tx, item, plan.author)) if base else None
         if base is None or old is None or base.version == plan.program.version:
             continue
         new = plan.program.task(item.code)
@@ -181,10 +184,48 @@ def _renewal(plan: _Plan, item: WorkItem, base: Program, old: TaskTemplate, new:
         )
 
 
+def recount_work(tx: Tx, refs: Sequence[str], before: Program, after: Program, author: Author) -> int:
+    """Count the due times of open Tasks by the calendar of `after` where that of `before` counted them; how many moved.
+
+    Each has a row that names both. What somebody else set stays.
+    """
+    moved = 0
+    for item in work_items.find_many(tx, author.viewer, refs).values():
+        due = _counted(tx, item, before, after, author) if item.open and item.kind == "task" else None
+        if due is not None:
+            reason = f"version {after.version} of {after.title} has another calendar: {due[1]}"
+            why = Why(reason=reason, rule=f"{after.code}|{after.version}#recount")
+            moved += withdrawing.set_due(tx, item.ref, due[0], author, why) is None
+    return moved
+
+
+def _made_under(tx: Tx, item: WorkItem, author: Author) -> Program | None:
+    """The version that work was made under, or brought in step with last: before its latest move to another version."""
+    log = rows.of_items(tx, author.viewer, [item.ref])[item.ref]
+    done = [row.recorded_at for row in log if row.rule and row.rule.endswith("#regenerate")]
+    moves = [
+        row for row in log if row.what == "program" and row.before and row.recorded_at >= max(done, default=_NEVER)
+    ]
+    code, _, version = (moves[0].before or "").partition("|") if moves else ("", "", "")
+    if code == item.program and version.isdigit():
+        return programs.load(tx, code, int(version))
+    return programs.load(tx, item.program, item.program_version) if item.program else None
+
+
+def _former_code(tx: Tx, item: WorkItem, author: Author) -> str:
+    """What work was called before it went to another version of its program; its code when it never did."""
+    log = rows.of_items(tx, author.viewer, [item.ref])[item.ref]
+    return next((row.note for row in log if row.what == "program" and row.note), item.code)
+
+
 def _due(plan: _Plan, item: WorkItem, base: Program) -> tuple[datetime, str] | None:
-    facts = gathering.gather(plan.tx, plan.author.viewer, [item])[0]
-    before, after = base.at(*facts.places), plan.whole.at(*facts.places)
-    due = recounted(before, after, facts)
+    return _counted(plan.tx, item, base, plan.whole, plan.author)
+
+
+def _counted(tx: Tx, item: WorkItem, base: Program, wanted: Program, author: Author) -> tuple[datetime, str] | None:
+    facts = gathering.gather(tx, author.viewer, [item])[0]
+    before, after = base.at(*facts.places), wanted.at(*facts.places)
+    due = recounted(before, after, facts, _former_code(tx, item, author))
     if due is None or item.due_at is None or due == item.due_at:
         return None
     return due, f"due {moment(after.calendar, due)}, not {moment(before.calendar, item.due_at)}"

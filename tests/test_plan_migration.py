@@ -204,3 +204,23 @@ def test_whatever_is_moved_no_open_work_is_left_in_an_unknown_status(clinic: Cli
                         program = programs.required(tx, "ring", item.program_version)
                     assert program.status(item.status), item
                     assert program.task(item.code), item
+
+
+def test_another_calendar_counts_due_times_anew_with_a_row_and_leaves_what_people_set(database: Database) -> None:
+    text = RING.replace("within: 2 days", "within: 2 business days")
+    clinic = Clinic(database, text)
+    for who in ("ann", "bob"):
+        clinic.patient(who)
+        clinic.discharge(who, MONDAY)
+    bob, own = clinic.task("bob", "first-call").ref, MONDAY + timedelta(days=7, minutes=3)
+    clinic.put(clinic.resource(bob) | {"restriction": {"period": {"end": own.isoformat()}}}, MONDAY + HOUR)
+    later = text.replace("Mon-Fri 08:00-17:00", "Mon-Fri 08:00-19:00").replace("code: first-call", "code: ring")
+    later = later.replace("task: first-call", "task: ring")
+    wanted = clinic.publish(later, MONDAY + HOUR)
+    by = PlanMap(tasks={"first-call": "ring"})
+    done = plan_migration.migrate(clinic.database, wanted, by, author(MONDAY + 2 * HOUR, PROVIDER), "Open till seven")
+    assert (done.plans, done.left) == (2, {})
+    ann = clinic.task("ann", "ring")
+    assert (ann.due_at, clinic.item(bob).due_at) == (MONDAY + timedelta(days=2, hours=9), own)
+    (row,) = [one for one in clinic.log(ann.ref) if one.what == "due" and one.before]
+    assert "another calendar: due Wed 11 Mar 2026 19:00, not Wed 11 Mar 2026 17:00" in (row.reason or "")

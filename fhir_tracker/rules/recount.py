@@ -19,12 +19,13 @@ from fhir_tracker.rules.words import moment
 RECOUNT = "recount"
 
 
-def recounted(before: Program, after: Program, facts: Facts) -> datetime | None:
+def recounted(before: Program, after: Program, facts: Facts, code: str = "") -> datetime | None:
     """The item's due time as `after` counts it, when `before` counted the present one; None when somebody else set it.
 
-    The start it counts from is found again among the moments that a template may count from.
+    The start it counts from is found again among the moments that a template may count from. `code` is what `before`
+    calls the work, where that is something else.
     """
-    old, new, due = before.task(facts.item.code), after.task(facts.item.code), facts.item.due_at
+    old, new, due = before.task(code or facts.item.code), after.task(facts.item.code), facts.item.due_at
     if due is None or old is None or new is None or old.due is None or new.due is None:
         return None
     for start in _starts(old, facts):
