@@ -1,4 +1,4 @@
-"""A practice with the two starter programs and one EHR: what the EHR sends comes in by intake, the worker never sleeps.
+"""A practice with some of the starter programs and one EHR: what the EHR sends comes in by intake, the worker never sleeps.
 
 Time moves only forward and by the stories: `until` lets the worker look at every moment at which something is due, so
 that what fires carries the exact moment of its firing.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Sequence
 from datetime import datetime
 
 from fhir_tracker import enrolment, escalation, intake, programs, publishing, transitions, writes
@@ -16,7 +17,7 @@ from fhir_tracker.model.program import Program
 from fhir_tracker.model.viewer import Viewer
 from fhir_tracker.model.work import WorkItem
 from fhir_tracker.rules.starters import starter_programs
-from fhir_tracker.storage import work_items
+from fhir_tracker.storage import patients, work_items
 from fhir_tracker.storage.database import Database
 from mappings.base import Source
 from mappings.generic import mapping
@@ -30,10 +31,12 @@ DONE = {"note": "Done in the story"}
 class Practice(Clinic):
     """Patients are named by their id in the EHR; here it is `ehr-<id>`."""
 
-    def __init__(self, database: Database, at: datetime) -> None:
-        super().__init__(database, starter_programs()["tcm"], at)
+    def __init__(self, database: Database, at: datetime, programs: Sequence[str] = ("tcm", "ccm")) -> None:
+        texts = [starter_programs()[code] for code in programs]
+        super().__init__(database, texts[0], at)
         with database.begin() as tx:
-            publishing.publish_starters(tx, author(at))
+            for text in texts[1:]:
+                publishing.publish(tx, text, author(at))
         self.now = at
         self._versions: Counter[str] = Counter()
 
@@ -154,6 +157,11 @@ class Practice(Clinic):
         """The one work item of a kind."""
         (found,) = self.work_of(who, code)
         return found
+
+    def flags(self, who: str) -> tuple[str, ...]:
+        """The flags of a patient that are up."""
+        with self.database.read() as tx:
+            return patients.find_many(tx, SYSTEM, [f"ehr-{who}"])[f"ehr-{who}"].flags
 
     def climbed(self, ref: str) -> list[tuple[str, str]]:
         """The levels that fired for an item: the role and when, on the practice's clock."""

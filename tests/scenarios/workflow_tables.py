@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from fhir_tracker.model.program import Action, Ladder, Program, TaskTemplate
 from fhir_tracker.rules.match_words import describe_match
-from fhir_tracker.rules.summary import describe
+from fhir_tracker.rules.summary import describe, describe_action
 from fhir_tracker.rules.words import listed
 
 
@@ -57,7 +57,8 @@ def _acts(program: Program, actions: Iterable[Action]) -> str:
             "raise_flag": "raise the flag",
             "clear_flag": "end the flag",
         }
-        said.append(f"make the work “{task.title}”" if task else f"{words[one.kind]} {one.value}")
+        plain = f"{words[one.kind]} {one.value}" if one.kind in words else describe_action(one)
+        said.append(f"make the work “{task.title}”" if task else plain)
     return listed(said)
 
 
