@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from itertools import pairwise
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -16,9 +17,11 @@ from zoneinfo import ZoneInfo
 from sqlalchemy import (
     BigInteger,
     ColumnElement,
+    FromClause,
     Integer,
     Select,
     Text,
+    bindparam,
     case,
     cast,
     delete,
@@ -42,6 +45,7 @@ AGAIN = 48
 _STEP = 31 * 24
 _WORKER = worker_viewer("measures")
 KEYS = ("program", "a", "b", "c")
+Offsets = tuple[tuple[int, int], ...]
 _SUMS = ("n", "seconds")
 
 
@@ -70,25 +74,25 @@ def sums(
     zone: str = "UTC",
 ) -> list[Sum]:
     """What happened in a period, counted by some of KEYS and `hour` (0 to 23 in `zone`), in that order."""
-    asked = statement(tx, viewer, what, period, by=by, program=program, zone=zone)
-    return [
-        Sum(by=tuple(str(row[name]) for name in by), n=int(row["n"]), seconds=int(row["seconds"]))
-        for row in tx.rows(asked)
-    ]
-
-
-def statement(
-    tx: Tx, viewer: Viewer, what: str, period: Period, *, by: Sequence[str], program: str | None, zone: str
-) -> Select[Any]:
-    """The one statement that `sums` asks."""
     rolled, live = _parts(tx, viewer, what, period)
-    every = [_rolled(what, first, last, program) for first, last in rolled]
-    every += [_live(viewer, what, one, program) for one in live]
-    found = union_all(*every).subquery("found") if len(every) > 1 else every[0].subquery("found")
-    columns = [_local_hour(found.c.hour, period, zone) if name == "hour" else found.c[name] for name in by]
-    totals = (func.coalesce(func.sum(found.c[name]), 0).label(name) for name in _SUMS)
-    chosen = select(*columns, *totals)
-    return chosen.group_by(*columns).order_by(*columns) if columns else chosen
+    found: list[Any] = []
+    for first, last in rolled:
+        found += tx.execute(_rolled(what, first, last, tuple(by), program, _clock(period, zone, by))).all()
+    if live:
+        found += tx.execute(_counted(viewer, what, live, tuple(by), program, _clock(period, zone, by))).all()
+    return _added(found, len(by), is_whole=len(rolled) + bool(live) == 1)
+
+
+def _added(found: Sequence[Any], width: int, *, is_whole: bool) -> list[Sum]:
+    """Rows of keys, number and seconds, those of the same keys as one; `is_whole`: there are none such."""
+    if is_whole:
+        return [Sum(by=tuple(map(str, row[:width])), n=int(row[-2]), seconds=int(row[-1])) for row in found]
+    totals: dict[tuple[str, ...], tuple[int, int]] = {}
+    for row in found:
+        keys = tuple(map(str, row[:width]))
+        n, seconds = totals.get(keys, (0, 0))
+        totals[keys] = (n + int(row[-2]), seconds + int(row[-1]))
+    return [Sum(by=keys, n=n, seconds=seconds) for keys, (n, seconds) in sorted(totals.items())]
 
 
 def touch(tx: Tx, moments: Iterable[datetime], now: datetime) -> None:
@@ -164,11 +168,32 @@ def _parts(tx: Tx, viewer: Viewer, what: str, period: Period) -> tuple[list[tupl
     return (spans, rest) if spans or rest else ([], [period])
 
 
-def _rolled(what: str, first: int, end: int, program: str | None) -> Select[Any]:
+def _rolled(what: str, first: int, end: int, by: tuple[str, ...], program: str | None, clock: Offsets) -> Select[Any]:
+    """The sums of a span of whole hours, from a statement that was made before where one was."""
+    values = {"what": what, "first": first, "end": end} | ({} if program is None else {"program": program})
+    return _rolled_form(by, program is not None, clock).params(values)
+
+
+@lru_cache(maxsize=64)
+def _rolled_form(by: tuple[str, ...], of_program: bool, clock: Offsets) -> Select[Any]:
     table = figure_hour.c
-    chosen = select(*(table[name] for name in ("hour", *KEYS, *_SUMS)))
-    chosen = chosen.where(table.what == what, table.hour >= first, table.hour < end)
-    return chosen if program is None else chosen.where(table.program == program)
+    span = table.what == bindparam("what"), table.hour >= bindparam("first"), table.hour < bindparam("end")
+    narrowed = (*span, table.program == bindparam("program")) if of_program else span
+    return _grouped(figure_hour, by, clock).where(*narrowed)
+
+
+def _counted(
+    viewer: Viewer, what: str, live: Sequence[Period], by: tuple[str, ...], program: str | None, clock: Offsets
+) -> Select[Any]:
+    every = [_live(viewer, what, one, program) for one in live]
+    return _grouped((union_all(*every) if len(every) > 1 else every[0]).subquery("found"), by, clock)
+
+
+def _grouped(source: FromClause, by: tuple[str, ...], clock: Offsets) -> Select[Any]:
+    columns = [_local_hour(source.c.hour, clock) if name == "hour" else source.c[name] for name in by]
+    totals = (func.coalesce(func.sum(source.c[name]), 0).label(name) for name in _SUMS)
+    chosen = select(*columns, *totals).select_from(source)
+    return chosen.group_by(*columns).order_by(*columns) if columns else chosen
 
 
 def _live(viewer: Viewer, what: str, period: Period, program: str | None) -> Select[Any]:
@@ -180,16 +205,17 @@ def _live(viewer: Viewer, what: str, period: Period, program: str | None) -> Sel
     return chosen if program is None else chosen.where(facts.c.program == program)
 
 
-def _local_hour(hour: ColumnElement[int], period: Period, zone: str) -> ColumnElement[Any]:
+def _local_hour(hour: ColumnElement[int], clock: Offsets) -> ColumnElement[Any]:
     """The hour of the day, with the offset that the zone had then."""
-    changes = _offsets(period, zone)
-    cases = [(hour < end, (hour + offset + 24) % 24) for end, offset in changes[:-1]]
-    last = (hour + changes[-1][1] + 24) % 24
+    cases = [(hour < end, (hour + offset + 24) % 24) for end, offset in clock[:-1]]
+    last = (hour + clock[-1][1] + 24) % 24
     return cast(case(*cases, else_=last) if cases else last, Integer).label("hour")
 
 
-def _offsets(period: Period, zone: str) -> list[tuple[int, int]]:
-    """Before which hour of UTC the zone was how many whole hours ahead, in order; the last goes on for ever."""
+def _clock(period: Period, zone: str, by: Sequence[str]) -> Offsets:
+    """Before which hour of UTC the zone was how many whole hours ahead, in order, where that matters."""
+    if "hour" not in by:
+        return ()
     place, found = ZoneInfo(zone), list[tuple[int, int]]()
     hour, last = hour_of(period.start), hour_of(period.end)
     offset = _offset(place, hour)
@@ -202,7 +228,7 @@ def _offsets(period: Period, zone: str) -> list[tuple[int, int]]:
             offset = _offset(place, hour)
         else:
             hour = ahead
-    return [*found, (last + 1, offset)]
+    return (*found, (0, offset))
 
 
 def _offset(place: ZoneInfo, hour: int) -> int:

@@ -174,14 +174,16 @@ def first_firings(
 
 def _spreads(tx: Tx, rows: Select[Any], by: Sequence[str], at: datetime, *, counts: Sequence[str] = ()) -> list[Spread]:
     """Rows with `by` and a moment `since`, spread by how long that is before `at`."""
-    found = tx.rows(spread_statement(rows, by, counts))
-    now = microseconds(at)
+    found = tx.execute(spread_statement(rows, by, counts)).all()
+    now, width = microseconds(at), len(by)
     return [
         Spread(
-            by=tuple(str(row[name]) for name in by),
-            n=row["n"],
-            counts={name: int(row[name]) for name in counts},
-            **{name: max(0, now - row[name]) // SECOND for name in ("median", "p90", "oldest")},
+            by=tuple(row[:width]),
+            n=row[width],
+            median=max(0, now - row[width + 1]) // SECOND,
+            p90=max(0, now - row[width + 2]) // SECOND,
+            oldest=max(0, now - row[width + 3]) // SECOND,
+            counts={name: int(row[at_]) for at_, name in enumerate(counts, width + 4)},
         )
         for row in found
     ]

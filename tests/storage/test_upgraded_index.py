@@ -48,7 +48,7 @@ LATER_COLUMNS = (
     *(("program", one) for one in ("retired_at", "rolls_back", "former")),
 )
 LATER_TRIGGERS = (("program", "program_stays"), ("program", "program_is_kept"))
-LATER_INDEXES = ("ix_notification_untold",)
+LATER_INDEXES = ("ix_notification_untold", "ix_work_item_late")
 
 
 def at_revision(tx: Tx, revision: str) -> None:
