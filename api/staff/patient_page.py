@@ -3,27 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import timedelta
+from urllib.parse import quote
 
 from starlette.responses import Response
 
 from api.staff import words
+from api.staff.forms import NOTHING, Typed, plan_form
 from api.staff.frames import frame_of
 from api.staff.history import attempt_lines, transition_line
 from api.staff.names import Names, names_for, status_chip
 from api.staff.next_step import page_of
 from api.staff.rendering import answer
 from api.staff.rows import person_of, row_of
-from api.staff.shapes import Chip, DocumentView, Line, PatientView, PlanView, Row
+from api.staff.shapes import Action, Chip, DocumentView, Line, PatientView, PlanView, Row, Tab
 from api.staff.steps import stages_of
 from api.staff.visit import Visit, note_reading
-from fhir_tracker import gathering
+from fhir_tracker import gathering, plan_moves, undo
 from fhir_tracker.errors import NotFound
 from fhir_tracker.model.facts import Facts
 from fhir_tracker.model.patient import PatientSummary
 from fhir_tracker.model.program import ExpectedDocument, Program
 from fhir_tracker.model.work import Event, Transition, WorkItem
 from fhir_tracker.rules.documents import Expectation, expectations, satisfied
+from fhir_tracker.rules.move_words import needs_words
+from fhir_tracker.rules.stage_moves import allowed_stages
+from fhir_tracker.rules.time_spent import minutes, month_bounds, months_between, spans, union
 from fhir_tracker.storage import events, patients, resources, transitions, work_items
 from fhir_tracker.storage.database import Tx
 from subscriptions import note_opened
@@ -33,23 +39,30 @@ _MISSED = {"noshow": "no-show", "cancelled": "cancelled"}
 _LOOK_BACK = timedelta(days=90)
 _MOST_LINES = 60
 
+_MOST_MONTHS = 3
+
 
 def patient_page(visit: Visit) -> Response:
     """GET `/patients/{id}`."""
+    return show(visit, NOTHING)
+
+
+def show(visit: Visit, typed: Typed, *, status: int = 200) -> Response:
+    """The page, with the form of a plan's move where the address names a plan and a stage."""
     id_ = visit.args["id"]
     with visit.context.database.read() as tx:
         summary = patients.find(tx, visit.viewer, id_)
         if summary is None:
             raise NotFound(f"There is no Patient/{id_}.")
-        view = _view(tx, visit, summary)
+        view = _view(tx, visit, summary, typed)
         frame = frame_of(tx, visit, view.person.name)
     note_reading(visit, "read", f"Patient/{id_}", id_)
     with visit.context.database.begin() as tx:
         note_opened(tx, visit.viewer, id_, visit.now)
-    return answer("patient.html", frame, view=view)
+    return answer("patient.html", frame, status=status, view=view)
 
 
-def _view(tx: Tx, visit: Visit, summary: PatientSummary) -> PatientView:
+def _view(tx: Tx, visit: Visit, summary: PatientSummary, typed: Typed) -> PatientView:
     items = work_items.of_patient(tx, visit.viewer, summary.patient)
     seen = events.of_patients(tx, visit.viewer, [summary.patient])[summary.patient]
     log = transitions.of_patient(tx, visit.viewer, summary.patient, _MOST_LINES)
@@ -62,11 +75,13 @@ def _view(tx: Tx, visit: Visit, summary: PatientSummary) -> PatientView:
     coming, missed = _appointments(seen, visit, names)
     return PatientView(
         person=person,
-        plans=tuple(_plan(item, items, names, visit) for item in items if item.kind == "plan"),
+        plans=tuple(
+            _movable(tx, visit, item, _plan(item, items, names, visit), typed) for item in items if item.kind == "plan"
+        ),
         work=_work(tx, visit, items, names),
         coming=coming,
         missed=missed,
-        outreach=attempt_lines(_attempts(seen), names, visit.now),
+        outreach=(*_months(seen, names, visit), *attempt_lines(_attempts(seen), names, visit.now)),
         documents=tuple(line for one in facts for line in _documents(one, names, visit)),
         timeline=_timeline(log, seen, items, names, visit),
         source=f"From {summary.connection}." if summary.connection else "",
@@ -114,6 +129,40 @@ def _plan(item: WorkItem, items: Sequence[WorkItem], names: Names, visit: Visit)
     )
 
 
+def _movable(tx: Tx, visit: Visit, item: WorkItem, view: PlanView, typed: Typed) -> PlanView:
+    """The plan with the stages it may take, and the form of the one chosen; one of no program here as it is."""
+    id_, page = item.ref.partition("/")[2], f"/patients/{quote(item.patient or '')}"
+    try:
+        plan = plan_moves.find_plan(tx, visit.viewer, item.ref)
+    except NotFound:
+        return view
+    moves = allowed_stages(plan.program, plan.item, visit.viewer.roles)
+    is_chosen = visit.query.get("plan", "") == id_
+    chosen = next((one for one in moves if is_chosen and one.to == visit.query.get("stage")), None)
+    within = visit.context.settings.undo_within
+    undoable = bool(undo.last_act(tx, visit.viewer, item.ref, visit.now, within))
+    version = plan.stored.version
+    return replace(
+        view,
+        menu=tuple(
+            Tab(
+                label=stage.title if stage else move.to,
+                href=f"{page}?plan={quote(id_)}&stage={quote(move.to)}#plan-{id_}",
+                current=move is chosen,
+                count=f"asks for {needs}" if (needs := needs_words(move)) else "",
+                means=stage.means if stage else "",
+            )
+            for move in moves
+            for stage in (plan.program.stage(move.to),)
+        ),
+        form=replace(plan_form(plan, chosen, typed), version=version) if chosen else None,
+        undo=Action(label="Undo", href=f"/plans/{id_}/undo", post=True, version=version, primary=False)
+        if undoable
+        else None,
+        refusal="" if chosen or not is_chosen else " ".join(one.message for one in typed.issues),
+    )
+
+
 def _appointments(seen: Sequence[Event], visit: Visit, names: Names) -> tuple[tuple[Line, ...], tuple[Line, ...]]:
     booked = [one for one in seen if one.type == "Appointment"]
     since = visit.now - _LOOK_BACK
@@ -135,6 +184,16 @@ def _appointment(event: Event, visit: Visit, names: Names) -> Line:
             icon="closed" if missed else "open",
         ),
         icon="calendar",
+    )
+
+
+def _months(seen: Sequence[Event], names: Names, visit: Visit) -> tuple[Line, ...]:
+    """The staff's time of the last months that have any, newest first, no minute counted twice."""
+    zone, found = names.calendar.zone, spans(seen, visit.now)[0]
+    newest = sorted(months_between(zone, found), reverse=True)[:_MOST_MONTHS]
+    told = [(month, minutes(union(found, *month_bounds(zone, month)))) for month in newest]
+    return tuple(
+        Line(text=f"{words.counted(spent, 'minute')} of staff time in {month}", icon="note") for month, spent in told
     )
 
 

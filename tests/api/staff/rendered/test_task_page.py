@@ -1,16 +1,17 @@
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import pytest
 
 from api.context import Access
 from fhir_tracker.model.moves import FIELDS
+from fhir_tracker.outreach import Attempt, log_attempt
 from tests.api.conftest import Serve
 from tests.api.staff.conftest import Answer, Reader
 from tests.api.staff.markup import Node, tree
 from tests.api.staff.rendered.conftest import World, task
-from tests.support.clinic import Clinic
+from tests.support.clinic import NURSE, RING, Clinic
 
 
 def card(page: Answer, title: str) -> str:
@@ -200,3 +201,28 @@ def test_an_id_that_none_can_have_is_not_found(reader: Reader, id_: str) -> None
         page = reader.get(f"/{place}/{id_}")
         assert page.status in (200, 404) if id_ in ("..",) else page.status == 404
         assert "<script>" not in page.text
+
+
+def test_where_outreach_stands_is_told_with_what_cannot_be_used(world: World) -> None:
+    page = world.reader().get(world.pages["call of rosa"])
+    assert "1 of 2 attempts; no channel is left" in page.words
+    assert "not used: the record has no usable number or address" in page.words
+
+
+def test_the_next_contact_and_the_time_spent_are_told_once_there_is_a_number(
+    reader: Reader, clinic: Clinic, now: datetime
+) -> None:
+    policy = "role: care-coordinator\n    outreach: {attempts: 2, over: 2 days, channels: [sms, phone]}\n"
+    clinic.program = clinic.publish(RING.replace("role: care-coordinator\n", policy), now - timedelta(days=1))
+    telecom = [{"system": "phone", "value": "555-0142"}]
+    clinic.put({"resourceType": "Patient", "id": "rosa", "telecom": telecom}, now - timedelta(days=1))
+    clinic.discharge("rosa", now - timedelta(hours=20))
+    item = clinic.task("rosa", "first-call")
+    made = Attempt(channel="phone", outcome="no-answer", at=now - timedelta(hours=1), spent=timedelta(minutes=3))
+    with clinic.acting(now - timedelta(hours=1), NURSE) as (tx, by):
+        log_attempt(tx, item, made, by)
+    page = reader.get(f"/tasks/{item.ref.partition('/')[2]}").words
+    assert "1 of 2 attempts; next text from" in page
+    assert "Next number 555-0142" in page
+    assert "next text from" in reader.get("/?role=care-coordinator").words
+    assert "3 minutes of staff time in" in reader.get("/patients/rosa").words
