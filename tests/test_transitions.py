@@ -354,7 +354,7 @@ def test_an_acknowledged_escalation_stops_the_ladder(clinic: Clinic) -> None:
 
 def test_an_escalation_sent_back_needs_a_reason_and_climbs_on(clinic: Clinic) -> None:
     ref = late(clinic)
-    with clinic.acting(LATE, NURSE) as (tx, by), pytest.raises(RuleBroken, match="needs a reason"):
+    with clinic.acting(LATE, NURSE) as (tx, by), pytest.raises(RuleBroken, match="a reason must be given"):
         escalation.send_back(tx, ref, "  ", by)
     with clinic.acting(LATE, NURSE) as (tx, by):
         escalation.send_back(tx, ref, "Not my patient", by)

@@ -11,11 +11,13 @@ from starlette.staticfiles import StaticFiles
 
 from api.context import AppContext
 from api.staff import (
+    bulk_page,
     connection_page,
     info_pages,
     operations_page,
     outbox_page,
     patient_page,
+    plan_steps,
     quarantine_page,
     queue_page,
     steps_taken,
@@ -54,6 +56,10 @@ _POST: dict[str, Handler] = {
     "/tasks/{id}/take-over": steps_taken.take_over,
     "/tasks/{id}/send-back": steps_taken.send_back,
     "/tasks/{id}/resolve": steps_taken.resolve,
+    "/tasks/{id}/undo": steps_taken.take_back,
+    "/plans/{id}/move": plan_steps.move,
+    "/plans/{id}/undo": plan_steps.take_back,
+    "/bulk": bulk_page.bulk,
     "/outbox/{id}": outbox_page.resolve,
     "/outbox/{id}/retry": outbox_page.retry,
     "/quarantine/{id}/retry": quarantine_page.retry,

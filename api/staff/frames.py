@@ -23,6 +23,7 @@ SAID = {
     "assigned": "Reassigned.",
     "logged": "Attempt logged.",
     "moved": "Moved.",
+    "undone": "Undone.",
     "noted": "Note added.",
     "acknowledged": "Acknowledged: the ladder stops climbing.",
     "taken-over": "Taken over: this escalation is yours now.",

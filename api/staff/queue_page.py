@@ -9,6 +9,7 @@ from dataclasses import replace
 from starlette.responses import Response
 
 from api.staff import filters
+from api.staff.bulk_page import PICK, bulk_form
 from api.staff.filters import EVERY, NONE, Wanted
 from api.staff.frames import frame_of
 from api.staff.names import Names, names_for, practitioners, role_choices, role_named
@@ -59,6 +60,7 @@ def queue_page(visit: Visit) -> Response:
             clear_href=Wanted(tab=wanted.tab, role=wanted.role).href(),
             empty=None if page.rows else _empty(wanted, visit, names),
             pulse=wanted.href("/pulse", after=wanted.after),
+            bulk=bulk_form(tx, visit, names.active, visit.address) if page.rows else None,
         )
         frame = frame_of(tx, visit, view.heading, "/")
     note_reading(visit, "search", "Task")
@@ -92,7 +94,7 @@ def rows_of(tx: Tx, visit: Visit, page: QueuePage, names: Names) -> tuple[Row, .
     about = late_work(tx, visit, items)
     tries = accounts(tx, visit.viewer, items, visit.now)
     return tuple(
-        _with_reason(
+        _pickable(
             row_of(
                 row.item,
                 row.patient,
@@ -114,6 +116,14 @@ def late_work(tx: Tx, visit: Visit, items: Sequence[WorkItem]) -> dict[str, Work
     """Reference -> the work that the escalations among `items` are about."""
     wanted = [item.focus for item in items if item.kind == "escalation" and item.focus]
     return work_items.find_many(tx, visit.viewer, wanted) if wanted else {}
+
+
+def _pickable(row: Row, item: WorkItem, stored: Stored | None) -> Row:
+    """The row with the box by which it is ticked, as far as work can be changed here."""
+    row = _with_reason(row, item, stored)
+    if item.kind not in ("task", "escalation"):
+        return row
+    return replace(row, pick=f"{PICK}{item.ref.partition('/')[2]}", version=_version(stored))
 
 
 def _with_reason(row: Row, item: WorkItem, stored: Stored | None) -> Row:

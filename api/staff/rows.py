@@ -20,6 +20,7 @@ from fhir_tracker.model.work import WorkItem
 from fhir_tracker.outreach_account import Account
 from fhir_tracker.rules.calendar import local
 from fhir_tracker.rules.moves import allowed_moves, default_moves
+from fhir_tracker.rules.parties import BOTH, parties_of
 
 _SEXES = {"female": "F", "male": "M", "other": "other", "unknown": "unknown"}
 
@@ -76,7 +77,8 @@ def moves_for(item: WorkItem, program: Program | None, viewer: Viewer) -> Sequen
     """The moves the viewer may make."""
     if item.kind in ("outside", "plan", "escalation"):
         return ()
-    return allowed_moves(program, item, viewer.roles) if program else default_moves(item.fhir_status)
+    parties = parties_of(item, None, viewer) if item.owner != viewer.who else BOTH
+    return allowed_moves(program, item, viewer.roles) if program else default_moves(item.fhir_status, parties)
 
 
 def state_of(item: WorkItem, now: datetime, names: Names) -> tuple[Tone, str]:

@@ -173,6 +173,8 @@ class Row:
     owner: Staff | None = None
     team: str = ""
     priority: str = ""
+    pick: str = ""
+    version: int | None = None
     escalation: str = ""
     outreach: str = ""
     outreach_when: When | None = None
@@ -199,6 +201,17 @@ class QueueView:
     clear_href: str = ""
     empty: Empty | None = None
     pulse: str = ""
+    bulk: Form | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class BulkView:
+    """What became of each row of a bulk step; `counts` in words."""
+
+    heading: str
+    counts: str
+    lines: tuple[Line, ...]
+    back: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -273,7 +286,7 @@ class TaskView:
 
 @dataclass(frozen=True, kw_only=True)
 class PlanView:
-    """One enrolment: its stage and next step."""
+    """One enrolment: its stage and next step; `menu` the stages it may take, `form` that of the one chosen."""
 
     title: str
     program: str
@@ -282,6 +295,10 @@ class PlanView:
     next: Line | None
     stages: tuple[Step, ...]
     open: bool = True
+    menu: tuple[Tab, ...] = ()
+    form: Form | None = None
+    undo: Action | None = None
+    refusal: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

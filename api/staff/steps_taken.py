@@ -12,7 +12,7 @@ from api.staff.endpoint import see_other
 from api.staff.forms import Typed, moves_fields
 from api.staff.task_page import show
 from api.staff.visit import Visit, note_access
-from fhir_tracker import escalation, outreach, records, transitions
+from fhir_tracker import consequences, effects, escalation, outreach, records, transitions, undo
 from fhir_tracker.errors import Incorrect, Issue, RuleBroken, VersionConflict
 from fhir_tracker.model.moves import MoveRequest
 from fhir_tracker.model.program import Calendar
@@ -116,11 +116,11 @@ def take_over(visit: Visit) -> Response:
 
 def send_back(visit: Visit) -> Response:
     """POST `/tasks/{id}/send-back`, with a reason."""
-    reason = visit.form.get("reason", "").strip()
+    reason, code = visit.form.get("reason", "").strip(), visit.form.get("reason.code", "").strip()
     return _take(
         visit,
         "sent-back",
-        lambda tx, ref, _: escalation.send_back(tx, ref, reason, visit.author, if_match=visit.version),
+        lambda tx, ref, _: escalation.send_back(tx, ref, reason, visit.author, code=code, if_match=visit.version),
         do="send-back",
     )
 
@@ -132,6 +132,12 @@ def resolve(visit: Visit) -> Response:
     )
 
 
+def take_back(visit: Visit) -> Response:
+    """POST `/tasks/{id}/undo`: what the viewer did last, within the time there is for it."""
+    within = visit.context.settings.undo_within
+    return _take(visit, "undone", lambda tx, ref, _: undo.undo(tx, ref, visit.author, within, if_match=visit.version))
+
+
 def _take(visit: Visit, said: str, step: Step, *, do: str = "", move_to: str = "") -> Response:
     """Do one step in one transaction; a refusal shows the page again with what was typed and why."""
     ref = f"Task/{visit.args['id']}"
@@ -141,6 +147,7 @@ def _take(visit: Visit, said: str, step: Step, *, do: str = "", move_to: str = "
             task = transitions.find_task(tx, visit.viewer, ref)
             records.check_match(task.stored, version)
             step(tx, ref, task)
+            consequences.draw(tx, effects.apply)
             note_access(tx, visit, "update", ref, task.item.patient)
     except VersionConflict as error:
         typed = Typed(values=visit.form)

@@ -16,28 +16,31 @@ from api.staff.history import attempt_lines, changes_since, closing_line, histor
 from api.staff.names import Names, names_for, practitioners, role_choices, role_named, status_chip
 from api.staff.next_step import forward, hold_move, move_label, move_means, next_step, page_of
 from api.staff.rendering import answer
-from api.staff.rows import moves_for, person_of
+from api.staff.rows import person_of
 from api.staff.shapes import Action, Choice, Form, Line, Requirement, RuleAnswer, Tab, TaskView
 from api.staff.steps import steps_of
 from api.staff.visit import Visit, note_reading
 from api.staff.words import When
 from api.staff.written_there import written_there
+from fhir_tracker import undo
 from fhir_tracker.explain import Explanation, explain
 from fhir_tracker.fhir.codeable import text_of
 from fhir_tracker.fhir.reading import objects_at, references_at, text_at
 from fhir_tracker.model.facts import Finding
-from fhir_tracker.model.moves import FIELDS
 from fhir_tracker.model.program import Move, Program
 from fhir_tracker.model.vocabulary import CHANNELS
 from fhir_tracker.model.work import Event, Transition
+from fhir_tracker.moves_told import missing_of
 from fhir_tracker.outreach_account import account_of
 from fhir_tracker.rules.events import fits, has_code
+from fhir_tracker.rules.move_words import field_words
 from fhir_tracker.storage import events, patients, resources, transitions
 from fhir_tracker.storage.database import Tx
-from fhir_tracker.transitions import OpenTask, find_task
+from fhir_tracker.transitions import OpenTask, find_task, options_of
 
 _STATES = {"open": "waiting for an answer", "acknowledged": "acknowledged", "taken-over": "taken over"}
 _STATES |= {"sent-back": "sent back", "resolved": "resolved"}
+_WITHOUT_MENU = ("outside", "plan", "escalation")
 _LOOK_BACK = timedelta(days=60)
 _MOST_LINKED = 8
 _ANSWER_ACTIONS = (("Acknowledge", "acknowledge"), ("Take over", "take-over"), ("Resolve", "resolve"))
@@ -54,6 +57,7 @@ class Subject:
     log: tuple[Transition, ...]
     events: tuple[Event, ...]
     now: datetime
+    undoable: bool = False
 
     @property
     def program(self) -> Program | None:
@@ -91,21 +95,24 @@ def subject_of(tx: Tx, visit: Visit, ref: str) -> Subject:
     others = {row.who for row in log} | {row.after for row in log if row.what == "owner" and row.after}
     others |= {row.before for row in log if row.what == "owner" and row.before}
     names = names_for(tx, visit.viewer, visit.context.access, [task.item, explanation.item], others)
-    moves = moves_for(task.item, task.program, visit.viewer)
-    return Subject(task=task, explanation=explanation, names=names, moves=moves, log=log, events=seen, now=visit.now)
+    moves = () if task.item.kind in _WITHOUT_MENU else options_of(task, visit.viewer)
+    within = visit.context.settings.undo_within
+    undoable = bool(undo.last_act(tx, visit.viewer, ref, visit.now, within))
+    return Subject(
+        task=task,
+        explanation=explanation,
+        names=names,
+        moves=moves,
+        log=log,
+        events=seen,
+        now=visit.now,
+        undoable=undoable,
+    )
 
 
-def given_of(subject: Subject) -> frozenset[str]:
-    """The required fields that the task has already."""
-    item = subject.task.item
-    has_output = bool(objects_at(subject.task.resource, "output"))
-    known = {
-        "owner": item.owner,
-        "due": item.due_at,
-        "outreach.outcome": item.last_attempt_outcome,
-        "output": has_output,
-    }
-    return frozenset(name for name, value in known.items() if value)
+def given_of(subject: Subject, move: Move) -> frozenset[str]:
+    """The fields that a move requires and that the task has already."""
+    return frozenset(move.require) - frozenset(missing_of(subject.task, move, subject.now))
 
 
 def _carrying(view: TaskView, back: str) -> TaskView:
@@ -129,7 +136,8 @@ def _form(tx: Tx, visit: Visit, subject: Subject, do: str, move: str, typed: Typ
     if chosen:
         owners = practitioners(tx, visit.viewer, visit.context.access)
         documents = _documents(subject)
-        form = forms.move_form(item, subject.program, chosen, given_of(subject), owners, documents, typed)
+        given, reasons = given_of(subject, chosen), subject.task.reasons(chosen.to)
+        form = forms.move_form(item, subject.program, chosen, given, owners, documents, typed, reasons)
     elif not item.open:
         return None
     elif do == "attempt" and item.patient:
@@ -140,7 +148,7 @@ def _form(tx: Tx, visit: Visit, subject: Subject, do: str, move: str, typed: Typ
     elif do == "note":
         form = forms.note_form(item, typed)
     elif do == "send-back" and item.kind == "escalation":
-        form = forms.send_back_form(item, typed)
+        form = forms.send_back_form(item, typed, subject.task.reasons("rejected"))
     return _bound(form, subject, back) if form else None
 
 
@@ -207,10 +215,12 @@ def _said(subject: Subject) -> str:
 def _actions(visit: Visit, subject: Subject) -> tuple[Action, ...]:
     item, program, page = subject.task.item, subject.program, page_of(subject.task.item)
     version = subject.task.stored.version
+    undoing = Action(label="Undo", href=f"{page}/undo", post=True, version=version, primary=False)
     if not item.open or item.kind in ("outside", "plan"):
-        return ()
+        return (undoing,) if subject.undoable else ()
     first = next_step(item, visit.viewer.who, program, subject.moves, version)
     actions = [first] if first.primary else []
+    actions += [undoing] if subject.undoable else []
     if item.kind == "escalation":
         actions += [
             Action(label=label, href=f"{page}/{path}", post=True, version=version, primary=False)
@@ -229,13 +239,13 @@ def _actions(visit: Visit, subject: Subject) -> tuple[Action, ...]:
 
 
 def _menu(subject: Subject, current: str) -> tuple[Tab, ...]:
-    page, given = page_of(subject.task.item), given_of(subject)
+    page = page_of(subject.task.item)
     return tuple(
         Tab(
             label=move_label(subject.program, move),
             href=f"{page}?move={quote(move.to)}#form",
             current=move.to == current,
-            count=_asks([FIELDS.get(name, name) for name in move.require if name not in given]),
+            count=_asks([field_words(name, move) for name in missing_of(subject.task, move, subject.now)]),
             means=move_means(subject.program, move),
         )
         for move in subject.moves
@@ -249,8 +259,8 @@ def _asks(labels: Sequence[str]) -> str:
 def _requirements(subject: Subject, goal: Move | None) -> tuple[Requirement, ...]:
     if goal is None or not subject.task.item.open:
         return ()
-    given = given_of(subject)
-    return tuple(Requirement(label=FIELDS.get(name, name), met=name in given) for name in goal.require)
+    given = given_of(subject, goal)
+    return tuple(Requirement(label=field_words(name, goal), met=name in given) for name in goal.require)
 
 
 def _clock(subject: Subject) -> str:
