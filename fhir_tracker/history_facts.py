@@ -13,10 +13,11 @@ from fhir_tracker.model.facts import Facts, PlanFacts
 from fhir_tracker.model.patient import summary_of
 from fhir_tracker.model.plan import plan_facts, plan_item
 from fhir_tracker.model.program import Program
+from fhir_tracker.model.standing import standing_of
 from fhir_tracker.model.task import task_item, with_history
 from fhir_tracker.model.vocabulary import program_named
 from fhir_tracker.model.work import Event, Firing, WorkItem
-from fhir_tracker.patient_history import PatientHistory, Point
+from fhir_tracker.patient_history import PatientHistory, Point, Was
 from fhir_tracker.projection import ANSWERS, ATTEMPTED
 from fhir_tracker.rules.due import due_at
 
@@ -34,7 +35,7 @@ class Scene:
     plans: Mapping[str, PlanFacts]
     programs: Mapping[str, Program]
     events: tuple[Event, ...]
-    patient: Resource | None
+    patient: Was | None
 
     def facts(self, ref: str, fired: Iterable[Firing]) -> Facts:
         """What rules saw of an item, had these levels fired for it so far."""
@@ -44,7 +45,9 @@ class Scene:
         tried = [] if item.kind == "plan" else [one for one in self.events if _is_attempt(one, ref)]
         whole = with_history(item, log, known, sorted(tried, key=lambda one: one.at))
         others = (one for one in self.items.values() if one.plan and one.plan == item.plan and one.ref != ref)
-        summary = summary_of(self.patient, None) if self.patient else None
+        patient = self.patient.resource if self.patient else None
+        as_of = self.patient.at if self.patient else self.point.end
+        summary = summary_of(patient, None) if patient else None
         return Facts(
             item=whole,
             plan=self.plans.get(item.plan or ""),
@@ -54,7 +57,10 @@ class Scene:
             tasks=tuple(one for one in others if one.ref != item.plan),
             deceased=bool(summary and summary.deceased),
             zone=summary.zone if summary else None,
-            contact=contact_of(self.patient, as_of=self.point.end) if self.patient else None,
+            contact=contact_of(patient, as_of=as_of) if patient else None,
+            patient=standing_of(patient, as_of=as_of) if patient else None,
+            strangers=history.strangers,
+            people={one: person for one in (item.owner or "",) if (person := history.people.get(one))},
         )
 
     def _answered(self, firing: Firing) -> Firing:
@@ -96,7 +102,7 @@ def scene(history: PatientHistory, point: Point, programs: Programs, *, own: Pro
         plans=plans,
         programs=found,
         events=history.events(point),
-        patient=history.resource(f"Patient/{history.patient}", point),
+        patient=history.latest(f"Patient/{history.patient}", point),
     )
 
 

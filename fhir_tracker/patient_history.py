@@ -7,14 +7,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from fhir_tracker import records
+from fhir_tracker import gathering, records
 from fhir_tracker.fhir.body import read_resource
 from fhir_tracker.fhir.json_types import Resource
 from fhir_tracker.fhir.reading import text_at
 from fhir_tracker.model.event import EVENT_TYPES, event_of
+from fhir_tracker.model.staff import People
 from fhir_tracker.model.viewer import RULE_WORKER, Viewer
 from fhir_tracker.model.work import Event, Firing, FiringKey, Transition
-from fhir_tracker.storage import firings, past, transitions
+from fhir_tracker.storage import firings, past, staff, transitions
 from fhir_tracker.storage.database import Tx
 from fhir_tracker.storage.past import PastResource
 
@@ -52,12 +53,17 @@ class Was:
 
 @dataclass(frozen=True, kw_only=True)
 class PatientHistory:
-    """One patient: the versions of each resource by reference, oldest first; the rows and firings of each item."""
+    """One patient: the versions of each resource by reference, oldest first; the rows and firings of each item.
+
+    `people` are the staff who ever owned some of the work, as they are known today; `strangers` as in `Facts`.
+    """
 
     patient: str
     versions: Mapping[str, tuple[Was, ...]]
     logs: Mapping[str, tuple[Transition, ...]] = field(default_factory=dict)
     firings: Mapping[FiringKey, Firing] = field(default_factory=dict)
+    people: People = field(default_factory=dict)
+    strangers: frozenset[str] = frozenset()
 
     @property
     def work(self) -> tuple[str, ...]:
@@ -121,12 +127,17 @@ def read(tx: Tx, viewer: Viewer, patients: Sequence[str], until: datetime) -> di
     refs = [ref for some in versions.values() for ref in some if ref.partition("/")[0] in WORK]
     logs = transitions.of_items(tx, viewer, refs)
     fired = firings.of_items(tx, viewer, refs)
+    owners = {row.after for log in logs.values() for row in log if row.what == "owner" and row.after}
+    people = staff.people(tx, owners)
+    strangers = gathering.strangers_of(tx, {patient: _events(some) for patient, some in versions.items()})
     return {
         patient: PatientHistory(
             patient=patient,
             versions=some,
             logs={ref: _until(logs[ref], until) for ref in some if ref in logs},
             firings={one.key: one for ref in some for one in fired.get(ref, ()) if one.fired_at <= until},
+            people=people,
+            strangers=strangers.get(patient, frozenset()),
         )
         for patient, some in versions.items()
     }
@@ -135,6 +146,10 @@ def read(tx: Tx, viewer: Viewer, patients: Sequence[str], until: datetime) -> di
 def read_firings(tx: Tx, viewer: Viewer, refs: Sequence[str]) -> dict[FiringKey, Firing]:
     """Everything that ever fired for these items, by key."""
     return {one.key: one for some in firings.of_items(tx, viewer, refs).values() for one in some}
+
+
+def _events(versions: Mapping[str, tuple[Was, ...]]) -> list[Event]:
+    return [one.event for some in versions.values() for one in some if one.event]
 
 
 def _until(log: Sequence[Transition], until: datetime) -> tuple[Transition, ...]:
