@@ -51,7 +51,7 @@ def choose(tx: Tx, item: WorkItem, policy: Ownership, now: datetime) -> Choice:
 
 def _primary(tx: Tx, item: WorkItem, policy: Ownership, now: datetime) -> Choice | None:
     """The plan's own person, or who stands in; None where there is nobody to be had so, and turns decide."""
-    person, why = substitutes.primary_of(tx, item), "primary owner of the plan"
+    person, why = substitutes.primary_of(tx, item, now), "primary owner of the plan"
     if person is None:
         return None
     known = staff.people(tx, [person], now).get(person)

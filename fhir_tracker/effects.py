@@ -261,7 +261,7 @@ def _set_priority(tx: Tx, program: Program, facts: Facts, effect: SetPriority, a
 def notify(tx: Tx, program: Program, facts: Facts, effect: Notify, author: Author, why: Why) -> Skipped:
     person = facts.item.owner if effect.to == "owner" else None
     if effect.to == "primary":
-        person = substitutes.primary_of(tx, facts.item)
+        person = substitutes.primary_of(tx, facts.item, author.at)
     role = effect.to_role or (None if person else facts.item.role)
     if not role and not person:
         return "there is nobody to tell: no owner and no role"
@@ -306,7 +306,7 @@ def _reassign(tx: Tx, program: Program, facts: Facts, effect: Reassign, author: 
         transitions.give_role(tx, facts.item.ref, effect.to_role, author, reason=effect.reason, rule=why.rule)
         return None
     if effect.to == "primary":
-        person = substitutes.primary_of(tx, task.item)
+        person = substitutes.primary_of(tx, task.item, author.at)
     else:
         person = substitutes.stand_in(tx, task.item.owner, author.at)
     if person is None:

@@ -25,6 +25,7 @@ from fhir_tracker.storage.caseloads import Waiting
 from fhir_tracker.storage.changes import Change
 from fhir_tracker.storage.database import Database, Tx
 from fhir_tracker.storage.staff import Absence
+from fhir_tracker.storage.transitions import of_items as transitions_of
 
 STAFFING = worker_viewer("staffing")
 """Who gives work out and hands it on."""
@@ -52,6 +53,7 @@ def keep_owned(database: Database, now: datetime, codes: Mapping[str, str] | Non
         with database.begin() as tx:
             found = _read(tx, now, codes)
         read += len(found)
+        handed += _hand_on_given(database, [one.ref for one in found if one.type == "Task"], now)
         if len(found) < BATCH:
             break
     for absence in _beginning(database, now):
@@ -80,18 +82,18 @@ def _read(tx: Tx, now: datetime, codes: Mapping[str, str] | None) -> Sequence[Ch
             person = staff.learn(tx, records.resource_of(stored), codes)
         if person is not None:
             work_items.wake_owned(tx, person, now)
-    _ask_for_owners(tx, sorted({one.ref for one in found if one.type == "Task"}), now)
+    _ask_for_owners(tx, sorted({one.ref for one in found if one.type == "Task"}))
     changes.advance(tx, CONSUMER, found[-1])
     return found
 
 
-def _ask_for_owners(tx: Tx, refs: Sequence[str], now: datetime) -> None:
+def _ask_for_owners(tx: Tx, refs: Sequence[str]) -> None:
     items = work_items.find_many(tx, STAFFING, refs)
     wanting = [one for one in items.values() if one.kind == "task" and _policy(tx, one) is not None]
     back = caseloads.given_back(tx, STAFFING, [one.ref for one in wanting], STAFFING.who) if wanting else set()
     for one in wanting:
         if one.ref not in back:
-            caseloads.want_owner(tx, Waiting(item=one.ref, role=one.role or "", since=now, reason="new"))
+            caseloads.want_owner(tx, Waiting(item=one.ref, role=one.role or "", since=one.created_at, reason="new"))
     caseloads.wait_no_more(tx, [ref for ref in refs if ref not in items or items[ref] not in wanting or ref in back])
 
 
@@ -147,14 +149,35 @@ def _beginning(database: Database, now: datetime) -> list[Absence]:
         return [one for one in rows.absences(tx, since=now) if one.start <= now and not one.begun]
 
 
+def _hand_on_given(database: Database, refs: Sequence[str], now: datetime) -> int:
+    """Hand on what a rule or worker, and no person, gave to somebody who is away by now; how many pieces."""
+    with database.read() as tx:
+        items = [one for one in work_items.find_many(tx, STAFFING, refs).values() if one.open and one.owner]
+        people = rows.people(tx, {one.owner for one in items if one.owner}, now)
+        away = {ref: one for ref, known in people.items() if (one := known.away(now)) and not one.keeps_work}
+        given = [one for one in items if one.owner in away]
+        logs = transitions_of(tx, STAFFING, [one.ref for one in given]) if given else {}
+        stand_ins = {ref: substitutes.stand_in(tx, ref, now) for ref in away}
+    handed = 0
+    for item in given:
+        last = [row for row in logs[item.ref] if row.what == "owner"][-1:]
+        if item.owner and last and last[0].who.startswith("Device/"):
+            why = _away_words(item.owner, away[item.owner].end)
+            handed += _handed(database, item.ref, item.owner, stand_ins[item.owner], why, now)
+    return handed
+
+
+def _away_words(person: str, end: datetime | None) -> str:
+    return f"{person} is away{f' until {end:%Y-%m-%d %H:%M} UTC' if end else ''}"
+
+
 def _begin(database: Database, absence: Absence, now: datetime) -> int:
     """Hand on the work of somebody who is away from now on, then remember that it was."""
     handed = 0
     if not absence.keeps_work:
         with database.read() as tx:
             stand_in = substitutes.stand_in(tx, absence.person, now)
-        until = f" until {absence.end:%Y-%m-%d %H:%M} UTC" if absence.end else ""
-        handed = _hand_on(database, absence.person, stand_in, f"{absence.person} is away{until}", now)
+        handed = _hand_on(database, absence.person, stand_in, _away_words(absence.person, absence.end), now)
     with database.begin() as tx:
         rows.mark_begun(tx, absence.id)
     return handed

@@ -13,12 +13,12 @@ from fhir_tracker.storage.database import Tx
 _LONGEST_CHAIN = 5
 
 
-def primary_of(tx: Tx, item: WorkItem) -> str | None:
-    """The owner of the plan that the item belongs to: its author, else the primary of its care team."""
+def primary_of(tx: Tx, item: WorkItem, now: datetime) -> str | None:
+    """Whose the plan that the item belongs to is: its author, else the primary member of its care team."""
     stored = resources.find(tx, RULE_WORKER, *item.plan.split("/")) if item.plan else None
     if stored is None or stored.deleted:
         return None
-    return care_team.owner_of(tx, RULE_WORKER, records.resource_of(stored), "primary")
+    return care_team.owner_of(tx, RULE_WORKER, records.resource_of(stored), "primary", now=now)
 
 
 def stand_in(tx: Tx, person: str | None, now: datetime) -> str | None:

@@ -48,11 +48,12 @@ class Ward:
             self.clinic.put(role(one), MONDAY)
 
     def admit(self, *patients: str) -> None:
-        for one in patients:
+        """Each a minute after the one before: who has waited longer gets an owner first."""
+        for number, one in enumerate(patients):
             self.clinic.patient(one)
-            self.clinic.discharge(one, MONDAY)
+            self.clinic.discharge(one, MONDAY + timedelta(minutes=number))
 
-    def keep(self, at: Any = MONDAY) -> staffing.StaffingReport:
+    def keep(self, at: Any = MONDAY + timedelta(minutes=5)) -> staffing.StaffingReport:
         return staffing.keep_owned(self.clinic.database, at)
 
     def owner(self, patient: str) -> str | None:
@@ -196,6 +197,21 @@ def test_the_primary_owner_of_the_plan_goes_before_turns(database: Database) -> 
     ward.clinic.put(plan | {"author": {"reference": "Practitioner/zoe"}}, MONDAY)
     ward.keep()
     assert (ward.owner("p1"), ward.owner("p2")) == ("Practitioner/zoe", "Practitioner/ann")
+
+
+def test_work_that_a_rule_gives_to_somebody_away_goes_on_to_the_substitute_and_what_a_person_gives_stays(
+    database: Database,
+) -> None:
+    ward = Ward(database, "{assign: queue}", "ann", "ben")
+    ward.admit("p1", "p2")
+    ward.away("ann", substitute="Practitioner/ben")
+    ward.keep()
+    for patient, viewer in (("p1", SYSTEM), ("p2", NURSE)):
+        with ward.clinic.acting(MONDAY + HOUR, viewer) as (tx, by):
+            moving.assign(tx, ward.clinic.task(patient, "first-call").ref, "Practitioner/ann", by)
+    assert ward.keep(MONDAY + HOUR).handed_on == 1
+    assert (ward.owner("p1"), ward.owner("p2")) == ("Practitioner/ben", "Practitioner/ann")
+    assert ward.keep(MONDAY + HOUR).handed_on == 0
 
 
 def test_an_absence_is_refused_that_cannot_be(database: Database) -> None:

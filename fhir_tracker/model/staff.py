@@ -9,11 +9,15 @@ from datetime import datetime
 
 @dataclass(frozen=True, kw_only=True)
 class Away:
-    """An absence from `start` until `end` (None: without an end); `substitute` has the work meanwhile, None the queue."""
+    """An absence from `start` until `end` (None: without an end); `substitute` has the work meanwhile, None the queue.
+
+    `keeps_work`: what the person has stays theirs.
+    """
 
     start: datetime
     end: datetime | None = None
     substitute: str | None = None
+    keeps_work: bool = False
 
     def covers(self, now: datetime) -> bool:
         """Whether it lasts at `now`; the end itself is no part of it."""

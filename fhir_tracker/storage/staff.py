@@ -102,7 +102,8 @@ def _people(tx: Tx, refs: Sequence[str], now: datetime | None) -> dict[str, Pers
     away: dict[str, list[Away]] = {}
     chosen = select(staff_absence).where(staff_absence.c.person.in_(refs))
     for row in tx.rows(chosen.order_by(staff_absence.c.start, staff_absence.c.id)):
-        one = Away(start=row["start"], end=row["end"], substitute=row["substitute"])
+        named = {name: row[name] for name in ("start", "end", "substitute", "keeps_work")}
+        one = Away(**named)
         away.setdefault(row["person"], []).append(one)
     return {
         ref: Person(

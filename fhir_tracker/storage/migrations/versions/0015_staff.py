@@ -15,6 +15,7 @@ _KEY = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 
 def upgrade() -> None:
     _staff()
+    _absences_and_turns()
     op.create_table(
         "dispatch",
         sa.Column("id", _KEY, autoincrement=False, nullable=False),
@@ -58,6 +59,9 @@ def _staff() -> None:
         sa.PrimaryKeyConstraint("source", name=op.f("pk_staff_role")),
     )
     op.create_index(op.f("ix_staff_role_person"), "staff_role", ["person"], unique=False)
+
+
+def _absences_and_turns() -> None:
     op.create_table(
         "staff_absence",
         sa.Column("id", _KEY, autoincrement=False, nullable=False),
