@@ -101,6 +101,8 @@ def celery_app(settings: Settings) -> Celery:
         worker_prefetch_multiplier=1,
         broker_connection_retry_on_startup=True,
         worker_hijack_root_logger=False,
+        # Our own log writes to standard error: what Celery makes a log of must not end there again.
+        worker_redirect_stdouts=False,
         beat_scheduler=OneBeat,
         beat_schedule={
             # A hint that waited longer than its period says nothing that the next one does not.
