@@ -84,7 +84,8 @@ def close_open(
 ) -> tuple[str, ...]:
     """Close the plan's open Tasks, those of the templates `tasks` alone when any are named; their references.
 
-    `status` is one of their program's, else a Task.status; `quietly` as in `transitions.store`. Escalations about them are resolved with them.
+    `status` is one of their program's, else a Task.status; `quietly` as in `transitions.store`. Escalations about them
+    are resolved with them.
     """
     closed = []
     for item in work_items.of_plan(tx, author.viewer, plan):
