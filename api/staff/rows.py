@@ -35,9 +35,8 @@ def row_of(
     about: WorkItem | None = None,
     tries: Account | None = None,
 ) -> Row:
-    """The row of one item; `version` is what its one-press step will be checked against, `about` the work that an
-    escalation is about, whose due time it shows, `tries` where its outreach stands.
-    """
+    """The row of one item; `version` is what its step is checked against, `about` the work an escalation is about, whose
+    due time it shows, `tries` where its outreach stands."""
     calendar = names.calendar_of(item)
     program = names.program(item)
     tone, state = state_of(item, now, names)
@@ -62,7 +61,6 @@ def row_of(
         else "",
         outreach=outreach(item),
         outreach_when=words.ago(item.last_attempt_at, now, calendar) if item.last_attempt_at else None,
-        next_contact=tries.words.rpartition("; ")[2] if tries and item.open else "",
         waiting=words.waiting(item.created_at, now) if item.open else "",
         hold=f"until {words.ahead(item.hold_until, now, calendar).words}" if item.hold_until else "",
     )
@@ -70,7 +68,8 @@ def row_of(
         row = replace(row, due=replace(row.due, words=words.ahead(_due(item), now, calendar).words, tone=""))
     if about and about.due_at and item.open and not item.due_at:
         row = replace(row, about=about.title, due=words.due(about.due_at, now, names.calendar_of(about)))
-    return replace(row, digest=digest(item, tone))
+    upcoming = tries.words.partition("; ")[2] if tries and item.open else ""
+    return replace(row, digest=digest(item, tone), next_contact=upcoming)
 
 
 def moves_for(item: WorkItem, program: Program | None, viewer: Viewer) -> Sequence[Move]:

@@ -105,21 +105,29 @@ def _program(given: Fields, problems: Problems) -> Program | None:
         documents=documents,
         rules=rules,
         ladders=ladders,
-        change_control=read_change_control(given.node("change_control"), draft),
         reasons=draft.reasons,
-        pauses=read_pauses(given.node("pauses"), draft),
-        goals=read_goals(given.node("goals"), draft),
         forms=forms,
-        intake=read_intake(given.node("intake"), {one.code: one.fhir for one in stages}, draft),
-        team=read_team(given.node("team"), draft),
         stage_moves=stage_moves,
-        ownership=read_ownership(given.node("ownership"), draft),
-        completes=read_completion(given.node("completes"), stages, draft),
     )
+    program = _with_plans(program, given, draft)
     check_reachable(statuses_node, statuses, moves, _set_by_itself(program), draft)
     _check_intake(program, given)
     _check_working_time(program, given)
     return program
+
+
+def _with_plans(program: Program, given: Fields, draft: Draft) -> Program:
+    """The program with what it says of its plans, its people and its own versions."""
+    return replace(
+        program,
+        pauses=read_pauses(given.node("pauses"), draft),
+        goals=read_goals(given.node("goals"), draft),
+        team=read_team(given.node("team"), draft),
+        intake=read_intake(given.node("intake"), {one.code: one.fhir for one in program.stages}, draft),
+        ownership=read_ownership(given.node("ownership"), draft),
+        completes=read_completion(given.node("completes"), program.stages, draft),
+        change_control=read_change_control(given.node("change_control"), draft),
+    )
 
 
 def _check_intake(program: Program, given: Fields) -> None:
