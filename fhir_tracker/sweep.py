@@ -21,7 +21,7 @@ from fhir_tracker.model.facts import Evaluation, Facts
 from fhir_tracker.model.program import Program
 from fhir_tracker.model.viewer import RULE_WORKER
 from fhir_tracker.rule_beats import Beats
-from fhir_tracker.rules.engine import evaluate
+from fhir_tracker.rules.engine import look
 from fhir_tracker.storage import work_items
 from fhir_tracker.storage.database import Database, Tx
 from fhir_tracker.storage.work_items import Claim, Span
@@ -146,7 +146,7 @@ def _judge(claim: Claim, facts: Facts, program: Program | None, now: datetime) -
         nothing = Evaluation(effects=(), findings=(), next_at=None)
         lost = f"version {facts.item.program_version} of its program cannot be read" if facts.item.program else ""
         return Judged(claim=claim, facts=facts, program=None, evaluation=nothing, failure=lost)
-    found = guarded(lambda: evaluate(program, facts, now), "evaluating the rules", item=facts.item.ref)
+    found = guarded(lambda: look(program, facts, now), "evaluating the rules", item=facts.item.ref)
     if isinstance(found, Failure):
         return Judged(claim=claim, facts=facts, program=program, evaluation=None, failure=found.reason)
     return Judged(claim=claim, facts=facts, program=program, evaluation=found)

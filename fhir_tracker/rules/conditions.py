@@ -47,10 +47,12 @@ def _judge(case: Case, condition: Condition) -> tuple[Verdict, ...]:
 
 
 def _all(answers: Sequence[tuple[Verdict, ...]]) -> tuple[Verdict, ...]:
-    change = _earliest(one.next_change for answer in answers for one in answer)
+    """What fails can hold only once the last of its failing parts does; never, when time alone changes one of them not."""
     failing = [answer[0] for answer in answers if not answer[0].holds]
     if failing:
-        return (_joined(failing, holds=False, change=change),)
+        changes = [one.next_change for one in failing if one.next_change is not None]
+        return (_joined(failing, holds=False, change=max(changes) if len(changes) == len(failing) else None),)
+    change = _earliest(one.next_change for answer in answers for one in answer)
     return tuple(
         _joined(combined, holds=True, change=change) for combined in islice(product(*answers), MAX_OCCURRENCES)
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Final
 
 from fhir_tracker.model.effects import (
     Effect,
@@ -13,13 +14,17 @@ from fhir_tracker.model.facts import Evaluation, Facts, Finding, Verdict
 from fhir_tracker.model.program import Program, Rule
 from fhir_tracker.model.work import Firing, FiringKey
 from fhir_tracker.rules.acts import Case, effects_of
+from fhir_tracker.rules.candidates import ACCEPTED, DECISION
 from fhir_tracker.rules.closing import DONE_BY, HOLD_END, done_by, hold_end
 from fhir_tracker.rules.conditions import judge
 from fhir_tracker.rules.forms import wanted as wanted_by_forms
 from fhir_tracker.rules.ladders import Step, next_step
 from fhir_tracker.rules.orders import of_this_order
 from fhir_tracker.rules.plan_work import plan_work
+from fhir_tracker.rules.quick import compiled
 from fhir_tracker.rules.recount import recount
+
+_FIRST: Final = (DONE_BY, HOLD_END, DECISION)
 
 
 @dataclass(kw_only=True)
@@ -38,9 +43,20 @@ def evaluate(program: Program, facts: Facts, now: datetime) -> Evaluation:
     """Every effect the item needs at `now` that has not fired yet, every rule's answer, and when to look again.
 
     Pure: the same arguments give the same answer, and the order of rules, events and firings has no meaning. Closed
-    items, escalations, outside work and items of other programs want nothing. Work that moves by itself only moves: what
-    its rules want of it then is for the next look.
+    items, escalations, outside work and items of other programs want nothing. Work that moves by itself only moves, and a
+    plan that a decision let begin only gets its first work: what its rules want then is for the next look.
     """
+    return _evaluate(program, facts, now, brief=False)
+
+
+def look(program: Program, facts: Facts, now: datetime) -> Evaluation:
+    """As `evaluate` with the same effects, for sweeps: rules that certainly do not hold get no finding, and `next_at`
+    can be sooner than there.
+    """
+    return _evaluate(program, facts, now, brief=True)
+
+
+def _evaluate(program: Program, facts: Facts, now: datetime, *, brief: bool) -> Evaluation:
     item, answer, whole, facts = facts.item, _Answer(), program, of_this_order(facts)
     program = program.at(*facts.places)
     if not item.open or item.kind not in ("task", "plan") or (item.program and item.program != program.code):
@@ -54,16 +70,19 @@ def evaluate(program: Program, facts: Facts, now: datetime) -> Evaluation:
     if item.kind == "plan":
         _recurring(program, facts, now, answer)
         answer.effects.extend(wanted_by_forms(program, facts))
-    for rule in sorted(program.rules, key=lambda one: one.id):
-        if rule.subject == item.kind:
-            _rule(program, facts, rule, now, answer)
+    for one in compiled(program, item.kind):
+        known = one.quick(facts, now) if brief else None
+        if known is None or known[0]:
+            _rule(program, facts, one.rule, now, answer)
+        elif known[1] is not None:
+            answer.moments.append(known[1])
     return _ended(facts, answer, now)
 
 
 def _ended(facts: Facts, answer: _Answer, now: datetime) -> Evaluation:
     fired = {firing.key for firing in facts.fired}
     wanted = [one for one in answer.effects if one.key not in fired]
-    moving = [one for one in wanted if one.key.rule in (DONE_BY, HOLD_END)]
+    moving = [one for one in wanted if one.key.rule in _FIRST or one.key.rule.startswith(ACCEPTED)]
     effects = sorted(moving or wanted, key=_order)
     next_at = min((one for one in answer.moments if one > now or effects), default=None)
     return Evaluation(effects=tuple(effects), findings=tuple(answer.findings), next_at=next_at)

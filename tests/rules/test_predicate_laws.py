@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from fhir_tracker.fhir.dates import instant
 from fhir_tracker.model.facts import Facts, Verdict
 from fhir_tracker.rules.catalog import PREDICATES
-from fhir_tracker.rules.engine import evaluate
+from fhir_tracker.rules.engine import evaluate, look
+from fhir_tracker.rules.quick import compiled
 from tests.rules.situations import (
     LAST,
     LEAVES,
@@ -149,3 +150,34 @@ def test_the_engine_answers_the_same_in_whatever_order_it_is_told(
         fired=tuple(chance.sample(known.fired, len(known.fired))),
     )
     assert evaluate(demo, mixed, now) == evaluate(demo, known, now)
+
+
+@given(known=situations(), when=conditions, now=moments)
+@settings(max_examples=120, deadline=None)
+def test_a_quick_look_wants_what_the_whole_evaluation_wants_and_looks_again_no_later(
+    known: Facts, when: str, now: datetime
+) -> None:
+    demo = asking(when)
+    whole, brief = evaluate(demo, known, now), look(demo, known, now)
+    assert brief.effects == whole.effects
+    assert [one for one in whole.findings if one.verdict.holds] == [one for one in brief.findings if one.verdict.holds]
+    assert whole.next_at is None or (brief.next_at is not None and brief.next_at <= whole.next_at)
+    answer = compiled(demo, "task")[0].quick(known, now)
+    found = answered(when, known, now)
+    assert answer is None or answer[0] == found[0].holds
+    assert answer is None or answer[1] is None or answer[1] > now
+
+
+@pytest.mark.parametrize("name", NAMES)
+@given(data=st.data())
+@settings(max_examples=20, deadline=None)
+def test_a_quick_no_is_no_until_the_moment_it_names(name: str, data: st.DataObject) -> None:
+    when, subject, known, now = drawn(name, data)
+    answer = compiled(asking(when, subject), subject)[0].quick(known, now)
+    if answer is None or answer[0]:
+        return
+    until = answer[1] or now + timedelta(days=90)
+    shares = data.draw(st.lists(st.floats(0, 1, exclude_max=True), min_size=2, max_size=2))
+    for moment in (now, *(now + (until - now) * share for share in shares), until - TICK):
+        if now <= moment < until:
+            assert not answered(when, known, moment, subject)[0].holds

@@ -1,0 +1,311 @@
+"""Whether a rule certainly does not hold, found without a word of explanation, for sweeps that look at many items.
+
+Each program's conditions are compiled once into closures over the facts. A closure answers whether its condition holds
+and when time alone could change that, as the predicate's own three answers do, or UNKNOWN: then the predicate is asked.
+An answer may ask to look sooner than the predicate would, never later.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final, cast
+
+from fhir_tracker.model.facts import Facts
+from fhir_tracker.model.program import Condition, Duration, Match, Program, Rule
+from fhir_tracker.model.vocabulary import FLAG_SYSTEM
+from fhir_tracker.rules.calendar import END, later, sooner
+from fhir_tracker.rules.events import has_code
+from fhir_tracker.rules.predicate import Args, words
+from fhir_tracker.rules.sla import clock_changes, clock_of, sla_due
+
+Answer = tuple[bool, datetime | None]
+Quick = Callable[[Facts, datetime], Answer | None]
+"""Holds and next change; None is unknown."""
+_NO: Final[Answer] = (False, None)
+_YES: Final[Answer] = (True, None)
+_KEPT: Final = "_quick"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Compiled:
+    """One rule and the closure that answers for its condition."""
+
+    rule: Rule
+    quick: Quick
+
+
+def compiled(program: Program, subject: str) -> tuple[Compiled, ...]:
+    """The program's rules for that subject, by id; compiled once for each Program value."""
+    kept = program.__dict__.get(_KEPT)
+    if kept is None:
+        kept = {one: _compile(program, one) for one in ("task", "plan")}
+        program.__dict__[_KEPT] = kept
+    return cast("Mapping[str, tuple[Compiled, ...]]", kept).get(subject, ())
+
+
+def _compile(program: Program, subject: str) -> tuple[Compiled, ...]:
+    rules = sorted((one for one in program.rules if one.subject == subject), key=lambda one: one.id)
+    return tuple(Compiled(rule=one, quick=_condition(program, one.when)) for one in rules)
+
+
+def _condition(program: Program, condition: Condition) -> Quick:
+    if condition.op == "predicate":
+        make = _MAKE.get(condition.name)
+        return make(program, condition.args) if make else _unknown
+    parts = [_condition(program, child) for child in sorted(condition.children, key=_cost)]
+    if condition.op == "all":
+        return _all(parts)
+    if condition.op == "any":
+        return _any(parts)
+    return _not(parts[0]) if condition.op == "not" else _unknown
+
+
+def _cost(condition: Condition) -> int:
+    """What is cheap, and often settles it, is asked first."""
+    if condition.op != "predicate":
+        return 3
+    return {"task": 0, "priority": 0, "stage": 0, "flag": 1}.get(condition.name, 2 if condition.name in _MAKE else 4)
+
+
+def _unknown(facts: Facts, now: datetime) -> Answer | None:
+    return None
+
+
+def _all(parts: list[Quick]) -> Quick:
+    def quick(facts: Facts, now: datetime) -> Answer | None:
+        unknown, change = False, None
+        for part in parts:
+            answer = part(facts, now)
+            if answer is None:
+                unknown = True
+            elif not answer[0]:
+                if answer[1] is None:
+                    return _NO
+                change = answer[1] if change is None else max(change, answer[1])
+        if change is not None:
+            return False, change
+        return None if unknown else _YES
+
+    return quick
+
+
+def _any(parts: list[Quick]) -> Quick:
+    def quick(facts: Facts, now: datetime) -> Answer | None:
+        change = None
+        for part in parts:
+            answer = part(facts, now)
+            if answer is None or answer[0]:
+                return None
+            if answer[1] is not None and (change is None or answer[1] < change):
+                change = answer[1]
+        return False, change
+
+    return quick
+
+
+def _not(part: Quick) -> Quick:
+    def quick(facts: Facts, now: datetime) -> Answer | None:
+        answer = part(facts, now)
+        return None if answer is None else (not answer[0], answer[1])
+
+    return quick
+
+
+def _task(program: Program, args: Args) -> Quick:
+    codes = frozenset(words(args, "codes"))
+    return lambda facts, _: _YES if facts.item.code in codes else _NO
+
+
+def _priority(program: Program, args: Args) -> Quick:
+    codes = frozenset(words(args, "codes"))
+    return lambda facts, _: _YES if facts.item.priority in codes else _NO
+
+
+def _stage(program: Program, args: Args) -> Quick:
+    codes = frozenset(words(args, "codes"))
+
+    def quick(facts: Facts, now: datetime) -> Answer | None:
+        stage = facts.plan.stage if facts.plan else facts.item.status if facts.item.kind == "plan" else ""
+        return _YES if stage in codes else _NO
+
+    return quick
+
+
+def _due(program: Program, facts: Facts, now: datetime) -> tuple[datetime | None, bool, datetime | None]:
+    """Due time, whether the clock runs, and when it next changes; found once for one look."""
+    kept = facts.__dict__.get("_due")
+    if kept is not None and kept[0] is program and kept[1] == now:
+        return cast("tuple[datetime | None, bool, datetime | None]", kept[2])
+    due = sla_due(program, facts, now) if facts.item.due_at is not None else None
+    runs = clock_of(program, facts, now) == "running"
+    found = (due, runs, clock_changes(program, facts, now))
+    facts.__dict__["_due"] = (program, now, found)
+    return found
+
+
+def _overdue_by(program: Program, args: Args) -> Quick:
+    by, calendar = cast(Duration, args["by"]), program.calendar
+
+    def quick(facts: Facts, now: datetime) -> Answer | None:
+        if facts.item.due_at is None:
+            return _NO
+        due, runs, change = _due(program, facts, now)
+        if due is None or not runs:
+            return False, change
+        if now < due:
+            return False, due if change is None or due < change else change
+        late = later(calendar, due, by)
+        return None if late <= now else (False, late if change is None or late < change else change)
+
+    return quick
+
+
+def _due_within(program: Program, args: Args) -> Quick:
+    within, calendar = cast(Duration, args["within"]), program.calendar
+
+    def quick(facts: Facts, now: datetime) -> Answer | None:
+        if facts.item.due_at is None:
+            return _NO
+        due, runs, change = _due(program, facts, now)
+        if due is None or not runs or now >= due:
+            return False, change
+        soon = sooner(calendar, due, within)
+        return None if soon <= now else (False, soon if change is None or soon < change else change)
+
+    return quick
+
+
+def _unassigned_for(program: Program, args: Args) -> Quick:
+    return lambda facts, _: _NO if facts.item.owner is not None else None
+
+
+def _in_status_for(program: Program, args: Args) -> Quick:
+    wanted, for_, calendar = frozenset(words(args, "status")), cast(Duration, args["for"]), program.calendar
+
+    def quick(facts: Facts, now: datetime) -> Answer | None:
+        if wanted and facts.item.status not in wanted:
+            return _NO
+        begins = later(calendar, facts.item.status_since, for_)
+        return None if begins <= now else (False, begins if begins < END else None)
+
+    return quick
+
+
+def _hold(program: Program, args: Args) -> Quick:
+    clocks = {one.code: one.clock for one in program.statuses}
+    return lambda facts, _: _NO if clocks.get(facts.item.status, facts.item.clock) != "paused" else None
+
+
+def _owner(program: Program, args: Args) -> Quick:
+    states = frozenset(words(args, "states"))
+    plain = not states & {"present", "wrong-role"}
+
+    def quick(facts: Facts, now: datetime) -> Answer | None:
+        owner = facts.item.owner
+        if owner is None:
+            return None if "none" in states else _NO
+        person = facts.people.get(owner)
+        if person is None:
+            return None if "unknown" in states else _NO
+        return _NO if plain and person.active and not person.absences else None
+
+    return quick
+
+
+def _untouched_for(program: Program, args: Args) -> Quick:
+    """Counted from the last change by hand alone: other touches only make it later."""
+    for_, calendar = cast(Duration, args["for"]), program.calendar
+
+    def quick(facts: Facts, now: datetime) -> Answer | None:
+        item = facts.item
+        by_hand = (row.effective_at for row in facts.log if row.rule is None and row.effective_at <= now)
+        begins = later(calendar, max((item.created_at, *by_hand)), for_)
+        return None if begins <= now else (False, begins if begins < END else None)
+
+    return quick
+
+
+def _handed_over(program: Program, args: Args) -> Quick:
+    times = cast(int, args["times"])
+    return lambda facts, _: _NO if sum(row.what == "owner" for row in facts.log) < times else None
+
+
+def _escalated(program: Program, args: Args) -> Quick:
+    return lambda facts, _: None if any(one.kind == "escalate" for one in facts.fired) else _NO
+
+
+def _flag(program: Program, args: Args) -> Quick:
+    codes = words(args, "codes")
+
+    def quick(facts: Facts, now: datetime) -> Answer | None:
+        up = [one for one in facts.by_type.get("Flag", ()) if one.status == "active" and has_code(one, codes)]
+        return None if up else _NO
+
+    return quick
+
+
+def _exception(program: Program, args: Args) -> Quick:
+    codes = frozenset(f"{FLAG_SYSTEM}|{code}" for code in words(args, "codes"))
+
+    def quick(facts: Facts, now: datetime) -> Answer | None:
+        return None if any(codes.intersection(one.codes) for one in facts.by_type.get("Flag", ())) else _NO
+
+    return quick
+
+
+def _attempts(program: Program, args: Args) -> Quick:
+    """Tries of the item: with too few that could be about it, no policy is exhausted and nobody was reached."""
+    least = cast(int, args.get("attempts", args.get("times", 1)))
+
+    def quick(facts: Facts, now: datetime) -> Answer | None:
+        tried = facts.by_type.get("Communication", ())
+        if facts.item.kind == "plan" or len(tried) < least:
+            return None if len(tried) >= least else _NO
+        ref = facts.item.ref
+        return None if sum(ref in one.about for one in tried) >= least else _NO
+
+    return quick
+
+
+def _needing(*types: str) -> Callable[[Program, Args], Quick]:
+    """A predicate that can only hold where the patient has an event of one of these types."""
+
+    def make(program: Program, args: Args) -> Quick:
+        return lambda facts, _: None if any(one in facts.by_type for one in types) else _NO
+
+    return make
+
+
+def _seen(program: Program, args: Args) -> Quick:
+    kind = cast(Match, args["match"]).type
+    return lambda facts, _: None if kind in facts.by_type else _NO
+
+
+_MAKE: Final[Mapping[str, Callable[[Program, Args], Quick]]] = {
+    "task": _task,
+    "priority": _priority,
+    "stage": _stage,
+    "overdue_by": _overdue_by,
+    "due_within": _due_within,
+    "unassigned_for": _unassigned_for,
+    "in_status_for": _in_status_for,
+    "untouched_for": _untouched_for,
+    "hold": _hold,
+    "owner": _owner,
+    "handed_over": _handed_over,
+    "escalated": _escalated,
+    "flag": _flag,
+    "exception": _exception,
+    "outreach_failed": _attempts,
+    "outreach_reached": _attempts,
+    "outreach": _attempts,
+    "appointment_missed": _needing("Appointment"),
+    "no_show_chain": _needing("Appointment"),
+    "appointment": _needing("Appointment"),
+    "in_hospital": _needing("Encounter"),
+    "authorization": _needing("ClaimResponse", "Flag"),
+    "observation": _needing("Observation"),
+    "seen": _seen,
+}
