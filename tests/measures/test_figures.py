@@ -13,6 +13,7 @@ from fhir_tracker.measures import figures
 from fhir_tracker.measures.definitions import MEASURES
 from fhir_tracker.measures.report import Asked, Number, Report
 from fhir_tracker.model.viewer import Viewer
+from fhir_tracker.storage import figures as operations
 from fhir_tracker.storage.database import Database
 from tests.support.clinic import COORDINATOR, EVERYONE, MONDAY, NURSE, RING, SYSTEM, Clinic
 
@@ -155,3 +156,17 @@ def test_the_late_and_the_owned_are_kept_apart(week: Clinic) -> None:
         transitions.assign(tx, week.task("ann", "first-call").ref, "Practitioner/nurse", by)
     found = rows(told(week, "overdue"), "count")
     assert found["Practitioner/nurse", "care-coordinator", "ring"] == (1,)
+
+
+def test_the_page_of_operations_counts_as_the_measures_do(week: Clinic) -> None:
+    outside = {"resourceType": "Task", "id": "plain", "status": "requested", "intent": "order"}
+    week.put(outside | {"restriction": {"period": {"end": instant(MONDAY)}}}, MONDAY)
+    with week.database.read() as tx:
+        late = operations.overdue(tx, SYSTEM, END, "owner")
+        ages = operations.aging(tx, SYSTEM, END)
+    by_owner: dict[tuple[str, str], int] = {}
+    for (owner, _, program), (n,) in rows(told(week, "overdue"), "count").items():
+        by_owner[owner, program] = by_owner.get((owner, program), 0) + int(n or 0)
+    assert {(one.row, one.column): one.count for one in late} == by_owner
+    measured = [(key, n) for (kind, *key), (n,) in rows(told(week, "aging"), "count").items() if kind != "plan"]
+    assert sum(one.count for one in ages) == sum(int(n or 0) for _, n in measured)

@@ -6,21 +6,23 @@ import random
 from contextlib import suppress
 from datetime import timedelta
 
-from fhir_tracker import merged_patients, records, transitions
+from fhir_tracker import merged_patients, plan_migration, records, transitions
 from fhir_tracker.errors import TrackerError
 from fhir_tracker.fhir.dates import instant
 from fhir_tracker.fhir.json_types import Resource
 from fhir_tracker.model.author import Author, Why
+from fhir_tracker.model.plan_map import PlanMap
 from fhir_tracker.model.work import WorkItem
 from fhir_tracker.storage import rollups
 from fhir_tracker.storage.database import Tx
-from tests.support.clinic import EVERYONE, MONDAY, NURSE, Clinic, encounter
+from tests.support.clinic import EVERYONE, MONDAY, NURSE, RING, Clinic, encounter
 
 PEOPLE = ("ann", "bob", "cid", "dee")
 OWNERS = ("Practitioner/nurse", "Practitioner/coordinator", "Practitioner/gone")
 HAPPENINGS = (
     "discharge", "take", "hand", "role", "move", "move", "move", "hold", "try", "try", "correct", "late-try", "plain",
     "delete", "restore", "stage", "retro", "due", "sweep", "fold", "merge", "owner",
+    "migrate",
 )  # fmt: skip
 
 
@@ -168,6 +170,13 @@ class Life:
         """Somebody leaves, or comes back."""
         body = {"resourceType": "Practitioner", "id": "gone", "active": self.chance.random() < 0.5}
         self.clinic.put(body, self.now)
+
+    def _migrate(self) -> None:
+        """A new version of the program, and its plans go over to it."""
+        self._made += 1
+        wanted = self.clinic.publish(f"{RING}# {self._made}\n", self.now)
+        by = Author(viewer=EVERYONE, origin="cli", at=self.now)
+        plan_migration.migrate(self.clinic.database, wanted, PlanMap(), by, "A new version")
 
     def _merge(self) -> None:
         old, new = self.chance.sample(PEOPLE, 2)
