@@ -9,7 +9,7 @@ from fhir_tracker import gathering, programs, projection, records
 from fhir_tracker.model.event import EVENT_TYPES, event_of
 from fhir_tracker.model.patient import summary_of
 from fhir_tracker.model.viewer import worker_viewer
-from fhir_tracker.rules.engine import evaluate
+from fhir_tracker.rules.engine import look
 from fhir_tracker.storage import events, patients, rebuild, resources, rollups, work_items
 from fhir_tracker.storage.database import Database, Tx
 from fhir_tracker.storage.resources import Stored
@@ -75,5 +75,5 @@ def _set_next_looks(tx: Tx, now: datetime) -> None:
         for facts in gathering.gather(tx, _WORKER, awake):
             program = programs.load(tx, facts.item.program or "", facts.item.program_version)
             if program is not None:
-                found = evaluate(program, facts, now)
+                found = look(program, facts, now)
                 work_items.look_at(tx, facts.item.ref, now if found.effects else found.next_at)

@@ -129,6 +129,10 @@ class Practice(Clinic):
         self.work(at)
         return plan.ref
 
+    def accept(self, who: str, at: datetime) -> None:
+        """The coordinator takes a candidate into the program."""
+        self.do(self.one(who, "decide").ref, "done", at, COORDINATOR, note="Wants it")
+
     def starter(self, code: str) -> Program:
         """The active version of a program."""
         return next(one for one in self.active() if one.code == code)

@@ -39,6 +39,7 @@ def practice(database: Database) -> Practice:
     """Kim qualifies on Monday 5 January at 9."""
     practice = Practice(database, local("2026-01-05 08:00"), ("behavioral-health",))
     practice.ehr(local("2026-01-05 09:00"), patient("kim"), condition("c1", "kim", DEPRESSION))
+    practice.accept("kim", local("2026-01-05 09:00"))
     return practice
 
 

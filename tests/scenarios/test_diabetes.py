@@ -23,6 +23,7 @@ def practice(database: Database) -> Practice:
     """Eve's diagnosis comes on Monday 5 January at 9."""
     practice = Practice(database, local("2026-01-05 08:00"), ("diabetes",))
     practice.ehr(local("2026-01-05 09:00"), patient("eve"), condition("c1", "eve", DIABETES))
+    practice.accept("eve", local("2026-01-05 09:00"))
     return practice
 
 

@@ -37,6 +37,7 @@ def practice(database: Database) -> Practice:
     """Max is enrolled on Monday 5 January at 9 and trained the day after."""
     practice = Practice(database, local("2026-01-05 08:00"), ("hypertension",))
     practice.ehr(local("2026-01-05 09:00"), patient("max"), condition("c1", "max", HYPERTENSION))
+    practice.accept("max", local("2026-01-05 09:00"))
     cuff = practice.one("max", "cuff-and-training").ref
     practice.do(cuff, "done", local("2026-01-06 10:00"), NURSE, note="Trained")
     return practice

@@ -25,7 +25,12 @@ def tables(program: Program) -> str:
 
 
 def _work(program: Program, task: TaskTemplate) -> tuple[str, ...]:
-    begins = {"enrolment": "with the plan", "rule": "when a rule below asks", "cadence": f"every {task.every}"}[task.on]
+    begins = {
+        "enrolment": "with the plan",
+        "intake": "with a candidate",
+        "rule": "when a rule below asks",
+        "cadence": f"every {task.every}",
+    }[task.on]
     due = (
         f"{task.due.within} after {'it begins' if task.due.anchor == 'created' else task.due.anchor}"
         if task.due
