@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import cached_property
 
 from fhir_tracker.fhir.json_types import Resource
 from fhir_tracker.fhir.reading import at
-from fhir_tracker.model.contact import contact_of
+from fhir_tracker.model.contact import Contact, contact_of
 from fhir_tracker.model.facts import Facts, PlanFacts
-from fhir_tracker.model.patient import summary_of
+from fhir_tracker.model.patient import PatientSummary, summary_of
 from fhir_tracker.model.plan import plan_facts, plan_item
 from fhir_tracker.model.program import Program
-from fhir_tracker.model.standing import standing_of
+from fhir_tracker.model.standing import PatientFacts, standing_of
 from fhir_tracker.model.task import task_item, with_history
 from fhir_tracker.model.vocabulary import program_named
 from fhir_tracker.model.work import Event, Firing, WorkItem
@@ -45,9 +46,6 @@ class Scene:
         tried = [] if item.kind == "plan" else [one for one in self.events if _is_attempt(one, ref)]
         whole = with_history(item, log, known, sorted(tried, key=lambda one: one.at))
         others = (one for one in self.items.values() if one.plan and one.plan == item.plan and one.ref != ref)
-        patient = self.patient.resource if self.patient else None
-        as_of = self.patient.at if self.patient else self.point.end
-        summary = summary_of(patient, None) if patient else None
         return Facts(
             item=whole,
             plan=self.plans.get(item.plan or ""),
@@ -55,13 +53,31 @@ class Scene:
             events=self.events,
             fired=known,
             tasks=tuple(one for one in others if one.ref != item.plan),
-            deceased=bool(summary and summary.deceased),
-            zone=summary.zone if summary else None,
-            contact=contact_of(patient, as_of=as_of) if patient else None,
-            patient=standing_of(patient, as_of=as_of) if patient else None,
+            deceased=bool(self.summary and self.summary.deceased),
+            zone=self.summary.zone if self.summary else None,
+            contact=self.contact,
+            patient=self.standing,
             strangers=history.strangers,
             people={one: person for one in (item.owner or "",) if (person := history.people.get(one))},
         )
+
+    @cached_property
+    def summary(self) -> PatientSummary | None:
+        """The patient in a line."""
+        was = self.patient
+        return summary_of(was.resource, None) if was and was.resource else None
+
+    @cached_property
+    def contact(self) -> Contact | None:
+        """How the patient could be reached."""
+        was = self.patient
+        return contact_of(was.resource, as_of=was.at) if was and was.resource else None
+
+    @cached_property
+    def standing(self) -> PatientFacts | None:
+        """What the record said of the patient."""
+        was = self.patient
+        return standing_of(was.resource, as_of=was.at) if was and was.resource else None
 
     def _answered(self, firing: Firing) -> Firing:
         """The firing with what people had answered by now: it follows its Task, where there really was one."""

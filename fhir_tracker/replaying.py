@@ -39,6 +39,8 @@ from fhir_tracker.rules.engine import evaluate
 
 ROUNDS = 8
 INSTANT = timedelta(microseconds=1)
+CREATED = "create-task"
+"""The kind of a firing that made work."""
 _WHO = "Device/rule-worker"
 
 
@@ -100,17 +102,21 @@ class _Story:
     changed: dict[str, _Changed] = field(default_factory=dict)
     flags: dict[str, Event] = field(default_factory=dict)
     cleared: dict[str, datetime] = field(default_factory=dict)
+    makers: dict[str, FiringKey] = field(default_factory=dict)
     present: Scene = field(init=False)
 
     def play(self, until: datetime) -> Replay:
         for key, one in self.history.firings.items():
             if moment_of(one.fired_at) <= self.since:
                 self.fired.setdefault(key.item, {})[key] = one
+            elif one.task and one.kind == CREATED and one.program == self.code:
+                self.makers[one.task] = key
         self._look(self._scene(Point(start=self.since, end=self.since)), self.since)
         for point in self.history.changes(self.since, until):
             self._pass_time(point.start)
             self._look(self._scene(point), point.start)
         self._pass_time(until)
+        self.result.unmade = {ref for ref in self.makers if self._is_unmade(ref)}
         return self.result
 
     def _scene(self, point: Point) -> Scene:
@@ -137,7 +143,7 @@ class _Story:
         """Let the rules look at one item; whether anything fired."""
         self.next_at.pop(ref, None)
         program = present.programs.get(ref)
-        if program is None or program.code != self.code or self._was_never_made(ref):
+        if program is None or program.code != self.code or not present.items[ref].open or self._is_unmade(ref):
             return False
         facts = self._facts(present, ref)
         found = guarded(partial(evaluate, program, facts, now), "replaying the rules", item=ref)
@@ -155,10 +161,10 @@ class _Story:
         facts = present.facts(ref, self._known(ref))
         events = [one for one in facts.events if self.cleared.get(one.ref, one.seen_at) <= one.seen_at]
         item, log = self._as_changed(facts.item, facts.log)
-        if any(one.ref in self.changed for one in facts.tasks):
-            others = [self._as_changed(one, self.history.log(one.ref, present.point))[0] for one in facts.tasks]
-            facts = replace(facts, tasks=tuple(others))
-        return replace(facts, item=item, log=log, events=(*events, *self.flags.values()))
+        there = [one for one in facts.tasks if not self._is_unmade(one.ref)]
+        if any(one.ref in self.changed for one in there):
+            there = [self._as_changed(one, self.history.log(one.ref, present.point))[0] for one in there]
+        return replace(facts, item=item, log=log, tasks=tuple(there), events=(*events, *self.flags.values()))
 
     def _as_changed(self, item: WorkItem, log: tuple[Transition, ...]) -> tuple[WorkItem, tuple[Transition, ...]]:
         change = self.changed.get(item.ref)
@@ -170,14 +176,10 @@ class _Story:
             real = self.history.firings.get(key)
             yield replace(one, task=real.task, state=real.state) if real else one
 
-    def _was_never_made(self, ref: str) -> bool:
-        """Whether a rule made this work that, in the replay, did not."""
-        makers = [one for one in self.history.firings.values() if one.task == ref and one.kind == "create-task"]
-        maker = next((one for one in makers if moment_of(one.fired_at) > self.since), None)
-        if maker is None or maker.key in self.fired.get(maker.key.item, {}) or maker.program != self.code:
-            return False
-        self.result.unmade.add(ref)
-        return True
+    def _is_unmade(self, ref: str) -> bool:
+        """Whether a rule made this work that, in the replay, has not (yet)."""
+        maker = self.makers.get(ref)
+        return maker is not None and maker not in self.fired.get(maker.item, {})
 
     def _fire(self, program: Program, facts: Facts, effect: Effect, now: datetime) -> None:
         self.result.fired.append(Replayed(at=now, program=program, item=facts.item, effect=effect))
