@@ -24,6 +24,8 @@ from fhir_tracker.model.program import Calendar, Duration
 
 Span = tuple[datetime, datetime]
 MAX_DAYS: Final = 366 * 20
+_KNOWN: Final = "_days"
+"""Where a Calendar keeps the days it was asked about, beside its fields."""
 START: Final = datetime.min.replace(tzinfo=UTC)
 END: Final = datetime.max.replace(tzinfo=UTC)
 """The first and last moment there is."""
@@ -215,6 +217,16 @@ def _add_days(calendar: Calendar, start: datetime, duration: Duration, sign: int
 
 
 def _spans_on(calendar: Calendar, day: date) -> tuple[Span, ...]:
+    known: dict[date, tuple[Span, ...]] | None = calendar.__dict__.get(_KNOWN)
+    if known is None or len(known) > MAX_DAYS * 2:
+        known = calendar.__dict__[_KNOWN] = {}
+    spans = known.get(day)
+    if spans is None:
+        spans = known[day] = _spans_of(calendar, day)
+    return spans
+
+
+def _spans_of(calendar: Calendar, day: date) -> tuple[Span, ...]:
     hours = calendar.hours.get(day.weekday(), ()) if calendar.hours else DEFAULT_SPANS if day.weekday() < 5 else ()
     if not hours or day in calendar.closed:
         return ()

@@ -21,6 +21,8 @@ from fhir_tracker.rules.predicate import Args, words
 from fhir_tracker.rules.sla import clock_changes, clock_of, sla_due
 
 Answer = tuple[bool, datetime | None]
+Due = tuple[datetime | None, bool, datetime | None]
+Clocks = tuple[Mapping[str, str], frozenset[str], bool]
 Quick = Callable[[Facts, datetime], Answer | None]
 """Holds and next change; None is unknown."""
 _NO: Final[Answer] = (False, None)
@@ -133,16 +135,37 @@ def _stage(program: Program, args: Args) -> Quick:
     return quick
 
 
-def _due(program: Program, facts: Facts, now: datetime) -> tuple[datetime | None, bool, datetime | None]:
+def _due(program: Program, facts: Facts, now: datetime) -> Due:
     """Due time, whether the clock runs, and when it next changes; found once for one look."""
     kept = facts.__dict__.get("_due")
     if kept is not None and kept[0] is program and kept[1] == now:
-        return cast("tuple[datetime | None, bool, datetime | None]", kept[2])
-    due = sla_due(program, facts, now) if facts.item.due_at is not None else None
-    runs = clock_of(program, facts, now) == "running"
-    found = (due, runs, clock_changes(program, facts, now))
+        return cast(Due, kept[2])
+    found = _plain_due(program, facts)
+    if found is None:
+        due = sla_due(program, facts, now)
+        found = (due, clock_of(program, facts, now) == "running", clock_changes(program, facts, now))
     facts.__dict__["_due"] = (program, now, found)
     return found
+
+
+def _plain_due(program: Program, facts: Facts) -> Due | None:
+    """Where nothing ever paused the work and nothing but its status can: the due time itself; None otherwise."""
+    clocks, paused, pausing = _clocks(program)
+    item = facts.item
+    if pausing or any(row.after in paused for row in facts.log):
+        return None
+    return item.due_at, clocks.get(item.status, item.clock) == "running", None
+
+
+def _clocks(program: Program) -> Clocks:
+    """The clock of each status, those that pause (also of former versions), and whether anything else pauses work."""
+    kept = program.__dict__.get("_clocks")
+    if kept is None:
+        clocks = {one.code: one.clock for one in program.statuses}
+        paused = {code for code, clock in {**program.former, **clocks}.items() if clock == "paused"}
+        pausing = bool(program.pauses) or any(one.pauses for one in program.tasks)
+        kept = program.__dict__["_clocks"] = (clocks, frozenset(paused), pausing)
+    return cast(Clocks, kept)
 
 
 def _overdue_by(program: Program, args: Args) -> Quick:
@@ -240,8 +263,10 @@ def _flag(program: Program, args: Args) -> Quick:
     codes = words(args, "codes")
 
     def quick(facts: Facts, now: datetime) -> Answer | None:
-        up = [one for one in facts.by_type.get("Flag", ()) if one.status == "active" and has_code(one, codes)]
-        return None if up else _NO
+        if "Flag" not in facts.kinds:
+            return _NO
+        up = (one.status == "active" and has_code(one, codes) for one in facts.by_type["Flag"])
+        return None if any(up) else _NO
 
     return quick
 
@@ -250,7 +275,9 @@ def _exception(program: Program, args: Args) -> Quick:
     codes = frozenset(f"{FLAG_SYSTEM}|{code}" for code in words(args, "codes"))
 
     def quick(facts: Facts, now: datetime) -> Answer | None:
-        return None if any(codes.intersection(one.codes) for one in facts.by_type.get("Flag", ())) else _NO
+        if "Flag" not in facts.kinds:
+            return _NO
+        return None if any(codes.intersection(one.codes) for one in facts.by_type["Flag"]) else _NO
 
     return quick
 
@@ -260,11 +287,13 @@ def _attempts(program: Program, args: Args) -> Quick:
     least = cast(int, args.get("attempts", args.get("times", 1)))
 
     def quick(facts: Facts, now: datetime) -> Answer | None:
-        tried = facts.by_type.get("Communication", ())
-        if facts.item.kind == "plan" or len(tried) < least:
-            return None if len(tried) >= least else _NO
+        if "Communication" not in facts.kinds:
+            return _NO
+        if facts.item.kind == "plan":
+            return None
         ref = facts.item.ref
-        return None if sum(ref in one.about for one in tried) >= least else _NO
+        tried = [one for one in facts.events if one.type == "Communication" and ref in one.about]
+        return None if len(tried) >= least else _NO
 
     return quick
 
@@ -272,15 +301,17 @@ def _attempts(program: Program, args: Args) -> Quick:
 def _needing(*types: str) -> Callable[[Program, Args], Quick]:
     """A predicate that can only hold where the patient has an event of one of these types."""
 
+    wanted = frozenset(types)
+
     def make(program: Program, args: Args) -> Quick:
-        return lambda facts, _: None if any(one in facts.by_type for one in types) else _NO
+        return lambda facts, _: _NO if wanted.isdisjoint(facts.kinds) else None
 
     return make
 
 
 def _seen(program: Program, args: Args) -> Quick:
     kind = cast(Match, args["match"]).type
-    return lambda facts, _: None if kind in facts.by_type else _NO
+    return lambda facts, _: None if kind in facts.kinds else _NO
 
 
 _MAKE: Final[Mapping[str, Callable[[Program, Args], Quick]]] = {
