@@ -436,7 +436,12 @@ class Program:
     def at(self, *places: str | None) -> Program:
         """The program as it counts time at the first place with a calendar of its own; itself where none has."""
         calendar = self.calendar.of(*places)
-        return self if calendar is self.calendar else replace(self, calendar=calendar)
+        if calendar is self.calendar:
+            return self
+        made: dict[str, Program] = self.__dict__.setdefault("_at_sites", {})
+        if calendar.site not in made:
+            made[calendar.site] = replace(self, calendar=calendar)
+        return made[calendar.site]
 
     def goal(self, code: str) -> GoalTemplate | None:
         """The goal with that code."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Final
 
@@ -67,6 +67,7 @@ def _evaluate(program: Program, facts: Facts, now: datetime, *, brief: bool) -> 
     if item.starts_at is not None and now < item.starts_at:
         answer.look_again(item.starts_at)
         return _ended(facts, answer, now)
+    facts = _begun(facts)
     if item.kind == "plan":
         _recurring(program, facts, now, answer)
         answer.effects.extend(wanted_by_forms(program, facts))
@@ -77,6 +78,15 @@ def _evaluate(program: Program, facts: Facts, now: datetime, *, brief: bool) -> 
         elif known[1] is not None:
             answer.moments.append(known[1])
     return _ended(facts, answer, now)
+
+
+def _begun(facts: Facts) -> Facts:
+    """The facts of work that was made ahead, as rules see it: from its start on, whenever it was made."""
+    item, start = facts.item, facts.item.starts_at
+    if start is None or start <= item.created_at:
+        return facts
+    since = max(start, item.status_since)
+    return replace(facts, item=item.having(created_at=start, status_since=since))
 
 
 def _ended(facts: Facts, answer: _Answer, now: datetime) -> Evaluation:

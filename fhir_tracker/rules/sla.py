@@ -76,6 +76,7 @@ def sla_due(program: Program, facts: Facts, now: datetime | None = None) -> date
 def pauses(program: Program, facts: Facts) -> tuple[Pause, ...]:
     """Every time the clock stood still since the due time was last set, in order, none overlapping another."""
     set_at = max((one.effective_at for one in facts.log if one.what == "due"), default=facts.item.created_at)
+    set_at = max(set_at, facts.item.starts_at or set_at)
     found = [*_by_status(program, facts)]
     for kind in _kinds(program, facts):
         found.extend(_SOURCES[kind](program, facts))

@@ -18,8 +18,9 @@ from fhir_tracker.model.work import Firing, WorkItem
 from fhir_tracker.model.zones import zone_of_patient
 from fhir_tracker.rules.engine import evaluate
 from fhir_tracker.rules.program_file import read_program
+from fhir_tracker.rules.sla import sla_due
 from fhir_tracker.rules.summary import program_summary
-from tests.rules.samples import facts, item, plan, plan_item
+from tests.rules.samples import event, facts, item, plan, plan_item
 from tests.support.care_program import CARE
 
 DEMO = read_program(CARE)
@@ -105,6 +106,29 @@ def test_a_slower_rhythm_of_a_new_version_makes_its_occurrences(now: datetime) -
     following = evaluate(monthly, state, last).next_at
     assert following is not None
     assert is_due == (later >= following)
+
+
+def test_work_made_ahead_is_seen_by_rules_from_its_start_on() -> None:
+    rules = """rules:
+  - {id: alone, when: {unassigned_for: 1 hour}, do: {raise_flag: alone}}
+  - {id: stuck, when: {in_status_for: {for: 2 hours}}, do: {raise_flag: stuck}}
+"""
+    program, begins = read_program(CARE + rules), START + timedelta(days=7)
+    work = item(program="care", code="weekly", status="todo", created_at=START, status_since=START, starts_at=begins)
+    ahead = facts(work, plan=plan(START))
+    assert evaluate(program, ahead, begins - timedelta(seconds=1)).next_at == begins
+    assert evaluate(program, ahead, begins + timedelta(minutes=59)).effects == ()
+    fired = [one.key.rule for one in evaluate(program, ahead, begins + timedelta(hours=2)).effects]
+    assert fired == ["alone", "stuck"]
+    only = [one.key.rule for one in evaluate(program, ahead, begins + timedelta(minutes=61)).effects]
+    assert only == ["alone"]
+
+
+def test_a_pause_before_the_start_moves_nothing() -> None:
+    program, begins = read_program(CARE + "pauses: hospital\n"), START + timedelta(days=7)
+    stay = event("Encounter/e", "finished", START, end=START + timedelta(days=3), codes=("x|IMP",))
+    work = item(program="care", code="weekly", created_at=START, starts_at=begins, due_at=begins + timedelta(days=2))
+    assert sla_due(program, facts(work, events=(stay,))) == work.due_at
 
 
 @pytest.mark.parametrize(
