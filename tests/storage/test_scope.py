@@ -216,8 +216,8 @@ WORKERS_OWN = {
     "work_items.claim_due": "the sweep works on everybody's items and shows them to nobody",
 }
 WITHOUT_PATIENTS = {
-    "budgets", "connections", "cursors", "dispatches", "heartbeats", "staff", "jobs", "programs", "remote_subscriptions", "settings",
-    "signing_keys",
+    "budgets", "connections", "cursors", "dispatches", "heartbeats", "jobs", "leaders", "poisoned", "programs",
+    "remote_subscriptions", "settings", "signing_keys", "staff",
 }  # fmt: skip
 
 
