@@ -21,6 +21,7 @@ from sqlalchemy import (
     Integer,
     Select,
     Text,
+    and_,
     bindparam,
     case,
     cast,
@@ -36,6 +37,7 @@ from fhir_tracker.storage import settings
 from fhir_tracker.storage.database import Database, Tx
 from fhir_tracker.storage.flow_facts import CORRECTED, FACTS, HOUR, MOMENTS, Period
 from fhir_tracker.storage.measure_tables import figure_hour, stale_hour
+from fhir_tracker.storage.running_tables import setting
 from fhir_tracker.storage.types import microseconds, moment
 
 ROLLED = "measures-rolled-to"
@@ -47,6 +49,13 @@ _WORKER = worker_viewer("measures")
 KEYS = ("program", "a", "b", "c")
 Offsets = tuple[tuple[int, int], ...]
 _SUMS = ("n", "seconds")
+_IS_STALE = and_(stale_hour.c.hour >= bindparam("first"), stale_hour.c.hour < bindparam("end"))
+_KNOWN: Select[Any] = (
+    select(setting.c.value, stale_hour.c.hour)
+    .select_from(setting.outerjoin(stale_hour, _IS_STALE))
+    .where(setting.c.key == bindparam("key"))
+)
+"""Up to which hour everything is added up, beside each hour of a span whose sum has to be made anew."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,13 +162,14 @@ def _add_up(tx: Tx, first: int, end: int) -> None:
 
 def _parts(tx: Tx, viewer: Viewer, what: str, period: Period) -> tuple[list[tuple[int, int]], list[Period]]:
     """The spans of whole hours whose sums can be read, and the rest of the period."""
-    rolled = _rolled_to(tx)
-    is_corrected = period.as_of is not None and what in CORRECTED
-    first, end = -(-microseconds(period.start) // HOUR), min(microseconds(period.end) // HOUR, rolled or 0)
-    if rolled is None or viewer.patient is not None or is_corrected or first >= end:
+    if viewer.patient is not None or (period.as_of is not None and what in CORRECTED):
         return [], [period]
-    chosen = select(stale_hour.c.hour).where(stale_hour.c.hour >= first, stale_hour.c.hour < end).distinct()
-    stale = sorted(row["hour"] for row in tx.rows(chosen))
+    first, last = -(-microseconds(period.start) // HOUR), microseconds(period.end) // HOUR
+    known: Sequence[Any] = tx.execute(_KNOWN.params(key=ROLLED, first=first, end=last)).all()
+    end = min(last, int(known[0][0])) if known else first
+    if first >= end:
+        return [], [period]
+    stale = sorted({row[1] for row in known if row[1] is not None and row[1] < end})
     edges = [first - 1, *stale, end]
     spans = [(before + 1, after) for before, after in pairwise(edges) if before + 1 < after]
     live = [(_start_of(hour), _start_of(hour + 1)) for hour in stale]

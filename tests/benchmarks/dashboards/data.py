@@ -93,7 +93,7 @@ def _item(number: int) -> WorkItem:
         fhir_status="in-progress" if is_open else "completed",
         clock=clock if is_open else "stopped",
         open=is_open,
-        role=ROLES[number // 11 % 5],
+        role=ROLES[number // 13 % 5],
         owner=f"Practitioner/bench-{number // 13 % 40}" if number % 3 else None,
         due_at=made + timedelta(days=4 + number % 90),
         created_at=made,
