@@ -40,8 +40,14 @@ _OUTCOME_WORDS: Final = (
     ("bounced", re.compile(r"bounced|undeliver|returned to sender|returned mail|delivery fail|invalid address")),
     ("declined", re.compile(r"declin|refus|opt(ed)?[ -]?out|does not want|do not contact")),
     ("left-message", re.compile(r"left (a )?(message|voice ?mail|vm)|voice ?mail|left-message|message left|\blm\b")),
-    ("no-answer", re.compile(r"no[ -]answer|not reached|unable to reach|no response|did not answer|busy|unanswered")),
-    ("reached", re.compile(r"\breached\b|spoke|contacted|answered|contact made|successful")),
+    (
+        "no-answer",
+        re.compile(
+            r"no[ -](answer|response|contact)|unanswered|unsuccessful|\bbusy\b|not in\b|"
+            r"\b(not|never|unable|could ?n.t|did ?n.t|failed)\b.*\b(answer|reach|contact|respon|spoke|speak|success)"
+        ),
+    ),
+    ("reached", re.compile(r"\breached\b|\bspoke|\bcontacted\b|\banswered\b|contact made|\bsuccessful")),
 )
 _WRITTEN: Final = frozenset({"letter", "email", "sms", "portal"})
 
