@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from fhir_tracker import patient_history, programs
+from fhir_tracker.effects import KINDS
 from fhir_tracker.errors import Incorrect
 from fhir_tracker.history_facts import Programs
 from fhir_tracker.model.effects import Escalate
@@ -200,7 +201,7 @@ def _count(side: Side, found: Replay) -> None:
 
 
 def _effect(one: Replayed) -> str:
-    kind = "".join(f" {letter.lower()}" if letter.isupper() else letter for letter in type(one.effect).__name__).strip()
+    kind = KINDS[type(one.effect)].replace("-", " ")
     names = (getattr(one.effect, name, None) for name in ("template", "code", "status", "stage", "priority", "program"))
     return " ".join([kind, *[str(name) for name in names if name][:1]])
 

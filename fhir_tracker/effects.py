@@ -63,7 +63,7 @@ from fhir_tracker.transitions import OpenTask
 Skipped = str | None
 """Why an effect did not apply any more; None when it was done."""
 
-_KINDS: Mapping[type[Effect], str] = {
+KINDS: Mapping[type[Effect], str] = {
     Escalate: "escalate",
     CreateTask: "create-task",
     RaiseFlag: "raise-flag",
@@ -84,6 +84,7 @@ _KINDS: Mapping[type[Effect], str] = {
     SetDue: "set-due",
     Equip: "equip",
 }
+"""What a firing of each effect is called."""
 
 
 def apply(tx: Tx, program: Program, facts: Facts, effect: Effect, now: datetime) -> bool:
@@ -103,7 +104,7 @@ def firing_of(program: Program, effect: Effect, now: datetime, task: str | None 
     return Firing(
         key=effect.key,
         fired_at=now,
-        kind=_KINDS[type(effect)],
+        kind=KINDS[type(effect)],
         task=task,
         to_role=getattr(effect, "to_role", None) or None,
         program=program.code,

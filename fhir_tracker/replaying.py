@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import partial
 
+from fhir_tracker.effects import KINDS
 from fhir_tracker.guard import Failure, guarded
 from fhir_tracker.history_facts import Programs, Scene, scene
 from fhir_tracker.model.effects import (
@@ -39,7 +40,7 @@ from fhir_tracker.rules.engine import evaluate
 
 ROUNDS = 8
 INSTANT = timedelta(microseconds=1)
-CREATED = "create-task"
+CREATED = KINDS[CreateTask]
 """The kind of a firing that made work."""
 _WHO = "Device/rule-worker"
 
@@ -185,8 +186,7 @@ class _Story:
         self.result.fired.append(Replayed(at=now, program=program, item=facts.item, effect=effect))
         real = self.history.firings.get(effect.key)
         to_role = getattr(effect, "to_role", None) or None
-        kind = "escalate" if isinstance(effect, Escalate) else type(effect).__name__
-        one = Firing(key=effect.key, fired_at=now, kind=kind, to_role=to_role, reason=effect.reason)
+        one = Firing(key=effect.key, fired_at=now, kind=KINDS[type(effect)], to_role=to_role, reason=effect.reason)
         self.fired.setdefault(effect.key.item, {})[effect.key] = one
         if real is None or isinstance(effect, SetStatus | Hold):
             self._change(program, facts, effect, now)
@@ -214,7 +214,7 @@ class _Story:
             case CreateTask():
                 self.result.left_out["what becomes of work that was never really made"] += 1
             case _:
-                self.result.left_out[f"what follows from: {_words(type(effect).__name__)}"] += 1
+                self.result.left_out[f"what follows from: {KINDS[type(effect)].replace('-', ' ')}"] += 1
 
     def _raise(self, facts: Facts, code: str, now: datetime) -> None:
         wanted = f"{FLAG_SYSTEM}|{code}"
@@ -305,7 +305,3 @@ def _moved(
         hold_until=held.until if held else None,
         hold_event=held.event or None if held else None,
     )
-
-
-def _words(name: str) -> str:
-    return "".join(f" {one.lower()}" if one.isupper() else one for one in name).strip()
