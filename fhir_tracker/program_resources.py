@@ -31,7 +31,11 @@ def of_program(program: Program, status: DefinitionStatus) -> list[Resource]:
     found += [_activity_definition(program, task, status) for task in program.tasks]
     found += questionnaires(program, status)
     if status == "active":
-        found += [_status_system(program), _status_values(program), _task_system(program)]
+        found += [_status_system(program), _task_system(program), _stage_system(program)]
+        found += [_values(program, "status", program.status_system, "task statuses")]
+        found += [_values(program, "stage", program.stage_system, "stages of a plan")]
+        if program.reasons:
+            found += [_reason_system(program), _values(program, "reason", program.reason_system, "coded reasons")]
     return found
 
 
@@ -94,17 +98,32 @@ def _status_system(program: Program) -> Resource:
     return system | ({"property": [_RETIRED]} if program.former else {})
 
 
-def _status_values(program: Program) -> Resource:
+def _values(program: Program, name: str, system: str, title: str) -> Resource:
+    """All codes of one of the program's systems, to choose from."""
     return {
         "resourceType": "ValueSet",
-        "id": f"{program.code}-status",
-        "url": f"{CANONICAL}/ValueSet/{program.code}-status",
+        "id": f"{program.code}-{name}",
+        "url": f"{CANONICAL}/ValueSet/{program.code}-{name}",
         "version": str(program.version),
         "name": program.code,
-        "title": f"{program.title}: task statuses",
+        "title": f"{program.title}: {title}",
         "status": "active",
-        "compose": {"include": [{"system": program.status_system}]},
+        "compose": {"include": [{"system": system}]},
     }
+
+
+def _stage_system(program: Program) -> Resource:
+    codes = [_defined(one.code, one.title, one.means) for one in program.stages]
+    return _codes(program, "stage", program.stage_system, "stages of a plan", codes)
+
+
+def _reason_system(program: Program) -> Resource:
+    codes = [_defined(one.code, one.title, one.means) for one in program.reasons]
+    return _codes(program, "reason", program.reason_system, "coded reasons", codes)
+
+
+def _defined(code: str, title: str, means: str) -> Resource:
+    return {"code": code, "display": title, **({"definition": means} if means else {})}
 
 
 def _task_system(program: Program) -> Resource:

@@ -498,3 +498,12 @@ def test_an_escalation_that_was_taken_over_can_still_be_sent_back_and_resolved(c
         escalation.take_over(tx, ref, by)
     send_back(clinic, ref, "It is about a bill", "not-clinical")
     assert clinic.item(ref).fhir_status == "rejected"
+
+
+def test_stages_and_reasons_are_published_with_what_they_mean(clinic: Clinic) -> None:
+    systems = {one["url"]: one["concept"] for one in clinic.stored("CodeSystem")}
+    stages, reasons = systems[clinic.program.stage_system], systems[clinic.program.reason_system]
+    assert {one["code"]: one["definition"] for one in stages}["left"] == "The patient left"
+    assert {one["code"]: one["definition"] for one in reasons}["moved"] == "Lives elsewhere now"
+    included = {one["compose"]["include"][0]["system"] for one in clinic.stored("ValueSet")}
+    assert included >= {clinic.program.stage_system, clinic.program.reason_system, clinic.program.status_system}
