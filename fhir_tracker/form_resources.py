@@ -9,7 +9,7 @@ from fhir_tracker.fhir.json_types import Resource
 from fhir_tracker.fhir.narrative import narrative
 from fhir_tracker.model.answers import ORDINAL
 from fhir_tracker.model.forms import Form, FormItem
-from fhir_tracker.model.program import Program
+from fhir_tracker.model.program import CANONICAL, Program
 from fhir_tracker.rules.form_section import questionnaire_url
 from fhir_tracker.rules.forms import slug
 
@@ -17,6 +17,35 @@ from fhir_tracker.rules.forms import slug
 def questionnaires(program: Program, status: str) -> list[Resource]:
     """The Questionnaire of each form of a program version."""
     return [_questionnaire(program, form, status) for form in program.forms]
+
+
+def answer_systems(program: Program) -> list[Resource]:
+    """The codes of the answers that bring none of their own, one CodeSystem a form that has any."""
+    found = []
+    for form in program.forms:
+        choices = [choice for item in form.items for choice in item.choices if not _named(choice.codes)]
+        if texts := {slug(choice.text): choice.text for choice in choices}:
+            found.append(_answer_system(program, form, texts))
+    return found
+
+
+def _answer_system(program: Program, form: Form, texts: dict[str, str]) -> Resource:
+    return {
+        "resourceType": "CodeSystem",
+        "id": f"{program.code}-{form.code}-answer"[-64:],
+        "url": _answer_url(program.code, form.code),
+        "version": str(program.version),
+        "name": _name(f"{program.code}-{form.code}-answer"),
+        "title": f"{form.title}: answers",
+        "status": "active",
+        "caseSensitive": True,
+        "content": "complete",
+        "concept": [{"code": code, "display": text} for code, text in texts.items()],
+    }
+
+
+def _answer_url(program: str, form: str) -> str:
+    return f"{CANONICAL}/CodeSystem/{program}-{form}-answer"
 
 
 def _questionnaire(program: Program, form: Form, status: str) -> Resource:
@@ -32,11 +61,11 @@ def _questionnaire(program: Program, form: Form, status: str) -> Resource:
         "status": status,
         "subjectType": ["Patient"],
         **({"description": form.means} if form.means else {}),
-        "item": [_item(one) for one in form.items],
+        "item": [_item(one, _answer_url(program.code, form.code)) for one in form.items],
     }
 
 
-def _item(item: FormItem) -> Resource:
+def _item(item: FormItem, system: str) -> Resource:
     base: Resource = {"linkId": item.code, "text": item.text}
     if not item.choices:
         whole = all(one is None or one == one.to_integral_value() for one in (item.least, item.most))
@@ -45,17 +74,16 @@ def _item(item: FormItem) -> Resource:
         {
             "valueCoding": {
                 "extension": [{"url": ORDINAL[0], "valueDecimal": choice.weight}],
-                **_coding(choice.codes),
+                **(_named(choice.codes) or {"system": system, "code": slug(choice.text)}),
                 "display": choice.text,
             }
-            | ({} if any("|" in code for code in choice.codes) else {"code": slug(choice.text)})
         }
         for choice in item.choices
     ]
     return base | {"type": "choice", "required": item.scored, "answerOption": options}
 
 
-def _coding(codes: tuple[str, ...]) -> Resource:
+def _named(codes: tuple[str, ...]) -> Resource:
     named = next((code for code in codes if "|" in code), "")
     system, _, code = named.partition("|")
     return {"system": system, "code": code} if named else {}

@@ -11,7 +11,7 @@ from fhir_tracker import program_actions
 from fhir_tracker.fhir.codeable import concept
 from fhir_tracker.fhir.json_types import Resource
 from fhir_tracker.fhir.narrative import narrative
-from fhir_tracker.form_resources import questionnaires
+from fhir_tracker.form_resources import answer_systems, questionnaires
 from fhir_tracker.model.program import CANONICAL, Program, TaskTemplate
 from fhir_tracker.model.vocabulary import ROLE_SYSTEM, activity_canonical, program_task_system
 
@@ -31,6 +31,7 @@ def of_program(program: Program, status: DefinitionStatus) -> list[Resource]:
     found += [_activity_definition(program, task, status) for task in program.tasks]
     found += questionnaires(program, status)
     if status == "active":
+        found += answer_systems(program)
         found += [_status_system(program), _task_system(program), _stage_system(program)]
         found += [_values(program, "status", program.status_system, "task statuses")]
         found += [_values(program, "stage", program.stage_system, "stages of a plan")]

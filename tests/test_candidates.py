@@ -118,6 +118,37 @@ def test_who_was_turned_down_may_come_again_by_a_new_event(
     assert clinic.enrol(MONDAY + 4 * DAY) == 0
 
 
+def test_what_a_rule_wants_for_a_candidate_waits_for_the_decision(database: Database) -> None:
+    more = "  - {code: extra, role: rn, on: rule}\nintake:"
+    rule = "\nrules:\n  - {id: risky, when: {flag: high-risk}, do: {create_task: extra}}\n"
+    clinic = Clinic(database, TEXT.replace("ONCE", "event").replace("intake:", more, 1) + rule)
+    clinic.patient("ann")
+    flag = {"status": "active", "code": {"coding": [{"code": "high-risk"}]}, "subject": {"reference": "Patient/ann"}}
+    clinic.put({"resourceType": "Flag", "id": "f", **flag}, MONDAY)
+    clinic.enrol(MONDAY)
+    clinic.sweep(MONDAY + HOUR)
+    assert codes(clinic) == ["decide"]
+    decide(clinic, "accepted")
+    clinic.sweep(MONDAY + 4 * HOUR)
+    assert codes(clinic) == ["assessment", "decide", "extra", "touch"]
+
+
+def test_a_candidate_that_a_client_filed_gets_the_decision(database: Database) -> None:
+    clinic = clinic_of(database)
+    clinic.patient("bea")
+    filed = {
+        "resourceType": "CarePlan",
+        "id": "filed",
+        "status": "draft",
+        "intent": "plan",
+        "subject": {"reference": "Patient/bea"},
+    }
+    filed["instantiatesCanonical"] = ["https://fhir-tracker.example/PlanDefinition/ring|1"]
+    clinic.put(filed, MONDAY + HOUR)
+    clinic.sweep(MONDAY + 2 * HOUR)
+    assert [one.code for one in clinic.items("bea") if one.kind == "task"] == ["decide"]
+
+
 def test_by_hand_a_patient_becomes_a_candidate_too(database: Database) -> None:
     clinic = clinic_of(database)
     clinic.patient("bea")

@@ -88,6 +88,20 @@ def decision(program: Program, facts: Facts) -> Iterator[Decide]:
     )
 
 
+def first_decision(program: Program, facts: Facts, now: datetime) -> Iterator[CreateTask]:
+    """The decision on a candidate whose plan a client filed without any work."""
+    if facts.plan is None or facts.plan.is_enrolment or any(one.kind == "task" for one in facts.tasks):
+        return
+    for index, template in enumerate(one for one in program.tasks if one.on == "intake"):
+        yield CreateTask(
+            key=FiringKey(item=facts.item.ref, rule=DECISION, cycle="filed", level=-1 - index),
+            template=template.code,
+            reason=f"A candidate for {program.title}",
+            due_at=due_at(program, template, facts.plan.anchors, now),
+            owner=template.owner,
+        )
+
+
 def first_work(program: Program, facts: Facts, now: datetime) -> Iterator[CreateTask]:
     """The work of an accepted candidate, each once, due from the acceptance on."""
     intake, plan = program.intake, facts.plan

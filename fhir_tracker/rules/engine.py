@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Final
 
 from fhir_tracker.model.effects import (
+    CreateTask,
     Effect,
     Escalate,
 )
@@ -14,7 +15,7 @@ from fhir_tracker.model.facts import Evaluation, Facts, Finding, Verdict
 from fhir_tracker.model.program import Program, Rule
 from fhir_tracker.model.work import Firing, FiringKey
 from fhir_tracker.rules.acts import Case, effects_of
-from fhir_tracker.rules.candidates import ACCEPTED, DECISION
+from fhir_tracker.rules.candidates import ACCEPTED, DECISION, is_candidate
 from fhir_tracker.rules.closing import DONE_BY, HOLD_END, done_by, hold_end
 from fhir_tracker.rules.conditions import judge
 from fhir_tracker.rules.forms import wanted as wanted_by_forms
@@ -77,7 +78,14 @@ def _evaluate(program: Program, facts: Facts, now: datetime, *, brief: bool) -> 
             _rule(program, facts, one.rule, now, answer)
         elif known[1] is not None:
             answer.moments.append(known[1])
+    if item.kind == "plan" and is_candidate(program, facts):
+        answer.effects = [one for one in answer.effects if not _is_work_of_rules(one)]
     return _ended(facts, answer, now)
+
+
+def _is_work_of_rules(effect: Effect) -> bool:
+    """Whether it is work that a candidate does not get yet: a rule's wish for it waits for the decision."""
+    return isinstance(effect, CreateTask) and effect.key.rule != DECISION
 
 
 def _begun(facts: Facts) -> Facts:

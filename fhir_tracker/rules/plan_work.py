@@ -18,7 +18,7 @@ from fhir_tracker.model.program import Program, TaskTemplate
 from fhir_tracker.model.vocabulary import program_task_system
 from fhir_tracker.model.work import FiringKey, WorkItem
 from fhir_tracker.rules.cadence import Rhythm, recurrence
-from fhir_tracker.rules.candidates import decision, first_work, is_candidate
+from fhir_tracker.rules.candidates import decision, first_decision, first_work, is_candidate
 from fhir_tracker.rules.due import due_at
 from fhir_tracker.rules.words import listed
 
@@ -41,7 +41,7 @@ def plan_work(program: Program, facts: Facts, now: datetime) -> PlanWork:
     effects: list[Effect] = list(decision(program, facts))
     moments: list[datetime] = []
     if is_candidate(program, facts):
-        return PlanWork(effects=tuple(effects), moments=())
+        return PlanWork(effects=(*effects, *first_decision(program, facts, now)), moments=())
     effects.extend(first_work(program, facts, now))
     for template in program.tasks:
         if template.on == "cadence":

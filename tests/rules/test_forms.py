@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from fhir_tracker.errors import Incorrect
 from fhir_tracker.fhir.checks import check
-from fhir_tracker.form_resources import questionnaires
+from fhir_tracker.form_resources import answer_systems, questionnaires
 from fhir_tracker.model.answers import ORDINAL
 from fhir_tracker.model.effects import ClearFlag, Effect, RaiseFlag, RecordScore
 from fhir_tracker.model.event import event_of
@@ -297,6 +297,11 @@ def test_a_form_is_told_to_who_approves_it_and_published_as_a_valid_questionnair
     assert [issue for issue in check(form) if issue.severity in ("error", "fatal")] == []
     assert [one["type"] for one in form["item"]] == ["choice", "choice", "choice", "integer"]
     assert (form["url"], form["version"]) == ("https://fhir-tracker.example/Questionnaire/demo.mood", "3")
+    (codes,) = answer_systems(demo())
+    assert [issue for issue in check(codes) if issue.severity in ("error", "fatal")] == []
+    said = form["item"][0]["answerOption"][1]["valueCoding"]
+    assert (said["system"], said["code"]) == (codes["url"], "several-days")
+    assert {one["code"] for one in codes["concept"]} >= {"not-at-all", "several-days", "never"}
     weights = [one["valueCoding"]["extension"][0]["valueDecimal"] for one in form["item"][0]["answerOption"]]
     assert weights == [0, 1, 2, 3]
     assert json.dumps(form, default=str)
