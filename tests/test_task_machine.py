@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
-from fhir_tracker import transitions
+from fhir_tracker import transitions, undo
 from fhir_tracker.errors import RuleBroken, VersionConflict
 from fhir_tracker.fhir.checks import check
 from fhir_tracker.fhir.dates import instant, parse_datetime
@@ -90,10 +90,19 @@ class TaskMachine(RuleBasedStateMachine):
         self.attempts = 0
         self.version = 1
         self.statuses: list[str] = ["to-call"]
+        self.role = "care-coordinator"
+        self.last: tuple[str, str, str | None, str] | None = None
+        """Who did what can be taken back still, and the status, owner and role that were before it."""
 
     def later(self) -> datetime:
         self.now += timedelta(minutes=7)
+        self.last = None
         return self.now
+
+    def stood(self, user: Viewer, before: tuple[str, str | None, str]) -> None:
+        """The user moved something, as far as it is not as it was."""
+        if before != (self.status, self.owner, self.role):
+            self.last = (user.who, *before)
 
     def refused(self, act: Callable[[], object]) -> None:
         with pytest.raises(RuleBroken):
@@ -114,9 +123,29 @@ class TaskMachine(RuleBasedStateMachine):
             self.refused(lambda: self.clinic.move(self.ref, to, now, user, given))
             return
         self.clinic.move(self.ref, to, now, user, given)
+        before = (self.status, self.owner, self.role)
         self.attempts += "outreach.outcome" in given
         self.notes += bool(given.get("note", "").strip())
         self.status = to
+        self.moved()
+        self.stood(user, before)
+
+    @rule(user=USERS, waited=st.sampled_from([10, 10, 10, 61]))
+    def take_back(self, user: Viewer, waited: int) -> None:
+        now, last = self.now + timedelta(seconds=waited), self.last
+
+        def act() -> None:
+            with self.clinic.acting(now, user) as (tx, by):
+                undo.undo(tx, self.ref, by, timedelta(seconds=60))
+
+        if last is None or last[0] != user.who or waited > 60:
+            self.refused(act)
+            return
+        before = (self.status, self.owner, self.role)
+        act()
+        self.now = now
+        _, self.status, self.owner, self.role = last
+        self.last = (user.who, *before)
         self.moved()
 
     def moved(self) -> None:
@@ -135,9 +164,11 @@ class TaskMachine(RuleBasedStateMachine):
         if self.status not in OPEN or self.owner not in (None, user.who):
             self.refused(act)
             return
+        before = (self.status, self.owner, self.role)
         act()
         self.owner = user.who
         self.version += 1
+        self.stood(user, before)
 
     @rule(user=USERS, to=st.none() | USERS)
     def give(self, user: Viewer, to: Viewer | None) -> None:
@@ -150,9 +181,11 @@ class TaskMachine(RuleBasedStateMachine):
         if self.status not in OPEN:
             self.refused(act)
             return
+        before = (self.status, self.owner, self.role)
         act()
         self.owner = to.who if to else None
         self.version += 1
+        self.stood(user, before)
 
     @rule(user=USERS, role=st.sampled_from(["rn", "front-desk"]))
     def send_to_a_role(self, user: Viewer, role: str) -> None:
@@ -165,9 +198,11 @@ class TaskMachine(RuleBasedStateMachine):
         if self.status not in OPEN:
             self.refused(act)
             return
+        before = (self.status, self.owner, self.role)
         act()
-        self.owner = None
+        self.owner, self.role = None, role
         self.version += 1
+        self.stood(user, before)
 
     @rule(user=USERS)
     def write_a_note(self, user: Viewer) -> None:
@@ -195,7 +230,7 @@ class TaskMachine(RuleBasedStateMachine):
     def status_owner_and_counts_are_what_the_model_says(self) -> None:
         item = self.clinic.item(self.ref)
         assert (item.status, item.fhir_status) == (self.status, FHIR[self.status])
-        assert (item.owner, item.open) == (self.owner, self.status in OPEN)
+        assert (item.owner, item.role, item.open) == (self.owner, self.role, self.status in OPEN)
         assert item.attempts == self.attempts
         assert item.clock == {"waiting": "paused"}.get(self.status, "running" if item.open else "stopped")
         assert (item.hold_until is not None) == (self.status == "waiting")
