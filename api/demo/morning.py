@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 
 from api.demo.people import people
-from fhir_tracker import enrolment, outreach, programs, transitions
+from fhir_tracker import consequences, effects, enrolment, outreach, programs, transitions
 from fhir_tracker.fhir.dates import instant
 from fhir_tracker.model.author import Author
 from fhir_tracker.model.moves import MoveRequest
@@ -100,6 +100,7 @@ def _start(tx: Tx, item: WorkItem, author: Author) -> None:
 
 def _move(tx: Tx, item: WorkItem, to: str, author: Author, **given: str) -> None:
     transitions.move(tx, item.ref, MoveRequest(to=to, fields=given), author)
+    consequences.draw(tx, effects.apply)
 
 
 def _attempt(tx: Tx, item: WorkItem, channel: str, outcome: str, author: Author, *, hours: int) -> None:
