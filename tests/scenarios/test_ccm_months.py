@@ -153,16 +153,15 @@ def test_the_yearly_review_closes_by_its_visit_and_its_note_is_expected(practice
     invariants.hold(practice)
 
 
-def test_nobody_is_asked_to_call_a_patient_who_has_died(practice: Practice) -> None:
+def test_nobody_is_asked_to_call_a_patient_who_has_died_and_a_mistake_is_mended_by_hand(practice: Practice) -> None:
     practice.ehr(local("2026-02-10 09:00"), patient("eve", deceased=local("2026-02-09 22:00")))
-    assert set(practice.todo("eve")) == {"consent", "care-plan", "touchpoint", "care-plan-review", "labs"}
-    for one in practice.todo("eve").values():
-        practice.do(one.ref, "not-needed", local("2026-02-10 10:00"), NURSE, reason="Deceased")
+    assert practice.todo("eve") == {}
     practice.until(local("2026-08-15 09:00"))
     assert practice.todo("eve") == {}
     practice.ehr(local("2026-08-15 09:00"), patient("eve"))
-    practice.until(local("2026-08-31 14:30"))
-    assert set(practice.todo("eve")) == {"touchpoint", "labs"}
+    assert practice.todo("eve") == {}
+    practice.by_hand("ccm", "eve", local("2026-08-17 09:00"))
+    assert set(practice.todo("eve")) == {"consent", "care-plan", "touchpoint", "care-plan-review", "labs"}
     invariants.hold(practice)
 
 

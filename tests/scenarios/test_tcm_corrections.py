@@ -82,13 +82,13 @@ def test_a_discharge_the_ehr_deleted_keeps_the_plan_and_its_history(practice: Pr
     invariants.hold(practice)
 
 
-def test_a_patient_who_dies_is_enrolled_in_nothing_and_running_work_stays_with_people(practice: Practice) -> None:
+def test_the_plans_of_a_patient_who_died_end_with_the_reason_and_no_new_one_begins(practice: Practice) -> None:
     practice.ehr(local("2026-03-10 09:00"), patient("ana", deceased=local("2026-03-10 02:00")))
     practice.ehr(local("2026-03-10 09:05"), stay("last", "ana", local("2026-03-10 02:00")))
-    assert len(practice.plans("ana")) == 1
-    assert set(practice.todo("ana")) == {"first-call", "visit", "medication-reconciliation"}
-    for one in practice.todo("ana").values():
-        practice.do(one.ref, "not-needed", local("2026-03-10 10:00"), NURSE, reason="Deceased")
+    assert [(one.status, one.open) for one in practice.plans("ana")] == [("withdrawn", False)]
+    assert practice.todo("ana") == {}
+    call = practice.resource(practice.one("ana", "first-call").ref)
+    assert (call["status"], "has died" in call["statusReason"]["text"]) == ("cancelled", True)
     practice.until(local("2026-03-11 16:59"))
     assert practice.escalations("ehr-ana") == []
     invariants.hold(practice)
