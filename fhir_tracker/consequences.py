@@ -103,7 +103,7 @@ def _after_task(tx: Tx, one: Moved, item: WorkItem, program: Program | None) -> 
 
 def _after_closing(tx: Tx, one: Moved, item: WorkItem) -> None:
     """Tell the plan once nothing of it is open, and complete it as its program says; one closing at a time."""
-    tx.wait_for_others(f"plan {item.plan}")
+    moved.one_at_a_time(tx, item.plan or "")
     plan = work_items.find(tx, RULE_WORKER, item.plan or "")
     if plan is None or plan.kind != "plan":
         return

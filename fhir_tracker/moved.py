@@ -36,3 +36,8 @@ def take(tx: Tx) -> Moved | None:
     """The change noted first, which is then forgotten; None when there is none."""
     waiting = cast(deque[Moved], tx.here.get(_WAITING, ()))
     return waiting.popleft() if waiting else None
+
+
+def one_at_a_time(tx: Tx, plan: str) -> None:
+    """Go on when nobody else is ending this plan or closing work of it: the last of two must see what the first did."""
+    tx.wait_for_others(f"plan {plan}")

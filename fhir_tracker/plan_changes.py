@@ -48,6 +48,7 @@ def find(tx: Tx, ref: str | None, author: Author) -> tuple[Stored, Program] | st
 
 def set_stage(tx: Tx, ref: str | None, stage: str, author: Author, why: Why) -> str | None:
     """Move the plan to a stage; None when it was, else why not. A plan that is over is not moved."""
+    moved.one_at_a_time(tx, ref or "")
     found = find(tx, ref, author)
     if isinstance(found, str):
         return found

@@ -79,6 +79,7 @@ def move(tx: Tx, ref: str, request: MoveRequest, author: Author, *, if_match: in
 
     What follows is noted for `consequences`.
     """
+    moved.one_at_a_time(tx, ref)
     plan = find_plan(tx, author.viewer, ref)
     given = {name: text for name, text in request.fields.items() if text.strip()}
     fields = with_words(plan.program, given)
@@ -89,6 +90,7 @@ def move(tx: Tx, ref: str, request: MoveRequest, author: Author, *, if_match: in
 
 def update(tx: Tx, ref: str, resource: Resource, author: Author, if_match: int | None) -> Stored:
     """Store the next version of a plan, a move of it checked as on the pages; raises RuleBroken with what is wrong."""
+    moved.one_at_a_time(tx, ref)
     plan = find_plan(tx, author.viewer, ref)
     resource = _with_fixed(plan, resource)
     to = _wanted_stage(plan, resource)

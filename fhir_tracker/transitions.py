@@ -16,6 +16,7 @@ from fhir_tracker.model.author import Author, Why
 from fhir_tracker.model.moves import TASK_FIELD, MoveRequest
 from fhir_tracker.model.program import Move, Program, Reason
 from fhir_tracker.model.viewer import Viewer, worker_viewer
+from fhir_tracker.model.vocabulary import CLOSED_TASK
 from fhir_tracker.model.work import WorkItem
 from fhir_tracker.rules import moves as rules_moves
 from fhir_tracker.rules import parties as rules_parties
@@ -302,6 +303,8 @@ def store(
     read_at = text_at(resource, "meta", "versionId")
     expected = if_match if if_match is not None or read_at is None else int(read_at)
     before = work_items.find(tx, _SYSTEM, f"Task/{resource['id']}")
+    if before is not None and before.plan and before.open and text_at(resource, "status") in CLOSED_TASK:
+        moved.one_at_a_time(tx, before.plan)
     stored = records.save(tx, resource, author, if_match=expected, why=why)
     provenance.record(tx, [stored], author, why)
     settle_escalations(tx, f"Task/{stored.id}", author)

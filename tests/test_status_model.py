@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from threading import Barrier
 from typing import Any
 
 import pytest
@@ -507,3 +509,23 @@ def test_stages_and_reasons_are_published_with_what_they_mean(clinic: Clinic) ->
     assert {one["code"]: one["definition"] for one in reasons}["moved"] == "Lives elsewhere now"
     included = {one["compose"]["include"][0]["system"] for one in clinic.stored("ValueSet")}
     assert included >= {clinic.program.stage_system, clinic.program.reason_system, clinic.program.status_system}
+
+
+@pytest.mark.requirement(134)
+def test_of_the_last_two_tasks_closed_at_once_one_completes_the_plan(clinic: Clinic) -> None:
+    plan, refs = plan_of(clinic), [clinic.task("ann", code).ref for code in ("call", "visit")]
+    named_ = document(clinic, "both", "ann")
+    for ref in refs:
+        clinic.attempt(ref, MONDAY)
+    fields = {"document": named_, "field.location": "Location/clinic"}
+    start = Barrier(2)
+
+    def close(ref: str) -> None:
+        start.wait(30)
+        clinic.move(ref, "done", MONDAY + MINUTE, EVERYONE, fields)
+
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(close, refs))
+    assert [clinic.item(ref).status for ref in refs] == ["done", "done"]
+    assert (clinic.item(plan).status, clinic.resource(plan)["status"]) == ("finished", "completed")
+    assert [row.after for row in clinic.log(plan) if row.what == "stage"] == ["enrolled", "finished"]
