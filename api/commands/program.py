@@ -49,6 +49,7 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     hand.add_argument("code", metavar="CODE")
     hand.add_argument("patient", metavar="Patient/ID", help="the patient as the tracker's FHIR API names them")
     hand.add_argument("--reason", default="Enrolled by hand", metavar="TEXT", help="why; kept in the plan's history")
+    hand.add_argument("--site", metavar="SITE", help="the site whose calendar counts, by its code or a location of it")
     hand.set_defaults(func=enrol)
 
 
@@ -145,7 +146,7 @@ def enrol(args: argparse.Namespace, settings: Settings) -> int:
     with open_store(settings) as database, database.begin() as tx:
         author = Author(viewer=worker_viewer("command-line"), origin="cli", at=clock.now())
         program = programs.required(tx, args.code)
-        plan = enrolment.by_hand(tx, program, patient, author, reason=args.reason)
+        plan = enrolment.by_hand(tx, program, patient, author, reason=args.reason, site=args.site)
     if args.json:
         print_json({"program": program.code, "version": program.version, "plan": plan.ref})
     else:
