@@ -1,0 +1,76 @@
+"""Many rows at once: added unless they are there, changed only where they are still what they were."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from fhir_tracker.storage import many, work_items
+from fhir_tracker.storage.database import Database
+from fhir_tracker.storage.running_tables import setting
+from tests.storage.samples import NOW, VIEWER, item
+
+MINUTE = timedelta(minutes=1)
+ODD = "é\"\\{},'NULL\n%s"
+
+
+def test_what_is_there_is_left_alone_and_the_rest_is_told(database: Database) -> None:
+    with database.begin() as tx:
+        columns = ("key", "value")
+        assert many.add_new(tx, setting, columns, [("a", "1"), (ODD, ODD)], ("key",), "key") == {"a", ODD}
+        rows = [(f"k{number}", "1") for number in range(130)]
+        told = many.add_new(tx, setting, columns, [("a", "2"), *rows, ("k0", "2")], ("key",), "key")
+        assert told == {f"k{number}" for number in range(130)}
+        assert many.add_new(tx, setting, columns, [], ("key",), "key") == set()
+        found = {row["key"]: row["value"] for row in tx.rows(setting.select())}
+    assert (found["a"], found[ODD], found["k0"]) == ("1", ODD, "1")
+
+
+def test_only_what_is_known_by_all_its_values_and_meets_the_condition_is_changed(database: Database) -> None:
+    with database.begin() as tx:
+        many.add_new(tx, setting, ("key", "value"), [("a", "1"), ("b", "2"), ("c", ODD)], ("key",), "key")
+        asked = [("a", "1", "new"), ("b", "not it", "new"), ("c", ODD, ODD + ODD), ("d", "1", "new")]
+        assert many.change(tx, setting, ("key", "value"), ("value",), asked) == {"a", "c"}
+        assert many.change(tx, setting, ("key",), ("value",), [("a", "x"), ("b", "x")], only="value = '2'") == {"b"}
+        assert many.change(tx, setting, ("key",), ("value",), []) == set()
+        found = {row["key"]: row["value"] for row in tx.rows(setting.select())}
+    assert found == {"a": "new", "b": "x", "c": ODD + ODD} | {k: v for k, v in found.items() if k not in "abc"}
+
+
+def test_items_saved_together_are_as_saved_one_by_one_and_claims_on_them_end(database: Database) -> None:
+    items = [item(f"Task/{n}", title=ODD, next_action_at=NOW, due_at=NOW if n % 2 else None) for n in range(70)]
+    with database.begin() as tx:
+        for one in items:
+            work_items.save(tx, one)
+    with database.begin() as tx:
+        claim = work_items.claim_due(tx, NOW, 100, MINUTE)
+        assert len(claim.items) == 70
+    changed = [one.having(title="new", owner=ODD, next_action_at=None) for one in items[:40]]
+    with database.begin() as tx:
+        work_items.save_many(tx, changed)
+        assert tx.let_go == {one.ref: claim.token for one in changed}
+    with database.begin() as tx:
+        planned = [(one.ref, claim.token, NOW + MINUTE) for one in items]
+        assert work_items.settle_many(tx, planned) == {one.ref for one in items[40:]}
+    with database.read() as tx:
+        found = work_items.find_many(tx, VIEWER, [one.ref for one in items])
+    assert [found[one.ref] for one in changed] == changed
+    assert {found[one.ref].next_action_at for one in items[40:]} == {NOW + MINUTE}
+
+
+def test_stretches_of_what_is_due_hold_each_item_once_and_are_claimed_alone(database: Database) -> None:
+    with database.begin() as tx:
+        for number in range(25):
+            at = NOW - MINUTE * (number % 3) if number < 23 else NOW + MINUTE
+            work_items.save(tx, item(f"Task/{number}", next_action_at=at))
+    with database.read() as tx:
+        spans = work_items.due_spans(tx, NOW, 10, 100)
+        assert [one.items for one in spans] == [10, 10, 3]
+        assert [one.items for one in work_items.due_spans(tx, NOW, 10, 15)] == [10, 5]
+    seen: list[str] = []
+    for span in reversed(spans):
+        with database.begin() as tx:
+            claim = work_items.claim_due(tx, NOW, 100, MINUTE, span)
+            assert len(claim.items) == span.items
+            seen += [one.ref for one in claim.items]
+            assert work_items.claim_due(tx, NOW, 100, MINUTE, span).items == ()
+    assert sorted(seen) == sorted(f"Task/{number}" for number in range(23))
