@@ -78,7 +78,7 @@ def contacted(viewer: Viewer, period: Period) -> Select[Any]:
     waited = _positive(passed)
     rows = _facts(attempt_log, mine.at, cast(waited // HOUR, Text), _NOTHING, _NOTHING, seconds=waited // SECOND)
     joined = rows.join(begun, and_(begun.c.item == mine.plan, begun.c.status == ""))
-    first = mine.outcome == REACHED, _known(mine, period.as_of), ~sooner
+    first = mine.outcome == REACHED, mine.plan.is_not(None), _known(mine, period.as_of), ~sooner
     return joined.where(*first, *_within(mine.at, period), row_scope(viewer, attempt_log))
 
 
