@@ -319,3 +319,14 @@ def test_what_the_plan_is_made_of_is_shown_to_be_the_trackers(clinic: Clinic) ->
     goal = clinic.stored("Goal")[0]
     assert clinic.provenance(f"Goal/{goal['id']}")
     assert SYSTEM.who not in str(goal)
+
+
+def test_work_that_a_rule_makes_goes_to_its_owner_as_well(clinic: Clinic) -> None:
+    text = CARE + "  - {code: extra, role: rn, on: rule, owner: primary}\n"
+    rule = "rules:\n  - {id: more, subject: plan, when: {stage: enrolled}, do: {create_task: extra}}\n"
+    clinic.program = clinic.publish(text + rule, MONDAY)
+    with clinic.acting(MONDAY, COORDINATOR) as (tx, by):
+        ref = enrolment.by_hand(tx, clinic.program, "ann", by).ref
+    clinic.put(clinic.resource(ref) | {"author": {"reference": "Practitioner/coordinator"}}, MONDAY)
+    clinic.sweep(MONDAY)
+    assert [one.owner for one in of(clinic, "extra")] == ["Practitioner/coordinator"]

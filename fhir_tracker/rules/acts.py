@@ -83,7 +83,7 @@ def _create_task(wish: _Wish) -> CreateTask:
         due_at=due or due_at(wish.program, template, anchors, wish.now),
         role=wish.action.args.get("role", ""),
         priority=wish.action.args.get("priority", ""),
-        owner=wish.action.args.get("owner", ""),
+        owner=wish.action.args.get("owner", "") or template.owner,
     )
 
 
