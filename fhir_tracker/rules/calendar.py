@@ -164,6 +164,8 @@ def _spans_from(calendar: Calendar, start: datetime) -> Iterator[Span]:
 
 
 def _closes_at(calendar: Calendar, moment: datetime) -> bool:
+    if moment - START < _DAY:
+        return False
     day = local(calendar, moment - timedelta(seconds=1)).date()
     return any(closing == moment for _, closing in _spans_on(calendar, day))
 

@@ -28,8 +28,8 @@ def _read(node: Node, draft: Draft) -> Args | None:
 def _judge(case: Case, args: Args) -> tuple[Verdict, ...]:
     found = standing(case.program, case.facts)
     if found is None:
-        return no("the work has no outreach policy")
-    told, used = standing_words(case.program, found), _used(found)
+        return no("the work has no outreach policy", {"task": case.facts.item.code})
+    told, used = standing_words(case.program, found), _used(found) | {"task": case.facts.item.code}
     if args["none"]:
         holds = not found.settled and found.next_at is None
         return (Verdict(holds=holds, why=told, facts=used),)

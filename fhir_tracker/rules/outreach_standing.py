@@ -9,10 +9,10 @@ from typing import Final
 
 from fhir_tracker.model.contact import Contact
 from fhir_tracker.model.facts import Facts
-from fhir_tracker.model.program import Calendar, OutreachPolicy, Program
+from fhir_tracker.model.program import Calendar, Duration, OutreachPolicy, Program
 from fhir_tracker.model.vocabulary import CHANNELS
 from fhir_tracker.model.work import Event
-from fhir_tracker.rules.calendar import add, working_later
+from fhir_tracker.rules.calendar import END, START, later
 from fhir_tracker.rules.events import in_order
 from fhir_tracker.rules.outreach_failed import REACHED, attempts, failed_since_reached
 from fhir_tracker.rules.quiet import is_quiet_for, quiet_at, quiet_until, zone_for
@@ -34,7 +34,9 @@ REFUSALS: Final[Mapping[str, tuple[str, ...]]] = {
 }
 """The codes of a Flag or a denying Consent by which a patient does not want a channel; `do-not-contact` is all of them."""
 ALL: Final = ("do-not-contact", "no-contact")
-_NOTHING: Final = timedelta()
+_AT_ONCE: Final = Duration(amount=0, unit="hours", working=True)
+_EDGE: Final = timedelta(days=2)
+"""How near to either end of the calendar no quiet hour is looked for."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,7 +74,7 @@ def standing(program: Program, facts: Facts) -> Standing | None:
     base = Standing(policy=policy, attempts=len(failed), channels=used)
     if failed:
         first = failed[0].start or failed[0].at
-        base = replace(base, first_at=first, enough_at=add(_calendar(program, facts), first, policy.over))
+        base = replace(base, first_at=first, enough_at=later(_calendar(program, facts), first, policy.over))
     if settled := _settled(facts, base):
         return replace(base, settled=settled)
     return _with_next(program, facts, base, failed)
@@ -184,7 +186,7 @@ def _with_next(program: Program, facts: Facts, base: Standing, failed: Sequence[
     earliest = facts.item.created_at
     if failed:
         last = failed[-1].start or failed[-1].at
-        earliest = max(earliest, add(_calendar(program, facts), last, policy.spacing) if policy.spacing else last)
+        earliest = max(earliest, later(_calendar(program, facts), last, policy.spacing) if policy.spacing else last)
     closed = _closed_channels(facts, policy, earliest)
     open_ = [one for one in policy.channels if one not in closed]
     if not open_:
@@ -234,11 +236,13 @@ def _allowed(program: Program, facts: Facts, policy: OutreachPolicy, channel: st
     zone = zone_for(program, quiet, facts.zone) if quiet else ""
     found = earliest
     for _ in range(40):
-        opens = working_later(_calendar(program, facts), found, _NOTHING)
-        later = quiet_until(quiet, zone, opens) if quiet else opens
-        if later == found:
+        opens = later(_calendar(program, facts), found, _AT_ONCE)
+        if not START + _EDGE < opens < END - _EDGE:
+            return opens
+        ends = quiet_until(quiet, zone, opens) if quiet else opens
+        if ends == found:
             return found
-        found = later
+        found = ends
     return found
 
 

@@ -69,7 +69,7 @@ def _missing(case: Case, within: Duration, found: Scored | None, told: str) -> t
     last = found.at if found is not None and found.score is not None else None
     start = max(last, begin(case.facts)) if last else begin(case.facts)
     due = later(case.program.calendar, start, within)
-    used = {"last": instant(last) if last else "none", "due": instant(due)}
+    used = {"last": instant(last) if last else "none", "due": instant(due), "response": found.ref if found else "none"}
     if case.now < due:
         return no(told, used, due)
     return (Verdict(holds=True, why=f"{told}; one was due within {within}", facts=used, since=due),)

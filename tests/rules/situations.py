@@ -137,7 +137,8 @@ conditions = st.recursive(
 )
 
 
-DEMO: Final = read_program(f"{BASE}{REASONS}{LADDERS}")
+POLICY: Final = "outreach: {attempts: 3, over: 2 business days, channels: [phone, sms]}"
+DEMO: Final = read_program(f"{BASE}{REASONS}{LADDERS}".replace("{code: first-call,", f"{{code: first-call, {POLICY},"))
 
 
 @lru_cache(maxsize=4096)
@@ -224,11 +225,26 @@ def _response(draw: st.DrawFn, name: str, when: st.SearchStrategy[datetime]) -> 
 
 
 _KINDS: Final = (_appointment, _reading, _stay, _document, _try, _flag, _claim, _response)
+_MOSTLY: Final = {
+    **dict.fromkeys(("appointment", "appointment_missed", "no_show_chain"), (_appointment,)),
+    **dict.fromkeys(("outreach_failed", "outreach_reached", "outreach", "next_contact", "untouched_for"), (_try,)),
+    **dict.fromkeys(("document_missing", "absent"), (_appointment, _document, _stay)),
+    **dict.fromkeys(("observation", "monitoring_incomplete"), (_reading,)),
+    **dict.fromkeys(("flag", "exception", "patient"), (_flag,)),
+    "authorization": (_claim, _claim, _flag),
+    "seen": (_appointment, _stay, _reading),
+    "in_hospital": (_stay,),
+    "score": (_response,),
+}
+"""The events that each test is mostly asked with, so that it holds often enough."""
 
 
-def events(draw: st.DrawFn, when: st.SearchStrategy[datetime]) -> tuple[Event, ...]:
-    """Up to six events of any kind."""
-    kinds = draw(st.lists(st.sampled_from(_KINDS), max_size=6))
+def events(draw: st.DrawFn, when: st.SearchStrategy[datetime], about: str = "") -> tuple[Event, ...]:
+    """Some events of any kind, or two to five of those that the test `about` looks at."""
+    if about in _MOSTLY:
+        kinds = draw(st.lists(st.sampled_from(_MOSTLY[about]), min_size=2, max_size=5))
+    else:
+        kinds = draw(st.lists(st.sampled_from(_KINDS), max_size=6))
     found = [kind(draw, f"e{number}", when) for number, kind in enumerate(kinds)]
     return tuple(replace(one, seen_at=draw(when)) for one in found)
 
@@ -271,15 +287,17 @@ def _standing(draw: st.DrawFn, when: st.SearchStrategy[datetime]) -> PatientFact
     )
 
 
-def _fired(draw: st.DrawFn, when: st.SearchStrategy[datetime]) -> tuple[Firing, ...]:
+def _fired(draw: st.DrawFn, when: st.SearchStrategy[datetime], least: int) -> tuple[Firing, ...]:
     states_ = st.sampled_from(("open", "acknowledged", "sent-back", "resolved"))
-    count = draw(st.integers(0, 2))
+    count = draw(st.integers(least, 2))
     return tuple(fired(number + 1, draw(when), rule="earlier", state=draw(states_)) for number in range(count))
 
 
 @st.composite
-def situations(draw: st.DrawFn, when: st.SearchStrategy[datetime] = moments, subject: str = "task") -> Facts:
-    """The facts of one open item; `when` draws every moment in them."""
+def situations(
+    draw: st.DrawFn, when: st.SearchStrategy[datetime] = moments, subject: str = "task", about: str = ""
+) -> Facts:
+    """The facts of one open item; `when` draws every moment in them, `about` names the test they are mostly for."""
     created = draw(when)
     rows = log(draw, created)
     kept = [one for one in rows if one.what == "status"]
@@ -301,9 +319,9 @@ def situations(draw: st.DrawFn, when: st.SearchStrategy[datetime] = moments, sub
         work,
         plan=plan(draw(when), discharge=draw(when)),
         log=rows,
-        events=events(draw, when),
+        events=events(draw, when, about),
         tasks=draw(st.sampled_from(((), (other,)))),
         people=draw(st.just({}) | st.just(_people(draw, when))),
         patient=draw(st.none() | st.just(_standing(draw, when))),
-        fired=_fired(draw, when),
+        fired=_fired(draw, when, 1 if about == "escalated" else 0),
     )

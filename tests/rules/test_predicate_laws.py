@@ -39,7 +39,7 @@ def subject_of(name: str, data: st.DataObject) -> str:
 def drawn(name: str, data: st.DataObject) -> tuple[str, str, Facts, datetime]:
     subject = subject_of(name, data)
     when = f"{{{name}: {data.draw(LEAVES[name])}}}"
-    return when, subject, data.draw(situations(subject=subject)), data.draw(moments)
+    return when, subject, data.draw(situations(subject=subject, about=name)), data.draw(moments)
 
 
 def told(*answers: tuple[Verdict, ...]) -> str:
@@ -117,7 +117,7 @@ def test_the_order_of_facts_has_no_meaning_and_closed_work_never_holds(
 def test_no_date_is_so_odd_that_asking_fails(name: str, data: st.DataObject) -> None:
     subject = subject_of(name, data)
     when = f"{{{name}: {data.draw(LEAVES[name])}}}"
-    known, now = data.draw(situations(poisoned, subject=subject)), data.draw(moments)
+    known, now = data.draw(situations(poisoned, subject=subject, about=name)), data.draw(moments)
     found = answered(when, known, now, subject)
     assert found
     assert all(one.why and (one.next_change is None or now < one.next_change <= LAST) for one in found)
