@@ -16,7 +16,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from fhir_tracker.rules.starters import starter_programs
-from tests.benchmarks.simulated_year import invariants, oracle
+from tests.benchmarks.simulated_year import invariants, oracle, telling
 from tests.benchmarks.simulated_year.people import START
 from tests.benchmarks.simulated_year.year import Year
 from tests.benchmarks.stores import fresh_database
@@ -54,6 +54,8 @@ def main() -> None:
         items = oracle.sample(database, asked.seed, asked.sample)
         verdicts = oracle.watch(database, items, START + timedelta(days=asked.days), 2 * step)
         looked = time.perf_counter() - begun
+        end = START + timedelta(days=asked.days)
+        told = [*telling.measures(database, end), *telling.changed_rule(database, end, 2000)]
         wrong = invariants.broken(database, START + timedelta(days=asked.days), step)
     print(f"{asked.patients:,} patients, {asked.days} days, {asked.database}, seed {asked.seed}: {took:,.0f} s")
     print(f"{os.cpu_count()} cores, Python {platform.python_version()}, load {os.getloadavg()[0]:.1f}")
@@ -65,6 +67,7 @@ def main() -> None:
         f"The oracle looked at {verdicts.items} items in {verdicts.minutes:,} minutes ({looked:,.0f} s): {verdicts.fired} "
         f"fired, {len(verdicts.missed)} missed, {len(verdicts.unwanted)} unwanted"
     )
+    print("\n".join(told))
     print(f"Invariants: {len(wrong)} broken" if wrong else "Invariants: all hold")
     complaints = (*verdicts.missed, *verdicts.unwanted, *wrong)
     for line in complaints[:100]:

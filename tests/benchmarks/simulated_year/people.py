@@ -104,6 +104,8 @@ def life(seed: int, one: Person, into: Ehr) -> None:
     for number, code in enumerate(one.conditions):
         day = joined + (dice.randrange(60) if dice.random() < 0.8 else dice.randrange(DAYS))
         into.add(max(first, working_moment(dice, day)), _condition(one, number, code))
+    if ehr.HYPERTENSION in one.conditions:
+        _readings(dice, one, joined, into)
     for number in range(_times(dice, 0.30 if one.frail else 0.06)):
         _stay(dice, one, number, joined, into)
     for number in range(_times(dice, 0.8 if one.frail else 0.35)):
@@ -132,6 +134,31 @@ def _stay(dice: random.Random, one: Person, number: int, joined: int, into: Ehr)
         into.add(filed, lambda: ehr.document(f"{id_}-summary", one.id, filed, code=ehr.DISCHARGE_SUMMARY))
     if dice.random() < 0.15:
         into.add(ends, lambda: ehr.flag(f"{id_}-risk", one.id, ends))
+
+
+def _readings(dice: random.Random, one: Person, joined: int, into: Ehr) -> None:
+    """Home readings of the blood pressure: enough each month, or a few, and seldom a severe one."""
+    for month in range(joined // 30 + 1, 12):
+        for number in range(13 if dice.random() < one.keeps else 3):
+            at = START + timedelta(days=30 * month + number, hours=12, minutes=dice.randrange(600))
+            systolic = 185 if dice.random() < 0.0005 else dice.randrange(110, 160)
+            into.add(at, _reading(one, f"{month}-{number}", at, systolic))
+
+
+def _reading(one: Person, name: str, at: datetime, systolic: int) -> Make:
+    def part(code: str, value: int) -> Resource:
+        unit = {"value": value, "unit": "mmHg", "system": "http://unitsofmeasure.org", "code": "mm[Hg]"}
+        return {"code": {"coding": [{"system": ehr.LOINC, "code": code}]}, "valueQuantity": unit}
+
+    return lambda: {
+        "resourceType": "Observation",
+        "id": f"{one.id}-bp{name}",
+        "status": "final",
+        "code": {"coding": [{"system": ehr.LOINC, "code": "85354-9"}]},
+        "subject": {"reference": f"Patient/{one.id}"},
+        "effectiveDateTime": at.isoformat(),
+        "component": [part("8480-6", systolic), part("8462-4", systolic - 50)],
+    }
 
 
 def _condition(one: Person, number: int, code: str) -> Make:

@@ -44,6 +44,8 @@ ORDER = (
     "DocumentReference",
 )
 PAGE = 500
+DONE_WHEN_REACHED = ("decide", "education", "cuff-and-training", "severe-reading")
+"""Work that has an outreach policy and is closed by the person who reached the patient."""
 One = TypeVar("One")
 LIMITS = sweep.Limits(brake=Limit(share=0.5, floor=25))
 
@@ -165,7 +167,7 @@ class Year:
             outreach.log_attempt(tx, item, outreach.Attempt(channel=channel, outcome=outcome, at=by.at), by)
             if outcome != outreach.REACHED:
                 self.staff.again(act, item)
-            elif item.code in ("education", "cuff-and-training", "schedule"):
+            elif item.code in DONE_WHEN_REACHED:
                 transitions.move(tx, act.ref, MoveRequest(to="done", fields=fields), by)
         elif act.kind == "hold":
             until = (by.at + timedelta(days=5)).isoformat()
