@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from fhir_tracker import dry_run, patient_history, replaying, rule_replay
+from fhir_tracker import dry_run, escalation, patient_history, replaying, rule_replay
 from fhir_tracker.model.effects import Escalate
 from fhir_tracker.model.work import FiringKey
 from fhir_tracker.rules.program_file import read_program
@@ -59,7 +59,10 @@ def practice(database: Database) -> Practice:
     )
     practice.until(local("2026-03-13 12:00"))
     ana = practice.one("ana", "first-call").ref
-    practice.answer(practice.escalation(ana, 2), "send_back", local("2026-03-13 13:00"), PROVIDER, "Not mine")
+    practice.until(local("2026-03-13 13:00"))
+    with practice.acting(practice.now, PROVIDER) as (tx, by):
+        escalation.send_back(tx, practice.escalation(ana, 2), "Not mine", by, code="not-mine")
+    practice.work(practice.now)
     practice.do(ana, "done", local("2026-03-16 09:00"), COORDINATOR, note="Reached at last")
     practice.do(ana, "to-do", local("2026-03-17 09:00"), NURSE, reason="It was not the carer")
     practice.until(local("2026-04-03 17:00"))
