@@ -104,7 +104,11 @@ def test_why_tells_the_last_of_a_chain_and_facts_the_first() -> None:
         "the appointment for visit on Tue 10 Mar 2026 09:00 was cancelled, the last of 2 in a row,"
         " and no later one is booked"
     )
-    assert found.facts == {"appointment": "Appointment/b (cancelled)", "first missed": "Appointment/a"}
+    assert found.facts == {
+        "appointment": "Appointment/b (cancelled)",
+        "first missed": "Appointment/a",
+        "appointments": "Appointment/a, Appointment/b",
+    }
     assert "was a no-show" in verdict(MISSED, known(A), NOW, "plan").why
 
 

@@ -78,6 +78,7 @@ def test_why_counts_the_tries_and_their_channels() -> None:
     assert found.facts == {
         "failed attempts": "2",
         "channels": "phone, sms",
+        "attempts": f"{FIRST.ref}, {TEXT.ref}",
         "first attempt": "2026-03-09T13:00:00.000Z",
     }
 
