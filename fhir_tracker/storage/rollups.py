@@ -187,7 +187,9 @@ def _rolled(what: str, first: int, end: int, by: tuple[str, ...], program: str |
 @lru_cache(maxsize=64)
 def _rolled_form(by: tuple[str, ...], of_program: bool, clock: Offsets) -> Select[Any]:
     table = figure_hour.c
-    span = table.what == bindparam("what"), table.hour >= bindparam("first"), table.hour < bindparam("end")
+    # Written into the text, so that PostgreSQL plans for a span of this length and not for any.
+    first, end = (bindparam(name, type_=BigInteger, literal_execute=True) for name in ("first", "end"))
+    span = table.what == bindparam("what", type_=Text, literal_execute=True), table.hour >= first, table.hour < end
     narrowed = (*span, table.program == bindparam("program")) if of_program else span
     return _grouped(figure_hour, by, clock).where(*narrowed)
 
