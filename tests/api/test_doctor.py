@@ -23,6 +23,7 @@ from fhir_tracker import brake, clock, connections
 from fhir_tracker.brake import Limit
 from fhir_tracker.config import Settings, load_settings
 from fhir_tracker.model.viewer import open_viewer
+from fhir_tracker.rules.starters import starter_programs
 from fhir_tracker.storage import jobs, outbox, quarantine
 from fhir_tracker.storage import settings as states
 from fhir_tracker.storage.database import Database, Tx
@@ -69,7 +70,7 @@ def test_a_healthy_store_has_nothing_to_mend(settings: Settings, store: Database
         "quarantine": "OK",
         "connections": "WARN",
     }
-    assert told["programs"].detail == "ccm 1, tcm 1"
+    assert told["programs"].detail == ", ".join(f"{code} 1" for code in sorted(starter_programs()))
     assert told["database"].detail.startswith(store.dialect)
     assert all((one.fix == "") == (one.status == "OK") for what, one in told.items() if what != "disk")
 
