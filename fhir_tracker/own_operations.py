@@ -66,11 +66,10 @@ def own_operations() -> Iterable[Resource]:
     yield _operation(EVALUATE, "Measure", "evaluate-measure", _MEASURING, "MeasureReport")
     yield _operation(INSTANTIATE, "PlanDefinition", "instantiate", (key, one, *_SITUATION), "CarePlan", writes=True)
     yield _operation(MOVE, "Task", "move", _MOVING, "Parameters", writes=True) | {"type": True, "instance": False}
-    for url, type_ in ((TASK_OPTIONS, "Task"), (PLAN_OPTIONS, "CarePlan")):
-        yield _operation(url, type_, "options", (), "Parameters") | {"type": False}
+    for canonical, type_ in ((TASK_OPTIONS, "Task"), (PLAN_OPTIONS, "CarePlan")):
+        yield _operation(canonical, type_, "options", (), "Parameters") | {"type": False}
     yield _operation(UNDO_TASK, "Task", "undo", (), "Task", writes=True)
     yield _operation(UNDO_PLAN, "CarePlan", "undo", (), "CarePlan", writes=True)
-
     yield _operation(OUTREACH, "Task", "outreach", (), "Parameters") | {"type": False}
     yield _operation(EVIDENCE, "Patient", "evidence", _BILLING, "Parameters") | {"type": False}
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import partial
 
 from fhir_tracker.guard import Failure, guarded
 from fhir_tracker.model.effects import Effect
@@ -78,9 +79,7 @@ def failing_rules(program: Program, facts: Facts, now: datetime) -> list[str]:
     found = []
     for rule in program.rules:
         alone = replace(program, rules=(rule,))
-        if isinstance(
-            guarded(lambda alone=alone: evaluate(alone, facts, now), "asking one rule", rule=rule.id), Failure
-        ):
+        if isinstance(guarded(partial(evaluate, alone, facts, now), "asking one rule", rule=rule.id), Failure):
             found.append(rule.id)
     return [] if len(found) == len(program.rules) > 1 else found
 

@@ -72,7 +72,10 @@ def test_a_missing_field_is_refused_in_the_words_of_the_rules(clinic: Clinic) ->
         clinic.move(call(clinic), "reached", MONDAY, NURSE, request.fields)
     assert refused.value.message == pure.value.message
     assert refused.value.issues == pure.value.issues
-    assert {issue.expression for issue in refused.value.issues if issue.severity == "error"} == {"Communication.statusReason", "Task.note"}
+    assert {issue.expression for issue in refused.value.issues if issue.severity == "error"} == {
+        "Communication.statusReason",
+        "Task.note",
+    }
     assert clinic.item(call(clinic)).status == "to-call"
 
 

@@ -149,7 +149,10 @@ def test_a_move_that_needs_fields_asks_for_each_of_them(clinic: Clinic) -> None:
     stored = create(clinic, task(instantiatesCanonical=ACTIVITY))
     with pytest.raises(RuleBroken) as refused:
         change(clinic, stored, status="completed")
-    assert {issue.expression for issue in refused.value.issues if issue.severity == "error"} == {"Communication.statusReason", "Task.note"}
+    assert {issue.expression for issue in refused.value.issues if issue.severity == "error"} == {
+        "Communication.statusReason",
+        "Task.note",
+    }
     clinic.attempt(stored.ref, MONDAY, outcome="reached")
     change(clinic, stored, status="completed", **NOTE)
     item = clinic.item(stored.ref)

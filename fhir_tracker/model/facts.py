@@ -21,8 +21,8 @@ class PlanFacts:
     its own rows.
 
     `goals` maps the program's goals to the Goals that stand for them, `activities` are the interventions that the
-    CarePlan lists itself; `trigger` is the resource that opened it; `is_enrolment` tells a plan opened by the tracker from one that a client filed, `has_team`
-    whether it names a care team.
+    CarePlan lists itself; `trigger` is the resource that opened it; `is_enrolment` tells a plan opened by the tracker
+    from one that a client filed, `has_team` whether it names a care team.
     """
 
     ref: str

@@ -16,7 +16,6 @@ from fhir_tracker.storage.scope import row_scope
 from fhir_tracker.storage.types import microseconds
 from fhir_tracker.storage.work_tables import event
 
-
 _BATCH = 500
 
 

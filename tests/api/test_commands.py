@@ -17,7 +17,7 @@ from sqlalchemy import text
 from api.cli import main
 from api.worker import HEARTBEAT
 from fhir_tracker import clock
-from fhir_tracker.brake import Limit, check
+from fhir_tracker.brake import Limit, held
 from fhir_tracker.rules.starters import starter_programs
 from fhir_tracker.storage import settings as states
 from fhir_tracker.storage.database import Database
@@ -255,7 +255,7 @@ def test_the_brake_is_released_once(run: Run, database: Database) -> None:
     for words in ((), ("--json",)):
         with database.begin() as tx:
             tx.execute(text("DELETE FROM setting WHERE key LIKE 'mass-escalation-released%'"))
-            assert not check(tx, 1000, Limit(share=0.1, floor=1), clock.now())
+            assert held(tx, {("tcm", "task"): 1000}, Limit(share=0.1, floor=1), clock.now())
         code, out, _ = run("rules", "release", *words)
         assert code == 0
         assert json.loads(out) == {"released": True, "escalations": 1000} if words else out.startswith("Released: 1000")

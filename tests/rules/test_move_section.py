@@ -88,7 +88,10 @@ def test_what_is_left_out_is_as_it_always_was() -> None:
         ("transitions: [{from: to-do, to: done, require: {attempt: 24 hours}}]", "must be a mapping with within"),
         ("transitions: [{from: to-do, to: done, require: {atempt: {within: 1 hour}}}]", '(did you mean "attempt"?)'),
         ("transitions: [{from: to-do, to: done, require: reason.code}]", 'there is no coded reason for "exception"'),
-        ("transitions: [{from: to-do, to: done, do: {escalate: x}}]\nladders: {x: {levels: [{to: rn}]}}", "a rule climbs a ladder"),
+        (
+            "transitions: [{from: to-do, to: done, do: {escalate: x}}]\nladders: {x: {levels: [{to: rn}]}}",
+            "a rule climbs a ladder",
+        ),
         ("transitions: [{from: to-do, to: done, do: {set_status: dropped}}]", "one transition cannot make another"),
         ("transitions: [{from: to-do, to: done, do: {rase_flag: x}}]", 'unknown action "rase_flag"'),
         ("reasons: [{code: a, means: A, for: holds}]", 'unknown occasion "holds" (did you mean "hold"?)'),

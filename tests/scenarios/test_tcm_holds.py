@@ -108,7 +108,10 @@ def test_a_hold_needs_a_reason_and_an_end_in_the_future(practice: Practice) -> N
     visit = practice.one("ana", "visit").ref
     with pytest.raises(RuleBroken) as error:
         practice.do(visit, "waiting", local("2026-03-11 10:00"))
-    assert [issue.expression for issue in error.value.issues if issue.severity == "error"] == ["Task.extension", "Task.statusReason"]
+    assert [issue.expression for issue in error.value.issues if issue.severity == "error"] == [
+        "Task.extension",
+        "Task.statusReason",
+    ]
     with pytest.raises(RuleBroken, match="must end in the future"):
         practice.do(
             visit, "waiting", local("2026-03-11 10:00"), hold_until=local("2026-03-11 09:00").isoformat(), reason="x"

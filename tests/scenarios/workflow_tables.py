@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from fhir_tracker.model.program import Action, Ladder, Program, TaskTemplate
+from fhir_tracker.rules.action_words import describe_action
 from fhir_tracker.rules.match_words import describe_match
-from fhir_tracker.rules.summary import describe, describe_action
+from fhir_tracker.rules.summary import describe
 from fhir_tracker.rules.words import listed
 
 

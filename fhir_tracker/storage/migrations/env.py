@@ -7,7 +7,7 @@ from alembic import context
 from fhir_tracker import failpoints
 
 
-def _step_done(**_: object) -> None:
+def _step_done(*_: object, **__: object) -> None:
     failpoints.reached("migration-step")
 
 

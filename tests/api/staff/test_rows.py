@@ -152,7 +152,10 @@ def test_what_has_answers_of_its_own_has_no_moves(kind: str) -> None:
 def test_moves_are_those_of_the_viewers_roles() -> None:
     assert {move.to for move in moves_for(ITEM, PROGRAM, NURSE)} == {"calling", "reached", "waiting", "lost"}
     assert {move.to for move in moves_for(ITEM, PROGRAM, DESK)} == {"calling", "waiting", "lost"}
-    assert {move.to for move in moves_for(item(fhir_status="on-hold", role="front-desk"), None, DESK)} >= {"in-progress", "completed"}
+    assert {move.to for move in moves_for(item(fhir_status="on-hold", role="front-desk"), None, DESK)} >= {
+        "in-progress",
+        "completed",
+    }
     assert moves_for(item(fhir_status="on-hold"), None, DESK) == ()
 
 

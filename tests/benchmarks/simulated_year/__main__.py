@@ -61,7 +61,7 @@ def main() -> None:
     print(f"{os.cpu_count()} cores, Python {platform.python_version()}, load {os.getloadavg()[0]:.1f}")
     for name, number in sorted(year.counts.items()):
         print(f"| {name} | {number:,} |")
-    for name, seconds in year.seconds.most_common():
+    for name, seconds in sorted(year.seconds.items()):
         print(f"| time: {name} | {seconds:,.1f} s |")
     print(
         f"The oracle looked at {verdicts.items} items in {verdicts.minutes:,} minutes ({looked:,.0f} s): {verdicts.fired} "

@@ -61,7 +61,7 @@ class Year:
     step: timedelta = timedelta(hours=1)
     days: int = DAYS
     counts: Counter[str] = field(default_factory=Counter)
-    seconds: Counter[str] = field(default_factory=Counter)
+    seconds: dict[str, float] = field(default_factory=dict)
     _versions: Counter[str] = field(default_factory=Counter)
     _seen: int = 0
 
@@ -87,7 +87,7 @@ class Year:
         for number, (name, work) in enumerate(steps, start=1):
             begun = time.perf_counter()
             work(now - timedelta(minutes=len(steps) - number))
-            self.seconds[name] += time.perf_counter() - begun
+            self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - begun
 
     def _take(self, now: datetime) -> None:
         found = self.ehr.until(now)
@@ -126,9 +126,9 @@ class Year:
         self.counts["held by the brake"] += found.held
 
     def _staff(self, now: datetime) -> None:
-        for item, program in self._new_work():
-            self.staff.meet(item, program, now)
-            self.counts[f"work: {item.kind}"] += 1
+        for new, program in self._new_work():
+            self.staff.meet(new, program, now)
+            self.counts[f"work: {new.kind}"] += 1
         for acts in pages(self.staff.until(now), 200):
             with self.database.begin() as tx:
                 items = work_items.find_many(tx, SYSTEM, [act.ref for act in acts])
