@@ -190,8 +190,7 @@ def _require_reason(task: OpenTask, request: MoveRequest, fields: Mapping[str, s
     item = task.item
     needs = request.to in NEEDS_REASON or (request.to == ENTERED_IN_ERROR and item.program is not None)
     if needs and request.to != item.fhir_status:
-        coded = item.kind == "escalation" and request.to == "rejected"
-        rules_moves.lacking_reason(request.to, task.reasons(request.to), fields, coded=coded)
+        rules_moves.lacking_reason(request.to, task.reasons(request.to), fields)
 
 
 def check_document(tx: Tx, item: WorkItem, ref: str, author: Author) -> None:

