@@ -10,6 +10,7 @@ from fhir_tracker.model.effects import Enrol
 from fhir_tracker.model.program import Condition, Eligibility, Match, Program
 from fhir_tracker.model.work import Event
 from fhir_tracker.rules.events import fits, in_order, matched_codes
+from fhir_tracker.rules.moments import ENROLMENT
 from fhir_tracker.rules.words import event_named, listed
 
 
@@ -36,12 +37,15 @@ def enrolments(program: Program, patient: str, events: Sequence[Event], now: dat
     if program.eligible.once == "each":
         kind = _first_type(program.eligible.condition)
         each = {one.ref: one for one in matched if one.type == kind}
-        return tuple(_enrol(program, program.eligible, patient, one, [one]) for one in each.values())
+        return tuple(_enrol(program, program.eligible, patient, one, [one], now) for one in each.values())
     encounters = [one for one in matched if one.type == "Encounter"]
-    return (_enrol(program, program.eligible, patient, encounters[-1] if encounters else matched[0], matched),)
+    return (_enrol(program, program.eligible, patient, encounters[-1] if encounters else matched[0], matched, now),)
 
 
-def _enrol(program: Program, eligible: Eligibility, patient: str, trigger: Event, matched: Sequence[Event]) -> Enrol:
+def _enrol(
+    program: Program, eligible: Eligibility, patient: str, trigger: Event, matched: Sequence[Event], now: datetime
+) -> Enrol:
+    """The enrolment by `trigger`; an anchor of its own is at that event, `enrolment` is when the patient comes in."""
     others = dict.fromkeys(event_named(one) for one in matched if one.ref != trigger.ref and one.type != "Encounter")
     names = [event_named(trigger), *list(others)[:3]]
     return Enrol(
@@ -50,7 +54,7 @@ def _enrol(program: Program, eligible: Eligibility, patient: str, trigger: Event
         patient=patient,
         trigger="" if eligible.once == "patient" else trigger.ref,
         anchor=eligible.anchor,
-        anchor_at=trigger.at,
+        anchor_at=now if eligible.anchor == ENROLMENT else trigger.at,
         reason=f"Eligible for {program.title}: {listed(names)}",
     )
 

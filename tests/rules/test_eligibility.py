@@ -98,6 +98,14 @@ def test_all_and_not_combine() -> None:
     assert enrolments(demo, PATIENT, [stay("a"), flag, other], NOW) == ()
 
 
+def test_without_an_anchor_of_its_own_a_plan_counts_from_the_enrolment_and_not_from_an_old_diagnosis() -> None:
+    demo = with_eligible("{any: [{Condition: {code: y}}]}")
+    (found,) = enrolments(
+        demo, PATIENT, [event("Condition/y", "active", MONDAY - timedelta(days=900), codes=("u|y",))], NOW
+    )
+    assert (found.anchor, found.anchor_at) == ("enrolment", NOW)
+
+
 def test_each_event_of_the_type_named_first_opens_a_plan_of_its_own_where_the_program_says_so() -> None:
     demo = with_eligible(
         "{anchor: referred, once: each, all: [{any: [{ServiceRequest: {status: active, category: x}}, "

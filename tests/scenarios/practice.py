@@ -29,10 +29,10 @@ DONE = {"note": "Done in the story"}
 
 
 class Practice(Clinic):
-    """Patients are named by their id in the EHR; here it is `ehr-<id>`."""
+    """Patients are named by their id in the EHR; here it is `ehr-<id>`. `programs` are codes of starters, or texts."""
 
     def __init__(self, database: Database, at: datetime, programs: Sequence[str] = ("tcm", "ccm")) -> None:
-        texts = [starter_programs()[code] for code in programs]
+        texts = [starter_programs().get(code, code) for code in programs]
         super().__init__(database, texts[0], at)
         with database.begin() as tx:
             for text in texts[1:]:
@@ -136,6 +136,10 @@ class Practice(Clinic):
     def starter(self, code: str) -> Program:
         """The active version of a program."""
         return next(one for one in self.active() if one.code == code)
+
+    def program_text(self, code: str) -> str:
+        """The text of a starter program."""
+        return starter_programs()[code]
 
     def all_items(self) -> list[WorkItem]:
         """Every work item, oldest first."""

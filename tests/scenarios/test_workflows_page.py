@@ -10,7 +10,9 @@ from fhir_tracker.rules.program_file import read_program
 from fhir_tracker.rules.starters import starter_programs
 from tests.scenarios.workflow_tables import tables
 
-PAGE = (Path(__file__).parents[2] / "docs" / "workflows.md").read_text(encoding="utf-8")
+DOCS = Path(__file__).parents[2] / "docs"
+PAGE = (DOCS / "workflows.md").read_text(encoding="utf-8")
+PAGES = PAGE + "".join(one.read_text(encoding="utf-8") for one in sorted((DOCS / "workflows").glob("*.md")))
 
 
 @pytest.mark.parametrize("code", sorted(starter_programs()))
@@ -22,5 +24,5 @@ def test_the_tables_of_a_starter_program_are_the_programs_own(code: str) -> None
 
 def test_every_story_the_page_names_is_told() -> None:
     folder = Path(__file__).parent
-    named = {word.strip("`.,;()") for word in PAGE.split() if word.strip("`.,;()").startswith("test_")}
+    named = {word.strip("`.,;()") for word in PAGES.split() if word.strip("`.,;()").startswith("test_")}
     assert named == {one.name for one in folder.glob("test_*.py")} - {Path(__file__).name}
