@@ -5,6 +5,7 @@ https://hl7.org/fhir/R4/questionnaire.html
 
 from __future__ import annotations
 
+from fhir_tracker.fhir.identity import short_id
 from fhir_tracker.fhir.json_types import Resource
 from fhir_tracker.fhir.narrative import narrative
 from fhir_tracker.model.answers import ORDINAL
@@ -32,7 +33,7 @@ def answer_systems(program: Program) -> list[Resource]:
 def _answer_system(program: Program, form: Form, texts: dict[str, str]) -> Resource:
     return {
         "resourceType": "CodeSystem",
-        "id": f"{program.code}-{form.code}-answer"[-64:],
+        "id": short_id(f"{program.code}-{form.code}-answer"),
         "url": _answer_url(program.code, form.code),
         "version": str(program.version),
         "name": _name(f"{program.code}-{form.code}-answer"),
@@ -52,7 +53,7 @@ def _questionnaire(program: Program, form: Form, status: str) -> Resource:
     url = questionnaire_url(program.code, form.code)
     return {
         "resourceType": "Questionnaire",
-        "id": f"{program.code}.{form.code}-{program.version}"[-64:],
+        "id": short_id(f"{program.code}.{form.code}-{program.version}"),
         "text": narrative("Questionnaire", form.title, [(one.code, one.text) for one in form.items]),
         "url": url,
         "version": str(program.version),

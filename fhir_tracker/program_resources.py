@@ -9,6 +9,7 @@ from typing import Literal
 
 from fhir_tracker import program_actions
 from fhir_tracker.fhir.codeable import concept
+from fhir_tracker.fhir.identity import short_id
 from fhir_tracker.fhir.json_types import Resource
 from fhir_tracker.fhir.narrative import narrative
 from fhir_tracker.form_resources import answer_systems, questionnaires
@@ -42,7 +43,7 @@ def of_program(program: Program, status: DefinitionStatus) -> list[Resource]:
 
 def definition_id(program: str, version: int, task: str = "") -> str:
     """The resource id of a version's PlanDefinition, or of a task's ActivityDefinition; 64 characters at most."""
-    return f"{program}{'.' + task if task else ''}-{version}"[-64:]
+    return short_id(f"{program}{'.' + task if task else ''}-{version}")
 
 
 def _plan_definition(program: Program, status: str) -> Resource:
@@ -103,7 +104,7 @@ def _values(program: Program, name: str, system: str, title: str) -> Resource:
     """All codes of one of the program's systems, to choose from."""
     return {
         "resourceType": "ValueSet",
-        "id": f"{program.code}-{name}",
+        "id": short_id(f"{program.code}-{name}"),
         "url": f"{CANONICAL}/ValueSet/{program.code}-{name}",
         "version": str(program.version),
         "name": program.code,
@@ -135,7 +136,7 @@ def _task_system(program: Program) -> Resource:
 def _codes(program: Program, name: str, url: str, title: str, codes: list[Resource]) -> Resource:
     return {
         "resourceType": "CodeSystem",
-        "id": f"{program.code}-{name}",
+        "id": short_id(f"{program.code}-{name}"),
         "url": url,
         "version": str(program.version),
         "name": program.code,

@@ -40,6 +40,14 @@ def local_id(connection: str, remote_id: str, type_: str = "") -> str:
     return f"{connection}-{text}"[:LONGEST_ID]
 
 
+def short_id(text: str) -> str:
+    """`text` where it is no longer than an id may be, else its beginning and a digest of the whole."""
+    if len(text) <= LONGEST_ID:
+        return text
+    digest = hashlib.sha256(text.encode()).hexdigest()[:16]
+    return f"{text[: LONGEST_ID - len(digest) - 1]}-{digest}"
+
+
 def new_id(now: datetime, random: Callable[[int], bytes] = os.urandom) -> str:
     """A UUIDv7 text: ids made later sort later, to the millisecond; `random(n)` gives n bytes."""
     value = (milliseconds(now) & (1 << 48) - 1) << 80 | int.from_bytes(random(10), "big")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, cast
 
@@ -14,6 +16,7 @@ from fhir_tracker.rules.source import Fields, Node, Table, Text, choice_of, fiel
 LONGEST_HORIZON = 400
 """Days: occurrences are made ahead for a year at most."""
 _MOST_AHEAD = 60
+_MOST_SHOWN = 12
 _DAYS = {"seconds": 1 / 86400, "minutes": 1 / 1440, "hours": 1 / 24, "days": 1.0, "weeks": 7.0, "months": 30.0}
 
 
@@ -105,29 +108,61 @@ def read_working(given: Fields, every: Duration | None, draft: Draft) -> Working
 
 def check_starts(node: Node, tasks: tuple[TaskTemplate, ...], draft: Draft) -> None:
     """Note work that could never start, because it waits for itself in a circle."""
-    waits = {task.code: task.starts.after for task in tasks if task.starts}
+    _check_circles(node, {task.code: task.starts.after for task in tasks if task.starts}, "starts", draft)
+    _check_circles(
+        node, {task.code: (task.part_of,) for task in tasks if task.part_of not in ("", task.code)}, "part_of", draft
+    )
+
+
+def _check_circles(node: Node, ways: Mapping[str, tuple[str, ...]], key: str, draft: Draft) -> None:
+    """Note each task from which `ways` lead back to itself."""
+    ways = _without_ends(ways)
+    says, joined = (
+        ("could never start: it waits for itself", "after") if key == "starts" else ("is part of itself", "in")
+    )
     for item in items_of(node, draft.problems):
         code = item.entries.get("code") if isinstance(item, Table) else None
-        starts = item.entries.get("starts") if isinstance(item, Table) else None
-        if starts is None or not isinstance(code, Text):
+        if not isinstance(item, Table) or not isinstance(code, Text) or code.value not in ways:
             continue
-        circle = _circle(code.value, waits)
+        circle = _circle(code.value, ways)
         if circle:
-            draft.problems.add(starts.place, f"could never start: it waits for itself, {' after '.join(circle)}")
+            shown = circle if len(circle) <= _MOST_SHOWN else [*circle[: _MOST_SHOWN - 2], "...", code.value]
+            draft.problems.add(item.entries[key].place, f"{says}, {f' {joined} '.join(shown)}")
 
 
-def _circle(code: str, waits: dict[str, tuple[str, ...]]) -> list[str]:
-    """The shortest way from a task over what it waits for back to itself; empty when there is none."""
-    ways = [[code, one] for one in waits.get(code, ())]
-    seen: set[str] = set()
-    while ways:
-        way = ways.pop(0)
-        if way[-1] == code:
-            return way
-        if way[-1] not in seen:
-            seen.add(way[-1])
-            ways.extend([*way, one] for one in waits.get(way[-1], ()))
-    return []
+def _without_ends(ways: Mapping[str, tuple[str, ...]]) -> Mapping[str, tuple[str, ...]]:
+    """What is left when each task from which no way leads on is taken out, again and again: nothing without a circle."""
+    left = {code: set(after) for code, after in ways.items()}
+    back: dict[str, list[str]] = {}
+    for code, after in left.items():
+        for one in after:
+            back.setdefault(one, []).append(code)
+    ends = [one for one in back if one not in left]
+    while ends:
+        end = ends.pop()
+        for code in back.get(end, ()):
+            left[code].discard(end)
+            if not left[code]:
+                ends.append(code)
+    return {code: tuple(one for one in ways[code] if left.get(one)) for code, after in left.items() if after}
+
+
+def _circle(code: str, ways: Mapping[str, tuple[str, ...]]) -> list[str]:
+    """The shortest way from a task back to itself; empty when there is none."""
+    came_from: dict[str, str] = {}
+    ends = deque([code])
+    while ends and code not in came_from:
+        end = ends.popleft()
+        for one in ways.get(end, ()):
+            if one not in came_from:
+                came_from[one] = end
+                ends.append(one)
+    if code not in came_from:
+        return []
+    circle = [code, came_from[code]]
+    while circle[-1] != code:
+        circle.append(came_from[circle[-1]])
+    return circle[::-1]
 
 
 def _own_code(given: Fields) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
 from typing import Final, Literal, cast
@@ -20,7 +21,7 @@ from fhir_tracker.rules.outreach_section import default_outreach
 from fhir_tracker.rules.ownership_section import read_ownership
 from fhir_tracker.rules.plan_section import read_goals, read_pauses, read_team
 from fhir_tracker.rules.rule_section import leaves, read_condition, read_ladders, read_rules
-from fhir_tracker.rules.source import Fields, Node, Place, Problems, Table, Text, fields, load
+from fhir_tracker.rules.source import Fields, Node, Place, Problems, Table, Text, TooManyProblems, fields, load
 from fhir_tracker.rules.status_section import DEFAULT_STAGES, check_reachable, read_stages, read_statuses
 from fhir_tracker.rules.task_section import implied_tasks, read_documents, read_services, read_tasks
 
@@ -60,9 +61,11 @@ def read_program(text: str, *, name: str = "program") -> Program:
     Raises Incorrect with one issue for each problem found: `line L, column C: ...` and a path such as `tasks[1].due`.
     """
     problems = Problems()
-    root = load(text, problems)
-    given = fields(root, problems, REQUIRED, OPTIONAL) if root else None
-    program = _program(given, problems) if given else None
+    program = None
+    with suppress(TooManyProblems):
+        root = load(text, problems)
+        given = fields(root, problems, REQUIRED, OPTIONAL) if root else None
+        program = _program(given, problems) if given else None
     problems.check(name)
     if program is None:
         raise Fault("a program file was read without a problem and without a program")

@@ -17,7 +17,12 @@ from fhir_tracker.rules.durations import parse_duration
 MAX_CHARACTERS: Final = 256_000
 MAX_NODES: Final = 20_000
 MAX_DEPTH: Final = 20
+_MOST_COMPARED: Final = 300
+MAX_PROBLEMS: Final = 100
+"""As many are told of one file; who mends these is told the next."""
 CODE: Final = re.compile(r"[a-z][a-z0-9]*(?:-[a-z0-9]+)*")
+_NOT_TEXT: Final = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
+"""Characters that no FHIR string may have, and those by which a text could write over a terminal."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,6 +61,10 @@ class Table:
 Node = Text | Listing | Table
 
 
+class TooManyProblems(Exception):
+    """Reading stops: as many problems are noted as are told of one file."""
+
+
 @dataclass(kw_only=True)
 class Problems:
     """What is wrong and what is doubtful in one file, in the order found."""
@@ -64,11 +73,14 @@ class Problems:
     warnings: list[str] = field(default_factory=list)
 
     def add(self, place: Place, message: str, path: str | None = None) -> None:
-        """Note an error at `place`; `path` replaces the place's own."""
+        """Note an error at `place`; `path` replaces the place's own. Raises TooManyProblems after the last one to tell."""
         text = f"line {place.line}, column {place.column}: {message}"
         issue = Issue(message=text, expression=path if path is not None else place.path or None)
-        if issue not in self.issues:
-            self.issues.append(issue)
+        if issue in self.issues:
+            return
+        self.issues.append(issue)
+        if len(self.issues) >= MAX_PROBLEMS:
+            raise TooManyProblems
 
     def warn(self, place: Place, message: str) -> None:
         """Note something legal that the author should see."""
@@ -80,6 +92,8 @@ class Problems:
             return
         issues = tuple(sorted(self.issues, key=_position))
         count = "1 problem" if len(issues) == 1 else f"{len(issues)} problems"
+        if len(issues) >= MAX_PROBLEMS:
+            count = f"the first {count}"
         raise Incorrect(f"{what}: {count}", issues=issues)
 
 
@@ -109,7 +123,8 @@ def load(text: str, problems: Problems) -> Node | None:
 def suggestion(word: str, known: Iterable[str]) -> str:
     """` (did you mean "x"?)` or ` (known: a, b, c)` for an unknown word."""
     names = sorted(set(known))
-    close = difflib.get_close_matches(word, names, n=1, cutoff=0.6)
+    near = names if len(names) <= _MOST_COMPARED else [name for name in names if name[:1] == word[:1]][:_MOST_COMPARED]
+    close = difflib.get_close_matches(word, near, n=1, cutoff=0.6)
     if close:
         return f' (did you mean "{close[0]}"?)'
     return f" (known: {', '.join(names[:30])})" if names else ""
@@ -290,10 +305,15 @@ class _Builder:
         if getattr(event, "tag", None) not in (None, "!"):
             self._refuse(event, f"tags such as {getattr(event, 'tag', '')} are not allowed", path)
         if isinstance(event, yaml.ScalarEvent):
+            self._check_characters(event, path)
             return Text(place=_place(event, path), value=event.value, quoted=event.style is not None)
         if isinstance(event, yaml.SequenceStartEvent):
             return self._listing(event, path, depth)
         return self._table(event, path, depth)
+
+    def _check_characters(self, event: yaml.ScalarEvent, path: str) -> None:
+        if found := _NOT_TEXT.search(event.value):
+            self._refuse(event, f"the character U+{ord(found[0]):04X} is not allowed in a text", path)
 
     def _listing(self, event: yaml.Event, path: str, depth: int) -> Listing:
         items: list[Node] = []
@@ -310,6 +330,7 @@ class _Builder:
         while not isinstance(inner, yaml.MappingEndEvent):
             if not isinstance(inner, yaml.ScalarEvent):
                 self._refuse(inner, "a key must be a plain word", path)
+            self._check_characters(inner, path)
             key = str(getattr(inner, "value", ""))
             child = f"{path}.{key}" if path else key
             place = _place(inner, child)

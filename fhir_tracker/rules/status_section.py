@@ -18,6 +18,7 @@ TASK_STATUSES: Final = (*OPEN, *CLOSED)
 PLAN_STATUSES: Final = ("draft", "active", "on-hold", "revoked", "completed", "entered-in-error", "unknown")
 NEEDS_REASON: Final = ("rejected", "cancelled", "on-hold", "failed")
 CLOCKS: Final = ("running", "paused", "stopped")
+MOST_STATUSES: Final = 200
 DEFAULT_STAGES: Final = (
     Stage(code="enrolled", title="Enrolled", means="The plan is being worked", fhir="active"),
     Stage(
@@ -69,6 +70,9 @@ def read_stages(node: Node | None, draft: Draft) -> tuple[Stage, ...]:
 
 def read_statuses(node: Node, draft: Draft) -> tuple[Status, ...]:
     """The task statuses; the first is where every task starts."""
+    if len(items_of(node, draft.problems)) > MOST_STATUSES:
+        draft.problems.add(node.place, f"more than {MOST_STATUSES} statuses")
+        return ()
     statuses = [status for item in items_of(node, draft.problems) if (status := _status(item, draft))]
     refuse_doubles(node, draft)
     if statuses and statuses[0].fhir not in OPEN:
