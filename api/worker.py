@@ -119,15 +119,7 @@ def run_once(database: Database, settings: Settings, now: Callable[[], datetime]
 def _enrol_once(database: Database, now: datetime) -> enrolment.Consumed:
     with database.read() as tx:
         active = [] if connections.first_load_under_way(tx, now) else programs.active_programs(tx)
-    found = []
-    for program in active:
-        with database.begin() as tx:
-            found.append(enrolment.consume(tx, program, now))
-    return enrolment.Consumed(
-        changes=sum(one.changes for one in found),
-        enrolled=sum(one.enrolled for one in found),
-        more=any(one.more for one in found),
-    )
+    return enrolment.consume_all(database, active, now)
 
 
 @dataclass(frozen=True, kw_only=True)

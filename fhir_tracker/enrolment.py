@@ -18,6 +18,7 @@ from fhir_tracker.guard import Failure, guarded
 from fhir_tracker.model.author import Author, Why
 from fhir_tracker.model.effects import Enrol
 from fhir_tracker.model.event import EVENT_TYPES
+from fhir_tracker.model.patient import PatientSummary
 from fhir_tracker.model.places import site_extension, site_of
 from fhir_tracker.model.plan import anchor_extension, goals_of
 from fhir_tracker.model.program import CANONICAL, Program, TaskTemplate
@@ -26,10 +27,10 @@ from fhir_tracker.model.vocabulary import KEY_SYSTEM, PLAN_STAGE, PLAN_TRIGGER
 from fhir_tracker.model.work import Event
 from fhir_tracker.rules.candidates import reconsidering, refusing_stages
 from fhir_tracker.rules.due import due_at
-from fhir_tracker.rules.eligibility import enrolments
+from fhir_tracker.rules.eligibility import enrolments, turns_with_time, types_asked
 from fhir_tracker.storage import changes, events, patients, resources, work_items
 from fhir_tracker.storage import enrolments as rows
-from fhir_tracker.storage.database import Tx
+from fhir_tracker.storage.database import Database, Tx
 from fhir_tracker.storage.resources import Stored
 
 _WORKER = worker_viewer("enrolment")
@@ -43,6 +44,13 @@ class Consumed:
     changes: int = 0
     enrolled: int = 0
     more: bool = False
+
+    def __add__(self, other: Consumed) -> Consumed:
+        return Consumed(
+            changes=self.changes + other.changes,
+            enrolled=self.enrolled + other.enrolled,
+            more=self.more or other.more,
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,14 +77,38 @@ def consume(tx: Tx, program: Program, now: datetime, *, limit: int = 1000) -> Co
 
     A patient who cannot be judged is passed over, and a Task for the clinic admin says so.
     """
-    consumer = f"enrolment:{program.code}|{program.version}"
-    found = changes.read_since(tx, _WORKER, consumer, limit)
+    return _consume(tx, [program], now, limit)
+
+
+def consume_all(database: Database, programs: Sequence[Program], now: datetime, *, limit: int = 1000) -> Consumed:
+    """As `consume` for all of these; those that have read as far share one look, and nothing new costs a read alone."""
+    by_name = {_consumer(one): one for one in programs}
+    with database.read() as tx:
+        if not changes.side_by_side(tx, list(by_name)):
+            return Consumed()
+    total = Consumed()
+    with database.begin() as tx:
+        for names in changes.side_by_side(tx, list(by_name)):
+            total += _consume(tx, [by_name[name] for name in names], now, limit)
+    return total
+
+
+def _consumer(program: Program) -> str:
+    return f"enrolment:{program.code}|{program.version}"
+
+
+def _consume(tx: Tx, programs: Sequence[Program], now: datetime, limit: int) -> Consumed:
+    """For programs that stand at the same place in the log."""
+    found = changes.read_since(tx, _WORKER, _consumer(programs[0]), limit)
     if not found:
         return Consumed()
-    touched = {one.patient for one in found if one.patient and one.type in EVENT_TYPES and one.op != "delete"}
-    enrolled = _enrol_eligible(tx, program, sorted(touched), now) if program.eligible else 0
-    changes.advance(tx, consumer, found[-1])
-    return Consumed(changes=len(found), enrolled=enrolled, more=len(found) == limit)
+    author = Author(viewer=_WORKER, origin="rules", at=now)
+    enrolling = [one for one in programs if one.eligible]
+    look = _look_at(tx, enrolling, found)
+    enrolled = sum(_enrol_eligible(tx, program, look, author) for program in enrolling)
+    for program in programs:
+        changes.advance(tx, _consumer(program), found[-1])
+    return Consumed(changes=len(found) * len(programs), enrolled=enrolled, more=len(found) == limit)
 
 
 def by_hand(
@@ -121,40 +153,76 @@ def enrol(tx: Tx, program: Program, wanted: Enrol, author: Author) -> Stored | N
     return next(iter(_open_all(tx, [_opening(program, wanted, author)], author)), None)
 
 
-def _enrol_eligible(tx: Tx, program: Program, touched: Sequence[str], now: datetime) -> int:
-    author = Author(viewer=_WORKER, origin="rules", at=now)
-    known = patients.find_many(tx, _WORKER, touched)
-    seen = events.of_patients(tx, _WORKER, touched, sorted(EVENT_TYPES))
+@dataclass(frozen=True, kw_only=True)
+class _Look:
+    """What programs that read the same changes know in common: patient -> types that changed, and what is there of them.
+
+    `opened` are program, patient and trigger of each enrolment there was.
+    """
+
+    touched: Mapping[str, frozenset[str]]
+    known: Mapping[str, PatientSummary]
+    seen: Mapping[str, Sequence[Event]]
+    opened: frozenset[tuple[str, str, str]]
+
+
+def _look_at(tx: Tx, programs: Sequence[Program], found: Sequence[changes.Change]) -> _Look:
+    touched: dict[str, set[str]] = {}
+    for one in found if programs else ():
+        if one.patient and one.type in EVENT_TYPES and one.op != "delete":
+            touched.setdefault(one.patient, set()).add(one.type)
+    whose = sorted(touched)
+    types = sorted(frozenset().union(*map(types_asked, programs)))
+    return _Look(
+        touched={patient: frozenset(touched[patient]) for patient in whose},
+        known=patients.find_many(tx, _WORKER, whose) if whose else {},
+        seen=events.of_patients(tx, _WORKER, whose, types) if whose else {},
+        opened=frozenset((one.program, one.patient, one.trigger) for one in rows.of_patients(tx, _WORKER, whose)),
+    )
+
+
+def _enrol_eligible(tx: Tx, program: Program, look: _Look, author: Author) -> int:
+    judged = _to_judge(tx, program, look, author)
+    refused = _turned_down(tx, program, judged)
     openings, failed = list[_Opening](), dict[str, str]()
-    for patient in touched:
-        if patient in known and known[patient].deceased:
+    for patient in judged:
+        if patient in look.known and look.known[patient].deceased:
             continue
         places = _places_of(tx, program, patient, _WORKER)
-        own = seen.get(patient, ())
-        turned_down = _turned_down(tx, program, patient)
-        ask = partial(_openings, program, patient, own, places, author, turned_down)
+        ask = partial(_openings, program, patient, look, places, author, refused.get(patient))
         found = guarded(ask, "judging who is eligible", program=program.code)
         if isinstance(found, Failure):
             failed[patient] = found.reason
         else:
             openings += found
     opened = _open_all(tx, openings, author) if openings else []
-    failed_enrolments.settle(tx, program, touched, failed, author)
+    failed_enrolments.settle(tx, program, judged, failed, author)
     return len(opened)
+
+
+def _to_judge(tx: Tx, program: Program, look: _Look, author: Author) -> list[str]:
+    """Whose answer can be another than before: by time, by what changed, or because there was none."""
+    if turns_with_time(program):
+        return list(look.touched)
+    asked = types_asked(program)
+    others = [patient for patient, types in look.touched.items() if not types & asked]
+    failing = failed_enrolments.waiting(tx, program, others, author) if others else set()
+    return [patient for patient, types in look.touched.items() if types & asked or patient in failing]
 
 
 def _openings(
     program: Program,
     patient: str,
-    seen: Sequence[Event],
+    look: _Look,
     places: Sequence[str],
     author: Author,
     turned_down: datetime | None,
 ) -> list[_Opening]:
     """The plans that the patient's events call for, at the place of the event, else that of the patient.
 
-    Who was turned down is judged by what happened since alone.
+    Who was turned down is judged by what happened since alone; what was opened before is left out.
     """
+    seen = look.seen.get(patient, ())
     if turned_down is not None:
         seen = [one for one in seen if (one.start or one.at) > turned_down]
         program = reconsidering(program)
@@ -162,6 +230,7 @@ def _openings(
     return [
         _opening(program, replace(one, site=site_of(program.calendar, where.get(one.trigger), *places)), author)
         for one in enrolments(program, patient, seen, author.at)
+        if (program.code, patient, one.trigger) not in look.opened
     ]
 
 
@@ -210,15 +279,17 @@ def _write(tx: Tx, opening: _Opening, author: Author) -> Stored:
     return plan
 
 
-def _turned_down(tx: Tx, program: Program, patient: str) -> datetime | None:
-    """When the patient's last plan of the program ended at its intake; None when none did, or another is open."""
+def _turned_down(tx: Tx, program: Program, whose: Sequence[str]) -> dict[str, datetime]:
+    """Patient -> when their last plan of the program ended at its intake; those with an open one are left out."""
     refused = refusing_stages(program)
     if not refused or program.intake is None or not program.intake.again:
-        return None
-    mine = [one for one in work_items.of_patient(tx, _WORKER, patient) if one.kind == "plan"]
-    plans = [one for one in mine if one.program == program.code]
-    last = max(plans, key=lambda one: (one.created_at, one.ref), default=None)
-    return last.status_since if last is not None and not last.open and last.status in refused else None
+        return {}
+    found: dict[str, datetime] = {}
+    for patient, plans in work_items.plans_of(tx, _WORKER, program.code, whose).items():
+        last = max(plans, key=lambda one: (one.created_at, one.ref))
+        if not last.open and last.status in refused:
+            found[patient] = last.status_since
+    return found
 
 
 def _places_of(tx: Tx, program: Program, patient: str, viewer: Viewer) -> tuple[str, ...]:

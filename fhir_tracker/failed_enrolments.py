@@ -27,6 +27,12 @@ def settle(tx: Tx, program: Program, judged: Sequence[str], failed: Mapping[str,
             _complete(tx, ref, author)
 
 
+def waiting(tx: Tx, program: Program, patients: Sequence[str], author: Author) -> set[str]:
+    """Those of `patients` whose Task is open."""
+    refs = {f"Task/{task_id(program, patient)}": patient for patient in patients}
+    return {refs[ref] for ref, item in work_items.find_many(tx, author.viewer, refs).items() if item.open}
+
+
 def task_id(program: Program, patient: str) -> str:
     """The id of the one Task that says a patient could not be judged by a program."""
     return local_id(CODE, f"{program.code}.{patient}", "Task")

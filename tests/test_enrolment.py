@@ -6,12 +6,15 @@ import threading
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from sqlalchemy import Engine, event
 
 from fhir_tracker import enrolment
 from fhir_tracker.errors import Busy, NotFound, RuleBroken
 from fhir_tracker.fhir.checks import check
 from fhir_tracker.fhir.dates import instant
 from fhir_tracker.model.work import WorkItem
+from fhir_tracker.rules.eligibility import turns_with_time, types_asked
+from fhir_tracker.rules.program_file import read_program
 from fhir_tracker.storage import enrolments
 from fhir_tracker.storage.database import Database
 from tests.support.clinic import COORDINATOR, MONDAY, RING, SYSTEM, Clinic, encounter
@@ -214,3 +217,52 @@ def test_the_anchor_is_the_moment_of_the_discharge_not_of_its_news(clinic: Clini
     assert clinic.task("ann", "first-call").due_at == MONDAY + DAY
     (plan,) = plans(clinic)
     assert instant(MONDAY - DAY) in str(clinic.resource(plan.ref)["extension"])
+
+
+OTHER = RING.replace("program: ring", "program: buzz").replace("title: Ring", "title: Buzz")
+
+
+def test_programs_that_stand_at_one_place_read_together_and_each_opens_its_own_plan(clinic: Clinic) -> None:
+    other = clinic.publish(OTHER, MONDAY)
+    clinic.put(encounter("ann", MONDAY, id_="stay"), MONDAY)
+    found = enrolment.consume_all(clinic.database, [clinic.program, other], MONDAY)
+    assert (found.enrolled, found.more) == (2, False)
+    assert {item.program for item in plans(clinic)} == {"ring", "buzz"}
+
+
+def test_programs_that_stand_at_different_places_each_read_on_from_their_own(clinic: Clinic) -> None:
+    clinic.discharge("ann", MONDAY)
+    other = clinic.publish(OTHER, MONDAY)
+    total = 0
+    for _ in range(50):
+        found = enrolment.consume_all(clinic.database, [clinic.program, other], MONDAY, limit=3)
+        total += found.enrolled
+        if not found.more:
+            break
+    assert (total, sorted(item.program or "" for item in plans(clinic))) == (1, ["buzz", "ring"])
+
+
+def test_looking_when_nothing_is_new_writes_nothing(clinic: Clinic) -> None:
+    clinic.discharge("ann", MONDAY)
+    while enrolment.consume_all(clinic.database, [clinic.program], MONDAY).changes:
+        pass
+    written: list[str] = []
+
+    def seen(_connection: object, _cursor: object, statement: str, *_rest: object) -> None:
+        written.append(statement)
+
+    event.listen(Engine, "before_cursor_execute", seen)
+    try:
+        found = enrolment.consume_all(clinic.database, [clinic.program], MONDAY)
+    finally:
+        event.remove(Engine, "before_cursor_execute", seen)
+    assert found == enrolment.Consumed()
+    assert [one for one in written if one.startswith(("INSERT", "UPDATE", "DELETE", "BEGIN IMMEDIATE"))] == []
+
+
+def test_what_a_rule_looks_at_is_read_from_all_of_it_and_so_is_whether_time_can_turn_it() -> None:
+    wide = 'all: [{Condition: {code: "http://x.org|a"}}, {not: {any: [{Flag: {status: active}}, {Encounter: {class: IMP}}]}}]'
+    timeless = read_program(RING.replace("any: [{Encounter: {status: finished, class: IMP, within: 30 days}}]", wide))
+    timed = read_program(RING.replace("any: [{Encounter: {status: finished, ", f"{wide[:-1]}, {{Encounter: {{"))
+    assert (types_asked(timeless), turns_with_time(timeless)) == (frozenset({"Condition", "Flag", "Encounter"}), False)
+    assert turns_with_time(timed)

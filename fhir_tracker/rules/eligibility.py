@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -40,6 +40,23 @@ def enrolments(program: Program, patient: str, events: Sequence[Event], now: dat
         return tuple(_enrol(program, program.eligible, patient, one, [one], now) for one in each.values())
     encounters = [one for one in matched if one.type == "Encounter"]
     return (_enrol(program, program.eligible, patient, encounters[-1] if encounters else matched[0], matched, now),)
+
+
+def types_asked(program: Program) -> frozenset[str]:
+    """The types of events that the eligibility rule looks at; no other can bring a patient in or keep one out."""
+    return frozenset(one.type for one in _matches(program.eligible.condition)) if program.eligible else frozenset()
+
+
+def turns_with_time(program: Program) -> bool:
+    """Whether the passing of time alone can change the rule's answer."""
+    return program.eligible is not None and any(one.within for one in _matches(program.eligible.condition))
+
+
+def _matches(condition: Condition) -> Iterator[Match]:
+    if condition.match is not None:
+        yield condition.match
+    for child in condition.children:
+        yield from _matches(child)
 
 
 def _enrol(

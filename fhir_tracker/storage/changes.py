@@ -19,6 +19,7 @@ from fhir_tracker.storage.records import from_row
 from fhir_tracker.storage.scope import row_scope
 from fhir_tracker.storage.tables import change, consumer
 
+_START = (-1, -1)
 _OLDEST_OPEN: ColumnElement[int] = literal_column("pg_snapshot_xmin(pg_current_snapshot())::text::bigint")
 
 
@@ -46,10 +47,18 @@ class Change:
 
 def read_since(tx: Tx, viewer: Viewer, consumer: str, limit: int) -> list[Change]:
     """The next `limit` changes after where `consumer` stands (a new one: from the beginning), each of them exactly once."""
-    txid, seq = _place(tx, consumer)
-    after = or_(change.c.txid > txid, and_(change.c.txid == txid, change.c.seq > seq))
+    after = _after(_place(tx, consumer))
     chosen = _settled(tx).where(after, row_scope(viewer, change)).order_by(change.c.txid, change.c.seq).limit(limit)
     return [from_row(Change, row) for row in tx.rows(chosen)]
+
+
+def side_by_side(tx: Tx, consumers: Sequence[str]) -> list[list[str]]:
+    """Which of these readers have something to read, those who stand at the same place together."""
+    known = {row["name"]: (row["txid"], row["seq"]) for row in tx.rows(select(consumer).where(_named(consumers)))}
+    standing: dict[tuple[int, int], list[str]] = {}
+    for name in consumers:
+        standing.setdefault(known.get(name, _START), []).append(name)
+    return [names for place, names in standing.items() if tx.rows(_settled(tx).where(_after(place)).limit(1))]
 
 
 def advance(tx: Tx, consumer: str, last: Change) -> None:
@@ -78,8 +87,7 @@ def head(tx: Tx) -> int:
 
 def lag(tx: Tx, consumer: str) -> int:
     """How many changes `consumer` has not read yet, counted up to 10 000."""
-    txid, seq = _place(tx, consumer)
-    after = or_(change.c.txid > txid, and_(change.c.txid == txid, change.c.seq > seq))
+    after = _after(_place(tx, consumer))
     return int(tx.value(select(func.count()).select_from(select(change.c.seq).where(after).limit(10_000).subquery())))
 
 
@@ -90,7 +98,16 @@ def _settled(tx: Tx) -> Select[tuple[object, ...]]:
 
 def _place(tx: Tx, name: str) -> tuple[int, int]:
     row = tx.first(select(consumer).where(consumer.c.name == name))
-    return (row["txid"], row["seq"]) if row else (-1, -1)
+    return (row["txid"], row["seq"]) if row else _START
+
+
+def _after(place: tuple[int, int]) -> ColumnElement[bool]:
+    txid, seq = place
+    return or_(change.c.txid > txid, and_(change.c.txid == txid, change.c.seq > seq))
+
+
+def _named(names: Sequence[str]) -> ColumnElement[bool]:
+    return consumer.c.name.in_(names)
 
 
 def _stand(tx: Tx, name: str, txid: int, seq: int) -> None:

@@ -16,6 +16,8 @@ from fhir_tracker.storage.scope import row_scope
 from fhir_tracker.storage.types import microseconds
 from fhir_tracker.storage.work_tables import enrolment
 
+_BATCH = 500
+
 
 @dataclass(frozen=True, kw_only=True)
 class Enrolment:
@@ -54,6 +56,17 @@ def of_patient(tx: Tx, viewer: Viewer, patient: str) -> list[Enrolment]:
     """A patient's enrolments, oldest first."""
     chosen = select(enrolment).where(enrolment.c.patient == patient, row_scope(viewer, enrolment))
     return [from_row(Enrolment, row) for row in tx.rows(chosen.order_by(enrolment.c.at, enrolment.c.program))]
+
+
+def of_patients(tx: Tx, viewer: Viewer, patients: Sequence[str]) -> list[Enrolment]:
+    """The enrolments of all of these."""
+    found: list[Enrolment] = []
+    for start in range(0, len(patients), _BATCH):
+        some = enrolment.c.patient.in_(patients[start : start + _BATCH])
+        found += [
+            from_row(Enrolment, row) for row in tx.rows(select(enrolment).where(some, row_scope(viewer, enrolment)))
+        ]
+    return found
 
 
 def of_plan(tx: Tx, viewer: Viewer, plan: str) -> Enrolment | None:

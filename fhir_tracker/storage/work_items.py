@@ -125,6 +125,16 @@ def of_patient(tx: Tx, viewer: Viewer, patient: str) -> list[WorkItem]:
     return _items(tx, viewer, work_item.c.patient == patient)
 
 
+def plans_of(tx: Tx, viewer: Viewer, program: str, patients: Sequence[str]) -> dict[str, list[WorkItem]]:
+    """Patient -> their plans of a program, open and closed, oldest first; patients without any are left out."""
+    found: dict[str, list[WorkItem]] = {}
+    for start in range(0, len(patients), _BATCH):
+        whose = work_item.c.patient.in_(patients[start : start + _BATCH])
+        for item in _items(tx, viewer, whose, work_item.c.kind == "plan", work_item.c.program == program):
+            found.setdefault(item.patient or "", []).append(item)
+    return found
+
+
 def about(tx: Tx, viewer: Viewer, focus: str) -> list[WorkItem]:
     """The items whose focus is `focus`, such as the escalations of a late task; oldest first."""
     return _items(tx, viewer, work_item.c.focus == focus)

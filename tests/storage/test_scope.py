@@ -95,6 +95,7 @@ READS: dict[str, Callable[[Tx, Viewer], object]] = {
     "caseloads.owners_gone": lambda tx, viewer: caseloads.owners_gone(tx, viewer, NOW),
     "changes.read_since": lambda tx, viewer: changes.read_since(tx, viewer, "test", 9),
     "enrolments.of_patient": lambda tx, viewer: enrolments.of_patient(tx, viewer, "ann"),
+    "enrolments.of_patients": lambda tx, viewer: enrolments.of_patients(tx, viewer, ["ann"]),
     "enrolments.of_plan": lambda tx, viewer: enrolments.of_plan(tx, viewer, "CarePlan/p"),
     "events.find": lambda tx, viewer: events.find(tx, viewer, "Encounter/e"),
     "events.owners": lambda tx, viewer: events.owners(tx, viewer, ["Encounter/e"]),
@@ -158,6 +159,7 @@ READS: dict[str, Callable[[Tx, Viewer], object]] = {
     "work_items.about": lambda tx, viewer: work_items.about(tx, viewer, "Task/z"),
     "work_items.find": lambda tx, viewer: work_items.find(tx, viewer, "Task/a"),
     "work_items.find_many": lambda tx, viewer: work_items.find_many(tx, viewer, ["Task/a"]),
+    "work_items.plans_of": lambda tx, viewer: work_items.plans_of(tx, viewer, "tcm", ["ann"]).get("ann", []),
     "work_items.of_patient": lambda tx, viewer: work_items.of_patient(tx, viewer, "ann"),
     "work_items.of_plan": lambda tx, viewer: work_items.of_plan(tx, viewer, "CarePlan/p"),
     "work_items.of_plans": lambda tx, viewer: work_items.of_plans(tx, viewer, ["CarePlan/p"])["CarePlan/p"],
@@ -174,6 +176,7 @@ WRITES = {
     "save_many", "settle_many", "reserve_many", "fire_many", "skip", "add_new",
 }  # fmt: skip
 WORKERS_OWN = {
+    "changes.side_by_side": "names of readers of the log",
     "attempt_log.end": "a write",
     "changes.head": "a number",
     "rollups.rebuild": "a write",
@@ -270,6 +273,7 @@ def measured(tx: Tx) -> None:
     by = Author(viewer=VIEWER, origin="test", at=NOW)
     spells.add(tx, beginning(plan, by, None))
     work_items.save(tx, item("CarePlan/open", kind="plan", plan="CarePlan/open"))
+    work_items.save(tx, item("CarePlan/ruled", kind="plan", plan="CarePlan/ruled", program="tcm"))
     work_items.save(tx, item("Task/held", plan="CarePlan/gone", clock="paused"))
     work_items.save(tx, item("Task/x", kind="escalation", focus="Task/a"))
     for ref in ("Task/one", "Task/two"):

@@ -104,7 +104,7 @@ def life(seed: int, one: Person, into: Ehr) -> None:
     for number, code in enumerate(one.conditions):
         day = joined + (dice.randrange(60) if dice.random() < 0.8 else dice.randrange(DAYS))
         into.add(max(first, working_moment(dice, day)), _condition(one, number, code))
-    if ehr.HYPERTENSION in one.conditions:
+    if ehr.HYPERTENSION in one.conditions and chance(seed, "measures at home", one.id).random() < 0.25:
         _readings(dice, one, joined, into)
     for number in range(_times(dice, 0.30 if one.frail else 0.06)):
         _stay(dice, one, number, joined, into)

@@ -109,13 +109,11 @@ class Year:
     def _enrol(self, now: datetime) -> None:
         with self.database.read() as tx:
             active = programs.active_programs(tx)
-        for program in active:
-            more = True
-            while more:
-                with self.database.begin() as tx:
-                    found = enrolment.consume(tx, program, now)
-                self.counts["plans"] += found.enrolled
-                more = found.more
+        more = True
+        while more:
+            found = enrolment.consume_all(self.database, active, now)
+            self.counts["plans"] += found.enrolled
+            more = found.more
 
     def _sweep(self, now: datetime) -> None:
         found = sweep.settle(self.database, now, LIMITS)
