@@ -92,6 +92,7 @@ def update(tx: Tx, ref: str, resource: Resource, author: Author, if_match: int |
     """Store the next version of a plan, a move of it checked as on the pages; raises RuleBroken with what is wrong."""
     moved.one_at_a_time(tx, ref)
     plan = find_plan(tx, author.viewer, ref)
+    records.check_match(plan.stored, if_match)
     resource = _with_fixed(plan, resource)
     to = _wanted_stage(plan, resource)
     fields = with_words(plan.program, _fields(plan, resource))

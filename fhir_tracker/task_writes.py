@@ -9,11 +9,12 @@ from collections.abc import Mapping
 from datetime import datetime
 
 from fhir_tracker import moved, programs, provenance, records, task_resources, transitions
-from fhir_tracker.errors import Issue, RuleBroken
+from fhir_tracker.errors import RuleBroken
 from fhir_tracker.fhir.codeable import first_code
 from fhir_tracker.fhir.dates import instant
 from fhir_tracker.fhir.json_types import Resource
 from fhir_tracker.fhir.reading import extension_value, objects_at, references_at, text_at
+from fhir_tracker.fixed_fields import fixed_of, with_fixed
 from fhir_tracker.model.author import Author, Why
 from fhir_tracker.model.moves import MoveRequest
 from fhir_tracker.model.plan import plan_facts
@@ -27,11 +28,6 @@ from fhir_tracker.storage import resources, work_items
 from fhir_tracker.storage.database import Tx
 from fhir_tracker.storage.resources import Stored
 from fhir_tracker.transitions import OpenTask
-
-FIXED = ("instantiatesCanonical", "code", "intent", "for", "focus", "basedOn", "requester", "authoredOn", "input")
-"""What a Task of a program and an escalation keep as they were filed."""
-ASKED = ("for", "focus", "intent", "requester", "basedOn", "authoredOn")
-"""What any other Task keeps once it was asked for, unless the one who asked changes it."""
 
 
 def create(tx: Tx, resource: Resource, author: Author, id_: str, *, fresh: bool = False) -> Stored:
@@ -57,7 +53,7 @@ def create(tx: Tx, resource: Resource, author: Author, id_: str, *, fresh: bool 
 def update(tx: Tx, ref: str, resource: Resource, author: Author, if_match: int | None) -> Stored:
     """Store the next version of a Task, a move checked as on the pages; raises RuleBroken with what is wrong."""
     task = transitions.find_task(tx, author.viewer, ref)
-    resource = _with_fixed(task, resource, author)
+    resource = with_fixed(task.resource, resource, fixed_of(task.item, task.resource, author))
     to = _wanted_status(task, resource, task.program) if task.program else _plain_status(task, resource)
     now = task.item.status if task.program else task.item.fhir_status
     if to != now:
@@ -65,10 +61,22 @@ def update(tx: Tx, ref: str, resource: Resource, author: Author, if_match: int |
         own = task.program.status(to) if task.program else None
         if own and own.clock == "paused":
             transitions.check_moments(request.fields, author)
-        transitions.check(tx, task, request, author, resource)
+        _check(tx, task, request, author, resource, if_match)
     _check_documents(tx, task, resource, author)
     changed = _moved(task, resource, to, author) if task.program else task_resources.stamped(resource, author.at)
     return transitions.store(tx, _kept(task, changed, to == now), author, _why(task, resource), if_match=if_match)
+
+
+def _check(
+    tx: Tx, task: OpenTask, request: MoveRequest, author: Author, resource: Resource, if_match: int | None
+) -> None:
+    """As `transitions.check`; a move refused because somebody else moved it meanwhile raises VersionConflict."""
+    try:
+        transitions.check(tx, task, request, author, resource)
+    except RuleBroken:
+        now = resources.find_many(tx, author.viewer, [task.item.ref])
+        records.check_match(now.get(task.item.ref), if_match)
+        raise
 
 
 def _template_named(canonical: str) -> str:
@@ -159,34 +167,6 @@ def _worded(task: OpenTask, resource: Resource) -> Resource:
     code = first_code(reason, program.reason_system)
     title = next((one.title for one in program.reasons if one.code == code), None)
     return resource | {"statusReason": reason | {"text": title}} if title else resource
-
-
-def _with_fixed(task: OpenTask, resource: Resource, author: Author) -> Resource:
-    """The body with what work cannot change about itself; left out it stays, another value is refused for each by name."""
-    names = FIXED if task.program or task.item.kind == "escalation" else _asked(task, author)
-    changed = [
-        name
-        for name in names
-        if name in task.resource and resource.get(name, task.resource[name]) != task.resource[name]
-    ]
-    if changed:
-        messages = [f"{name} of work under way cannot be changed." for name in changed]
-        issues = tuple(
-            Issue(message=text, code="business-rule", expression=f"Task.{name}")
-            for name, text in zip(changed, messages, strict=True)
-        )
-        raise RuleBroken(" ".join(messages), issues=issues)
-    return resource | {name: task.resource[name] for name in names if name in task.resource}
-
-
-def _asked(task: OpenTask, author: Author) -> tuple[str, ...]:
-    """What this writer cannot change of a Task outside programs: nothing while it is a draft, nor who asked for it.
-
-    Where nobody is named as having asked, it is open until somebody has received it.
-    """
-    requester = text_at(task.resource, "requester", "reference")
-    is_early = task.item.fhir_status == "draft" or (requester is None and task.item.fhir_status == "requested")
-    return () if is_early or requester == author.viewer.who else ASKED
 
 
 def _check_documents(tx: Tx, task: OpenTask, resource: Resource, author: Author) -> None:

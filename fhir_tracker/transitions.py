@@ -11,6 +11,7 @@ from fhir_tracker.fhir.checks import require_valid
 from fhir_tracker.fhir.dates import parse_datetime
 from fhir_tracker.fhir.json_types import Resource
 from fhir_tracker.fhir.reading import objects_at, text_at
+from fhir_tracker.fixed_fields import fixed_of, require_typed, with_fixed
 from fhir_tracker.model import task_fields
 from fhir_tracker.model.author import Author, Why
 from fhir_tracker.model.moves import TASK_FIELD, MoveRequest
@@ -142,8 +143,10 @@ def _filled(task: OpenTask, resource: Resource, fields: Mapping[str, str], autho
         changed["statusReason"] = task_resources.status_reason(program, code, fields.get("reason"))
     typed = {name.removeprefix(TASK_FIELD): text for name, text in fields.items() if name.startswith(TASK_FIELD)}
     for path, text in typed.items():
+        require_typed(path)
         changed = task_fields.with_text(changed, path, text)
     if typed:
+        changed = with_fixed(task.resource, changed, fixed_of(task.item, task.resource, author))
         require_valid(changed)
     return changed
 
