@@ -51,6 +51,7 @@ def submit(tx: Tx, text: str, author: Author, terms: Terms = AT_ONCE) -> Program
     file, RuleBroken when a reason is missing or the time is past.
     """
     program = read_program(text)
+    rows.take_turns(tx, program.code)
     before = rows.active(tx, program.code)
     if before is not None and before.source == text:
         return before
@@ -86,6 +87,7 @@ def approve(tx: Tx, code: str, version: int | None, author: Author) -> ProgramVe
 
     Raises NotFound without such a draft, RuleBroken for its own author.
     """
+    rows.take_turns(tx, code)
     row = _waiting(tx, code, version, ("draft",))
     program_of(row)
     if row.published_by == author.viewer.who:
@@ -99,6 +101,7 @@ def approve(tx: Tx, code: str, version: int | None, author: Author) -> ProgramVe
 
 def withdraw(tx: Tx, code: str, version: int | None, author: Author) -> ProgramVersion:
     """Take back what waits for approval or for its time, the newest without a number; raises NotFound when nothing does."""
+    rows.take_turns(tx, code)
     row = _waiting(tx, code, version, rows.WAITING)
     rows.withdraw(tx, code, author.at, version=row.version)
     _write(tx, row, "retired", author)
@@ -123,6 +126,7 @@ def roll_back(tx: Tx, code: str, author: Author, terms: Terms = AT_ONCE, *, to: 
 
     It needs no second approval, since that text was in force before. Raises NotFound when there is nothing to go back to.
     """
+    rows.take_turns(tx, code)
     before = rows.active(tx, code)
     if before is None:
         raise NotFound(f"There is no active program {code}.")
@@ -193,10 +197,11 @@ def _earlier(tx: Tx, active: ProgramVersion, to: int | None) -> ProgramVersion:
     been = [one for one in been if (one.source != active.source if to is None else one.version == to)]
     if not been:
         raise NotFound(f"{active.code} has no earlier version{f' {to}' if to is not None else ''} to go back to.")
-    return max(been, key=lambda one: (one.active_from or active.published_at, one.version))
+    return max(been, key=lambda one: one.version)
 
 
 def _activate(tx: Tx, row: ProgramVersion, author: Author) -> None:
+    rows.take_turns(tx, row.code)
     before = rows.active(tx, row.code)
     if rows.activate(tx, row.code, row.version, author.at):
         _take_effect(tx, row, before, author)

@@ -58,6 +58,11 @@ def digest(source: str) -> str:
     return sha256(source.encode()).hexdigest()
 
 
+def take_turns(tx: Tx, code: str) -> None:
+    """Go on when nobody else changes that program; what is read from now on stays so until the end of the transaction."""
+    tx.wait_for_others(f"program:{code}")
+
+
 def add(
     tx: Tx,
     code: str,
@@ -73,7 +78,7 @@ def add(
     former: Mapping[str, ClockState] | None = None,
 ) -> ProgramVersion:
     """Write the next version of a program: active at once, the one before retired, or with `waits` a draft."""
-    _take_turns(tx, code)
+    take_turns(tx, code)
     made = ProgramVersion(
         code=code,
         version=int(tx.value(select(func.coalesce(func.max(program.c.version), 0)).where(program.c.code == code))) + 1,
@@ -103,7 +108,7 @@ def approve(tx: Tx, code: str, version: int, *, at: datetime, by: str | None) ->
 
 def activate(tx: Tx, code: str, version: int, at: datetime) -> bool:
     """Make a waiting version the active one and retire the one before; False when it does not wait any more."""
-    _take_turns(tx, code)
+    take_turns(tx, code)
     waits = (program.c.code == code, program.c.version == version, program.c.status.in_(WAITING))
     if not tx.first(select(program.c.version).where(*waits)):
         return False
@@ -148,10 +153,6 @@ def versions(tx: Tx, code: str | None = None) -> list[ProgramVersion]:
     chosen = select(program).order_by(program.c.code, program.c.version.desc())
     rows = tx.rows(chosen if code is None else chosen.where(program.c.code == code))
     return [from_row(ProgramVersion, row) for row in rows]
-
-
-def _take_turns(tx: Tx, code: str) -> None:
-    tx.execute(select(program.c.version).where(program.c.code == code).with_for_update())
 
 
 def _retire(tx: Tx, code: str, at: datetime) -> None:
