@@ -11,6 +11,7 @@ from fhir_tracker import (
     consequences,
     enrolment,
     escalation,
+    failpoints,
     flags,
     form_scores,
     plan_changes,
@@ -121,6 +122,7 @@ def why_of(program: Program, effect: Effect) -> Why:
 def do(tx: Tx, program: Program, facts: Facts, effect: Effect, author: Author, why: Why) -> bool:
     """Do what an effect says whose firing was just written down; False, and the firing says why, when it cannot be."""
     skipped = _APPLY[type(effect)](tx, program, facts, effect, author, why)
+    failpoints.reached(f"effect-{KINDS[type(effect)]}")
     consequences.draw(tx, apply)
     if skipped is not None:
         firings.skip(tx, effect.key, f"{effect.reason} (skipped: {skipped})")

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from fhir_tracker import effects, escalation, projection, provenance, records
+from fhir_tracker import effects, escalation, failpoints, projection, provenance, records
 from fhir_tracker.model.author import Author, Why
 from fhir_tracker.model.effects import CreateTask, Effect, Escalate, Notify
 from fhir_tracker.model.facts import Facts
@@ -84,6 +84,7 @@ def _apply(tx: Tx, one: Wanted, id_: str | None, author: Author, work: _Work) ->
         _create(tx, one, effect, id_, author, work)
     else:
         return effects.do(tx, one.program, one.facts, effect, author, why)
+    failpoints.reached(f"effect-{effects.KINDS[type(effect)]}")
     return True
 
 
