@@ -6,6 +6,7 @@ https://hl7.org/fhir/R4/practitionerrole.html
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime
 
 from fhir_tracker.errors import NotFound, RuleBroken
@@ -63,7 +64,8 @@ def forget(tx: Tx, type_: str, id_: str) -> str | None:
     ref = f"{type_}/{id_}"
     if type_ == "PractitionerRole":
         before = staff.role_row(tx, ref)
-        staff.drop_role(tx, ref)
+        if before is not None:
+            staff.save_role(tx, replace(before, active=False))
         return before.person if before else None
     staff.save_person(tx, Person(ref=ref, active=False))
     return ref
@@ -92,7 +94,7 @@ def go_away(
     known = staff.people(tx, [substitute], author.at) if substitute else {}
     if substitute in known and not known[substitute].active:
         raise RuleBroken(f"{substitute} is not active: name another substitute.")
-    work_items.wake_owned(tx, person, author.at)
+    work_items.wake_owned(tx, staff.names_of(tx, person), author.at)
     return staff.add_absence(
         tx,
         person,
@@ -110,7 +112,7 @@ def come_back(tx: Tx, id_: int, author: Author) -> None:
     person = staff.end_absence(tx, id_, author.at)
     if person is None:
         raise NotFound(f"There is no absence {id_} that is not over.")
-    work_items.wake_owned(tx, person, author.at)
+    work_items.wake_owned(tx, staff.names_of(tx, person), author.at)
 
 
 def _name(resource: Resource) -> str:

@@ -81,7 +81,7 @@ def _read(tx: Tx, now: datetime, codes: Mapping[str, str] | None) -> Sequence[Ch
         else:
             person = staff.learn(tx, records.resource_of(stored), codes)
         if person is not None:
-            work_items.wake_owned(tx, person, now)
+            work_items.wake_owned(tx, [ref, *rows.names_of(tx, person)], now)
     _ask_for_owners(tx, sorted({one.ref for one in found if one.type == "Task"}))
     changes.advance(tx, CONSUMER, found[-1])
     return found
@@ -157,12 +157,12 @@ def _hand_on_given(database: Database, refs: Sequence[str], now: datetime) -> in
         away = {ref: one for ref, known in people.items() if (one := known.away(now)) and not one.keeps_work}
         given = [one for one in items if one.owner in away]
         logs = transitions_of(tx, STAFFING, [one.ref for one in given]) if given else {}
-        stand_ins = {ref: substitutes.stand_in(tx, ref, now) for ref in away}
+        stand_ins = {ref: substitutes.stand_in(tx, people[ref].ref, now) for ref in away}
     handed = 0
     for item in given:
         last = [row for row in logs[item.ref] if row.what == "owner"][-1:]
         if item.owner and last and last[0].who.startswith("Device/"):
-            why = _away_words(item.owner, away[item.owner].end)
+            why = _away_words(people[item.owner].ref, away[item.owner].end)
             handed += _handed(database, item.ref, item.owner, stand_ins[item.owner], why, now)
     return handed
 
@@ -186,8 +186,10 @@ def _begin(database: Database, absence: Absence, now: datetime) -> int:
 def _hand_on(database: Database, person: str, to: str | None, why: str, now: datetime) -> int:
     """Give all open work of a person to another, or back to its queues; how many pieces. Each in its own transaction."""
     with database.read() as tx:
-        refs = caseloads.open_work_of(tx, STAFFING, person, limit=BATCH * 20)
-    return sum(_handed(database, ref, person, to, why, now) for ref in refs)
+        theirs = {
+            name: caseloads.open_work_of(tx, STAFFING, name, limit=BATCH * 20) for name in rows.names_of(tx, person)
+        }
+    return sum(_handed(database, ref, name, to, why, now) for name, refs in theirs.items() for ref in refs)
 
 
 def _handed(database: Database, ref: str, person: str, to: str | None, why: str, now: datetime) -> bool:

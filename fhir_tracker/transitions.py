@@ -24,7 +24,7 @@ from fhir_tracker.rules import parties as rules_parties
 from fhir_tracker.rules import reasons as rules_reasons
 from fhir_tracker.rules.occasions import kind_of
 from fhir_tracker.rules.status_section import DEFAULT_MOVES, ESCALATION_MOVES, NEEDS_REASON
-from fhir_tracker.storage import resources, work_items
+from fhir_tracker.storage import resources, staff, work_items
 from fhir_tracker.storage import transitions as rows
 from fhir_tracker.storage.database import Tx
 from fhir_tracker.storage.resources import Stored
@@ -37,7 +37,8 @@ _SYSTEM = worker_viewer("escalation")
 class OpenTask:
     """A task about to change: what is stored, its parsed body, its work item and the program it is under.
 
-    `about` is the program of the work that an escalation is about, `previous` the status a hold was entered from.
+    `about` is the program of the work that an escalation is about, `previous` the status a hold was entered from;
+    `owner` and `requester` are the people behind those that the Task names.
     """
 
     stored: Stored
@@ -46,10 +47,12 @@ class OpenTask:
     program: Program | None
     about: Program | None = None
     previous: str | None = None
+    owner: str | None = None
+    requester: str | None = None
 
     def parties(self, viewer: Viewer) -> frozenset[str]:
         """Whether the viewer is, or acts for, the owner and the requester."""
-        return rules_parties.parties_of(self.item, text_at(self.resource, "requester", "reference"), viewer)
+        return rules_parties.parties_of(self.item, self.owner, self.requester, viewer)
 
     def reasons(self, to: str) -> tuple[Reason, ...]:
         """The coded reasons to choose from on the way to a status."""
@@ -70,13 +73,17 @@ def find_task(tx: Tx, viewer: Viewer, ref: str) -> OpenTask:
     item = work_items.find(tx, viewer, ref)
     if item is None:
         raise NotFound(f"There is no work item for {ref}.")
+    resource = records.resource_of(stored)
+    asked = text_at(resource, "requester", "reference")
     return OpenTask(
         stored=stored,
-        resource=records.resource_of(stored),
+        resource=resource,
         item=item,
         program=_program(tx, item),
         about=_program(tx, work_items.find(tx, _SYSTEM, item.focus)) if _is_about(item) and item.focus else None,
         previous=_before_hold(tx, item) if item.program is None and item.fhir_status == "on-hold" else None,
+        owner=staff.person_behind(tx, item.owner) if item.owner else None,
+        requester=staff.person_behind(tx, asked) if asked else None,
     )
 
 
@@ -245,7 +252,7 @@ def assign(
 
 def claim(tx: Tx, ref: str, author: Author, *, if_match: int | None = None) -> Stored:
     """Take unowned work; raises RuleBroken when somebody else has it."""
-    owner = find_task(tx, author.viewer, ref).item.owner
+    owner = find_task(tx, author.viewer, ref).owner
     if owner and owner != author.viewer.who:
         raise RuleBroken("Somebody else has taken this work already.", expression="Task.owner")
     return assign(tx, ref, author.viewer.who, author, if_match=if_match)
@@ -309,7 +316,8 @@ def store(
         moved.one_at_a_time(tx, before.plan)
     stored = records.save(tx, resource, author, if_match=expected, why=why)
     provenance.record(tx, [stored], author, why)
-    settle_escalations(tx, f"Task/{stored.id}", author)
+    if text_at(resource, "status") in CLOSED_TASK:
+        settle_escalations(tx, f"Task/{stored.id}", author)
     merged_patients.settle(tx, stored, resource, author)
     if before is not None and before.kind == "task":
         moved.note(tx, moved.Moved(before=before, author=author, why=why, quietly=quietly))
@@ -318,6 +326,8 @@ def store(
 
 def settle_escalations(tx: Tx, ref: str, author: Author) -> None:
     """When the work is closed, complete the escalation Tasks that are still open about it."""
+    if not any(one.kind == "escalation" and one.open for one in work_items.about(tx, _SYSTEM, ref)):
+        return
     item = work_items.find(tx, _SYSTEM, ref)
     if item is not None and not item.open and item.kind != "escalation":
         resolve_escalations(tx, ref, f"{item.title} is closed: {item.status}", author)

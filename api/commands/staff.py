@@ -1,4 +1,4 @@
-"""`fhir-tracker staff`: who has which roles and how much open work, and who is away - show, away, list, back."""
+"""`fhir-tracker staff`: who has which roles and how much open work, and who is away - show, cap, away, list, back."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 from api.console import print_json, print_table
 from api.stores import open_store
-from fhir_tracker import clock, staff
+from fhir_tracker import caseload, clock, staff
 from fhir_tracker.config import Settings
 from fhir_tracker.errors import Incorrect, UsageError
 from fhir_tracker.fhir.dates import instant, parse_datetime
@@ -21,11 +21,12 @@ from fhir_tracker.storage.staff import Absence
 
 _EPILOG = """examples:
   fhir-tracker staff show
+  fhir-tracker staff cap Practitioner/ann 15
   fhir-tracker staff away Practitioner/ann --from 2026-03-09 --until 2026-03-16 --substitute Practitioner/ben
   fhir-tracker staff list
   fhir-tracker staff back 1234"""
 _COLUMNS = ("id", "person", "from", "until", "substitute", "state")
-_PEOPLE = ("person", "name", "active", "roles", "openWork", "away")
+_PEOPLE = ("person", "name", "active", "roles", "openWork", "cap", "away")
 
 
 def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -34,6 +35,12 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     group = parser.add_subparsers(metavar="ACTION", required=True)
     shown = group.add_parser("show", help="everybody with roles and open work, as the EHRs tell of them")
     shown.set_defaults(func=_show)
+    capped = group.add_parser("cap", help="how much open work somebody has at most before others get what is given out")
+    capped.add_argument("person", metavar="Practitioner/ID")
+    most = capped.add_mutually_exclusive_group(required=True)
+    most.add_argument("most", metavar="N", type=int, nargs="?", help="over all programs; 0 for none by itself")
+    most.add_argument("--none", action="store_true", help="what the programs say counts alone again")
+    capped.set_defaults(func=_cap)
     away = group.add_parser(
         "away",
         help="say that somebody is away",
@@ -79,6 +86,7 @@ def _show(args: argparse.Namespace, settings: Settings) -> int:
 def _everybody(tx: Tx, now: datetime) -> list[dict[str, Any]]:
     people = rows.everybody(tx, now)
     loads = caseloads.open_counts(tx, open_viewer(), [one.ref for one in people]) if people else {}
+    caps = caseload.caps_of_people(tx)
     return [
         {
             "person": one.ref,
@@ -86,13 +94,29 @@ def _everybody(tx: Tx, now: datetime) -> list[dict[str, Any]]:
             "active": one.active,
             "roles": sorted(one.roles),
             "openWork": loads[one.ref],
+            "cap": caps.get(one.ref),
             "away": one.away(now) is not None,
         }
         for one in people
     ]
 
 
+def _cap(args: argparse.Namespace, settings: Settings) -> int:
+    with open_store(settings) as database, database.begin() as tx:
+        caseload.set_cap(tx, args.person, args.most)
+        load = caseloads.open_counts(tx, open_viewer(), [args.person])[args.person]
+    if args.json:
+        print_json({"person": args.person, "cap": args.most, "openWork": load})
+    elif args.most is None:
+        print(f"{args.person} has no cap of their own any more, and {load} pieces of open work")
+    else:
+        print(f"{args.person} gets no more than {args.most} pieces of open work by themselves, and has {load}")
+    return 0
+
+
 def _cell(value: object) -> object:
+    if value is None:
+        return "-"
     if isinstance(value, bool):
         return "yes" if value else "no"
     return ", ".join(value) or "-" if isinstance(value, list) else value

@@ -76,7 +76,7 @@ def moves_for(item: WorkItem, program: Program | None, viewer: Viewer) -> Sequen
     """The moves the viewer may make."""
     if item.kind in ("outside", "plan", "escalation"):
         return ()
-    parties = parties_of(item, None, viewer) if item.owner != viewer.who else BOTH
+    parties = parties_of(item, item.owner, None, viewer) if item.owner != viewer.who else BOTH
     return allowed_moves(program, item, viewer.roles) if program else default_moves(item.fhir_status, parties)
 
 

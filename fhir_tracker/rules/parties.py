@@ -24,8 +24,8 @@ MAY_SET: Final = {
 """Who may set a Task.status outside programs; every other one is for the owner to set."""
 
 
-def parties_of(item: WorkItem, requester: str | None, viewer: Viewer) -> frozenset[str]:
-    """`owner` and `requester` as far as the viewer is, or acts for, them.
+def parties_of(item: WorkItem, owner: str | None, requester: str | None, viewer: Viewer) -> frozenset[str]:
+    """`owner` and `requester` as far as the viewer is, or acts for, them; both are the people behind a PractitionerRole.
 
     Who holds the role of the work acts for its owner, as anybody does for work of no owner and no role. Work that names
     no requester is asked for by whoever does it. The clinic admin and the tracker's own workers act for both.
@@ -33,7 +33,7 @@ def parties_of(item: WorkItem, requester: str | None, viewer: Viewer) -> frozens
     if viewer.roles & _FOR_ALL:
         return BOTH
     is_free = item.owner is None and item.role is None
-    is_owner = item.owner == viewer.who or item.role in viewer.roles or is_free
+    is_owner = (owner is not None and owner == viewer.who) or item.role in viewer.roles or is_free
     is_requester = requester == viewer.who or (requester is None and is_owner)
     return frozenset(name for name, is_one in ((OWNER, is_owner), (REQUESTER, is_requester)) if is_one)
 

@@ -31,11 +31,15 @@ class Waiting:
 
 
 def open_counts(tx: Tx, viewer: Viewer, refs: Sequence[str]) -> dict[str, int]:
-    """Person -> how much open work is theirs, 0 included."""
-    mine = (work_item.c.owner.in_(refs), work_item.c.open, work_item.c.kind.in_(_OWN))
+    """Person -> how much open work is theirs, by themselves or by one of their PractitionerRoles; 0 included."""
+    roles = tx.rows(select(staff_role.c.source, staff_role.c.person).where(staff_role.c.person.in_(refs)))
+    whose = {ref: ref for ref in refs} | {row["source"]: row["person"] for row in roles}
+    mine = (work_item.c.owner.in_(sorted(whose)), work_item.c.open, work_item.c.kind.in_(_OWN))
     chosen = select(work_item.c.owner, func.count().label("count")).where(*mine, row_scope(viewer, work_item))
-    found = {row["owner"]: row["count"] for row in tx.rows(chosen.group_by(work_item.c.owner))}
-    return {ref: found.get(ref, 0) for ref in refs}
+    found = dict.fromkeys(refs, 0)
+    for row in tx.rows(chosen.group_by(work_item.c.owner)):
+        found[whose[row["owner"]]] += row["count"]
+    return found
 
 
 def open_work_of(tx: Tx, viewer: Viewer, person: str, limit: int = _BATCH) -> list[str]:
@@ -46,7 +50,10 @@ def open_work_of(tx: Tx, viewer: Viewer, person: str, limit: int = _BATCH) -> li
 
 
 def owners_gone(tx: Tx, viewer: Viewer, now: datetime) -> list[str]:
-    """Who has open work and is not active any more, or has lost every role there was of theirs; it costs what the staff is."""
+    """Who has open work and is not active any more, or has lost every role there was of theirs; it costs what the staff is.
+
+    A PractitionerRole that has work and counts no longer, or whose person is gone, is among them.
+    """
     counts = and_(
         staff_role.c.active,
         or_(staff_role.c.start.is_(None), staff_role.c.start <= now),
@@ -55,7 +62,8 @@ def owners_gone(tx: Tx, viewer: Viewer, now: datetime) -> list[str]:
     left = select(staff_role.c.person.label("ref")).group_by(staff_role.c.person)
     left = left.having(func.max(case((counts, 1), else_=0)) == 0)
     inactive = select(staff_person.c.ref).where(~staff_person.c.active)
-    gone = inactive.union(left).subquery()
+    lost = select(staff_role.c.source.label("ref")).where(or_(~counts, staff_role.c.person.in_(inactive)))
+    gone = inactive.union(left, lost).subquery()
     mine = exists().where(
         work_item.c.owner == gone.c.ref, work_item.c.open, work_item.c.kind.in_(_OWN), row_scope(viewer, work_item)
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from sqlalchemy import delete, or_, select, update
@@ -14,6 +14,7 @@ from fhir_tracker.storage.records import from_row, to_row
 from fhir_tracker.storage.staff_tables import staff_absence, staff_person, staff_role, staff_turn
 
 _BATCH = 500
+_ROLE = "PractitionerRole/"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,17 +62,41 @@ def role_row(tx: Tx, source: str) -> RoleRow | None:
     return from_row(RoleRow, row) if row else None
 
 
-def drop_role(tx: Tx, source: str) -> None:
-    """The PractitionerRole is gone."""
-    tx.execute(delete(staff_role).where(staff_role.c.source == source))
-
-
 def people(tx: Tx, refs: Iterable[str], now: datetime | None = None) -> dict[str, Person]:
-    """Reference -> person with the roles that count at `now` (None: at any time), for those anything is known of."""
+    """Reference -> person with the roles that count at `now` (None: at any time), for those anything is known of.
+
+    Behind a PractitionerRole is its person, not active where the role does not count.
+    """
+    wanted = set(refs)
+    behind = _roles(tx, [ref for ref in wanted if ref.startswith(_ROLE)])
+    named = sorted(wanted.difference(behind) | {one.person for one in behind.values()})
     found: dict[str, Person] = {}
-    wanted = sorted(set(refs))
-    for start in range(0, len(wanted), _BATCH):
-        found |= _people(tx, wanted[start : start + _BATCH], now)
+    for start in range(0, len(named), _BATCH):
+        found |= _people(tx, named[start : start + _BATCH], now)
+    for ref, one in behind.items():
+        counts = one.active and _counts(one.start, one.end, now)
+        person = found.get(one.person, Person(ref=one.person))
+        found[ref] = person if counts else replace(person, active=False)
+    return {ref: found[ref] for ref in wanted if ref in found}
+
+
+def person_behind(tx: Tx, ref: str) -> str:
+    """The person of a PractitionerRole that is known, else the reference itself."""
+    found = role_row(tx, ref) if ref.startswith(_ROLE) else None
+    return found.person if found else ref
+
+
+def names_of(tx: Tx, person: str) -> list[str]:
+    """The references by which work can be a person's: their own, and those of their PractitionerRoles."""
+    rows = tx.rows(select(staff_role.c.source).where(staff_role.c.person == person).order_by(staff_role.c.source))
+    return [person, *(row["source"] for row in rows)]
+
+
+def _roles(tx: Tx, sources: Sequence[str]) -> dict[str, RoleRow]:
+    found: dict[str, RoleRow] = {}
+    for start in range(0, len(sources), _BATCH):
+        chosen = select(staff_role).where(staff_role.c.source.in_(sources[start : start + _BATCH]))
+        found |= {row["source"]: from_row(RoleRow, row) for row in tx.rows(chosen)}
     return found
 
 

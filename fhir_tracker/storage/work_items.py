@@ -15,7 +15,7 @@ from typing import Any, cast
 from sqlalchemy import ColumnElement, case, delete, func, literal, or_, select, tuple_, update
 
 from fhir_tracker.fhir.folding import fold
-from fhir_tracker.model.viewer import Viewer
+from fhir_tracker.model.viewer import Viewer, worker_viewer
 from fhir_tracker.model.work import WorkItem
 from fhir_tracker.storage import many
 from fhir_tracker.storage.bulks import ITEM
@@ -27,6 +27,7 @@ from fhir_tracker.storage.work_tables import work_item
 
 NEVER = datetime(9999, 1, 1, tzinfo=UTC)
 _BATCH = 500
+_ANYBODY = worker_viewer("foresight")
 
 
 _FIELDS = tuple(one.name for one in fields(WorkItem))
@@ -66,6 +67,7 @@ def _is_free(now: datetime) -> ColumnElement[bool]:
 def save(tx: Tx, item: WorkItem) -> None:
     """Write the item as it is now, in place of what was there; a sweep's claim on it ends."""
     tx.woken.clear()
+    forget(tx, item)
     _let_go(tx, work_item.c.ref == item.ref)
     row: dict[str, object] = to_row(item)
     row |= {"due_order": due_order(item), "folded_title": fold(item.title), "claim_token": None, "claimed_until": None}
@@ -76,6 +78,7 @@ def save(tx: Tx, item: WorkItem) -> None:
 def add(tx: Tx, item: WorkItem) -> None:
     """Write an item that was never there."""
     tx.woken.clear()
+    forget(tx, item)
     tx.added.add(ITEM, (tx.keys.take(), *_values(item), None, None))
 
 
@@ -84,6 +87,7 @@ def save_many(tx: Tx, items: Sequence[WorkItem]) -> None:
     tx.woken.clear()
     for start in range(0, len(items), _BATCH):
         some = items[start : start + _BATCH]
+        forget(tx, *some)
         _let_go(tx, work_item.c.ref.in_([item.ref for item in some]))
         rows = [_values(item) for item in some]
         many.change(tx, work_item, ("ref",), _SAVED, rows, emptied=("claim_token", "claimed_until"))
@@ -91,17 +95,47 @@ def save_many(tx: Tx, items: Sequence[WorkItem]) -> None:
 
 def drop(tx: Tx, ref: str) -> None:
     """Take the item away; nothing happens when there is none."""
+    if tx.foresight is not None:
+        tx.foresight.forget([ref])
+        tx.foresight.about.clear()
     tx.execute(delete(work_item).where(work_item.c.ref == ref))
+
+
+def forget(tx: Tx, *items: WorkItem) -> None:
+    """These are written, or will be: the transaction's foresight knows them no more."""
+    if tx.foresight is not None:
+        tx.foresight.forget([item.ref for item in items])
+        if any(item.focus for item in items):
+            tx.foresight.about.clear()
 
 
 def find(tx: Tx, viewer: Viewer, ref: str) -> WorkItem | None:
     """The item of `Task/<id>` or `CarePlan/<id>`."""
+    if tx.foresight is not None and viewer.patient is None and ref in tx.foresight.items:
+        return tx.foresight.items[ref]
     return next(iter(_items(tx, viewer, work_item.c.ref == ref)), None)
+
+
+def foresee(tx: Tx, refs: Sequence[str]) -> list[WorkItem]:
+    """Read these items, and those that are about them, for all that is to come in the transaction's foresight."""
+    ahead = tx.foresight
+    if ahead is None:
+        return []
+    found = find_many(tx, _ANYBODY, refs)
+    about_them: dict[str, list[WorkItem]] = {ref: [] for ref in refs}
+    for start in range(0, len(refs), _BATCH):
+        for item in _items(tx, _ANYBODY, work_item.c.focus.in_(refs[start : start + _BATCH])):
+            about_them[item.focus or ""].append(item)
+    ahead.items |= found
+    ahead.about |= about_them
+    return list(found.values())
 
 
 def find_many(tx: Tx, viewer: Viewer, refs: Iterable[str]) -> dict[str, WorkItem]:
     """Reference -> item, for those there are."""
     wanted = sorted(set(refs))
+    if tx.foresight is not None and viewer.patient is None and all(ref in tx.foresight.items for ref in wanted):
+        return {ref: tx.foresight.items[ref] for ref in wanted}
     some = (wanted[start : start + _BATCH] for start in range(0, len(wanted), _BATCH))
     return {item.ref: item for batch in some for item in _items(tx, viewer, work_item.c.ref.in_(batch))}
 
@@ -137,16 +171,20 @@ def plans_of(tx: Tx, viewer: Viewer, program: str, patients: Sequence[str]) -> d
 
 def about(tx: Tx, viewer: Viewer, focus: str) -> list[WorkItem]:
     """The items whose focus is `focus`, such as the escalations of a late task; oldest first."""
+    if tx.foresight is not None and viewer.patient is None and focus in tx.foresight.about:
+        return tx.foresight.about[focus]
     return _items(tx, viewer, work_item.c.focus == focus)
 
 
 def open_count(tx: Tx, viewer: Viewer) -> int:
     """How many items are open."""
+    in_step(tx)
     return int(tx.value(select(func.count()).where(work_item.c.open, row_scope(viewer, work_item))))
 
 
 def open_up_to(tx: Tx, viewer: Viewer, kind: str, program: str | None, limit: int) -> int:
     """How many items of a kind are open (in one program), counted up to `limit`: it costs what is counted."""
+    in_step(tx)
     ruled = work_item.c.program.is_not(None) if program is None else work_item.c.program == program
     some = select(work_item.c.k).where(work_item.c.open, ruled, work_item.c.kind == kind, row_scope(viewer, work_item))
     return int(tx.value(select(func.count()).select_from(some.limit(limit).subquery())))
@@ -154,6 +192,7 @@ def open_up_to(tx: Tx, viewer: Viewer, kind: str, program: str | None, limit: in
 
 def some_open(tx: Tx, viewer: Viewer, kind: str, program: str, limit: int) -> list[str]:
     """References of up to `limit` open items of a kind in one program."""
+    in_step(tx)
     ruled = (work_item.c.open, work_item.c.program == program, work_item.c.kind == kind, row_scope(viewer, work_item))
     return [row["ref"] for row in tx.rows(select(work_item.c.ref).where(*ruled).limit(limit))]
 
@@ -192,9 +231,9 @@ def wake(tx: Tx, ref: str, at: datetime) -> None:
     tx.execute(update(work_item).where(is_it).values(next_action_at=_sooner(at), claim_token=None, claimed_until=None))
 
 
-def wake_owned(tx: Tx, owner: str, at: datetime) -> None:
-    """Let the rules look at every open item of an owner at `at`, or sooner where that was planned."""
-    is_theirs = (work_item.c.owner == owner) & work_item.c.open & work_item.c.program.is_not(None)
+def wake_owned(tx: Tx, names: Sequence[str], at: datetime) -> None:
+    """Let the rules look at every open item of these owners at `at`, or sooner where that was planned."""
+    is_theirs = work_item.c.owner.in_(names) & work_item.c.open & work_item.c.program.is_not(None)
     _let_go(tx, is_theirs)
     tx.execute(
         update(work_item).where(is_theirs).values(next_action_at=_sooner(at), claim_token=None, claimed_until=None)
@@ -216,6 +255,7 @@ def look_at(tx: Tx, ref: str, at: datetime | None) -> None:
 
 def scan(tx: Tx, viewer: Viewer, after_k: int = 0, limit: int = _BATCH) -> list[tuple[int, WorkItem]]:
     """The next `limit` items in the order they were made, each with its key to go on from."""
+    in_step(tx)
     chosen = select(work_item).where(work_item.c.k > after_k, row_scope(viewer, work_item))
     return [(row["k"], from_row(WorkItem, row)) for row in tx.rows(chosen.order_by(work_item.c.k).limit(limit))]
 
@@ -299,12 +339,19 @@ def due_order(item: WorkItem) -> datetime:
 
 
 def _items(tx: Tx, viewer: Viewer, *conditions: ColumnElement[bool]) -> list[WorkItem]:
+    in_step(tx)
     chosen = (
         select(work_item)
         .where(*conditions, row_scope(viewer, work_item))
         .order_by(work_item.c.created_at, work_item.c.k)
     )
     return [from_row(WorkItem, row) for row in tx.rows(chosen)]
+
+
+def in_step(tx: Tx) -> None:
+    """Write first what is held back of items."""
+    if tx.foresight is not None:
+        tx.foresight.in_step()
 
 
 def _values(item: WorkItem) -> tuple[Any, ...]:

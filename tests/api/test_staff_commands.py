@@ -48,9 +48,20 @@ def test_an_absence_is_written_down_listed_and_taken_back(run: Run) -> None:
     assert run("staff", "back", str(id_))[0] == 1
 
 
+def test_a_cap_of_ones_own_is_shown_and_taken_away(run: Run) -> None:
+    assert run("staff", "away", "Practitioner/ann", "--until", "2999-01-01")[0] == 0
+    code, out, _ = run("staff", "cap", "Practitioner/ann", "15")
+    assert (code, out) == (0, "Practitioner/ann gets no more than 15 pieces of open work by themselves, and has 0\n")
+    assert json.loads(run("staff", "show", "--json")[1])["staff"][0]["cap"] == 15
+    assert json.loads(run("staff", "cap", "Practitioner/ann", "--none", "--json")[1])["cap"] is None
+    assert json.loads(run("staff", "show", "--json")[1])["staff"][0]["cap"] is None
+
+
 @pytest.mark.parametrize(
     ("words", "code"),
     [
+        ("staff cap ann 3", 1),
+        ("staff cap Practitioner/ann 99999", 1),
         ("staff away ann", 1),
         ("staff away Practitioner/ann --until 2001-01-01", 1),
         ("staff away Practitioner/ann --until soon", 2),
@@ -77,6 +88,7 @@ def test_people_are_shown_with_roles_and_open_work(run: Run, database: Database)
             "active": True,
             "roles": ["care-coordinator"],
             "openWork": 2,
+            "cap": None,
             "away": False,
         }
     ]
