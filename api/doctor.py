@@ -15,7 +15,7 @@ from fhir_tracker import brake, clock, program_integrity
 from fhir_tracker.config import Settings
 from fhir_tracker.errors import TrackerError
 from fhir_tracker.signing_keys import Keyring
-from fhir_tracker.storage import connections, jobs, programs, quarantine
+from fhir_tracker.storage import connections, dispatches, jobs, programs, quarantine
 from fhir_tracker.storage import settings as states
 from fhir_tracker.storage.database import Database
 from fhir_tracker.storage.schema import schema_state
@@ -142,6 +142,7 @@ def _waiting(database: Database) -> Iterator[Finding]:
         held = quarantine.open_count(tx)
         dead = sum(state.dead for state in jobs.states(tx))
         engaged = brake.engaged(tx)
+        untold = dispatches.counts(tx)
     if held:
         fix = "fhir-tracker quarantine list, then fhir-tracker quarantine retry"
         yield Finding(status="WARN", what="quarantine", detail=f"{held} resources could not be applied", fix=fix)
@@ -150,6 +151,10 @@ def _waiting(database: Database) -> Iterator[Finding]:
     if dead:
         fix = "fhir-tracker jobs list, then fhir-tracker jobs retry"
         yield Finding(status="WARN", what="jobs", detail=f"{dead} gave up", fix=fix)
+    for state, words in (("dead", "were refused for good"), ("unsupported", "have no address to go to")):
+        if count := untold.get(state, 0):
+            fix = "fhir-tracker notifications list, then fhir-tracker notifications retry"
+            yield warn("notifications", f"{count} mails or webhook calls {words}", fix)
     if engaged:
         detail = f"the brake holds back {engaged.escalations} escalations since {engaged.since}"
         fix = "check clock and calendars, then fhir-tracker rules release"

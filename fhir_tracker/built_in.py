@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from hashlib import blake2b
 
-from fhir_tracker import records
+from fhir_tracker import flags, records
 from fhir_tracker.fhir.body import write_json
 from fhir_tracker.fhir.definitions.registry import SearchParameter
 from fhir_tracker.fhir.json_types import Resource
@@ -28,7 +28,12 @@ def own_search_parameters() -> Iterable[Resource]:
     return [_search_parameter(one) for one in OWN_PARAMETERS]
 
 
-BUILT_IN: tuple[Callable[[], Iterable[Resource]], ...] = (own_search_parameters, own_operations, measure_resources)
+BUILT_IN: tuple[Callable[[], Iterable[Resource]], ...] = (
+    own_search_parameters,
+    own_operations,
+    measure_resources,
+    flags.code_system,
+)
 
 
 def built_in_resources() -> list[Resource]:

@@ -5,15 +5,19 @@ https://hl7.org/fhir/R4/flag.html
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from fhir_tracker import provenance, records
 from fhir_tracker.fhir.codeable import concept
 from fhir_tracker.fhir.dates import instant
 from fhir_tracker.fhir.json_types import Resource
+from fhir_tracker.fhir.narrative import narrative
 from fhir_tracker.fhir.reading import at, objects_at
 from fhir_tracker.model.author import Author, Why
 from fhir_tracker.model.program import CANONICAL
-from fhir_tracker.model.viewer import RULE_WORKER
-from fhir_tracker.model.vocabulary import FLAG_CAUSE, FLAG_SYSTEM
+from fhir_tracker.model.viewer import RULE_WORKER, Viewer
+from fhir_tracker.model.vocabulary import EXCEPTION_MEANS, EXCEPTIONS, FLAG_CAUSE, FLAG_SYSTEM
+from fhir_tracker.model.work import Event
 from fhir_tracker.storage import events, resources
 from fhir_tracker.storage.database import Tx
 from fhir_tracker.storage.resources import Stored
@@ -59,6 +63,36 @@ def take_down(tx: Tx, patient: str | None, code: str, cause: str, author: Author
         changed = resource | {"status": "inactive", "period": period}
     provenance.record(tx, [records.save(tx, changed, author, why=why)], author, why)
     return None
+
+
+def exceptions_of(tx: Tx, viewer: Viewer, patient: str) -> dict[str, Event]:
+    """The exceptions that a patient is flagged with now, each with its Flag that was put up last."""
+    seen = [one for one in events.of_patients(tx, viewer, [patient], ["Flag"])[patient] if one.status == "active"]
+    named = [(code.removeprefix(f"{FLAG_SYSTEM}|"), one) for one in seen for code in one.codes]
+    return {code: one for code, one in named if code in EXCEPTIONS}
+
+
+def code_system() -> Iterable[Resource]:
+    """The codes of exceptions with what they mean; programs flag by further codes of their own."""
+    title = "Exceptions of a plan"
+    resource: Resource = {
+        "resourceType": "CodeSystem",
+        "id": "flag",
+        "url": FLAG_SYSTEM,
+        "name": "Flags",
+        "title": title,
+        "status": "active",
+        "publisher": "fhir-tracker",
+        "description": "What a plan can run into, as a Flag of the patient says it.",
+        "caseSensitive": True,
+        "content": "fragment",
+        "concept": [
+            {"code": code, "display": display, "definition": EXCEPTION_MEANS[code]}
+            for code, display in EXCEPTIONS.items()
+        ],
+    }
+    text = narrative("CodeSystem", title, list(EXCEPTIONS.items()))
+    return [resource | {"text": text}]
 
 
 def active(tx: Tx, patient: str, code: str) -> Stored | None:

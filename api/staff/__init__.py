@@ -13,6 +13,7 @@ from api.context import AppContext
 from api.staff import (
     bulk_page,
     connection_page,
+    exceptions,
     info_pages,
     operations_page,
     outbox_page,
@@ -59,6 +60,8 @@ _POST: dict[str, Handler] = {
     "/tasks/{id}/undo": steps_taken.take_back,
     "/plans/{id}/move": plan_steps.move,
     "/plans/{id}/undo": plan_steps.take_back,
+    "/patients/{id}/exceptions": exceptions.put_up,
+    "/patients/{id}/exceptions/{code}/end": exceptions.take_down,
     "/bulk": bulk_page.bulk,
     "/outbox/{id}": outbox_page.resolve,
     "/outbox/{id}/retry": outbox_page.retry,

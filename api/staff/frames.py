@@ -24,6 +24,8 @@ SAID = {
     "logged": "Attempt logged.",
     "moved": "Moved.",
     "undone": "Undone.",
+    "flagged": "Flagged: the rules of the patient's programs look at it now.",
+    "unflagged": "The exception is over.",
     "noted": "Note added.",
     "acknowledged": "Acknowledged: the ladder stops climbing.",
     "taken-over": "Taken over: this escalation is yours now.",

@@ -15,7 +15,7 @@ from api.staff.sync_page import health_of
 from api.staff.visit import Visit, note_reading
 from api.staff.words import Tone
 from fhir_tracker import brake
-from fhir_tracker.storage import connections, figures, jobs, poisoned
+from fhir_tracker.storage import connections, dispatches, figures, jobs, poisoned
 from fhir_tracker.storage.database import Tx
 from fhir_tracker.storage.figures import Figure
 from fhir_tracker.storage.queue import AGES, QueueCounts, QueueFilter
@@ -69,6 +69,11 @@ def _stopped(tx: Tx) -> Iterator[str]:
     dead = sum(one.dead for one in jobs.states(tx))
     if dead:
         yield f"{dead} background jobs failed for good (fhir-tracker jobs list)."
+    untold = dispatches.counts(tx)
+    if lost := untold.get("dead", 0):
+        yield f"{lost} mails or webhook calls were refused for good (fhir-tracker notifications list)."
+    if lost := untold.get("unsupported", 0):
+        yield f"{lost} mails or webhook calls have no address to go to (fhir-tracker notifications list)."
 
 
 def _href(chosen: QueueFilter) -> str:

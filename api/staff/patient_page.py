@@ -10,6 +10,7 @@ from urllib.parse import quote
 from starlette.responses import Response
 
 from api.staff import words
+from api.staff.exceptions import exception_form, exceptions_of
 from api.staff.forms import NOTHING, Typed, plan_form
 from api.staff.frames import frame_of
 from api.staff.history import attempt_lines, transition_line
@@ -20,13 +21,13 @@ from api.staff.rows import person_of, row_of
 from api.staff.shapes import Action, Chip, DocumentView, Line, PatientView, PlanView, Row, Tab
 from api.staff.steps import stages_of
 from api.staff.visit import Visit, note_reading
-from fhir_tracker import gathering, plan_moves, undo
+from fhir_tracker import flags, gathering, plan_moves, undo
 from fhir_tracker.errors import NotFound
 from fhir_tracker.model.facts import Facts
 from fhir_tracker.model.patient import PatientSummary
 from fhir_tracker.model.program import ExpectedDocument, Program
 from fhir_tracker.model.work import Event, Transition, WorkItem
-from fhir_tracker.rules.documents import Expectation, expectations, satisfied
+from fhir_tracker.rules.documents import MOST_NEAR, Expectation, NearMiss, expectations, near_misses, satisfied
 from fhir_tracker.rules.move_words import needs_words
 from fhir_tracker.rules.stage_moves import allowed_stages
 from fhir_tracker.rules.time_spent import minutes, month_bounds, months_between, spans, union
@@ -73,6 +74,7 @@ def _view(tx: Tx, visit: Visit, summary: PatientSummary, typed: Typed) -> Patien
     open_plans = [item for item in items if item.kind == "plan" and item.open]
     facts = gathering.gather(tx, visit.viewer, open_plans)
     coming, missed = _appointments(seen, visit, names)
+    up = flags.exceptions_of(tx, visit.viewer, summary.patient)
     return PatientView(
         person=person,
         plans=tuple(
@@ -84,6 +86,8 @@ def _view(tx: Tx, visit: Visit, summary: PatientSummary, typed: Typed) -> Patien
         outreach=(*_months(seen, names, visit), *attempt_lines(_attempts(seen), names, visit.now)),
         documents=tuple(line for one in facts for line in _documents(one, names, visit)),
         timeline=_timeline(log, seen, items, names, visit),
+        exceptions=exceptions_of(up, summary.patient, names, visit),
+        flag=exception_form(summary.patient, up),
         source=f"From {summary.connection}." if summary.connection else "",
     )
 
@@ -209,14 +213,20 @@ def _documents(facts: Facts, names: Names, visit: Visit) -> list[DocumentView]:
 
 
 def _expected(program: Program, facts: Facts, document: ExpectedDocument, visit: Visit) -> list[DocumentView]:
-    found = satisfied(program, facts, document)
+    found, near = satisfied(program, facts, document), near_misses(program, facts, document)
     return [
-        _document(program, document, one, found.get(one.ref), visit) for one in expectations(program, facts, document)
+        _document(program, document, one, found.get(one.ref), near.get(one.ref, ()), visit)
+        for one in expectations(program, facts, document)
     ]
 
 
 def _document(
-    program: Program, document: ExpectedDocument, expected: Expectation, found: Event | None, visit: Visit
+    program: Program,
+    document: ExpectedDocument,
+    expected: Expectation,
+    found: Event | None,
+    near: Sequence[NearMiss],
+    visit: Visit,
 ) -> DocumentView:
     late = found is None and expected.due < visit.now
     moment = found.at if found else expected.due
@@ -227,6 +237,7 @@ def _document(
         line="filed" if found else "" if late else "due",
         when=(words.due if late else words.ahead)(moment, visit.now, program.calendar),
         late=late,
+        near="; ".join(str(one) for one in near[:MOST_NEAR]),
     )
 
 

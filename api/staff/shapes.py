@@ -303,7 +303,7 @@ class PlanView:
 
 @dataclass(frozen=True, kw_only=True)
 class DocumentView:
-    """One expected document: found (with its date) or missing (since when)."""
+    """One expected document: found (with its date) or missing (since when, and what was filed elsewhere: `near`)."""
 
     title: str
     program: str
@@ -311,6 +311,15 @@ class DocumentView:
     line: str
     when: When | None = None
     late: bool = False
+    near: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExceptionView:
+    """One exception that a patient is flagged with, and what takes it down."""
+
+    line: Line
+    end: Action
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -325,6 +334,8 @@ class PatientView:
     outreach: tuple[Line, ...]
     documents: tuple[DocumentView, ...]
     timeline: tuple[Line, ...]
+    exceptions: tuple[ExceptionView, ...]
+    flag: Form
     source: str = ""
 
 

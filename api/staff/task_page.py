@@ -32,6 +32,7 @@ from fhir_tracker.model.vocabulary import CHANNELS
 from fhir_tracker.model.work import Event, Transition
 from fhir_tracker.moves_told import missing_of
 from fhir_tracker.outreach_account import account_of
+from fhir_tracker.rules.documents import MOST_NEAR, near_misses
 from fhir_tracker.rules.events import fits, has_code
 from fhir_tracker.rules.move_words import field_words
 from fhir_tracker.storage import events, patients, resources, transitions
@@ -363,7 +364,20 @@ def _linked(subject: Subject) -> tuple[Line, ...]:
         and (event.ref in named or subject.task.item.ref in event.about or _belongs(program, event, since))
     ]
     newest = sorted(found, key=lambda event: event.at, reverse=True)[:_MOST_LINKED]
-    return tuple(_event_line(event, subject) for event in newest)
+    near = _near(subject)
+    return tuple(_event_line(event, subject, near.pop(event.ref, "")) for event in newest) + tuple(
+        Line(text=f"Filed elsewhere? {text}", icon="document") for text in near.values()
+    )
+
+
+def _near(subject: Subject) -> dict[str, str]:
+    """What may be a document that is missing here and was filed under something else: its reference -> where."""
+    program, facts = subject.program or subject.explanation.program, subject.explanation.facts
+    if program is None or not subject.task.item.open:
+        return {}
+    missed = (near_misses(program, facts, one) for one in program.documents)
+    found = [miss for each in missed for some in each.values() for miss in some[:MOST_NEAR]]
+    return {one.ref: str(one) for one in found}
 
 
 def _belongs(program: Program | None, event: Event, since: datetime) -> bool:
@@ -375,13 +389,13 @@ def _belongs(program: Program | None, event: Event, since: datetime) -> bool:
     return any(fits(one.satisfied_by, event, calendar=program.calendar) for one in program.documents)
 
 
-def _event_line(event: Event, subject: Subject) -> Line:
+def _event_line(event: Event, subject: Subject, near: str = "") -> Line:
     from_ = event.start or event.at
     return Line(
         text=event.detail.get("title") or event.detail.get("description") or event.type,
         when=words.ahead(from_, subject.now, subject.names.calendar),
         who=event.status,
-        note=event.detail.get("reason", ""),
+        note=f"Filed elsewhere? {near}" if near else event.detail.get("reason", ""),
         icon={"Appointment": "calendar", "Encounter": "person"}.get(event.type, "document"),
     )
 

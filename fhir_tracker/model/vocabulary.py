@@ -80,6 +80,22 @@ EXCEPTIONS: Final = {
     "withdrawn": "Has withdrawn",
 }
 """What a plan can run into, by the code that rules and people flag it with (a Flag coded in FLAG_SYSTEM)."""
+EXCEPTION_MEANS: Final = {
+    "unreachable": "All ways to reach the patient were tried, as often as the program asks, and none led to them",
+    "missing-labs": "A result that the plan needs was ordered and has not come in its time",
+    "prior-auth-pending": "The payer was asked to authorise a service and has not answered yet",
+    "prior-auth-denied": "The payer has refused to authorise a service",
+    "contraindication": "Something was found that speaks against what the plan intends",
+    "reschedule": "The patient, or the practice, needs another time for an appointment",
+    "no-show": "The patient did not come to an appointment and did not cancel it",
+    "monitoring-incomplete": "Fewer readings came from home than the plan asks for",
+    "deceased": "The patient is known to have died",
+    "moved": "The patient lives elsewhere now and cannot be cared for from here",
+    "merged": "This record was joined with another one of the same person, which counts from now on",
+    "in-hospital": "The patient is an inpatient; clocks of the plan stand still where its program says so",
+    "withdrawn": "The patient does not want to take part any more",
+}
+"""What each of EXCEPTIONS means, shown wherever it is chosen."""
 CLOSED_TASK: Final = frozenset({"completed", "cancelled", "failed", "rejected", "entered-in-error"})
 
 

@@ -21,6 +21,8 @@ from fhir_tracker.rules.events import fits, in_order, named_match, service_codes
 from fhir_tracker.rules.predicate import begin
 
 ENROLMENT = "enrolment"
+MOST_NEAR = 3
+"""How many near misses of one expectation are told."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -24,7 +24,7 @@ from fhir_tracker.brake import Limit
 from fhir_tracker.config import Settings, load_settings
 from fhir_tracker.model.viewer import open_viewer
 from fhir_tracker.rules.starters import starter_programs
-from fhir_tracker.storage import jobs, outbox, quarantine
+from fhir_tracker.storage import dispatches, jobs, outbox, quarantine
 from fhir_tracker.storage import settings as states
 from fhir_tracker.storage.database import Database, Tx
 from tests.support import followed as every_state
@@ -92,6 +92,11 @@ def silent_worker(tx: Tx) -> None:
     states.put(tx, HEARTBEAT, (clock.now() - timedelta(minutes=10)).isoformat())
 
 
+def untold(tx: Tx) -> None:
+    whom = dispatches.Untold(channel="webhook", role="rn", person=None, oldest=clock.now())
+    dispatches.add(tx, whom, ["1"], address="", at=clock.now(), reason="no address")
+
+
 def engaged_brake(tx: Tx) -> None:
     assert brake.held(tx, {("tcm", "task"): 1000}, Limit(share=0.1, floor=1), clock.now()) == {"tcm"}
 
@@ -100,6 +105,7 @@ def engaged_brake(tx: Tx) -> None:
     ("trouble", "what", "status", "detail", "fix"),
     [
         (in_quarantine, "quarantine", "WARN", "1 resources", "quarantine list"),
+        (untold, "notifications", "WARN", "1 mails or webhook calls have no address", "notifications retry"),
         (dead_job, "jobs", "WARN", "1 gave up", "jobs retry"),
         (silent_worker, "worker", "WARN", "silent for 60", "fhir-tracker worker"),
         (engaged_brake, "escalations", "FAIL", "1000 escalations", "rules release"),
