@@ -5,7 +5,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from typing import Final
 
@@ -30,22 +31,38 @@ _DRAWING: Final = "drawing consequences"
 _ENDS_WORK: Final = frozenset({"revoked", "entered-in-error"})
 
 
-def draw(tx: Tx, apply: Apply) -> None:
-    """Let everything follow that the moves of this transaction ask for; `apply` carries out an effect.
-
-    What an effect moves in turn is drawn by the call that is running already. Raises RuleBroken when it never ends.
-    """
+@contextmanager
+def drawn_after(tx: Tx, apply: Apply, acts: int) -> Iterator[None]:
+    """Draw what follows from so many acts when all of them are done, unless somebody draws already."""
     if tx.here.get(_DRAWING):
+        yield
         return
     tx.here[_DRAWING] = True
     try:
-        for _ in range(MOST):
+        yield
+    finally:
+        tx.here.pop(_DRAWING, None)
+    draw(tx, apply, acts=acts)
+
+
+def draw(tx: Tx, apply: Apply, *, acts: int = 1, even_within: bool = False) -> None:
+    """Let everything follow that the moves of this transaction ask for; `apply` carries out an effect.
+
+    What an effect moves in turn is drawn by the call that is running already, `even_within` draws at once all the same.
+    Raises RuleBroken when it never ends.
+    """
+    within = tx.here.get(_DRAWING, False)
+    if within and not even_within:
+        return
+    tx.here[_DRAWING] = True
+    try:
+        for _ in range(MOST * max(1, acts)):
             one = moved.take(tx)
             if one is None:
                 return
             _follow(tx, one, apply)
     finally:
-        tx.here.pop(_DRAWING, None)
+        tx.here[_DRAWING] = within
     raise RuleBroken("The transitions of this program go round in circles.")
 
 

@@ -18,11 +18,16 @@ class HeldBack:
 
     saved: list[tuple[WorkItem, Author, Why | None]] = field(default_factory=list)
     touched: set[str] = field(default_factory=set)
+    depth: int = 1
 
 
 def begin(tx: Tx) -> None:
-    """Hold back from now on."""
-    tx.here[_KEY] = HeldBack()
+    """Hold back from now on, until as many `end`."""
+    before = held(tx)
+    if before is None:
+        tx.here[_KEY] = HeldBack()
+    else:
+        before.depth += 1
 
 
 def held(tx: Tx) -> HeldBack | None:
@@ -30,6 +35,10 @@ def held(tx: Tx) -> HeldBack | None:
     return cast("HeldBack | None", tx.here.get(_KEY))
 
 
-def end(tx: Tx) -> HeldBack:
-    """What was held back; from now on everything is written at once again."""
+def end(tx: Tx) -> HeldBack | None:
+    """What was held back; from now on everything is written at once again. None inside another holding back."""
+    before = held(tx)
+    if before is not None and before.depth > 1:
+        before.depth -= 1
+        return None
     return cast(HeldBack, tx.here.pop(_KEY))

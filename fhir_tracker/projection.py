@@ -141,6 +141,7 @@ def _save_item(tx: Tx, item: WorkItem, author: Author, why: Why | None) -> None:
     held = held_back.held(tx)
     if held is not None and item.kind != "escalation":
         held.saved.append((item, author, why))
+        work_items.forget(tx, item)
         return
     before = work_items.find(tx, _PROJECTOR, item.ref) or _as_deleted(tx, item)
     after = refresh(tx, _note_changes(tx, before, item, author, why), at=author.at)
@@ -195,11 +196,8 @@ def _tell_others(tx: Tx, item: WorkItem, answer: FiringState, now: datetime, *, 
     if item.kind == "escalation" and not fresh and (firing := firings.of_task(tx, _PROJECTOR, item.ref)):
         firings.set_state(tx, firing.key, answer)
     other = {"task": item.plan, "escalation": item.focus}.get(item.kind)
-    held = held_back.held(tx)
-    if other and held is not None:
-        held.touched.add(other)
-    elif other:
-        refresh_ref(tx, other, at=now)
+    if other:
+        touch(tx, other, now)
 
 
 def _save_patient(tx: Tx, stored: Stored, summary: PatientSummary, *, fresh: bool) -> None:
@@ -234,7 +232,10 @@ def _replace_event(tx: Tx, stored: Stored, event: Event | None, now: datetime) -
         items = work_items.find_many(tx, _PROJECTOR, about)
         _log_attempt(tx, stored, event, items, now)
         for item in items.values():
-            refresh(tx, item, at=now)
+            if held_back.held(tx) is None:
+                refresh(tx, item, at=now)
+            else:
+                touch(tx, item.ref, now)
 
 
 def _log_attempt(tx: Tx, stored: Stored, event: Event | None, items: Mapping[str, WorkItem], now: datetime) -> None:
@@ -315,13 +316,32 @@ def touch(tx: Tx, ref: str, now: datetime) -> None:
         refresh_ref(tx, ref, at=now)
     else:
         held.touched.add(ref)
+        if tx.foresight is not None:
+            tx.foresight.forget([ref])
+
+
+def catch_up(tx: Tx, now: datetime) -> None:
+    """Write what was held back so far, for somebody who wants to read it, and go on holding back."""
+    held = held_back.held(tx)
+    if held is None or not (held.saved or held.touched):
+        return
+    depth, held.depth = held.depth, 1
+    bring_in_step(tx, now)
+    hold_back(tx)
+    if begun := held_back.held(tx):
+        begun.depth = depth
 
 
 def bring_in_step(tx: Tx, now: datetime) -> None:
     """Write what was held back since `hold_back`, and make the rules look again at all of it at `now`."""
     held = held_back.end(tx)
+    if held is None:
+        return
     about = {item.plan for item, _, _ in held.saved if item.kind == "task" and item.plan}
-    items = work_items.find_many(tx, _PROJECTOR, {item.ref for item, _, _ in held.saved} | held.touched | about)
+    refs = {item.ref for item, _, _ in held.saved} | held.touched | about
+    if tx.foresight is not None:
+        tx.foresight.forget(list(refs))
+    items = work_items.find_many(tx, _PROJECTOR, refs)
     for item, author, why in held.saved:
         before = items.get(item.ref) or _as_deleted(tx, item)
         items[item.ref] = _note_changes(tx, before, item, author, why).having(cycle=next_cycle(before, item))
@@ -358,6 +378,8 @@ def _attempts_about(seen: Mapping[str, Sequence[Event]]) -> dict[str, list[Event
 
 
 def _wake(tx: Tx, patient: str, now: datetime) -> None:
+    if tx.foresight is not None:
+        tx.foresight.written.add(f"Patient/{patient}")
     if _GATHERED in tx.here:
         tx.here[_GATHERED].add(patient)
     else:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
-from fhir_tracker import brake, effects, gathering, poison, programs, rule_beats, together
+from fhir_tracker import brake, gathering, poison, programs, rule_beats, side_by_side, together
 from fhir_tracker.errors import Busy, Incorrect, Unavailable
 from fhir_tracker.guard import Failure, guarded
 from fhir_tracker.model.effects import Effect, Escalate
@@ -217,7 +217,7 @@ def _try(database: Database, batch: Sequence[Judged], now: datetime) -> list[Don
 
 
 def _apply(tx: Tx, batch: Sequence[Judged], now: datetime) -> list[Done]:
-    """Items that only have things added together, with few statements; then the others, one after the other."""
+    """Items that only have things added together, with few statements; then the others, in a batch of their own."""
     done: dict[str, Done] = {}
     for one in batch:
         if one.failure:
@@ -225,9 +225,7 @@ def _apply(tx: Tx, batch: Sequence[Judged], now: datetime) -> list[Done]:
             done[one.facts.item.ref] = None
     plain = [one for one in batch if not one.failure and all(map(together.can_be, one.wanted))]
     done |= _apply_plain(tx, plain, now)
-    for one in batch:
-        if one.facts.item.ref not in done:
-            done[one.facts.item.ref] = _apply_alone(tx, one, now)
+    done |= _apply_others(tx, [one for one in batch if one.facts.item.ref not in done], now)
     poison.forget(tx, [ref for ref, applied in done.items() if applied is not None])
     return [done[one.facts.item.ref] for one in batch]
 
@@ -250,12 +248,17 @@ def _apply_plain(tx: Tx, plain: Sequence[Judged], now: datetime) -> dict[str, Do
     return dict(done)
 
 
-def _apply_alone(tx: Tx, judged: Judged, now: datetime) -> Done:
-    ref = judged.facts.item.ref
-    if ref in tx.let_go or not work_items.settle(tx, judged.claim, ref, judged.next_at(now)):
-        return ()
-    program = judged.program
-    return tuple(one for one in judged.wanted if program and effects.apply(tx, program, judged.facts, one, now))
+def _apply_others(tx: Tx, others: Sequence[Judged], now: datetime) -> dict[str, Done]:
+    done: dict[str, Done] = {one.facts.item.ref: () for one in others}
+    ours = [one for one in others if one.facts.item.ref not in tx.let_go]
+    settled = work_items.settle_many(tx, [(one.facts.item.ref, one.claim.token, one.next_at(now)) for one in ours])
+    asked = [
+        side_by_side.Asked(program=one.program, facts=one.facts, effects=one.wanted)
+        for one in ours
+        if one.program and one.facts.item.ref in settled
+    ]
+    applied = side_by_side.apply_all(tx, asked, now) if asked else []
+    return done | {one.facts.item.ref: each for one, each in zip(asked, applied, strict=True)}
 
 
 def _postpone(tx: Tx, judged: Judged, reason: str, now: datetime) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from fhir_tracker import effects, escalation, failpoints, projection, provenance, records
+from fhir_tracker import batching, effects, escalation, failpoints, provenance, records
 from fhir_tracker.model.author import Author, Why
 from fhir_tracker.model.effects import CreateTask, Effect, Escalate, Notify
 from fhir_tracker.model.facts import Facts
@@ -47,24 +47,27 @@ def can_be(effect: Effect) -> bool:
 def apply_all(tx: Tx, wanted: Sequence[Wanted], now: datetime) -> list[bool]:
     """Do what each effect (`can_be`) says unless it has been done before; for each whether it was done now."""
     author = Author(viewer=RULE_WORKER, origin="rules", at=now)
-    work = _Work(plans=_plans(tx, wanted, author))
+    refs = {one.facts.item.plan for one in wanted if isinstance(one.effect, CreateTask)}
+    with batching.together(tx, [ref for ref in refs if ref], now):
+        return _apply_all(tx, wanted, author)
+
+
+def _apply_all(tx: Tx, wanted: Sequence[Wanted], author: Author) -> list[bool]:
+    now, work = author.at, _Work(plans=_plans(tx, wanted, author))
     ids = [records.fresh_id(now) if _makes_task(one, work) else None for one in wanted]
     rows = [
         (effects.firing_of(one.program, one.effect, now, f"Task/{id_}" if id_ else None), one.facts.item.patient)
         for one, id_ in zip(wanted, ids, strict=True)
     ]
     new = firings.fire_many(tx, rows)
-    projection.hold_back(tx)
     done = [one.effect.key in new and _apply(tx, one, id_, author, work) for one, id_ in zip(wanted, ids, strict=True)]
     _name_in_plans(tx, work, author)
-    projection.bring_in_step(tx, now)
     return done
 
 
 def _plans(tx: Tx, wanted: Sequence[Wanted], author: Author) -> dict[str, Stored | None]:
     refs = {one.facts.item.plan for one in wanted if isinstance(one.effect, CreateTask)}
     named = sorted(ref for ref in refs if ref)
-    resources.foresee(tx, author.viewer, named)
     found = {ref: resources.find(tx, author.viewer, *ref.split("/")) for ref in named}
     return {ref: None if plan is None or plan.deleted else plan for ref, plan in found.items()}
 

@@ -9,9 +9,12 @@ from sqlalchemy import select, update
 from fhir_tracker.model.vocabulary import CHANNELS, OUTCOMES
 from fhir_tracker.model.work import Event, WorkItem
 from fhir_tracker.storage import rollups
+from fhir_tracker.storage.buffer import Bulk
 from fhir_tracker.storage.database import Tx
 from fhir_tracker.storage.measure_tables import attempt_log
+from fhir_tracker.storage.types import microseconds
 
+_ATTEMPT = Bulk(attempt_log, tuple(column.name for column in attempt_log.c))
 OTHER = "other"
 """A channel or outcome that has no code of ours; what an EHR wrote in its place stays out of every figure."""
 REACHED = "reached"
@@ -20,7 +23,7 @@ REACHED = "reached"
 def add(tx: Tx, told: Event, item: WorkItem, now: datetime) -> None:
     """An attempt about `item` became known at `now`."""
     channel, outcome = told.detail.get("channel", ""), told.detail.get("outcome", "")
-    row = {
+    row: dict[str, object] = {
         "k": tx.keys.take(),
         "ref": told.ref,
         "item": item.ref,
@@ -33,8 +36,12 @@ def add(tx: Tx, told: Event, item: WorkItem, now: datetime) -> None:
         "since": now,
         "until": None,
     }
-    tx.execute(attempt_log.insert().values(row))
+    tx.added.add(_ATTEMPT, tuple(_number(row[name]) for name in _ATTEMPT.columns))
     _touch(tx, told.start or told.at, item.plan if outcome == REACHED else None, now)
+
+
+def _number(value: object) -> object:
+    return microseconds(value) if isinstance(value, datetime) else value
 
 
 def end(tx: Tx, ref: str, now: datetime) -> None:

@@ -35,6 +35,7 @@ from fhir_tracker.model.viewer import Viewer
 from fhir_tracker.storage.buffer import WriteBuffer
 from fhir_tracker.storage.drivers import Drivers
 from fhir_tracker.storage.failures import translated
+from fhir_tracker.storage.foresight import Foresight
 from fhir_tracker.storage.keys import KeyPool, Keys
 from fhir_tracker.storage.turns import Turns
 
@@ -53,6 +54,7 @@ class Tx:
 
     Rows that are only added wait in `added` and reach the database at the end, or before the next statement that could see
     them; `wrote` counts the statements that may have changed something.
+    What was `late` is run then, too.
     `kept` is for what never changes once committed, shared by all transactions; `here` for what this one knows.
     """
 
@@ -69,6 +71,8 @@ class Tx:
         self.types: set[str] = set()
         self.woken: dict[str, datetime] = {}
         self.foreseen: dict[tuple[str, str], tuple[Viewer, Any]] = {}
+        self.foresight: Foresight | None = None
+        self.late: Callable[[], None] | None = None
         self._connect = connect
         self._connection: Connection | None = None
 
@@ -88,6 +92,9 @@ class Tx:
         """Write what was only added; raises VersionConflict when somebody else has written the same."""
         if self.added:
             self.added.write(self.connection)
+        if self.late is not None:
+            late, self.late = self.late, None
+            late()
 
     def execute(
         self, statement: Executable, parameters: Sequence[Mapping[str, object]] | None = None

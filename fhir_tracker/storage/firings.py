@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, case, func, select, update
+from sqlalchemy import ColumnElement, case, delete, func, select, update
 from sqlalchemy.engine import RowMapping
 
 from fhir_tracker.model.viewer import Viewer
@@ -44,6 +44,12 @@ def fire_many(tx: Tx, fired: Sequence[tuple[Firing, str | None]]) -> set[FiringK
     rows = [_row(k, one, patient) for k, (one, patient) in zip(keys, fired, strict=True)]
     new = many.add_new(tx, firing, _COLUMNS, rows, ("item", "rule", "cycle", "level"), "k")
     return {keys[k] for k in new}
+
+
+def take_back(tx: Tx, keys: Sequence[FiringKey]) -> None:
+    """Forget firings of this transaction whose effects were not even tried."""
+    for key in keys:
+        tx.execute(delete(firing).where(_is(key)))
 
 
 def of_items(tx: Tx, viewer: Viewer, items: Sequence[str]) -> dict[str, tuple[Firing, ...]]:

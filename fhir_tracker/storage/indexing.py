@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Container, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import product
 from typing import NamedTuple
@@ -241,13 +241,34 @@ def add_index(tx: Tx, k: int, rows: IndexRows) -> None:
 
 def write_index(tx: Tx, k: int, before: IndexRows, after: IndexRows) -> None:
     """Take away the rows of `before` that are not in `after`, and add the new ones."""
-    for table, names, old, new in _by_table(before, after):
-        gone, fresh = old - new, new - old
-        if gone:
-            tx.execute(_deletion(table, names), [_named(names, row) | {"at_k": k} for row in gone])
-        if fresh:
-            rows = [dict(zip(names, row, strict=True)) | {"k": k} for row in sorted(fresh)]
-            tx.execute(tx.insert(table).on_conflict_do_nothing(), rows)
+    changes = IndexChanges()
+    changes.add(k, before, after)
+    changes.write(tx)
+
+
+@dataclass
+class IndexChanges:
+    """What the index is to lose and get for many resources, by table."""
+
+    gone: dict[Table, list[dict[str, object]]] = field(default_factory=dict)
+    fresh: dict[Table, list[dict[str, object]]] = field(default_factory=dict)
+    _names: dict[Table, tuple[str, ...]] = field(default_factory=dict)
+
+    def add(self, k: int, before: IndexRows, after: IndexRows) -> None:
+        """One more resource."""
+        for table, names, old, new in _by_table(before, after):
+            self._names[table] = names
+            self.gone.setdefault(table, []).extend(_named(names, row) | {"at_k": k} for row in old - new)
+            rows = sorted(new - old)
+            self.fresh.setdefault(table, []).extend(dict(zip(names, row, strict=True)) | {"k": k} for row in rows)
+
+    def write(self, tx: Tx) -> None:
+        """Do it all."""
+        for table, names in self._names.items():
+            if self.gone[table]:
+                tx.execute(_deletion(table, names), self.gone[table])
+            if self.fresh[table]:
+                tx.execute(tx.insert(table).on_conflict_do_nothing(), self.fresh[table])
 
 
 def _by_table(

@@ -16,7 +16,8 @@ from fhir_tracker.fhir.body import read_json
 from fhir_tracker.fhir.search_rows import SearchValues
 from fhir_tracker.fhir.search_values import extract
 from fhir_tracker.model.author import Author
-from fhir_tracker.model.viewer import Viewer
+from fhir_tracker.model.viewer import Viewer, worker_viewer
+from fhir_tracker.storage import late_versions
 from fhir_tracker.storage.bulks import CHANGE, REMOTE, RESOURCE, VERSION
 from fhir_tracker.storage.database import Tx
 from fhir_tracker.storage.glance import COLUMNS, Glance
@@ -27,6 +28,7 @@ from fhir_tracker.storage.tables import ix, ixd, ixn, ixs, resource, resource_ve
 from fhir_tracker.storage.tables import remote_body as remote_bodies
 from fhir_tracker.storage.types import microseconds, moment
 
+_ANYBODY = worker_viewer("foresight")
 Op = Literal["create", "update", "delete"]
 _Row = RowMapping | dict[str, Any]
 BATCH = 500
@@ -105,8 +107,10 @@ def find(tx: Tx, viewer: Viewer, type_: str, id_: str) -> Stored | None:
         return stored_of(held) if held else None
     if foreseen := tx.foreseen.get((type_, id_)):
         seen_by, stored = foreseen
-        if seen_by == viewer:
+        if seen_by.patient == viewer.patient:
             return cast("Stored | None", stored)
+    if tx.foresight is not None and viewer.patient is None and (type_, id_) in tx.foresight.records:
+        return cast("Stored | None", tx.foresight.records[type_, id_])
     row = tx.first(select(resource).where(resource.c.type == type_, resource.c.id == id_, row_scope(viewer, resource)))
     return from_row(Stored, row) if row else None
 
@@ -152,6 +156,15 @@ def foresee(tx: Tx, viewer: Viewer, refs: Iterable[str]) -> None:
             )
             for row in tx.rows(chosen.order_by(resource.c.id).with_for_update()):
                 tx.foreseen[type_, row["id"]] = (viewer, from_row(Stored, row))
+
+
+def glance(tx: Tx, refs: Sequence[str]) -> None:
+    """Read these once for all that is to come in the transaction's foresight, without keeping others from changing them."""
+    if tx.foresight is not None:
+        found = find_many(tx, _ANYBODY, refs)
+        tx.foresight.records |= {
+            (type_, id_): found.get(f"{type_}/{id_}") for type_, _, id_ in (ref.partition("/") for ref in refs)
+        }
 
 
 def find_version(tx: Tx, viewer: Viewer, type_: str, id_: str, version: int) -> StoredVersion | None:
@@ -222,13 +235,16 @@ def save(tx: Tx, new: NewVersion, values: SearchValues | None, author: Author) -
 def save_indexed(tx: Tx, new: NewVersion, rows: IndexRows, author: Author) -> Stored:
     """As `save`, with the index rows worked out. A first version that somebody else wrote too can be told as late as at the end."""
     tx.types.add(new.type)
-    _, foreseen = tx.foreseen.pop((new.type, new.id), (None, None))
+    seen_by, foreseen = tx.foreseen.pop((new.type, new.id), (None, None))
+    if tx.foresight is not None:
+        tx.foresight.records.pop((new.type, new.id), None)
     if new.version == 1:
         stored = _create(tx, new)
         add_index(tx, stored.k, rows)
     else:
-        stored, before = _replace(tx, new, foreseen)
-        write_index(tx, stored.k, before, IndexRows() if new.op == "delete" else rows)
+        stored = _replace(tx, new, foreseen, IndexRows() if new.op == "delete" else rows)
+        if tx.foresight is not None and foreseen is not None and seen_by is not None and seen_by.patient is None:
+            tx.foreseen[new.type, new.id] = (seen_by, stored)
     _remember(tx, stored, new, author)
     return stored
 
@@ -281,7 +297,7 @@ def _create(tx: Tx, new: NewVersion) -> Stored:
     return stored_of(row, new.updated_at)
 
 
-def _replace(tx: Tx, new: NewVersion, foreseen: Stored | None) -> tuple[Stored, IndexRows]:
+def _replace(tx: Tx, new: NewVersion, foreseen: Stored | None, rows: IndexRows) -> Stored:
     is_old = (resource.c.type == new.type, resource.c.id == new.id, resource.c.version == new.version - 1)
     old: _Row | None = vars(foreseen) if foreseen else tx.first(select(resource).where(*is_old))
     if old is None:
@@ -289,12 +305,16 @@ def _replace(tx: Tx, new: NewVersion, foreseen: Stored | None) -> tuple[Stored, 
     kept = ("connection", "remote_id", "remote_version", "content_hash", *(["patient"] if new.op == "delete" else []))
     row = _row(new)
     row |= {name: old[name] for name in kept if row[name] is None}
+    if tx.foresight is not None and foreseen is not None:
+        late_versions.replace(tx, old["k"], row, vars(foreseen), (_indexed(old), rows))
+        return from_row(Stored, row | {"k": old["k"]})
     if tx.changed(update(resource).where(*is_old).values(row)) != 1:
         raise VersionConflict(f"{new.type}/{new.id} was changed at the same time.")
     if not old["deleted"]:
         before = (resource_version.c.k == old["k"], resource_version.c.version == old["version"])
         tx.execute(update(resource_version).where(*before).values(body=old["body"]))
-    return from_row(Stored, row | {"k": old["k"]}), _indexed(old)
+    write_index(tx, old["k"], _indexed(old), rows)
+    return from_row(Stored, row | {"k": old["k"]})
 
 
 def _row(new: NewVersion) -> dict[str, object]:

@@ -34,6 +34,7 @@ from sqlalchemy import (
 
 from fhir_tracker.model.viewer import Viewer, worker_viewer
 from fhir_tracker.storage import settings
+from fhir_tracker.storage.buffer import Bulk
 from fhir_tracker.storage.database import Database, Tx
 from fhir_tracker.storage.flow_facts import CORRECTED, FACTS, HOUR, MOMENTS, Period
 from fhir_tracker.storage.measure_tables import figure_hour, stale_hour
@@ -44,6 +45,7 @@ ROLLED = "measures-rolled-to"
 """The state that says before which hour everything is added up."""
 GRACE = timedelta(minutes=10)
 AGAIN = 48
+_STALE = Bulk(stale_hour, ("k", "hour"))
 _STEP = 31 * 24
 _WORKER = worker_viewer("measures")
 KEYS = ("program", "a", "b", "c")
@@ -108,7 +110,7 @@ def touch(tx: Tx, moments: Iterable[datetime], now: datetime) -> None:
     """Remember that the sums of these moments' hours have to be made anew, where they may have been made."""
     hours = sorted({hour_of(at) for at in moments if hour_of(at) < hour_of(now)})
     if hours:
-        tx.execute(stale_hour.insert(), [{"k": tx.keys.take(), "hour": hour} for hour in hours])
+        tx.added.add_all(_STALE, [(tx.keys.take(), hour) for hour in hours])
 
 
 def fold(database: Database, now: datetime) -> int:

@@ -13,6 +13,7 @@ from fhir_tracker.storage.database import Tx
 from fhir_tracker.storage.records import from_row
 from fhir_tracker.storage.scope import row_scope
 from fhir_tracker.storage.types import microseconds
+from fhir_tracker.storage.work_items import in_step
 from fhir_tracker.storage.work_tables import transition
 
 
@@ -28,6 +29,7 @@ def add(tx: Tx, made: Transition, patient: str | None) -> None:
 
 def of_items(tx: Tx, viewer: Viewer, items: Sequence[str]) -> dict[str, tuple[Transition, ...]]:
     """Item -> its transitions, oldest first; an empty tuple for an item without any."""
+    in_step(tx)
     chosen = select(transition).where(transition.c.item.in_(items), row_scope(viewer, transition))
     found: dict[str, list[Transition]] = {item: [] for item in items}
     for row in tx.rows(chosen.order_by(transition.c.recorded_at, transition.c.k)):
@@ -37,6 +39,7 @@ def of_items(tx: Tx, viewer: Viewer, items: Sequence[str]) -> dict[str, tuple[Tr
 
 def of_patient(tx: Tx, viewer: Viewer, patient: str, limit: int = 500) -> list[Transition]:
     """The latest transitions of all items of a patient, newest first."""
+    in_step(tx)
     chosen = select(transition).where(transition.c.patient == patient, row_scope(viewer, transition))
     newest = chosen.order_by(transition.c.recorded_at.desc(), transition.c.k.desc()).limit(limit)
     return [from_row(Transition, row) for row in tx.rows(newest)]

@@ -9,12 +9,12 @@ import json
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from itertools import islice
 from typing import TypeVar
 
-from fhir_tracker import enrolment, escalation, intake, outreach, programs, publishing, sweep, transitions
+from fhir_tracker import batching, enrolment, escalation, intake, outreach, programs, publishing, sweep, transitions
 from fhir_tracker.brake import Limit
 from fhir_tracker.errors import Conflict, RuleBroken
 from fhir_tracker.fhir.json_types import Resource
@@ -128,11 +128,20 @@ class Year:
             self.staff.meet(new, program, now)
             self.counts[f"work: {new.kind}"] += 1
         for acts in pages(self.staff.until(now), 200):
-            with self.database.begin() as tx:
-                items = work_items.find_many(tx, SYSTEM, [act.ref for act in acts])
-                for act in acts:
-                    if (item := items.get(act.ref)) and item.open:
-                        self._do(tx, act, item, now)
+            while acts:
+                turn = {act.ref: act for act in reversed(acts)}
+                later = [act for act in acts if turn[act.ref] is not act]
+                acts = [*self._together(list(turn.values()), now), *later]
+
+    def _together(self, acts: Sequence[Act], now: datetime) -> list[Act]:
+        """One act on each of many pieces of work, in one transaction; what each brings with it at once."""
+        following = []
+        with self.database.begin() as tx, batching.together(tx, [act.ref for act in acts], now):
+            for act in acts:
+                item = work_items.find(tx, SYSTEM, act.ref)
+                if item and item.open:
+                    following += self._do(tx, act, item, now)
+        return following
 
     def _new_work(self) -> Iterator[tuple[WorkItem, Program | None]]:
         found: dict[tuple[str, int | None], Program | None] = {}
@@ -148,15 +157,17 @@ class Year:
             self._seen = rows[-1][0]
             yield from ((item, found.get((item.program or "", item.program_version))) for _, item in rows)
 
-    def _do(self, tx: Tx, act: Act, item: WorkItem, now: datetime) -> None:
+    def _do(self, tx: Tx, act: Act, item: WorkItem, now: datetime) -> list[Act]:
         by = Author(viewer=act.who, origin="staff", at=now)
         try:
-            self._act(tx, act, item, by)
+            following = self._act(tx, act, item, by)
             self.counts[f"staff: {act.kind}"] += 1
+            return following
         except (RuleBroken, Conflict) as error:
             self.counts[f"refused: {act.kind}: {error.message[:60]}"] += 1
+            return []
 
-    def _act(self, tx: Tx, act: Act, item: WorkItem, by: Author) -> None:
+    def _act(self, tx: Tx, act: Act, item: WorkItem, by: Author) -> list[Act]:
         fields = {"note": "Done in the simulated year.", "reason": "Decided in the simulated year."}
         if act.kind == "claim":
             transitions.claim(tx, act.ref, by)
@@ -166,7 +177,7 @@ class Year:
             if outcome != outreach.REACHED:
                 self.staff.again(act, item)
             elif item.code in DONE_WHEN_REACHED:
-                transitions.move(tx, act.ref, MoveRequest(to="done", fields=fields), by)
+                return [replace(act, kind="done")]
         elif act.kind == "hold":
             until = (by.at + timedelta(days=5)).isoformat()
             transitions.move(tx, act.ref, MoveRequest(to="waiting", fields=fields | {"hold.until": until}), by)
@@ -179,6 +190,7 @@ class Year:
         else:
             to = {"done": "done", "give-up": "unreachable", "decline": "declined"}[act.kind]
             transitions.move(tx, act.ref, MoveRequest(to=to, fields=fields), by)
+        return []
 
 
 def _translated(resource: Resource) -> Resource:
