@@ -35,11 +35,16 @@ def work(demo: Program, template: TaskTemplate, status: str = "") -> WorkItem:
     )  # fmt: skip
 
 
+def begun(demo: Program) -> str:
+    """The first stage in which a plan is worked: no candidate's."""
+    return next(one.code for one in demo.stages if one.fhir == "active")
+
+
 def facts_of(demo: Program, item: WorkItem, events: Iterable[Event] = (), stage: str = "") -> Facts:
     """The item in a plan that began on Monday morning, in its first stage if none is named."""
     anchor = demo.eligible.anchor if demo.eligible else "enrolment"
     anchors = {"enrolment": MONDAY, "discharge": MONDAY, anchor: MONDAY}
-    where = stage or demo.stages[0].code
+    where = stage or begun(demo)
     plan = PlanFacts(ref="CarePlan/p1", stage=where, status="active", started=MONDAY, anchors=anchors)
     return Facts(item=item, plan=plan, events=tuple(events))
 
@@ -55,7 +60,7 @@ def satisfying(demo: Program, rule: Rule) -> tuple[Facts, datetime]:
     }:
         first = next(one for one in demo.tasks if one.code not in negative)
     item = work(demo, first)
-    stage = words(wanted["stage"].args, "codes")[0] if "stage" in wanted else demo.stages[0].code
+    stage = words(wanted["stage"].args, "codes")[0] if "stage" in wanted else begun(demo)
     if rule.subject == "plan":
         item = replace(item, ref="CarePlan/p1", kind="plan", status=stage, code="", role=None, due_at=None)
     if "in_status_for" in wanted and wanted["in_status_for"].args["status"]:
