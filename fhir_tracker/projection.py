@@ -341,6 +341,7 @@ def bring_in_step(tx: Tx, now: datetime) -> None:
     refs = {item.ref for item, _, _ in held.saved} | held.touched | about
     if tx.foresight is not None:
         tx.foresight.forget(list(refs))
+        tx.foresight.pending.clear()
     items = work_items.find_many(tx, _PROJECTOR, refs)
     for item, author, why in held.saved:
         before = items.get(item.ref) or _as_deleted(tx, item)

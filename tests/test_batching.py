@@ -90,7 +90,7 @@ def traces(clinic: Clinic, patient: str) -> list[str]:
 
 def unindexed(clinic: Clinic) -> list[str]:
     """Resources whose rows in the search index are not those of their present text."""
-    found = []
+    found = list[str]()
     with clinic.database.read() as tx:
         for row in tx.rows(select(resource).where(~resource.c.deleted)):
             wanted = index_rows(row["type"], extract(read_json(row["body"].encode()), unions=False))
@@ -101,7 +101,8 @@ def unindexed(clinic: Clinic) -> list[str]:
             texts = {
                 tuple(one.values()) for one in tx.rows(select(ixs.c.h, ixs.c.v, ixs.c.exact).where(ixs.c.k == row["k"]))
             }
-            if (keys, dates, texts) != (set(wanted.keys), set(wanted.dates), set(wanted.strings)):
+            there: tuple[set[object], set[object], set[object]] = ({*keys}, {*dates}, {*texts})
+            if there != ({*wanted.keys}, {*wanted.dates}, {*wanted.strings}):
                 found.append(f"{row['type']}/{row['id']}")
     return found
 

@@ -15,7 +15,7 @@ class Foresight:
 
     An entry goes when the transaction writes what it is of; `written` are the items that it wrote and the patients it
     wrote something of. `in_step` writes what was held back of items; whatever reads items or their rows from the database
-    calls it first.
+    calls it first, but for items that are not `pending`.
     """
 
     in_step: Callable[[], None]
@@ -25,6 +25,7 @@ class Foresight:
     events: dict[str, tuple[Event, ...]] = field(default_factory=dict)
     event_types: frozenset[str] = frozenset()
     written: set[str] = field(default_factory=set)
+    pending: set[str] = field(default_factory=set)
 
     def knows(self, patients: Sequence[str], types: Sequence[str]) -> bool:
         """Whether the events of these types of all these patients are there."""
@@ -33,5 +34,6 @@ class Foresight:
     def forget(self, refs: Sequence[str]) -> None:
         """These items are written."""
         self.written.update(refs)
+        self.pending.update(refs)
         for ref in refs:
             self.items.pop(ref, None)

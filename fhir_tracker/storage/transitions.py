@@ -29,7 +29,7 @@ def add(tx: Tx, made: Transition, patient: str | None) -> None:
 
 def of_items(tx: Tx, viewer: Viewer, items: Sequence[str]) -> dict[str, tuple[Transition, ...]]:
     """Item -> its transitions, oldest first; an empty tuple for an item without any."""
-    in_step(tx)
+    in_step(tx, items)
     chosen = select(transition).where(transition.c.item.in_(items), row_scope(viewer, transition))
     found: dict[str, list[Transition]] = {item: [] for item in items}
     for row in tx.rows(chosen.order_by(transition.c.recorded_at, transition.c.k)):

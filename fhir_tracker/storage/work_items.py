@@ -113,7 +113,8 @@ def find(tx: Tx, viewer: Viewer, ref: str) -> WorkItem | None:
     """The item of `Task/<id>` or `CarePlan/<id>`."""
     if tx.foresight is not None and viewer.patient is None and ref in tx.foresight.items:
         return tx.foresight.items[ref]
-    return next(iter(_items(tx, viewer, work_item.c.ref == ref)), None)
+    in_step(tx, [ref])
+    return next(iter(_read(tx, viewer, work_item.c.ref == ref)), None)
 
 
 def foresee(tx: Tx, refs: Sequence[str]) -> list[WorkItem]:
@@ -136,8 +137,9 @@ def find_many(tx: Tx, viewer: Viewer, refs: Iterable[str]) -> dict[str, WorkItem
     wanted = sorted(set(refs))
     if tx.foresight is not None and viewer.patient is None and all(ref in tx.foresight.items for ref in wanted):
         return {ref: tx.foresight.items[ref] for ref in wanted}
+    in_step(tx, wanted)
     some = (wanted[start : start + _BATCH] for start in range(0, len(wanted), _BATCH))
-    return {item.ref: item for batch in some for item in _items(tx, viewer, work_item.c.ref.in_(batch))}
+    return {item.ref: item for batch in some for item in _read(tx, viewer, work_item.c.ref.in_(batch))}
 
 
 def of_plan(tx: Tx, viewer: Viewer, plan: str) -> list[WorkItem]:
@@ -340,6 +342,10 @@ def due_order(item: WorkItem) -> datetime:
 
 def _items(tx: Tx, viewer: Viewer, *conditions: ColumnElement[bool]) -> list[WorkItem]:
     in_step(tx)
+    return _read(tx, viewer, *conditions)
+
+
+def _read(tx: Tx, viewer: Viewer, *conditions: ColumnElement[bool]) -> list[WorkItem]:
     chosen = (
         select(work_item)
         .where(*conditions, row_scope(viewer, work_item))
@@ -348,9 +354,9 @@ def _items(tx: Tx, viewer: Viewer, *conditions: ColumnElement[bool]) -> list[Wor
     return [from_row(WorkItem, row) for row in tx.rows(chosen)]
 
 
-def in_step(tx: Tx) -> None:
-    """Write first what is held back of items."""
-    if tx.foresight is not None:
+def in_step(tx: Tx, refs: Iterable[str] | None = None) -> None:
+    """Write first what is held back of items (of these), before it is read."""
+    if tx.foresight is not None and (refs is None or not tx.foresight.pending.isdisjoint(refs)):
         tx.foresight.in_step()
 
 
