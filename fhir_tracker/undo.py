@@ -71,6 +71,8 @@ def _act(tx: Tx, viewer: Viewer, ref: str, now: datetime, within: timedelta) -> 
         raise RuleBroken("There is nothing to undo.")
     if rows[-1].rule is not None or rows[-1].who != viewer.who:
         raise RuleBroken("Only who made the last change can undo it, and this was somebody else.")
+    if rows[-1].reason == REASON:
+        raise RuleBroken("This was taken back already: a step that is asked for twice is taken back once.")
     if now - rows[-1].recorded_at > within:
         raise RuleBroken(f"It can be undone within {int(within.total_seconds())} seconds, and that is over.")
     return rows
