@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from fhir_tracker import plan_rewriting, programs, regeneration
-from fhir_tracker.errors import Conflict, Incorrect, Issue, RuleBroken
+from fhir_tracker.errors import Busy, Conflict, Incorrect, Issue, RuleBroken
 from fhir_tracker.model.author import Author
 from fhir_tracker.model.plan_map import Change, Kind, PlanMap
 from fhir_tracker.model.program import Program
@@ -28,6 +28,7 @@ from fhir_tracker.storage.database import Database, Tx
 from fhir_tracker.storage.standing_work import Standing
 
 BATCH = 100
+TRIES = 5
 ENDED = ("completed", "revoked", "entered-in-error")
 _VIEWER = worker_viewer("change-control")
 
@@ -182,23 +183,40 @@ def _one(
     reason: str,
     done: Migrated,
 ) -> None:
-    """One plan with its open work, or one task that belongs to none."""
-    try:
-        with database.begin() as tx:
-            item = work_items.find(tx, author.viewer, ref)
-            if item is None or not item.open or item.program_version == wanted.version or item.plan in done.left:
-                return
-            own = [item]
-            if item.kind == "plan":
-                work = work_items.of_plan(tx, author.viewer, ref)
-                own += [one for one in work if one.open and one.kind == "task" and one.program == wanted.code]
-            moved = plan_rewriting.rewrite(tx, wanted, own, resolve, author, reason)
-            former = _former(tx, wanted.code, item.program_version) if item.program_version is not None else None
-            if former is not None and former.calendar != wanted.calendar:
-                regeneration.recount_work(tx, [one.ref for one in own], former, wanted, author)
-    except (Unmapped, Incorrect, Conflict) as error:
-        done.left[ref] = str(error)
-        return
+    """One plan with its open work, or one task that belongs to none; again when somebody else was at it meanwhile."""
+    for attempt in range(1, TRIES + 1):
+        try:
+            _try(database, wanted, ref, resolve, author, reason, done)
+            return
+        except (Unmapped, Incorrect) as error:
+            done.left[ref] = str(error)
+            return
+        except (Busy, Conflict) as error:
+            if attempt == TRIES:
+                done.left[ref] = str(error)
+
+
+def _try(
+    database: Database,
+    wanted: Program,
+    ref: str,
+    resolve: Resolve,
+    author: Author,
+    reason: str,
+    done: Migrated,
+) -> None:
+    with database.begin() as tx:
+        item = work_items.find(tx, author.viewer, ref)
+        if item is None or not item.open or item.program_version == wanted.version or item.plan in done.left:
+            return
+        own = [item]
+        if item.kind == "plan":
+            work = work_items.of_plan(tx, author.viewer, ref)
+            own += [one for one in work if one.open and one.kind == "task" and one.program == wanted.code]
+        moved = plan_rewriting.rewrite(tx, wanted, own, resolve, author, reason)
+        former = _former(tx, wanted.code, item.program_version) if item.program_version is not None else None
+        if former is not None and former.calendar != wanted.calendar:
+            regeneration.recount_work(tx, [one.ref for one in own], former, wanted, author)
     done.plans += item.kind == "plan"
     done.tasks += moved - (item.kind == "plan")
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from fhir_tracker import provenance, records, task_resources
+from fhir_tracker.errors import Conflict
 from fhir_tracker.fhir.json_types import Resource
 from fhir_tracker.fhir.reading import objects_at
 from fhir_tracker.fhir.summary_text import with_text_in_step
@@ -16,7 +17,7 @@ from fhir_tracker.model.viewer import worker_viewer
 from fhir_tracker.model.vocabulary import CLOSED_TASK, PLAN_STAGE, activity_canonical, program_named
 from fhir_tracker.model.work import Transition, WorkItem
 from fhir_tracker.program_resources import task_code
-from fhir_tracker.storage import resources, transitions
+from fhir_tracker.storage import resources, transitions, work_items
 from fhir_tracker.storage.database import Tx
 from fhir_tracker.storage.resources import Stored
 
@@ -53,12 +54,17 @@ def backward(tx: Tx, wanted: Program, item: WorkItem, inverse: PlanMap) -> tuple
 
 
 def rewrite(tx: Tx, wanted: Program, items: Sequence[WorkItem], resolve: Resolve, author: Author, reason: str) -> int:
-    """Write these items, all or none, as those of `wanted`; how many were. Raises Unmapped."""
-    written = [
-        _rewritten(tx, wanted, item, *resolve(tx, item), author, reason)
-        for item in items
-        if item.program_version != wanted.version
-    ]
+    """Write these items, all or none, as those of `wanted`; how many were.
+
+    Raises Unmapped, and Conflict when somebody has changed one since `items` were read.
+    """
+    todo = [item for item in items if item.program_version != wanted.version]
+    held = {item.ref: resources.find(tx, author.viewer, *item.ref.split("/")) for item in todo}
+    present = work_items.find_many(tx, author.viewer, held)
+    for item in todo:
+        if present.get(item.ref) != item:
+            raise Conflict(f"{item.ref} was changed meanwhile.")
+    written = [_rewritten(tx, wanted, item, held[item.ref], *resolve(tx, item), author, reason) for item in todo]
     if written:
         provenance.record(tx, written, author, Why(reason=reason))
     return len(written)
@@ -77,9 +83,16 @@ def _possible(wanted: Program, item: WorkItem, to: str, template: str) -> tuple[
     return to, template
 
 
-def _rewritten(tx: Tx, wanted: Program, item: WorkItem, to: str, template: str, author: Author, reason: str) -> Stored:
-    type_, _, id_ = item.ref.partition("/")
-    stored = resources.find(tx, author.viewer, type_, id_)
+def _rewritten(
+    tx: Tx,
+    wanted: Program,
+    item: WorkItem,
+    stored: Stored | None,
+    to: str,
+    template: str,
+    author: Author,
+    reason: str,
+) -> Stored:
     if stored is None or stored.deleted:
         raise Unmapped(f"{item.ref} is gone")
     resource = records.resource_of(stored)
