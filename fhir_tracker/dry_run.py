@@ -118,8 +118,8 @@ class DryRun:
             f"{others['gained']} new, {others['lost']} fewer, {others['moved']} at another time",
         ]
         for name in COUNTED:
-            lines += [f"by {name}:", *_table({side: self.sides[side].by[name] for side in SIDES})]
-        lines += ["other effects:", *_table({side: self.sides[side].effects for side in SIDES})]
+            lines += _section(f"by {name}:", {side: self.sides[side].by[name] for side in SIDES})
+        lines += _section("other effects:", {side: self.sides[side].effects for side in SIDES})
         for name, some in self.examples.items():
             lines += [f"{name}:"] * bool(some)
             lines += [
@@ -275,6 +275,12 @@ def _note_eligibility(database: Database, report: DryRun, candidate: Program) ->
 def _is_open(calendar: Calendar, at: datetime) -> bool:
     """Whether the site is open; the very moment of closing still belongs to the day."""
     return bool(working_between(calendar, at - _SECOND, at + _SECOND))
+
+
+def _section(title: str, counts: Mapping[str, Counter[str]]) -> list[str]:
+    """A table under its title; nothing where there is nothing to count."""
+    rows = list(_table(counts))
+    return [title, *rows] if rows else []
 
 
 def _table(counts: Mapping[str, Counter[str]]) -> Iterator[str]:

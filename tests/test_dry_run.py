@@ -144,6 +144,13 @@ def test_rules_of_then_are_what_fired_a_moment_later(practice: Practice) -> None
     sleeping(practice)
 
 
+def test_where_nothing_happened_there_are_no_empty_sections(practice: Practice) -> None:
+    report = dry_run.run(practice.database, read_program(TCM), BEGIN - timedelta(days=30), BEGIN - timedelta(days=29))
+    lines = report.as_lines()
+    assert lines[1].startswith("would have escalated 0 times")
+    assert not [line for line in lines if line.endswith(":")]
+
+
 def sleeping(practice: Practice) -> None:
     """The worker sleeps while levels fall due: they were wanted, and fired when it woke."""
     ref = practice.by_hand("tcm", "eve", local("2026-04-06 09:00"))

@@ -5,13 +5,16 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from collections.abc import Sequence
 
 from fhir_tracker.fhir.dates import instant
 from fhir_tracker.fhir.json_types import Json
 from fhir_tracker.measures.report import Number, Report
 
-_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20", "|", "%")
+"""What begins a formula in some spreadsheet, the wide forms of Chinese and Japanese ones among them."""
+_NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?")
 
 
 def heads(report: Report) -> tuple[str, ...]:
@@ -71,10 +74,7 @@ def _number(value: Number) -> str:
 
 def _safe(cell: str) -> str:
     """As a number stays a number, only other texts are kept from being formulas."""
-    if not cell.startswith(_FORMULA) or _is_number(cell):
+    cell = cell.replace("\0", "")
+    if _NUMBER.fullmatch(cell) or not cell.lstrip(" \u00a0\u3000\ufeff").startswith(_FORMULA):
         return cell
     return f"'{cell}"
-
-
-def _is_number(cell: str) -> bool:
-    return cell.lstrip("-").replace(".", "", 1).isascii() and cell.lstrip("-").replace(".", "", 1).isdigit()

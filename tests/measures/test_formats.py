@@ -38,10 +38,28 @@ def test_each_measure_is_on_the_page_as_it_is_defined() -> None:
     assert [one.splitlines()[0] for one in sections() if one not in PAGE] == []
 
 
-@given(st.text(max_size=30), st.sampled_from("=+-@\t\r\n"))
-def test_no_cell_begins_as_a_formula_does(text: str, start: str) -> None:
-    (line,) = csv.reader(io.StringIO(formats.csv_of([[f"{start}{text}a"]]), newline=""))
-    assert line == [f"'{start}{text}a"]
+@given(
+    st.text(max_size=30), st.sampled_from(["", " ", "  ", "\ufeff", "\u00a0"]), st.sampled_from("=+-@\t\r\n＝＋－＠|%")
+)
+def test_no_cell_begins_as_a_formula_does(text: str, space: str, start: str) -> None:
+    text = text.replace("\0", "")
+    (line,) = csv.reader(io.StringIO(formats.csv_of([[f"{space}{start}{text}a"]]), newline=""))
+    assert line == [f"'{space}{start}{text}a"]
+
+
+@pytest.mark.parametrize("cell", ["--5", "-1-1", "-1.2.3", "+5", "-", "-\u0661", "-1e5+cmd|' /C calc'!A0", "\0=1+1"])
+def test_what_only_resembles_a_number_is_kept_from_being_a_formula(cell: str) -> None:
+    assert formats.csv_of([[cell]]).rstrip("\r\n").strip('"') == "'" + cell.replace("\0", "")
+
+
+@given(st.lists(st.lists(st.text(max_size=12), min_size=1, max_size=4), min_size=1, max_size=4))
+def test_no_text_adds_a_cell_or_a_line_and_whoever_reads_it_gets_it_back(lines: list[list[str]]) -> None:
+    found = list(csv.reader(io.StringIO(formats.csv_of(lines), newline="")))
+    kept = [[cell.replace("\0", "") for cell in line] for line in lines]
+    assert [
+        [cell if cell == was else cell.removeprefix("'") for cell, was in zip(one, before, strict=True)]
+        for one, before in zip(found, kept, strict=True)
+    ] == kept
 
 
 def test_numbers_stay_numbers_and_quotes_are_doubled() -> None:
