@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
-from fhir_tracker.errors import NotFound
+from fhir_tracker.errors import Incorrect, NotFound
 from fhir_tracker.fhir.dates import parse_datetime
 from fhir_tracker.measures.figures import TICK
 from fhir_tracker.measures.report import Asked
@@ -17,6 +17,9 @@ from fhir_tracker.storage import programs as rows
 from fhir_tracker.storage.database import Tx
 
 USUAL = timedelta(days=30)
+_YEARS = (2, 9998)
+"""Those of which every hour can be counted in any zone."""
+_TOO_FAR = "A moment so near to the beginning or the end of time cannot be asked for."
 _DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
 
 
@@ -37,7 +40,16 @@ def asked(tx: Tx, viewer: Viewer, wanted: Wanted, now: datetime) -> Asked:
     """
     if wanted.program is not None and not rows.versions(tx, wanted.program):
         raise NotFound(f"There is no program {wanted.program[:60]}.")
-    zone = practice_zone(tx)
+    try:
+        found = _asked(viewer, wanted, now, practice_zone(tx))
+    except OverflowError:
+        raise Incorrect(_TOO_FAR) from None
+    if min(found.start, found.end).year < _YEARS[0] or max(found.start, found.end, found.moment).year > _YEARS[1]:
+        raise Incorrect(_TOO_FAR)
+    return found
+
+
+def _asked(viewer: Viewer, wanted: Wanted, now: datetime, zone: str) -> Asked:
     as_of = _known_at(wanted.as_of, zone, now) if wanted.as_of else None
     last = now if as_of is None else as_of
     end = _moment(wanted.end, zone, is_end=True) if wanted.end else last + TICK
