@@ -28,13 +28,18 @@ WANTED = (
     "Appointment",
     "DocumentReference",
     "Observation",
+    "DiagnosticReport",
+    "AllergyIntolerance",
+    "MedicationRequest",
+    "DetectedIssue",
+    "ClaimResponse",
     "Communication",
     "Flag",
     "QuestionnaireResponse",
     "Coverage",
     "Task",
 )
-"""Every type the tracker has a use for, those that others refer to first."""
+"""Every type that rules and work have a use for, those that others refer to first; a server that does not search one is not asked."""
 OF_THE_PRACTICE = ("Practitioner", "PractitionerRole", "Organization", "Location")
 _OWN_EXTENSION = f"{CANONICAL}/StructureDefinition/"
 
