@@ -1,7 +1,7 @@
 """The oracle of the simulated year: looks at a sample of work every minute, and knows nothing of when the product looked.
 
 What the rules want of an item at some minute must have fired within one step of the worker, and what fired must have
-been wanted. It reads the histories alone: no next look, no claim, no queue.
+been wanted, or have followed at the same moment from what was (a decision, and the first work of the plan). It reads the histories alone: no next look, no claim, no queue.
 """
 
 from __future__ import annotations
@@ -120,10 +120,11 @@ def _watch(
     verdicts.items += 1
     verdicts.fired += sum(1 for each in fired if each.fired_at <= ends)
     verdicts.missed += one.missed.values()
+    sure = {each.fired_at for each in fired if each.key in one.ever_wanted}
     verdicts.unwanted += [
         f"{ref} {each.key.rule} {each.key.cycle} level {each.key.level} at {each.fired_at} was never wanted"
         for each in fired
-        if each.fired_at <= ends and each.key not in one.ever_wanted
+        if each.fired_at <= ends and each.key not in one.ever_wanted and each.fired_at not in sure
     ]
 
 
