@@ -1,7 +1,8 @@
 """The oracle of the simulated year: looks at a sample of work every minute, and knows nothing of when the product looked.
 
 What the rules want of an item at some minute must have fired within one step of the worker, and what fired must have
-been wanted, or have followed at the same moment from what was (a decision, and the first work of the plan). It reads the histories alone: no next look, no claim, no queue.
+been wanted, or have followed at the same moment from what was (a decision, and the first work of the plan). It reads
+the histories alone: no next look, no claim, no queue.
 """
 
 from __future__ import annotations
