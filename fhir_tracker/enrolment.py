@@ -224,7 +224,7 @@ def _openings(
     """
     seen = look.seen.get(patient, ())
     if turned_down is not None:
-        seen = [one for one in seen if (one.start or one.at) > turned_down]
+        seen = [one for one in seen if one.began > turned_down]
         program = reconsidering(program)
     where = {one.ref: one.detail.get("location") for one in seen}
     return [

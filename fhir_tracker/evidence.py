@@ -173,7 +173,7 @@ def _tried(seen: Sequence[Event], told: Sequence[Span]) -> tuple[Tried, ...]:
     return tuple(
         Tried(
             ref=one.ref,
-            at=one.start or one.at,
+            at=one.began,
             channel=one.detail.get("channel", ""),
             outcome=one.detail.get("outcome", ""),
             who=one.detail.get("by", ""),

@@ -75,7 +75,7 @@ class Facts:
     def by_type(self) -> Mapping[str, tuple[Event, ...]]:
         """The events by their type, by the time they are about, then by reference: whatever order they came in."""
         found: dict[str, list[Event]] = {}
-        for event in sorted(self.events, key=lambda one: (one.start or one.at, one.ref)):
+        for event in sorted(self.events, key=lambda one: (one.began, one.ref)):
             found.setdefault(event.type, []).append(event)
         return {kind: tuple(some) for kind, some in found.items()}
 

@@ -145,3 +145,8 @@ class Event:
     def at(self) -> datetime:
         """Its end, else its start, else when it was seen."""
         return self.end or self.start or self.seen_at
+
+    @property
+    def began(self) -> datetime:
+        """Its start, else its end, else when it was seen."""
+        return self.start or self.at

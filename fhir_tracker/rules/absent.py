@@ -88,7 +88,7 @@ def _shared(case: Case, starts: Sequence[Moment], filed: Sequence[Event], times:
     came = dict.fromkeys(range(len(starts)), 0)
     for one in filed:
         named = [index for index, start in enumerate(starts) if start.ref and start.ref in one.about]
-        at = one.start or one.at
+        at = one.began
         fitting = named or [index for index in came if opens[index] <= at and came[index] < times]
         if fitting:
             came[fitting[-1]] += 1

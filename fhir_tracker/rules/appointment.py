@@ -47,7 +47,7 @@ def _judge(case: Case, args: Args) -> tuple[Verdict, ...]:
         if one.status != "entered-in-error"
         and (not states or one.status in states)
         and (not codes or has_code(one, codes))
-        and _start(one) >= first
+        and one.began >= first
     ]
     spans = [(one, *_span(case, args, one)) for one in visits]
     change = earliest(case.now, (edge for _, *edges in spans for edge in edges))
@@ -62,25 +62,21 @@ def _judge(case: Case, args: Args) -> tuple[Verdict, ...]:
     return tuple(
         Verdict(
             holds=True,
-            why=f"{event_named(one)} on {moment(case.program.calendar, _start(one))}",
+            why=f"{event_named(one)} on {moment(case.program.calendar, one.began)}",
             facts=used,
             since=since or one.seen_at,
             next_change=change,
-            occurrence=f"{one.ref}#{instant(_start(one))}",
+            occurrence=f"{one.ref}#{instant(one.began)}",
         )
         for one, since in now
     )
-
-
-def _start(visit: Event) -> datetime:
-    return visit.start or visit.at
 
 
 def _span(case: Case, args: Args, visit: Event) -> tuple[datetime | None, datetime | None]:
     """From when to when the appointment counts; None for always."""
     ahead, within, calendar = args["ahead"], args["within"], case.program.calendar
     if isinstance(ahead, Duration):
-        return sooner(calendar, _start(visit), ahead), _start(visit)
+        return sooner(calendar, visit.began, ahead), visit.began
     if isinstance(within, Duration):
         return visit.at, later(calendar, visit.at, within)
     return None, None

@@ -49,7 +49,7 @@ def _judge(case: Case, args: Args) -> tuple[Verdict, ...]:
             next_change,
         )
     first, last = missed[0], missed[-1]
-    when = moment(case.program.calendar, last.start or last.at)
+    when = moment(case.program.calendar, last.began)
     more = f", the last of {len(missed)} in a row" if len(missed) > 1 else ""
     return (
         Verdict(
@@ -71,16 +71,12 @@ def visits_of(case: Case, codes: tuple[str, ...]) -> list[Event]:
     """The appointments of a service since the plan began, in the order in which they count."""
     first = begin(case.facts)
     found = case.facts.by_type.get("Appointment", ())
-    return sorted((one for one in found if (not codes or has_code(one, codes)) and _start(one) >= first), key=_order)
-
-
-def _start(visit: Event) -> datetime:
-    return visit.start or visit.at
+    return sorted((one for one in found if (not codes or has_code(one, codes)) and one.began >= first), key=_order)
 
 
 def _order(visit: Event) -> tuple[datetime, str]:
     """A cancellation counts from when it was seen: the visit booked instead may come before the cancelled one."""
-    start = _start(visit)
+    start = visit.began
     return (min(start, visit.seen_at) if visit.status == "cancelled" else start), visit.ref
 
 
@@ -111,7 +107,7 @@ def open_chain(visits: list[Event], lapses: Mapping[str, datetime | None], case:
 def _case_named(first: Event, closed: Mapping[str, datetime]) -> str:
     """Its first appointment; `#2` when that one was moved and missed again after the work for it was closed."""
     name, number = first.ref, 1
-    while name in closed and min(first.seen_at, _start(first)) > closed[name]:
+    while name in closed and min(first.seen_at, first.began) > closed[name]:
         number += 1
         name = f"{first.ref}#{number}"
     return name

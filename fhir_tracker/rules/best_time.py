@@ -34,7 +34,7 @@ class BestTime:
 def best_time(events: Iterable[Event], zone: str) -> BestTime | None:
     """The best time of the calls and texts among the events on the clock of `zone`; None when nobody was reached."""
     tries = [one for one in events if _is_spoken(one)]
-    times = [((one.start or one.at), one.detail.get("outcome") == REACHED) for one in tries]
+    times = [(one.began, one.detail.get("outcome") == REACHED) for one in tries]
     reached = Counter(_part(at, zone) for at, was in times if was)
     tried = Counter(_part(at, zone) for at, _ in times)
     if not reached:

@@ -51,11 +51,7 @@ def _happened(
 ) -> Event | None:
     begin = _begin(program, facts, template)
     for event in in_order(facts.events):
-        if (
-            _is_evidence(program, done, facts.item, event)
-            and (event.start or event.at) >= begin
-            and _is_new(event, reopened)
-        ):
+        if _is_evidence(program, done, facts.item, event) and event.began >= begin and _is_new(event, reopened):
             return event
     return None
 
@@ -93,7 +89,7 @@ def _has_moved_on(item: WorkItem, event: Event) -> bool:
     """Whether the appointment that made the work has since been moved to a later time, or taken place after all."""
     if event.type != "Appointment" or event.seen_at <= item.created_at:
         return False
-    return event.status not in WAITING or (event.start or event.at) > item.created_at
+    return event.status not in WAITING or event.began > item.created_at
 
 
 def _begin(program: Program, facts: Facts, template: TaskTemplate) -> datetime:
@@ -104,7 +100,7 @@ def _begin(program: Program, facts: Facts, template: TaskTemplate) -> datetime:
     if template.due and facts.plan and template.due.anchor in facts.plan.anchors:
         moments.append(facts.plan.anchors[template.due.anchor])
     about = (one for one in facts.events if one.ref == facts.item.focus)
-    moments.extend(min(one.start or one.at, one.seen_at) for one in about)
+    moments.extend(min(one.began, one.seen_at) for one in about)
     return min(moments)
 
 

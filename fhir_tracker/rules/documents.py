@@ -18,9 +18,9 @@ from fhir_tracker.model.program import ExpectedDocument, Program
 from fhir_tracker.model.work import Event
 from fhir_tracker.rules.calendar import day_start, later
 from fhir_tracker.rules.events import fits, in_order, named_match, service_codes
+from fhir_tracker.rules.moments import ENROLMENT
 from fhir_tracker.rules.predicate import begin
 
-ENROLMENT = "enrolment"
 MOST_NEAR = 3
 """How many near misses of one expectation are told."""
 
@@ -64,7 +64,7 @@ def near_misses(program: Program, facts: Facts, document: ExpectedDocument) -> M
                     stranger=bool(facts.strangers.intersection(one.about)),
                 )
                 for one in _filed(program, facts, document)
-                if one.ref not in used and (one.start or one.at) >= each.opens
+                if one.ref not in used and one.began >= each.opens
             ]
             missed[each.ref] = tuple(one for one in near if one.named)
     return {ref: some for ref, some in missed.items() if some}
@@ -83,7 +83,7 @@ def expectations(program: Program, facts: Facts, document: ExpectedDocument) -> 
         return ()
     events = (one for one in in_order(facts.events) if one.at >= begin(facts))
     found = (one for one in events if fits(match, one, calendar=calendar))
-    return tuple(_expected(program, document, one.ref, one.start or one.at, one.at) for one in found)
+    return tuple(_expected(program, document, one.ref, one.began, one.at) for one in found)
 
 
 def satisfied(program: Program, facts: Facts, document: ExpectedDocument) -> Mapping[str, Event]:
@@ -136,7 +136,7 @@ def _of_a_stay(stays: list[Event], expected: Expectation) -> bool | None:
 
 def _is_on(stay: Event, expected: Expectation) -> bool:
     """Whether an Encounter touches the local day of the event; one that goes on has no end yet."""
-    starts = stay.start or stay.at
+    starts = stay.began
     return starts < expected.opens + timedelta(days=1) and (stay.end is None or stay.end >= expected.opens)
 
 

@@ -77,7 +77,7 @@ def fits(match: Match, event: Event, *, calendar: Calendar, now: datetime | None
 
 def in_order(events: Iterable[Event]) -> tuple[Event, ...]:
     """By the time they are about, then by reference, so that nothing depends on the order of arrival."""
-    return tuple(sorted(events, key=lambda event: (event.start or event.at, event.ref)))
+    return tuple(sorted(events, key=lambda event: (event.began, event.ref)))
 
 
 def service_codes(program: Program, service: str) -> tuple[str, ...]:

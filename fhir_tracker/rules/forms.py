@@ -50,7 +50,7 @@ def responses(program: Program, facts: Facts, form: Form) -> tuple[Event, ...]:
         for one in facts.events
         if one.type == "QuestionnaireResponse"
         and one.detail.get("form", "").partition("|")[0] in names
-        and (one.start or one.at) >= since
+        and one.began >= since
     )
 
 
@@ -76,7 +76,7 @@ def scored(form: Form, response: Event) -> Scored:
     enough = bool(counted) and len(counted) >= form.needs
     return Scored(
         ref=response.ref,
-        at=response.start or response.at,
+        at=response.began,
         score=sum((found[code] for code in counted), Decimal()) if enough else None,
         answers=found,
         answered=len(counted),
@@ -162,7 +162,7 @@ def _scores(program: Program, facts: Facts, form: Form) -> Iterator[Effect]:
             form=form.code,
             response=response.ref,
             score=score,
-            at=response.start or response.at,
+            at=response.began,
             reason=f"{form.title}: {told or 'no score any more'}",
         )
 

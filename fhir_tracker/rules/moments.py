@@ -57,7 +57,5 @@ def moments_of(program: Program, facts: Facts, match: Match) -> tuple[Moment, ..
     first = begin(facts)
     found = (one for one in facts.by_type.get(match.type, ()) if one.at >= first)
     return tuple(
-        Moment(ref=one.ref, at=one.at, opens=one.start or one.at)
-        for one in found
-        if fits(match, one, calendar=program.calendar)
+        Moment(ref=one.ref, at=one.at, opens=one.began) for one in found if fits(match, one, calendar=program.calendar)
     )

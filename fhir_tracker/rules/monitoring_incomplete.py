@@ -69,9 +69,9 @@ def _judge(case: Case, args: Args) -> tuple[Verdict, ...]:
     found = [
         one
         for one in case.facts.by_type.get(match.type, ())
-        if opens <= (one.start or one.at) < closes and fits(match, one, calendar=calendar)
+        if opens <= one.began < closes and fits(match, one, calendar=calendar)
     ]
-    count = len({local(calendar, one.start or one.at).date() for one in found}) if args["by_day"] else len(found)
+    count = len({local(calendar, one.began).date() for one in found}) if args["by_day"] else len(found)
     used = {"window": f"{instant(opens)}/{instant(closes)}", "readings": listed_facts(found[:20]), "count": str(count)}
     unit = "days with " if args["by_day"] else ""
     said = f"{count} of {number(args, 'at_least')} {unit}{describe_match(match)} from {when}"

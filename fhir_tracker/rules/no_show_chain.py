@@ -46,7 +46,7 @@ def _judge(case: Case, args: Args) -> tuple[Verdict, ...]:
         return no(f"{len(fresh) or 'no'} no-shows in a row{service}, {times} make a chain", used, change)
     last = fresh[-1][0]
     turned = fresh[times - 1][0]
-    why = f"{len(fresh)} no-shows in a row{service}, the last on {moment(calendar, last.start or last.at)}; none is booked"
+    why = f"{len(fresh)} no-shows in a row{service}, the last on {moment(calendar, last.began)}; none is booked"
     since = lapses[turned.ref] or turned.seen_at
     return (Verdict(holds=True, why=why, facts=used, since=since, next_change=change, occurrence=name),)
 

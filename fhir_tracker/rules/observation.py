@@ -56,8 +56,8 @@ def _judge(case: Case, args: Args) -> tuple[Verdict, ...]:
     readings = [
         one for one in case.facts.by_type.get("Observation", ()) if fits(every, one, calendar=case.program.calendar)
     ]
-    known = [one for one in readings if _at(one) <= case.now]
-    ahead = earliest(case.now, (_at(one) for one in readings))
+    known = [one for one in readings if one.began <= case.now]
+    ahead = earliest(case.now, (one.began for one in readings))
     run = _run(case, args, known)
     ends = [_end(case, args, one) for one in run]
     fresh = [(one, end) for one, end in zip(run, ends, strict=True) if end is None or case.now < end]
@@ -74,9 +74,9 @@ def _judge(case: Case, args: Args) -> tuple[Verdict, ...]:
     return (
         Verdict(
             holds=True,
-            why=f"{said(test, last.detail)} on {moment(case.program.calendar, _at(last))}, {describe_value(test)}{more}",
+            why=f"{said(test, last.detail)} on {moment(case.program.calendar, last.began)}, {describe_value(test)}{more}",
             facts=used,
-            since=_at(run[min(times, len(run)) - 1]),
+            since=run[min(times, len(run)) - 1].began,
             next_change=earliest(case.now, (ahead, counted[0][1])),
             occurrence=run[0].ref,
         ),
@@ -97,18 +97,14 @@ def _cluster(case: Case, args: Args, found: Sequence[Event]) -> list[Event]:
     within = cast(Duration, args["within"])
     begins = 0
     for index, (one, following) in enumerate(pairwise(found)):
-        if later(case.program.calendar, _at(one), within) <= _at(following):
+        if later(case.program.calendar, one.began, within) <= following.began:
             begins = index + 1
     return list(found[begins:])
 
 
 def _end(case: Case, args: Args, reading: Event) -> datetime | None:
     within = args.get("within")
-    return later(case.program.calendar, _at(reading), within) if isinstance(within, Duration) else None
-
-
-def _at(reading: Event) -> datetime:
-    return reading.start or reading.at
+    return later(case.program.calendar, reading.began, within) if isinstance(within, Duration) else None
 
 
 def _describe(args: Args) -> str:

@@ -38,7 +38,7 @@ def _judge(case: Case, args: Args) -> tuple[Verdict, ...]:
         if (not outcomes or one.detail.get("outcome") in outcomes)
         and (not channels or one.detail.get("channel") in channels)
     ]
-    ends = [later(calendar, one.start or one.at, within) if isinstance(within, Duration) else None for one in found]
+    ends = [later(calendar, one.began, within) if isinstance(within, Duration) else None for one in found]
     fresh = [(one, end) for one, end in zip(found, ends, strict=True) if end is None or case.now < end]
     used = {"tries": str(len(every)), "found": listed_facts(one for one, _ in fresh)}
     said = f"{len(fresh)} tries ({listed(outcomes or ('any outcome',), 'or')})"
@@ -49,9 +49,9 @@ def _judge(case: Case, args: Args) -> tuple[Verdict, ...]:
     return (
         Verdict(
             holds=True,
-            why=f"{said}, the last on {moment(calendar, last.start or last.at)}",
+            why=f"{said}, the last on {moment(calendar, last.began)}",
             facts=used,
-            since=fresh[times - 1][0].start or fresh[times - 1][0].at,
+            since=fresh[times - 1][0].began,
             next_change=earliest(case.now, change),
             occurrence=reached.ref if reached and REACHED not in outcomes else "",
         ),

@@ -8,7 +8,6 @@ outcome but `reached` is a failure. Each time the patient is reached a new case 
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Final
 
 from fhir_tracker.fhir.dates import instant
@@ -76,19 +75,17 @@ def _judge(case: Case, args: Args) -> tuple[Verdict, ...]:
     wanted = f"{number(args, 'attempts')} on {number(args, 'channels')}"
     if len(failed) < number(args, "attempts") or len(channels) < number(args, "channels"):
         return no(f"{said}; the policy is {wanted}", used)
-    first = failed[0].start or failed[0].at
+    first = failed[0].began
     used["first attempt"] = instant(first)
-    enough = max(later(case.program.calendar, first, duration(args, "over")), _at(failed[number(args, "attempts") - 1]))
+    enough = max(
+        later(case.program.calendar, first, duration(args, "over")), failed[number(args, "attempts") - 1].began
+    )
     if case.now < enough:
         until = moment(case.program.calendar, enough)
         return no(f"{said}; the policy gives {duration(args, 'over')}, until {until}", used, enough)
     why = f"{said}, first on {moment(case.program.calendar, first)}; the policy was {wanted} channels"
     reached = last_reached(case.facts)
     return (Verdict(holds=True, why=why, facts=used, since=enough, occurrence=reached.ref if reached else ""),)
-
-
-def _at(event: Event) -> datetime:
-    return event.start or event.at
 
 
 def _describe(args: Args) -> str:

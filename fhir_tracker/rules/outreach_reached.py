@@ -24,7 +24,7 @@ def _judge(case: Case, args: Args) -> tuple[Verdict, ...]:
     if not tries or tries[-1].detail.get("outcome") != REACHED:
         return no("the last try did not reach the patient" if tries else "nobody has tried to reach the patient", used)
     last = tries[-1]
-    at = last.start or last.at
+    at = last.began
     why = f"the patient was reached on {moment(case.program.calendar, at)}"
     return (Verdict(holds=True, why=why, facts=used | {"reached": instant(at)}, since=at, occurrence=last.ref),)
 

@@ -73,7 +73,7 @@ def standing(program: Program, facts: Facts) -> Standing | None:
     used = tuple(dict.fromkeys(channel for one in failed if (channel := one.detail.get("channel", ""))))
     base = Standing(policy=policy, attempts=len(failed), channels=used)
     if failed:
-        first = failed[0].start or failed[0].at
+        first = failed[0].began
         base = replace(base, first_at=first, enough_at=later(_calendar(program, facts), first, policy.over))
     if settled := _settled(facts, base):
         return replace(base, settled=settled)
@@ -105,7 +105,7 @@ def spoilt_numbers(events: Sequence[Event], contact: Contact) -> Mapping[str, st
             one.detail.get("outcome"),
             one.detail.get("channel", ""),
         )
-        at = one.start or one.at
+        at = one.began
         if outcome == REACHED and tried:
             found.pop(plain(tried), None)
         if outcome not in ("wrong-number", "bounced"):
@@ -185,7 +185,7 @@ def _with_next(program: Program, facts: Facts, base: Standing, failed: Sequence[
     policy = base.policy
     earliest = facts.item.created_at
     if failed:
-        last = failed[-1].start or failed[-1].at
+        last = failed[-1].began
         earliest = max(earliest, later(_calendar(program, facts), last, policy.spacing) if policy.spacing else last)
     closed = _closed_channels(facts, policy, earliest)
     open_ = [one for one in policy.channels if one not in closed]

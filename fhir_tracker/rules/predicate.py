@@ -87,12 +87,12 @@ def listed_facts(events: Iterable[Event]) -> str:
 
 def first_known(event: Event) -> datetime:
     """When an event began to be a fact: its time, or when it was heard of if that was sooner."""
-    return min(event.seen_at, event.start or event.at)
+    return min(event.seen_at, event.began)
 
 
 def known_now(events: Iterable[Event], now: datetime) -> tuple[Event, ...]:
     """The events that are about a time up to `now`; one dated ahead counts from its date on."""
-    return tuple(one for one in events if (one.start or one.at) <= now)
+    return tuple(one for one in events if one.began <= now)
 
 
 def flags_up(facts: Facts, codes: Iterable[str], now: datetime) -> tuple[Event, ...]:

@@ -63,7 +63,7 @@ def _fresh(case: Case, match: Match, after: str) -> tuple[tuple[Event, datetime 
     calendar = case.program.calendar
     found: list[tuple[Event, datetime | None]] = []
     for one in case.facts.by_type.get(match.type, ()):
-        if fits(match, one, calendar=calendar) and (first is None or (one.start or one.at) >= first):
+        if fits(match, one, calendar=calendar) and (first is None or one.began >= first):
             end = later(calendar, one.at, match.within) if match.within else None
             if end is None or case.now < end:
                 found.append((one, end))
@@ -80,7 +80,7 @@ def _one(
     occurrence: str = "",
     more: str = "",
 ) -> Verdict:
-    when = moment(case.program.calendar, event.start or event.at)
+    when = moment(case.program.calendar, event.began)
     return Verdict(
         holds=True,
         why=f"{event_named(event)} on {when}{more}",

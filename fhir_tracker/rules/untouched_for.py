@@ -27,7 +27,7 @@ def _read(node: Node, draft: Draft) -> Args | None:
 def _judge(case: Case, args: Args) -> tuple[Verdict, ...]:
     program, facts, now = case.program, case.facts, case.now
     item, calendar = facts.item, program.calendar
-    tried = [one.start or one.at for one in attempts(facts)]
+    tried = [one.began for one in attempts(facts)]
     rows = [one.effective_at for one in facts.log if _is_touch(program, one)]
     ended = [end for _, end in pauses(program, facts) if end is not None]
     known = (item.created_at, *(at for at in (*tried, *rows, *ended) if at <= now))

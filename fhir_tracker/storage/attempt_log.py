@@ -32,12 +32,12 @@ def add(tx: Tx, told: Event, item: WorkItem, now: datetime) -> None:
         "program": item.program,
         "channel": channel if channel in CHANNELS else OTHER,
         "outcome": outcome if outcome in OUTCOMES else OTHER,
-        "at": told.start or told.at,
+        "at": told.began,
         "since": now,
         "until": None,
     }
     tx.added.add(_ATTEMPT, tuple(_number(row[name]) for name in _ATTEMPT.columns))
-    _touch(tx, told.start or told.at, item.plan if outcome == REACHED else None, now)
+    _touch(tx, told.began, item.plan if outcome == REACHED else None, now)
 
 
 def _number(value: object) -> object:
