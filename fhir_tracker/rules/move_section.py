@@ -88,15 +88,10 @@ def read_completion(node: Node | None, stages: tuple[Stage, ...], draft: Draft) 
 
 def _move(node: Node, statuses: tuple[Status, ...], draft: Draft) -> Move | None:
     given = fields(node, draft.problems, ("from", "to"), ("by", "as", "require", "do"))
-    target = given.node("to") if given else None
-    if given is None or target is None or given.node("from") is None:
+    found = _ends(given, "status", tuple(one.code for one in statuses if one.fhir in OPEN), draft)
+    if given is None or found is None:
         return None
-    to = draft.reference(target, "status", draft.statuses)
-    sources = tuple(_source(text, "status", draft.statuses, draft) for text in given.texts("from"))
-    if "any" in sources:
-        sources = tuple(one.code for one in statuses if one.fhir in OPEN and one.code != to)
-    if to and to in sources:
-        draft.problems.add(target.place, f'a transition from "{to}" to itself changes nothing')
+    sources, to = found
     status = next((one for one in statuses if one.code == to), None)
     do = _followed_by(given, "task", draft)
     if status is None or not all(sources):
@@ -117,17 +112,29 @@ def _move(node: Node, statuses: tuple[Status, ...], draft: Draft) -> Move | None
     )
 
 
-def _stage_move(node: Node, stages: tuple[Stage, ...], draft: Draft) -> Move | None:
-    given = fields(node, draft.problems, ("from", "to"), ("by", "require", "do"))
+def _ends(
+    given: Fields | None, what: Literal["status", "stage"], open_codes: tuple[str, ...], draft: Draft
+) -> tuple[tuple[str, ...], str] | None:
+    """Where a move leads from and to; `any` is each of `open_codes` but its end. None where either is missing."""
     target = given.node("to") if given else None
     if given is None or target is None or given.node("from") is None:
         return None
-    to = draft.reference(target, "stage", draft.stages)
-    sources = tuple(_source(text, "stage", draft.stages, draft) for text in given.texts("from"))
+    known = draft.statuses if what == "status" else draft.stages
+    to = draft.reference(target, what, known)
+    sources = tuple(_source(text, what, known, draft) for text in given.texts("from"))
     if "any" in sources:
-        sources = tuple(one.code for one in stages if one.fhir in OPEN_PLAN and one.code != to)
+        sources = tuple(code for code in open_codes if code != to)
     if to and to in sources:
         draft.problems.add(target.place, f'a transition from "{to}" to itself changes nothing')
+    return sources, to
+
+
+def _stage_move(node: Node, stages: tuple[Stage, ...], draft: Draft) -> Move | None:
+    given = fields(node, draft.problems, ("from", "to"), ("by", "require", "do"))
+    found = _ends(given, "stage", tuple(one.code for one in stages if one.fhir in OPEN_PLAN), draft)
+    if given is None or found is None:
+        return None
+    sources, to = found
     stage = next((one for one in stages if one.code == to), None)
     do = _followed_by(given, "plan", draft)
     if stage is None or not all(sources):
