@@ -40,8 +40,8 @@ class Settings:
     mass_escalation_limit: float
     mass_escalation_floor: int
     sweep_interval: timedelta
-    rule_period: timedelta
     undo_within: timedelta
+    rule_period: timedelta
     sweep_batch: int
     body_limit: int
     poll_overlap: timedelta

@@ -80,9 +80,9 @@ class PatientHistory:
         return was.resource if was else None
 
     def events(self, point: Point) -> tuple[Event, ...]:
-        """The events that rules saw, by start and reference."""
+        """The events that rules saw, by start, then when they were seen."""
         found = (was.event for ref in self.versions if (was := self.latest(ref, point)) and was.event)
-        return tuple(sorted(found, key=lambda one: (one.start or one.seen_at, one.ref)))
+        return tuple(sorted(found, key=lambda one: one.order))
 
     def log(self, ref: str, point: Point) -> tuple[Transition, ...]:
         """The rows of an item."""

@@ -150,3 +150,8 @@ class Event:
     def began(self) -> datetime:
         """Its start, else its end, else when it was seen."""
         return self.start or self.at
+
+    @property
+    def order(self) -> tuple[datetime, datetime, str]:
+        """Its place among a patient's events: by start, of one start by when they were seen, then by reference."""
+        return self.start or self.seen_at, self.seen_at, self.ref

@@ -77,7 +77,7 @@ def owners(tx: Tx, viewer: Viewer, refs: Sequence[str]) -> dict[str, str]:
 def of_patients(
     tx: Tx, viewer: Viewer, patients: Sequence[str], types: Sequence[str] | None = None
 ) -> dict[str, tuple[Event, ...]]:
-    """Patient -> their events by start, then reference; an empty tuple for a patient without any. One query."""
+    """Patient -> their events by start, then when they were seen; an empty tuple for a patient without any. One query."""
     ahead = tx.foresight
     if ahead is not None and viewer.patient is None and types is not None and ahead.knows(patients, types):
         return {one: tuple(seen for seen in ahead.events[one] if seen.type in types) for one in patients}
@@ -87,7 +87,4 @@ def of_patients(
     found: dict[str, list[Event]] = {patient: [] for patient in patients}
     for row in tx.rows(chosen):
         found[row["patient"]].append(from_row(Event, row))
-    return {
-        patient: tuple(sorted(seen, key=lambda one: (one.start or one.seen_at, one.ref)))
-        for patient, seen in found.items()
-    }
+    return {patient: tuple(sorted(seen, key=lambda one: one.order)) for patient, seen in found.items()}

@@ -85,5 +85,4 @@ def test_within_nothing_is_refused(within: str) -> None:
 def test_the_ends_of_the_calendar_are_an_answer_or_an_error_and_no_crash() -> None:
     first, last = (facts(item(due_at=datetime(year, 1, 1, tzinfo=UTC))) for year in (1, 9999))
     assert not verdict("{due_within: 1 business day}", last, MONDAY).holds
-    with pytest.raises(Incorrect, match="calendar"):
-        verdict("{due_within: 1 business day}", first, MONDAY)
+    assert verdict("{due_within: 1 business day}", first, MONDAY).holds is False

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from sqlalchemy import func, select, text
+from sqlalchemy import func, select
 
 from fhir_tracker.errors import Incorrect, VersionConflict
 from fhir_tracker.storage import audit, changes, resources, work_items
@@ -158,9 +158,9 @@ def test_a_new_item_is_stored_as_a_saved_one(database: Database) -> None:
     )
     with database.begin() as tx:
         work_items.add(tx, full)
-        added = dict(tx.first(text("SELECT * FROM work_item").columns(*ITEM.table.c)) or {})
+        added = dict(tx.first(select(ITEM.table)) or {})
         work_items.save(tx, full)
-        saved = dict(tx.first(text("SELECT * FROM work_item").columns(*ITEM.table.c)) or {})
+        saved = dict(tx.first(select(ITEM.table)) or {})
         assert work_items.find(tx, VIEWER, "Task/full") == full
     assert added | {"k": 0} == saved | {"k": 0}
 

@@ -6,6 +6,7 @@ import subscriptions
 def test_the_public_names_are_these_and_no_others() -> None:
     assert sorted(subscriptions.__all__) == [
         "Capabilities",
+        "DeliveryReport",
         "EhrClient",
         "Limits",
         "SyncReport",
@@ -15,6 +16,7 @@ def test_the_public_names_are_these_and_no_others() -> None:
         "ask_at_once",
         "authorizer_of",
         "client_of",
+        "deliver_due",
         "due_connections",
         "endpoint_of",
         "follow_otherwise",
