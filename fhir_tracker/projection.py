@@ -23,12 +23,12 @@ from fhir_tracker.model.work import Event, FiringState, Transition, WorkItem
 from fhir_tracker.storage import attempt_log, events, firings, patients, resources, spells, transitions, work_items
 from fhir_tracker.storage.database import Tx
 from fhir_tracker.storage.resources import Stored
+from fhir_tracker.storage.slices import slices
 
 _PROJECTOR = worker_viewer("projection")
 WORK_TYPES = frozenset({"Task", "CarePlan"})
 """What can be a work item."""
 _GATHERED = "gathered"
-_BATCH = 500
 ATTEMPTED = frozenset({"completed", "not-done"})
 ANSWERS: Mapping[str, FiringState] = {
     "accepted": "acknowledged",
@@ -288,16 +288,16 @@ def expect(tx: Tx, coming: Sequence[Resource]) -> None:
     for resource_type, needed in (("Task", "Communication"), ("Patient", "Flag")):
         found = (patient_of(one) for one in coming if one["resourceType"] == resource_type)
         whose = sorted({patient for patient in found if patient})
-        for start in range(0, len(whose), _BATCH):
-            seen = events.of_patients(tx, _PROJECTOR, whose[start : start + _BATCH], [needed])
-            tx.here |= {(needed, patient): some for patient, some in seen.items()}
+        for some in slices(whose):
+            seen = events.of_patients(tx, _PROJECTOR, some, [needed])
+            tx.here |= {(needed, patient): told for patient, told in seen.items()}
 
 
 def wake_gathered(tx: Tx, now: datetime) -> None:
     """Make the rules look again at everybody whom changes since `expect` were about."""
     whose = sorted(tx.here.pop(_GATHERED, ()))
-    for start in range(0, len(whose), _BATCH):
-        work_items.all_due_now(tx, whose[start : start + _BATCH], now)
+    for some in slices(whose):
+        work_items.all_due_now(tx, some, now)
 
 
 def hold_back(tx: Tx) -> None:
@@ -351,8 +351,7 @@ def bring_in_step(tx: Tx, now: datetime) -> None:
 
 
 def _refresh_many(tx: Tx, items: Sequence[WorkItem], now: datetime) -> None:
-    for start in range(0, len(items), _BATCH):
-        some = items[start : start + _BATCH]
+    for some in slices(items):
         refs = [item.ref for item in some]
         logs = transitions.of_items(tx, _PROJECTOR, refs)
         fired = firings.of_items(tx, _PROJECTOR, refs)

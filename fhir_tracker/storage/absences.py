@@ -11,8 +11,7 @@ from sqlalchemy import delete, func, select
 from fhir_tracker.storage.database import Tx
 from fhir_tracker.storage.records import from_row, to_row
 from fhir_tracker.storage.roster_tables import absence
-
-_BATCH = 200
+from fhir_tracker.storage.slices import slices
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,9 +30,9 @@ def find(tx: Tx, connection: str, type_: str, remote_ids: Iterable[str]) -> dict
     """Remote id -> absence, for those there are."""
     wanted = sorted(set(remote_ids))
     found: dict[str, Absence] = {}
-    for start in range(0, len(wanted), _BATCH):
-        some = absence.c.remote_id.in_(wanted[start : start + _BATCH])
-        rows = tx.rows(select(absence).where(absence.c.connection == connection, absence.c.type == type_, some))
+    for some in slices(wanted):
+        is_one = absence.c.remote_id.in_(some)
+        rows = tx.rows(select(absence).where(absence.c.connection == connection, absence.c.type == type_, is_one))
         found |= {row["remote_id"]: from_row(Absence, row) for row in rows}
     return found
 

@@ -12,10 +12,10 @@ from fhir_tracker.model.viewer import Viewer
 from fhir_tracker.storage.database import Tx
 from fhir_tracker.storage.records import from_row, to_row
 from fhir_tracker.storage.scope import row_scope
+from fhir_tracker.storage.slices import SIZE
 from fhir_tracker.storage.staff_tables import staff_person, staff_role, wants_owner
 from fhir_tracker.storage.work_tables import transition, work_item
 
-_BATCH = 500
 _OWN = ("task", "escalation")
 """The kinds of work that the tracker gives somebody."""
 
@@ -42,7 +42,7 @@ def open_counts(tx: Tx, viewer: Viewer, refs: Sequence[str]) -> dict[str, int]:
     return found
 
 
-def open_work_of(tx: Tx, viewer: Viewer, person: str, limit: int = _BATCH) -> list[str]:
+def open_work_of(tx: Tx, viewer: Viewer, person: str, limit: int = SIZE) -> list[str]:
     """The references of a person's open work here, oldest first; not what is an EHR's."""
     mine = (work_item.c.owner == person, work_item.c.open, work_item.c.kind.in_(_OWN))
     chosen = select(work_item.c.ref).where(*mine, row_scope(viewer, work_item)).order_by(work_item.c.k).limit(limit)
@@ -91,7 +91,7 @@ def want_owner(tx: Tx, one: Waiting) -> None:
     tx.execute(new.on_conflict_do_update(index_elements=["item"], set_={"role": one.role, "reason": one.reason}))
 
 
-def waiting(tx: Tx, role: str, limit: int = _BATCH) -> list[Waiting]:
+def waiting(tx: Tx, role: str, limit: int = SIZE) -> list[Waiting]:
     """What waits for an owner of a role, longest first."""
     chosen = select(wants_owner).where(wants_owner.c.role == role).order_by(wants_owner.c.since, wants_owner.c.item)
     return [from_row(Waiting, row) for row in tx.rows(chosen.limit(limit))]

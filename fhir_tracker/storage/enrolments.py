@@ -13,10 +13,9 @@ from fhir_tracker.storage import many
 from fhir_tracker.storage.database import Tx
 from fhir_tracker.storage.records import from_row
 from fhir_tracker.storage.scope import row_scope
+from fhir_tracker.storage.slices import slices
 from fhir_tracker.storage.types import microseconds
 from fhir_tracker.storage.work_tables import enrolment
-
-_BATCH = 500
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,11 +60,9 @@ def of_patient(tx: Tx, viewer: Viewer, patient: str) -> list[Enrolment]:
 def of_patients(tx: Tx, viewer: Viewer, patients: Sequence[str]) -> list[Enrolment]:
     """The enrolments of all of these."""
     found: list[Enrolment] = []
-    for start in range(0, len(patients), _BATCH):
-        some = enrolment.c.patient.in_(patients[start : start + _BATCH])
-        found += [
-            from_row(Enrolment, row) for row in tx.rows(select(enrolment).where(some, row_scope(viewer, enrolment)))
-        ]
+    for some in slices(patients):
+        chosen = select(enrolment).where(enrolment.c.patient.in_(some), row_scope(viewer, enrolment))
+        found += [from_row(Enrolment, row) for row in tx.rows(chosen)]
     return found
 
 

@@ -13,10 +13,10 @@ from fhir_tracker.storage.bulks import EVENT
 from fhir_tracker.storage.database import Tx
 from fhir_tracker.storage.records import from_row, to_row
 from fhir_tracker.storage.scope import row_scope
+from fhir_tracker.storage.slices import slices
 from fhir_tracker.storage.types import microseconds
 from fhir_tracker.storage.work_tables import event
 
-_BATCH = 500
 _ANYBODY = worker_viewer("foresight")
 
 
@@ -24,8 +24,8 @@ def foresee(tx: Tx, patients: Sequence[str], types: Sequence[str]) -> None:
     """Read the events of these types for all that is to come in the transaction's foresight."""
     if tx.foresight is not None:
         found: dict[str, tuple[Event, ...]] = {}
-        for start in range(0, len(patients), _BATCH):
-            found |= of_patients(tx, _ANYBODY, patients[start : start + _BATCH], types)
+        for some in slices(patients):
+            found |= of_patients(tx, _ANYBODY, some, types)
         tx.foresight.events, tx.foresight.event_types = found, frozenset(types)
 
 
@@ -67,9 +67,8 @@ def find(tx: Tx, viewer: Viewer, ref: str) -> Event | None:
 def owners(tx: Tx, viewer: Viewer, refs: Sequence[str]) -> dict[str, str]:
     """Reference -> whose it is, for the events there are."""
     found: dict[str, str] = {}
-    for start in range(0, len(refs), _BATCH):
-        some = event.c.ref.in_(refs[start : start + _BATCH])
-        rows = tx.rows(select(event.c.ref, event.c.patient).where(some, row_scope(viewer, event)))
+    for some in slices(refs):
+        rows = tx.rows(select(event.c.ref, event.c.patient).where(event.c.ref.in_(some), row_scope(viewer, event)))
         found |= {row["ref"]: row["patient"] for row in rows}
     return found
 

@@ -13,6 +13,7 @@ from sqlalchemy.types import TypeDecorator
 from fhir_tracker.storage.buffer import Row
 from fhir_tracker.storage.database import Tx
 from fhir_tracker.storage.literals import boolean_array, number_array, text_array
+from fhir_tracker.storage.slices import slices
 
 _CHUNK = 64
 """How many rows one SQLite statement takes."""
@@ -43,8 +44,7 @@ def add_new(
         return {row[0] for row in tx.run(sql, _arrays(kinds, rows))}
     added: set[Any] = set()
     line = f"({', '.join('?' * len(columns))})"
-    for start in range(0, len(rows), _CHUNK):
-        some = rows[start : start + _CHUNK]
+    for some in slices(rows, _CHUNK):
         lines = ", ".join([line] * len(some))
         sql = f"INSERT INTO {table.name} ({_listed(columns)}) VALUES {lines} {tail}"  # noqa: S608
         added |= {row[0] for row in tx.run(sql, tuple(chain.from_iterable(some)))}

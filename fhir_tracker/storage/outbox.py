@@ -19,10 +19,10 @@ from fhir_tracker.storage.outbox_tables import outbox
 from fhir_tracker.storage.records import from_row
 from fhir_tracker.storage.running_tables import connection
 from fhir_tracker.storage.scope import row_scope
+from fhir_tracker.storage.slices import slices
 
 OutboxState = Literal["waiting", "done", "dead", "conflict", "unsupported"]
 STATES: tuple[OutboxState, ...] = ("waiting", "conflict", "dead", "unsupported", "done")
-BATCH = 500
 _WAITING: ColumnElement[bool] = outbox.c.state == literal_column("'waiting'")
 _OPEN: ColumnElement[bool] = outbox.c.state != literal_column("'done'")
 
@@ -125,7 +125,7 @@ def of_local(tx: Tx, connection: str, refs: Iterable[str]) -> dict[str, Outgoing
     """`Type/id` here -> its row, for those that have one."""
     found: dict[str, Outgoing] = {}
     for type_, ids in _by_type(refs).items():
-        for some in _batches(ids):
+        for some in slices(ids):
             is_one = and_(outbox.c.connection == connection, outbox.c.type == type_, outbox.c.local_id.in_(some))
             rows = (from_row(Outgoing, row) for row in tx.rows(select(outbox).where(is_one)))
             found |= {one.ref: one for one in rows}
@@ -135,7 +135,7 @@ def of_local(tx: Tx, connection: str, refs: Iterable[str]) -> dict[str, Outgoing
 def of_remote(tx: Tx, connection: str, type_: str, remote_ids: Iterable[str]) -> dict[str, Outgoing]:
     """Id there -> its row, for those that have one."""
     found: dict[str, Outgoing] = {}
-    for some in _batches(sorted(set(remote_ids))):
+    for some in slices(sorted(set(remote_ids))):
         is_one = and_(outbox.c.connection == connection, outbox.c.remote_type == type_, outbox.c.remote_id.in_(some))
         rows = (from_row(Outgoing, row) for row in tx.rows(select(outbox).where(is_one)))
         found |= {one.remote_id: one for one in rows if one.remote_id}
@@ -211,7 +211,3 @@ def _by_type(refs: Iterable[str]) -> dict[str, list[str]]:
         if slash and id_:
             found.setdefault(type_, []).append(id_)
     return found
-
-
-def _batches(values: Sequence[str]) -> Iterable[Sequence[str]]:
-    return (values[start : start + BATCH] for start in range(0, len(values), BATCH))

@@ -14,9 +14,8 @@ from fhir_tracker.storage.bulks import SUMMARY
 from fhir_tracker.storage.database import Tx
 from fhir_tracker.storage.records import from_row, to_row
 from fhir_tracker.storage.scope import row_scope
+from fhir_tracker.storage.slices import slices
 from fhir_tracker.storage.work_tables import patient_summary
-
-_BATCH = 500
 
 
 def add(tx: Tx, summary: PatientSummary) -> None:
@@ -53,8 +52,8 @@ def find(tx: Tx, viewer: Viewer, patient: str) -> PatientSummary | None:
 def find_many(tx: Tx, viewer: Viewer, patients: Sequence[str]) -> dict[str, PatientSummary]:
     """Patient id -> summary, for those there are."""
     found: dict[str, PatientSummary] = {}
-    for start in range(0, len(patients), _BATCH):
-        some = patient_summary.c.patient.in_(patients[start : start + _BATCH])
-        rows = tx.rows(select(patient_summary).where(some, row_scope(viewer, patient_summary)))
+    for some in slices(patients):
+        is_one = patient_summary.c.patient.in_(some)
+        rows = tx.rows(select(patient_summary).where(is_one, row_scope(viewer, patient_summary)))
         found |= {row["patient"]: from_row(PatientSummary, row) for row in rows}
     return found

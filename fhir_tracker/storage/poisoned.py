@@ -10,6 +10,7 @@ from sqlalchemy import delete, func, select
 
 from fhir_tracker.storage.database import Tx
 from fhir_tracker.storage.records import from_row, to_row
+from fhir_tracker.storage.slices import slices
 from fhir_tracker.storage.work_tables import poisoned_item
 
 
@@ -40,8 +41,8 @@ def find(tx: Tx, ref: str) -> Poisoned | None:
 def drop(tx: Tx, refs: Sequence[str]) -> None:
     """Forget these."""
     if refs and tx.first(select(poisoned_item.c.ref).limit(1)):
-        for start in range(0, len(refs), 500):
-            tx.execute(delete(poisoned_item).where(poisoned_item.c.ref.in_(refs[start : start + 500])))
+        for some in slices(refs):
+            tx.execute(delete(poisoned_item).where(poisoned_item.c.ref.in_(some)))
 
 
 def all(tx: Tx) -> list[Poisoned]:  # noqa: A001 - read as poisoned.all

@@ -26,7 +26,8 @@ class ProgramVersion:
 
     `published_by` wrote it and `approved_by` is the second person; `effective_at` is when it shall begin (None: at once),
     `active_from` and `retired_at` when it did begin and end. `rolls_back` is the version whose text it brings back.
-    `former` maps the status codes of earlier versions that this one has no more to their clock.
+    `former` maps the status codes of earlier versions that this one has no more to their clock, `renamed` what rules were
+    called in other versions to what they are called in this one.
     """
 
     code: str
@@ -45,6 +46,7 @@ class ProgramVersion:
     retired_at: datetime | None = None
     rolls_back: int | None = None
     former: Mapping[str, ClockState] = field(default_factory=dict)
+    renamed: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def intact(self) -> bool:
@@ -76,6 +78,7 @@ def add(
     effective_at: datetime | None = None,
     rolls_back: int | None = None,
     former: Mapping[str, ClockState] | None = None,
+    renamed: Mapping[str, str] | None = None,
 ) -> ProgramVersion:
     """Write the next version of a program: active at once, the one before retired, or with `waits` a draft."""
     take_turns(tx, code)
@@ -93,6 +96,7 @@ def add(
         active_from=None if waits else at,
         rolls_back=rolls_back,
         former=former or {},
+        renamed=renamed or {},
     )
     if not waits:
         _retire(tx, code, at)

@@ -24,6 +24,7 @@ from fhir_tracker.storage.glance import COLUMNS, Glance
 from fhir_tracker.storage.indexing import IndexRows, add_index, index_rows, write_index
 from fhir_tracker.storage.records import from_row
 from fhir_tracker.storage.scope import row_scope
+from fhir_tracker.storage.slices import SIZE, slices
 from fhir_tracker.storage.tables import ix, ixd, ixn, ixs, resource, resource_version
 from fhir_tracker.storage.tables import remote_body as remote_bodies
 from fhir_tracker.storage.types import microseconds, moment
@@ -31,7 +32,6 @@ from fhir_tracker.storage.types import microseconds, moment
 _ANYBODY = worker_viewer("foresight")
 Op = Literal["create", "update", "delete"]
 _Row = RowMapping | dict[str, Any]
-BATCH = 500
 MOST_VERSIONS = (1 << 31) - 1
 """What the column holds."""
 
@@ -132,7 +132,7 @@ def find_many(tx: Tx, viewer: Viewer, refs: Iterable[str]) -> dict[str, Stored]:
             wanted[type_].add(id_)
     found: dict[str, Stored] = {}
     for type_, ids in wanted.items():
-        for some in _batches(sorted(ids)):
+        for some in slices(sorted(ids)):
             chosen = select(resource).where(
                 resource.c.type == type_, resource.c.id.in_(some), row_scope(viewer, resource)
             )
@@ -150,7 +150,7 @@ def foresee(tx: Tx, viewer: Viewer, refs: Iterable[str]) -> None:
         wanted[type_].add(id_)
     for type_, ids in sorted(wanted.items()):
         tx.foreseen |= {(type_, id_): (viewer, None) for id_ in ids}
-        for some in _batches(sorted(ids)):
+        for some in slices(sorted(ids)):
             chosen = select(resource).where(
                 resource.c.type == type_, resource.c.id.in_(some), row_scope(viewer, resource)
             )
@@ -197,7 +197,7 @@ def remote_body(tx: Tx, viewer: Viewer, type_: str, id_: str) -> str | None:
     )
 
 
-def scan(tx: Tx, viewer: Viewer, types: Sequence[str], after_k: int = 0, limit: int = BATCH) -> list[Stored]:
+def scan(tx: Tx, viewer: Viewer, types: Sequence[str], after_k: int = 0, limit: int = SIZE) -> list[Stored]:
     """The next `limit` resources of `types` (none named: all) in order of `k`, without deleted ones."""
     chosen = select(resource).where(resource.c.k > after_k, ~resource.c.deleted, row_scope(viewer, resource))
     if types:
@@ -208,7 +208,7 @@ def scan(tx: Tx, viewer: Viewer, types: Sequence[str], after_k: int = 0, limit: 
 def known(tx: Tx, connection: str, type_: str, remote_ids: Iterable[str]) -> dict[str, Known]:
     """Remote id -> what is held of it, for the sync worker; no bodies."""
     found: dict[str, Known] = {}
-    for some in _batches(sorted(set(remote_ids))):
+    for some in slices(sorted(set(remote_ids))):
         chosen = select(resource).where(
             resource.c.connection == connection, resource.c.type == type_, resource.c.remote_id.in_(some)
         )
@@ -268,7 +268,7 @@ def clear_index(tx: Tx) -> None:
         tx.execute(delete(table))
 
 
-def reindex(tx: Tx, after_k: int = 0, limit: int = BATCH) -> int | None:
+def reindex(tx: Tx, after_k: int = 0, limit: int = SIZE) -> int | None:
     """Index the next `limit` resources after `clear_index`; the `k` to go on from, None when done."""
     chosen = select(resource.c.k, resource.c.type, resource.c.body, resource.c.deleted).where(resource.c.k > after_k)
     rows = tx.rows(chosen.order_by(resource.c.k).limit(limit))
@@ -352,10 +352,6 @@ def _remember(tx: Tx, stored: Stored, new: NewVersion, author: Author) -> None:
     held = {"body": new.remote_body, "patient": stored.patient}
     keep = tx.insert(remote_bodies).values(k=stored.k, **held)
     tx.execute(keep.on_conflict_do_update(index_elements=["k"], set_=held))
-
-
-def _batches(values: Sequence[str]) -> Iterable[Sequence[str]]:
-    return (values[start : start + BATCH] for start in range(0, len(values), BATCH))
 
 
 def _text(value: object) -> str | None:

@@ -14,8 +14,6 @@ from fhir_tracker.storage.roster_tables import roster
 from fhir_tracker.storage.tables import resource
 from fhir_tracker.storage.work_tables import work_item
 
-_BATCH = 200
-
 
 @dataclass(frozen=True, kw_only=True)
 class Member:
@@ -35,13 +33,9 @@ class Member:
 
 def add(tx: Tx, connection: str, type_: str, patients: Iterable[str], due_at: datetime) -> None:
     """Put those on the roster who are not on it; they are due at `due_at`."""
-    wanted = sorted(set(patients))
-    for start in range(0, len(wanted), _BATCH):
-        rows = [
-            to_row(Member(connection=connection, type=type_, patient=one, due_at=due_at))
-            for one in wanted[start : start + _BATCH]
-        ]
-        tx.execute(tx.insert(roster).values(rows).on_conflict_do_nothing())
+    members = (Member(connection=connection, type=type_, patient=one, due_at=due_at) for one in sorted(set(patients)))
+    if rows := [to_row(one) for one in members]:
+        tx.execute(tx.insert(roster).on_conflict_do_nothing(), rows)
 
 
 def missing(tx: Tx, connection: str, type_: str, subject: str) -> list[str]:

@@ -26,6 +26,7 @@ program = Table(
     Column("retired_at", Moment),
     Column("rolls_back", Integer),
     Column("former", Mapped, nullable=False, server_default="{}"),
+    Column("renamed", Mapped, nullable=False, server_default="{}"),
 )
 _is_active = program.c.status == "active"
 Index("uq_program_active", program.c.code, unique=True, sqlite_where=_is_active, postgresql_where=_is_active)

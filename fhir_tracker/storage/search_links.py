@@ -23,6 +23,7 @@ from fhir_tracker.storage.arrays import among
 from fhir_tracker.storage.conditions import Condition, Types, by_keys
 from fhir_tracker.storage.database import Tx
 from fhir_tracker.storage.hashes import reference_key
+from fhir_tracker.storage.slices import slices
 from fhir_tracker.storage.tables import ix, resource
 
 MOST_MET = 100_000
@@ -135,11 +136,8 @@ def _targets(asked: Asked, param: str, referring: Sequence[int]) -> set[int]:
                 wanted.setdefault(value.type, set()).add(value.id)
     found: set[int] = set()
     for type_, ids in wanted.items():
-        listed = sorted(ids)
-        for start in range(0, len(listed), FEW_READ):
-            some = select(resource.c.k).where(
-                resource.c.type == type_, resource.c.id.in_(listed[start : start + FEW_READ])
-            )
+        for listed in slices(sorted(ids), FEW_READ):
+            some = select(resource.c.k).where(resource.c.type == type_, resource.c.id.in_(listed))
             found |= {row["k"] for row in asked.tx.rows(some)}
     return found
 

@@ -11,9 +11,9 @@ from sqlalchemy import delete, or_, select, update
 from fhir_tracker.model.staff import Away, Person
 from fhir_tracker.storage.database import Tx
 from fhir_tracker.storage.records import from_row, to_row
+from fhir_tracker.storage.slices import slices
 from fhir_tracker.storage.staff_tables import staff_absence, staff_person, staff_role, staff_turn
 
-_BATCH = 500
 _ROLE = "PractitionerRole/"
 
 
@@ -71,8 +71,8 @@ def people(tx: Tx, refs: Iterable[str], now: datetime | None = None) -> dict[str
     behind = _roles(tx, [ref for ref in wanted if ref.startswith(_ROLE)])
     named = sorted(wanted.difference(behind) | {one.person for one in behind.values()})
     found: dict[str, Person] = {}
-    for start in range(0, len(named), _BATCH):
-        found |= _people(tx, named[start : start + _BATCH], now)
+    for some in slices(named):
+        found |= _people(tx, some, now)
     for ref, one in behind.items():
         counts = one.active and _counts(one.start, one.end, now)
         person = found.get(one.person, Person(ref=one.person))
@@ -94,8 +94,8 @@ def names_of(tx: Tx, person: str) -> list[str]:
 
 def _roles(tx: Tx, sources: Sequence[str]) -> dict[str, RoleRow]:
     found: dict[str, RoleRow] = {}
-    for start in range(0, len(sources), _BATCH):
-        chosen = select(staff_role).where(staff_role.c.source.in_(sources[start : start + _BATCH]))
+    for some in slices(sources):
+        chosen = select(staff_role).where(staff_role.c.source.in_(some))
         found |= {row["source"]: from_row(RoleRow, row) for row in tx.rows(chosen)}
     return found
 

@@ -22,11 +22,11 @@ from fhir_tracker.storage.bulks import ITEM
 from fhir_tracker.storage.database import Tx
 from fhir_tracker.storage.records import from_row, to_row
 from fhir_tracker.storage.scope import row_scope
+from fhir_tracker.storage.slices import SIZE, slices
 from fhir_tracker.storage.types import Moment, microseconds, moment
 from fhir_tracker.storage.work_tables import work_item
 
 NEVER = datetime(9999, 1, 1, tzinfo=UTC)
-_BATCH = 500
 _ANYBODY = worker_viewer("foresight")
 
 
@@ -85,8 +85,7 @@ def add(tx: Tx, item: WorkItem) -> None:
 def save_many(tx: Tx, items: Sequence[WorkItem]) -> None:
     """As `save` for items that are there, with one statement for many; each is named once."""
     tx.woken.clear()
-    for start in range(0, len(items), _BATCH):
-        some = items[start : start + _BATCH]
+    for some in slices(items):
         forget(tx, *some)
         _let_go(tx, work_item.c.ref.in_([item.ref for item in some]))
         rows = [_values(item) for item in some]
@@ -124,8 +123,8 @@ def foresee(tx: Tx, refs: Sequence[str]) -> list[WorkItem]:
         return []
     found = find_many(tx, _ANYBODY, refs)
     about_them: dict[str, list[WorkItem]] = {ref: [] for ref in refs}
-    for start in range(0, len(refs), _BATCH):
-        for item in _items(tx, _ANYBODY, work_item.c.focus.in_(refs[start : start + _BATCH])):
+    for some in slices(refs):
+        for item in _items(tx, _ANYBODY, work_item.c.focus.in_(some)):
             about_them[item.focus or ""].append(item)
     ahead.items |= found
     ahead.about |= about_them
@@ -138,8 +137,7 @@ def find_many(tx: Tx, viewer: Viewer, refs: Iterable[str]) -> dict[str, WorkItem
     if tx.foresight is not None and viewer.patient is None and all(ref in tx.foresight.items for ref in wanted):
         return {ref: tx.foresight.items[ref] for ref in wanted}
     in_step(tx, wanted)
-    some = (wanted[start : start + _BATCH] for start in range(0, len(wanted), _BATCH))
-    return {item.ref: item for batch in some for item in _read(tx, viewer, work_item.c.ref.in_(batch))}
+    return {item.ref: item for some in slices(wanted) for item in _read(tx, viewer, work_item.c.ref.in_(some))}
 
 
 def of_plan(tx: Tx, viewer: Viewer, plan: str) -> list[WorkItem]:
@@ -164,8 +162,8 @@ def of_patient(tx: Tx, viewer: Viewer, patient: str) -> list[WorkItem]:
 def plans_of(tx: Tx, viewer: Viewer, program: str, patients: Sequence[str]) -> dict[str, list[WorkItem]]:
     """Patient -> their plans of a program, open and closed, oldest first; patients without any are left out."""
     found: dict[str, list[WorkItem]] = {}
-    for start in range(0, len(patients), _BATCH):
-        whose = work_item.c.patient.in_(patients[start : start + _BATCH])
+    for some in slices(patients):
+        whose = work_item.c.patient.in_(some)
         for item in _items(tx, viewer, whose, work_item.c.kind == "plan", work_item.c.program == program):
             found.setdefault(item.patient or "", []).append(item)
     return found
@@ -255,7 +253,7 @@ def look_at(tx: Tx, ref: str, at: datetime | None) -> None:
     tx.execute(update(work_item).where(work_item.c.ref == ref).values(next_action_at=at))
 
 
-def scan(tx: Tx, viewer: Viewer, after_k: int = 0, limit: int = _BATCH) -> list[tuple[int, WorkItem]]:
+def scan(tx: Tx, viewer: Viewer, after_k: int = 0, limit: int = SIZE) -> list[tuple[int, WorkItem]]:
     """The next `limit` items in the order they were made, each with its key to go on from."""
     in_step(tx)
     chosen = select(work_item).where(work_item.c.k > after_k, row_scope(viewer, work_item))
@@ -286,8 +284,7 @@ def due_spans(tx: Tx, now: datetime, size: int, limit: int) -> list[Span]:
     chosen = select(work_item.c.next_action_at, work_item.c.k).where(*due)
     rows = tx.rows(chosen.order_by(work_item.c.next_action_at, work_item.c.k).limit(limit))
     places = [(microseconds(row["next_action_at"]), row["k"]) for row in rows]
-    some = (places[start : start + size] for start in range(0, len(places), size))
-    return [Span(first=one[0], last=one[-1], items=len(one)) for one in some]
+    return [Span(first=one[0], last=one[-1], items=len(one)) for one in slices(places, size)]
 
 
 def settle(tx: Tx, claim: Claim, ref: str, next_at: datetime | None) -> bool:
