@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 
-from fhir_tracker import projection
+from fhir_tracker import gathering, projection
 from fhir_tracker.model.viewer import worker_viewer
 from fhir_tracker.model.work import WorkItem
 from fhir_tracker.storage import events, resources, work_items
@@ -14,7 +14,6 @@ from fhir_tracker.storage.database import Tx
 from fhir_tracker.storage.foresight import Foresight
 
 _READER = worker_viewer("batching")
-_REACHING = ("Communication", "Consent", "Flag")
 
 
 def is_changed(tx: Tx, item: WorkItem) -> bool:
@@ -39,7 +38,7 @@ def together(tx: Tx, refs: Iterable[str], now: datetime) -> Iterator[None]:
     try:
         items = work_items.foresee(tx, wanted)
         whose = sorted({item.patient for item in items if item.patient and item.kind == "task"})
-        events.foresee(tx, whose, _REACHING)
+        events.foresee(tx, whose, gathering.REACHING)
         resources.glance(tx, [f"Patient/{one}" for one in whose])
         projection.hold_back(tx)
         yield

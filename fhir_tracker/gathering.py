@@ -10,6 +10,7 @@ from fhir_tracker.errors import Incorrect
 from fhir_tracker.model.contact import Contact, contact_of
 from fhir_tracker.model.facts import Facts, PlanFacts
 from fhir_tracker.model.plan import plan_facts
+from fhir_tracker.model.program import Program, TaskTemplate
 from fhir_tracker.model.standing import PatientFacts, standing_of
 from fhir_tracker.model.viewer import Viewer, worker_viewer
 from fhir_tracker.model.work import Event, Transition, WorkItem
@@ -19,7 +20,8 @@ from fhir_tracker.storage import events, firings, patients, resources, staff, tr
 from fhir_tracker.storage.database import Tx
 
 _READER = worker_viewer("gathering")
-_REACHING = ("Communication", "Consent", "Flag")
+REACHING = ("Communication", "Consent", "Encounter", "Flag")
+"""The types of events that tell where outreach stands."""
 _PLACES = ("Encounter/", "Appointment/")
 
 
@@ -57,21 +59,29 @@ def gather(tx: Tx, viewer: Viewer, items: Sequence[WorkItem]) -> list[Facts]:
 
 
 def gather_outreach(tx: Tx, viewer: Viewer, items: Sequence[WorkItem]) -> list[Facts]:
-    """Only what tells where outreach stands, of the items whose program has a policy for them. Three queries."""
-    mine = [item for item in items if item.kind == "task" and _is_outreach(tx, item)]
-    people = sorted({item.patient for item in mine if item.patient})
-    seen = events.of_patients(tx, viewer, people, _REACHING) if people else {}
+    """Only what tells where outreach stands, of the items whose program has a policy for them. Five queries."""
+    return outreach_facts(tx, viewer, [item for item in items if item.kind == "task" and _is_outreach(tx, item)])
+
+
+def outreach_facts(tx: Tx, viewer: Viewer, items: Sequence[WorkItem]) -> list[Facts]:
+    """As `gather_outreach`, of each of these in the same order."""
+    people = sorted({item.patient for item in items if item.patient})
+    seen = events.of_patients(tx, viewer, people, REACHING) if people else {}
     known = patients.find_many(tx, viewer, people)
-    contacts = contacts_of(tx, viewer, mine) if people else {}
+    contacts = contacts_of(tx, viewer, items) if people else {}
+    holding = sorted({item.plan for item in items if item.plan and _can_be_held(tx, item)})
+    plans = _plans(tx, viewer, holding) if holding else {}
+    logs = transitions.of_items(tx, viewer, sorted(plans)) if plans else {}
     return [
         Facts(
             item=item,
+            plan=_with_log(plans.get(item.plan or ""), logs),
             events=tuple(seen.get(item.patient or "", ())),
             deceased=item.patient in known and known[item.patient].deceased,
             zone=known[item.patient].zone if item.patient in known else None,
             contact=contacts.get(item.patient or ""),
         )
-        for item in mine
+        for item in items
     ]
 
 
@@ -107,20 +117,33 @@ def standing_of_patients(tx: Tx, viewer: Viewer, items: Sequence[WorkItem]) -> d
 
 
 def _asks_for_patients(tx: Tx, item: WorkItem) -> bool:
-    try:
-        program = programs.load(tx, item.program, item.program_version) if item.program and item.open else None
-    except Incorrect:
-        return False
+    program = _program(tx, item) if item.open else None
     return program is not None and asks(program, "patient")
 
 
 def _is_outreach(tx: Tx, item: WorkItem) -> bool:
-    try:
-        program = programs.load(tx, item.program, item.program_version) if item.program and item.open else None
-    except Incorrect:
-        return False
-    template = program.task(item.code) if program else None
+    template = _template(tx, item) if item.open else None
     return template is not None and template.outreach is not None
+
+
+def _can_be_held(tx: Tx, item: WorkItem) -> bool:
+    """Whether the hold of its plan stops outreach."""
+    program, template = _program(tx, item), _template(tx, item)
+    own = template.pauses if template else None
+    return "plan-hold" in ((program.pauses if program else ()) if own is None else own)
+
+
+def _template(tx: Tx, item: WorkItem) -> TaskTemplate | None:
+    program = _program(tx, item)
+    return program.task(item.code) if program else None
+
+
+def _program(tx: Tx, item: WorkItem) -> Program | None:
+    """The item's program; None for none, and for one that this release cannot read."""
+    try:
+        return programs.load(tx, item.program, item.program_version) if item.program else None
+    except Incorrect:
+        return None
 
 
 def _with_log(plan: PlanFacts | None, logs: Mapping[str, tuple[Transition, ...]]) -> PlanFacts | None:

@@ -5,11 +5,11 @@ https://hl7.org/fhir/R4/communication.html
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
 
-from fhir_tracker import programs, provenance, records
+from fhir_tracker import gathering, programs, provenance, records
 from fhir_tracker.errors import Incorrect, RuleBroken
 from fhir_tracker.fhir.codeable import concept
 from fhir_tracker.fhir.dates import instant
@@ -18,6 +18,7 @@ from fhir_tracker.fhir.reading import moment_at, objects_at, references_at
 from fhir_tracker.model.attempts import channel_of, contact_used
 from fhir_tracker.model.author import Author
 from fhir_tracker.model.contact import Contact, contact_of
+from fhir_tracker.model.facts import Facts
 from fhir_tracker.model.program import CANONICAL, OutreachPolicy, Program
 from fhir_tracker.model.viewer import worker_viewer
 from fhir_tracker.model.vocabulary import (
@@ -30,9 +31,9 @@ from fhir_tracker.model.vocabulary import (
     TIME_SPENT,
     WORK_SYSTEM,
 )
-from fhir_tracker.model.work import Event, WorkItem
+from fhir_tracker.model.work import WorkItem
 from fhir_tracker.rules.outreach_standing import best_number, objection
-from fhir_tracker.storage import events, resources, work_items
+from fhir_tracker.storage import resources, work_items
 from fhir_tracker.storage.database import Tx
 from fhir_tracker.storage.resources import Stored
 
@@ -97,27 +98,19 @@ def heeded(tx: Tx, resource: Resource, author: Author) -> Resource:
         return resource
     if resource.get("status") not in ("completed", "not-done"):
         return resource
-    seen = events.of_patients(tx, _READER, [item.patient], ["Flag", "Consent", "Communication"])[item.patient]
-    contact = _contact(tx, item.patient)
-    return _judged(resource, program, template.outreach, seen, contact, author)
+    facts = gathering.outreach_facts(tx, _READER, [item])[0]
+    return _judged(resource, program, template.outreach, replace(facts, contact=_contact(tx, item.patient)), author)
 
 
-def _judged(
-    resource: Resource,
-    program: Program,
-    policy: OutreachPolicy,
-    seen: tuple[Event, ...],
-    contact: Contact | None,
-    author: Author,
-) -> Resource:
+def _judged(resource: Resource, program: Program, policy: OutreachPolicy, facts: Facts, author: Author) -> Resource:
     channel, at = channel_of(resource), moment_at(resource, "sent") or author.at
-    why = objection(program, policy, seen, contact.zone if contact else None, channel, at)
+    why = objection(program, policy, facts, channel, at)
     if why and policy.outside == "refuse":
         raise RuleBroken(f"The outreach policy refuses this attempt. {why}.", expression="Communication.medium")
     kept = [one for one in objects_at(resource, "extension") if one.get("url") != OUT_OF_HOURS]
     if why:
         kept.append({"url": OUT_OF_HOURS, "valueString": why})
-    number = "" if contact_used(resource) else best_number(contact, seen, channel, at)
+    number = "" if contact_used(resource) else best_number(facts.contact, facts.events, channel, at)
     if number:
         kept.append(_used(channel, number))
     rest = {name: value for name, value in resource.items() if name != "extension"}

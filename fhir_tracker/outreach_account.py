@@ -62,7 +62,7 @@ def account_of(program: Program | None, facts: Facts, now: datetime) -> Account 
     found = standing(program, facts) if program else None
     if program is None or found is None:
         return None
-    against = objection(program, found.policy, facts.events, facts.zone, found.next_channel or "phone", now)
+    against = objection(program, found.policy, facts, found.next_channel or "phone", now)
     return Account(
         standing=found,
         words=standing_words(program, found),

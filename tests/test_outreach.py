@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 
-from fhir_tracker import outreach, writes
+from fhir_tracker import outreach, outreach_account, writes
 from fhir_tracker.errors import Incorrect, RuleBroken
 from fhir_tracker.fhir.checks import check
 from fhir_tracker.fhir.dates import instant
@@ -14,7 +14,7 @@ from fhir_tracker.model.viewer import Viewer
 from fhir_tracker.model.vocabulary import CHANNELS, CONTACT_USED, OUT_OF_HOURS, OUTCOMES, TIME_SPENT
 from fhir_tracker.model.work import WorkItem
 from fhir_tracker.storage.database import Database
-from tests.support.clinic import COORDINATOR, MONDAY, RING, SYSTEM, Clinic, author
+from tests.support.clinic import COORDINATOR, MONDAY, RING, SYSTEM, Clinic, author, encounter
 
 HOUR = timedelta(hours=1)
 
@@ -227,3 +227,77 @@ def test_time_spent_is_kept_and_has_its_bounds(clinic: Clinic) -> None:
         wrong = outreach.Attempt(channel="phone", outcome="reached", at=MONDAY + HOUR, spent=spent)
         with pytest.raises(Incorrect, match="time spent"), clinic.database.begin() as tx:
             outreach.log_attempt(tx, clinic_item(clinic), wrong, author(MONDAY + HOUR))
+
+
+STAGES = """stages:
+  - {code: under-way, is: active, title: Under way, means: Care goes on}
+  - {code: resting, is: on-hold, title: Resting, means: Waiting}
+"""
+
+
+def pausing(database: Database, outside: str) -> Clinic:
+    """The clinic with quiet hours, whose clocks stand still in hospital and while the plan is on hold."""
+    text = RING.replace("role: care-coordinator\n", f"role: care-coordinator\n    outreach: {{{RULES}{outside}}}\n")
+    made = Clinic(database, text.replace("\nstatuses:", f"\npauses: [hospital, plan-hold]\n{STAGES}statuses:"))
+    made.put({"resourceType": "Patient", "id": "ann", "telecom": [{"system": "phone", "value": "555-0199"}]}, MONDAY)
+    made.discharge("ann", MONDAY)
+    return made
+
+
+def admitted(clinic: Clinic, at: datetime, end: datetime | None = None) -> None:
+    """The stay as the EHR tells it."""
+    stay = encounter("ann", end or at, id_="again", status="finished" if end else "in-progress")
+    period = {"start": instant(at)} | ({"end": instant(end)} if end else {})
+    clinic.put(stay | {"period": period}, max(at, end or at))
+
+
+def account_at(clinic: Clinic, at: datetime) -> outreach_account.Account:
+    with clinic.database.read() as tx:
+        return outreach_account.account(tx, COORDINATOR, clinic_item(clinic).ref, at)
+
+
+def test_nobody_is_to_be_tried_in_hospital_and_again_from_the_discharge_on(database: Database) -> None:
+    clinic = pausing(database, "refuse")
+    assert account_at(clinic, MONDAY + HOUR).standing.next_at == MONDAY
+    admitted(clinic, MONDAY + 2 * HOUR)
+    inside = account_at(clinic, MONDAY + 3 * HOUR)
+    assert (inside.standing.next_at, inside.words) == (
+        None,
+        "0 of 3 attempts; no tries while the patient is in hospital",
+    )
+    said = {one["name"]: one for one in inside.as_parameters()["parameter"]}
+    assert said["settled"]["valueString"] == "no tries while the patient is in hospital"
+    assert "nextContact" not in said
+    ref, out = clinic_item(clinic).ref, MONDAY + 50 * HOUR
+    with pytest.raises(RuleBroken, match="Phone while the patient is in hospital"):
+        clinic.attempt(ref, MONDAY + 4 * HOUR)
+    admitted(clinic, MONDAY + 2 * HOUR, out)
+    assert account_at(clinic, out).standing.next_at == out
+    assert account_at(clinic, out).now_against == ""
+    clinic.attempt(ref, out)
+    assert clinic_item(clinic).attempts == 1
+
+
+def test_an_attempt_in_hospital_that_a_policy_only_warns_of_is_kept_and_says_so(database: Database) -> None:
+    clinic = pausing(database, "warn")
+    admitted(clinic, MONDAY + 2 * HOUR)
+    body = clinic.resource(clinic.attempt(clinic_item(clinic).ref, MONDAY + 3 * HOUR).ref)
+    assert extensions(body)[OUT_OF_HOURS] == "Phone while the patient is in hospital"
+    clinic.put(encounter("ann", MONDAY, id_="again", status="entered-in-error"), MONDAY + 4 * HOUR)
+    body = clinic.resource(clinic.attempt(clinic_item(clinic).ref, MONDAY + 5 * HOUR).ref)
+    assert OUT_OF_HOURS not in extensions(body)
+
+
+def test_a_plan_on_hold_stops_the_next_contact_on_the_page_as_for_the_rules(database: Database) -> None:
+    clinic = pausing(database, "refuse")
+    plan = next(one.ref for one in clinic.items("ann") if one.kind == "plan")
+    held = clinic.resource(plan) | {"status": "on-hold"}
+    with clinic.acting(MONDAY + HOUR) as (tx, by):
+        writes.update(tx, "CarePlan", plan.split("/")[1], held, by)
+    assert account_at(clinic, MONDAY + 2 * HOUR).words.endswith("no tries while the plan is on hold")
+    with pytest.raises(RuleBroken, match="Phone while the plan is on hold"):
+        clinic.attempt(clinic_item(clinic).ref, MONDAY + 3 * HOUR)
+    active = clinic.resource(plan) | {"status": "active"}
+    with clinic.acting(MONDAY + 5 * HOUR) as (tx, by):
+        writes.update(tx, "CarePlan", plan.split("/")[1], active, by)
+    assert account_at(clinic, MONDAY + 6 * HOUR).standing.next_at == MONDAY + 5 * HOUR

@@ -16,6 +16,7 @@ from fhir_tracker.rules.calendar import END, START, later
 from fhir_tracker.rules.events import in_order
 from fhir_tracker.rules.outreach_failed import REACHED, attempts, failed_since_reached
 from fhir_tracker.rules.quiet import is_quiet_for, quiet_at, quiet_until, zone_for
+from fhir_tracker.rules.sla import other_pauses, paused_by
 from fhir_tracker.rules.words import moment
 
 TRIES: Final[Mapping[str, str]] = {
@@ -75,9 +76,11 @@ def standing(program: Program, facts: Facts) -> Standing | None:
     if failed:
         first = failed[0].began
         base = replace(base, first_at=first, enough_at=later(_calendar(program, facts), first, policy.over))
-    if settled := _settled(facts, base):
+    pauses = other_pauses(program, facts)
+    if settled := _settled(facts, base) or next((f"no tries {why}" for _, end, why in pauses if end is None), ""):
         return replace(base, settled=settled)
-    return _with_next(program, facts, base, failed)
+    resumes = max((end for _, end, _ in pauses if end is not None), default=START)
+    return _with_next(program, facts, base, failed, resumes)
 
 
 def refused_channels(events: Sequence[Event], at: datetime) -> dict[str, str]:
@@ -131,16 +134,18 @@ def best_number(contact: Contact | None, events: Sequence[Event], channel: str, 
     return next((one for one in contact.numbers(channel, at) if plain(one) not in spoilt), "")
 
 
-def objection(
-    program: Program, policy: OutreachPolicy, events: Sequence[Event], zone: str | None, channel: str, at: datetime
-) -> str:
-    """Why the policy would not have this attempt made: quiet hours, or a channel that is not wanted; "" for nothing."""
+def objection(program: Program, policy: OutreachPolicy, facts: Facts, channel: str, at: datetime) -> str:
+    """Why the policy would not have this attempt made: quiet hours, a pause of the clock such as a hospital stay, or a
+    channel that is not wanted; "" for nothing.
+    """
     if policy.outside == "allow":
         return ""
-    if why := refused_channels(events, at).get(channel):
+    if why := refused_channels(facts.events, at).get(channel):
         return f"{CHANNELS.get(channel, channel)}: {why}"
+    if why := paused_by(program, facts, at):
+        return f"{CHANNELS.get(channel, channel)} {why}"
     quiet = is_quiet_for(policy, channel)
-    why = quiet_at(quiet, zone_for(program, quiet, zone), at) if quiet else ""
+    why = quiet_at(quiet, zone_for(program, quiet, facts.zone), at) if quiet else ""
     return f"{CHANNELS.get(channel, channel)} at a quiet time: {why}" if why else ""
 
 
@@ -181,9 +186,10 @@ def _settled(facts: Facts, base: Standing) -> str:
     return "the policy is used up" if base.is_used_up else ""
 
 
-def _with_next(program: Program, facts: Facts, base: Standing, failed: Sequence[Event]) -> Standing:
+def _with_next(program: Program, facts: Facts, base: Standing, failed: Sequence[Event], resumes: datetime) -> Standing:
+    """`resumes` is when the clock last ran on after a pause: nothing is due before."""
     policy = base.policy
-    earliest = facts.item.created_at
+    earliest = max(facts.item.created_at, resumes)
     if failed:
         last = failed[-1].began
         earliest = max(earliest, later(_calendar(program, facts), last, policy.spacing) if policy.spacing else last)

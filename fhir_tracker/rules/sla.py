@@ -62,6 +62,11 @@ def clock_changes(program: Program, facts: Facts, now: datetime) -> datetime | N
     )
 
 
+def other_pauses(program: Program, facts: Facts) -> tuple[tuple[datetime, datetime | None, str], ...]:
+    """Every known pause of another kind than the status: from when, to when (None while it lasts), and in words why."""
+    return tuple((*pause, PAUSES[kind]) for kind in _kinds(program, facts) for pause in _SOURCES[kind](program, facts))
+
+
 def sla_due(program: Program, facts: Facts, now: datetime | None = None) -> datetime | None:
     """The due time after all pauses that are over (at `now`, where one is given); None when the work has none."""
     due = facts.item.due_at

@@ -19,7 +19,7 @@ from fhir_tracker.rules.outreach_standing import objection, plain, spoilt_number
 from fhir_tracker.rules.program_file import read_program
 from fhir_tracker.rules.quiet import quiet_at, quiet_until
 from fhir_tracker.rules.summary import program_summary
-from tests.rules.samples import BASE, MONDAY, attempt, event, facts, hours, item, ny
+from tests.rules.samples import BASE, MONDAY, attempt, event, facts, hours, item, moved, ny
 
 POLICY = "{attempts: 3, over: 5 business days, channels: [phone, sms, letter], on_channels: 2, spacing: 1 day}"
 QUIET = '{from: "20:00", to: "09:00", days: Sun}'
@@ -209,7 +209,7 @@ def test_an_attempt_against_the_policy_is_objected_to() -> None:
     night, flag = ny("2026-03-09 21:30"), event("Flag/f", "active", None, codes=("|no-text",))
 
     def why(channel: str, at: datetime, used: OutreachPolicy = policy) -> str:
-        return objection(program, used, (flag,), "America/Chicago", channel, at)
+        return objection(program, used, known(flag, zone="America/Chicago"), channel, at)
 
     assert why("phone", night) == "Phone at a quiet time: Mon 20:30 in America/Chicago, quiet from 20:00 to 09:00"
     assert why("letter", night) == ""
@@ -273,3 +273,112 @@ def test_the_summary_tells_the_whole_policy() -> None:
         "3 attempts over 5 business days on 2 of phone, sms, letter at least 1 day apart never by phone or sms "
         "20:00 to 09:00 or on Sun where the patient is (warn)" in line
     )
+
+
+def in_hospital(start: str, end: str = "", status: str = "", class_: str = "IMP") -> Event:
+    until = ny(end) if end else None
+    told = status or ("finished" if end else "in-progress")
+    return event(f"Encounter/{start[-5:]}", told, ny(start), end=until, codes=(f"urn:act|{class_}",))
+
+
+def pausing(policy: str = POLICY, quiet: str = "", pauses: str = "hospital", own: str = "") -> Program:
+    """The program whose clocks pause by that, and the task's by its own word where there is one."""
+    program = demo(policy, quiet)
+    first = replace(program.tasks[0], pauses=(own,) if own else None)
+    return replace(program, pauses=(pauses,), tasks=(first, *program.tasks[1:]))
+
+
+@pytest.mark.parametrize(
+    ("stay", "says"),
+    [
+        ((in_hospital("2026-03-09 12:00"),), "no tries while the patient is in hospital"),
+        ((in_hospital("2026-03-09 12:00", "2026-03-12 11:00"),), "next call from Thu 12 Mar 2026 11:00"),
+        (
+            (in_hospital("2026-03-09 12:00", "2026-03-12 19:00", status="in-progress"),),
+            "next call from Fri 13 Mar 2026 08:00",
+        ),
+        (
+            (in_hospital("2026-03-09 12:00", "2026-03-10 12:00"), in_hospital("2026-03-10 11:00", "2026-03-11 15:00")),
+            "next call from Wed 11 Mar 2026 15:00",
+        ),
+        (
+            (in_hospital("2026-03-09 12:00", "2026-03-10 12:00"), in_hospital("2026-03-10 11:00")),
+            "no tries while the patient is in hospital",
+        ),
+        ((in_hospital("2026-03-01 12:00", "2026-03-04 12:00"),), "next call from Mon 9 Mar 2026 09:00"),
+        ((in_hospital("2026-03-09 12:00", class_="AMB"),), "next call from Mon 9 Mar 2026 09:00"),
+        ((in_hospital("2026-03-09 12:00", status="planned"),), "next call from Mon 9 Mar 2026 09:00"),
+        ((in_hospital("2026-03-09 12:00", status="entered-in-error"),), "next call from Mon 9 Mar 2026 09:00"),
+    ],
+    ids=["open", "over", "end-told-ahead", "transfer", "transfer-open", "before", "visit", "planned", "error"],
+)
+def test_a_stay_in_hospital_puts_the_next_contact_off_until_its_end(stay: tuple[Event, ...], says: str) -> None:
+    assert told(pausing(), known(*stay)).endswith(says)
+    assert told(demo(), known(*stay)).endswith("next call from Mon 9 Mar 2026 09:00")
+
+
+@pytest.mark.parametrize(
+    ("pauses", "own", "stops"),
+    [
+        ("hospital", "", True),
+        ("hospital", "plan-hold", False),
+        ("plan-hold", "", False),
+        ("plan-hold", "hospital", True),
+    ],
+)
+def test_what_pauses_the_clock_of_the_task_stops_its_outreach_and_nothing_else(
+    pauses: str, own: str, stops: bool
+) -> None:
+    found = known(in_hospital("2026-03-09 12:00"))
+    assert ("no tries" in told(pausing(pauses=pauses, own=own), found)) is stops
+
+
+@pytest.mark.parametrize(
+    ("rows", "says"),
+    [
+        ((("on-hold", 1),), "no tries while the plan is on hold"),
+        ((("on-hold", 1), ("active", 26)), "next call from Tue 10 Mar 2026 11:00"),
+        ((("on-hold", 1), ("active", 26), ("on-hold", 30)), "no tries while the plan is on hold"),
+        ((("active", 1),), "next call from Mon 9 Mar 2026 09:00"),
+    ],
+)
+def test_a_plan_on_hold_stops_outreach_where_it_pauses_clocks(rows: tuple[tuple[str, int], ...], says: str) -> None:
+    plan = known().plan
+    assert plan is not None
+    log = tuple(moved("active", after, ny("2026-03-09 09:00") + hours(passed)) for after, passed in rows)
+    held = replace(known(), plan=replace(plan, log=log))
+    assert told(pausing(pauses="plan-hold"), held).endswith(says)
+
+
+def test_no_rule_about_the_next_contact_holds_in_hospital_and_it_holds_from_the_discharge_on() -> None:
+    program, admitted = pausing(), in_hospital("2026-03-09 12:00")
+    for days in (0, 1, 30, 400):
+        (verdict,) = judge(
+            program, known(admitted), program.rules[0].when, ny("2026-03-09 12:00") + timedelta(days=days)
+        )
+        (none_left,) = judge(program, known(admitted), program.rules[1].when, MONDAY + timedelta(days=days))
+        assert (verdict.holds, none_left.holds) == (False, False)
+        assert "in hospital" in verdict.why
+    home = known(in_hospital("2026-03-09 12:00", "2026-03-12 11:00"))
+    edge = ny("2026-03-12 11:00")
+    (before,) = judge(program, home, program.rules[0].when, edge - timedelta(microseconds=1))
+    (after,) = judge(program, home, program.rules[0].when, edge)
+    assert (before.holds, before.next_change, after.holds, after.since) == (False, edge, True, edge)
+
+
+def test_an_attempt_during_a_stay_is_objected_to_before_and_after_it_is_not() -> None:
+    program = pausing(quiet=QUIET)
+    policy = program.tasks[0].outreach
+    assert policy is not None
+    found = known(in_hospital("2026-03-09 12:00", "2026-03-11 11:00"), zone="America/New_York")
+    said = {
+        at: objection(program, replace(policy, outside="refuse"), found, "phone", ny(at))
+        for at in ("2026-03-09 11:59", "2026-03-09 12:00", "2026-03-11 10:59", "2026-03-11 11:00", "2026-03-11 21:00")
+    }
+    assert [*said.values()] == [
+        "",
+        "Phone while the patient is in hospital",
+        "Phone while the patient is in hospital",
+        "",
+        "Phone at a quiet time: Wed 21:00 in America/New_York, quiet from 20:00 to 09:00",
+    ]
