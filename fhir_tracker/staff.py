@@ -16,6 +16,7 @@ from fhir_tracker.guard import Failure, guarded
 from fhir_tracker.model.author import Author
 from fhir_tracker.model.role_codes import roles_of
 from fhir_tracker.model.staff import Person
+from fhir_tracker.model.work import cut
 from fhir_tracker.storage import staff, work_items
 from fhir_tracker.storage.database import Tx
 from fhir_tracker.storage.staff import RoleRow
@@ -51,7 +52,7 @@ def _told(resource: Resource, codes: Mapping[str, str] | None) -> Person | RoleR
         return None
     return RoleRow(
         source=ref,
-        person=person,
+        person=cut(person),
         roles=roles_of(resource, codes),
         active=is_active,
         start=moment_at(at(resource, "period"), "start"),

@@ -13,8 +13,15 @@ ItemKind = Literal["task", "plan", "escalation", "outside"]
 ClockState = Literal["running", "paused", "stopped"]
 FiringState = Literal["open", "acknowledged", "taken-over", "sent-back", "resolved", "skipped"]
 LONGEST = 500
+"""How many bytes of a text an index takes, of several texts together too."""
 _INDEXED = ("plan", "code", "status", "fhir_status", "role", "owner", "priority", "focus", "site")
 """Texts that a database indexes: what is sent there may be of any length, and an index has its limits."""
+
+
+def cut(text: str) -> str:
+    """As much of the beginning of a text as LONGEST bytes hold, whole characters only."""
+    told = text.encode("utf-8", "surrogatepass")
+    return text if len(told) <= LONGEST else told[:LONGEST].decode("utf-8", "ignore")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,12 +68,13 @@ class WorkItem(Having):
     stands_since: datetime | None = None
 
     def fitted(self) -> WorkItem:
-        """The same with the texts that a database indexes cut to LONGEST characters."""
-        long = {name: text[:LONGEST] for name in _INDEXED if (text := getattr(self, name)) and len(text) > LONGEST}
+        """The same with the texts that a database indexes cut to LONGEST bytes."""
+        texts = ((name, getattr(self, name)) for name in _INDEXED)
+        long = {name: cut(text) for name, text in texts if text and 4 * len(text) > LONGEST}
         return self.having(**long) if long else self
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Transition:
     """One change of stage, status, owner, role or due time: a row, for ever.
 
@@ -120,7 +128,7 @@ class Firing:
     reason: str = ""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Event:
     """One mirrored or own resource as rules see it: an Appointment, Encounter, DocumentReference, Communication, Flag ...
 

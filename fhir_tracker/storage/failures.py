@@ -11,6 +11,8 @@ from sqlalchemy import exc
 from fhir_tracker.errors import Busy, Fault, Incorrect, Unavailable, UsageError
 
 _BUSY_STATES = {"40001", "40P01", "55P03", "57014", "53300"}
+_TOO_LONG = "54000"
+"""A text that an index cannot hold."""
 
 
 @contextmanager
@@ -35,7 +37,7 @@ def _raise(error: exc.DBAPIError) -> Never:
         raise Busy("The database is busy; try again.") from error
     if "not a database" in said or "malformed" in said:
         raise UsageError("The database file is not a readable SQLite database.") from error
-    if isinstance(error, exc.DataError):
+    if isinstance(error, exc.DataError) or state == _TOO_LONG:
         raise Incorrect("A value cannot be held by the database.") from error
     if isinstance(error, exc.IntegrityError):
         raise Fault("A write broke a rule of the database.") from error
