@@ -56,6 +56,7 @@ from fhir_tracker.model.program import Program, TaskTemplate
 from fhir_tracker.model.viewer import RULE_WORKER
 from fhir_tracker.model.work import Firing
 from fhir_tracker.rules.due import due_at
+from fhir_tracker.rules.renaming import causes_of
 from fhir_tracker.storage import firings, notifications, patients, resources, work_items
 from fhir_tracker.storage import transitions as stored_transitions
 from fhir_tracker.storage.database import Tx
@@ -238,7 +239,8 @@ def _record_score(tx: Tx, program: Program, facts: Facts, effect: RecordScore, a
 
 
 def _clear_flag(tx: Tx, program: Program, facts: Facts, effect: ClearFlag, author: Author, why: Why) -> Skipped:
-    return flags.take_down(tx, facts.item.patient, effect.code, effect.cause, author, why)
+    causes = causes_of(program, effect.cause)
+    return flags.take_down(tx, facts.item.patient, effect.code, causes, author, why)
 
 
 def _set_status(tx: Tx, program: Program, facts: Facts, effect: SetStatus, author: Author, why: Why) -> Skipped:

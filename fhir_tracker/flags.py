@@ -5,7 +5,7 @@ https://hl7.org/fhir/R4/flag.html
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from fhir_tracker import provenance, records
 from fhir_tracker.fhir.codeable import concept
@@ -44,8 +44,8 @@ def put_up(tx: Tx, patient: str | None, code: str, cause: str, author: Author, w
     return None
 
 
-def take_down(tx: Tx, patient: str | None, code: str, cause: str, author: Author, why: Why) -> str | None:
-    """End the flag, or with a `cause` that cause: the flag stays up while another is left. None when done, else why not."""
+def take_down(tx: Tx, patient: str | None, code: str, of: Sequence[str], author: Author, why: Why) -> str | None:
+    """End the flag, or with causes (`of`) these: the flag stays up while another is left. None when done, else why not."""
     present = active(tx, patient, code) if patient else None
     if present is None:
         return f"the patient has no flag {code}"
@@ -53,8 +53,8 @@ def take_down(tx: Tx, patient: str | None, code: str, cause: str, author: Author
         return f"the flag {code} is the EHR's: it is ended there"
     resource = records.resource_of(present)
     causes = causes_of(resource)
-    left = tuple(one for one in causes if one != cause) if cause else ()
-    if cause and cause not in causes:
+    left = tuple(one for one in causes if one not in of) if of else ()
+    if of and len(left) == len(causes):
         return f"the flag {code} stands for something else"
     if left:
         changed = _with_causes(resource, left)

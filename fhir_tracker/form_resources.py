@@ -33,7 +33,7 @@ def answer_systems(program: Program) -> list[Resource]:
 def _answer_system(program: Program, form: Form, texts: dict[str, str]) -> Resource:
     return {
         "resourceType": "CodeSystem",
-        "id": short_id(f"{program.code}-{form.code}-answer"),
+        "id": short_id(f"{program.code}.{form.code}-answer"),
         "url": _answer_url(program.code, form.code),
         "version": str(program.version),
         "name": _name(f"{program.code}-{form.code}-answer"),
@@ -46,7 +46,8 @@ def _answer_system(program: Program, form: Form, texts: dict[str, str]) -> Resou
 
 
 def _answer_url(program: str, form: str) -> str:
-    return f"{CANONICAL}/CodeSystem/{program}-{form}-answer"
+    """A dot keeps form b-c of program a apart from form c of program a-b: no code has one."""
+    return f"{CANONICAL}/CodeSystem/{program}.{form}-answer"
 
 
 def _questionnaire(program: Program, form: Form, status: str) -> Resource:

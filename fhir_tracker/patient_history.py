@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from fhir_tracker import gathering, records
@@ -12,9 +12,11 @@ from fhir_tracker.fhir.body import read_resource
 from fhir_tracker.fhir.json_types import Resource
 from fhir_tracker.fhir.reading import text_at
 from fhir_tracker.model.event import EVENT_TYPES, event_of
+from fhir_tracker.model.program import Program
 from fhir_tracker.model.staff import People
 from fhir_tracker.model.viewer import RULE_WORKER, Viewer
 from fhir_tracker.model.work import Event, Firing, FiringKey, Transition
+from fhir_tracker.rules.renaming import as_called
 from fhir_tracker.storage import firings, past, staff, transitions
 from fhir_tracker.storage.database import Tx
 from fhir_tracker.storage.past import PastResource
@@ -69,6 +71,13 @@ class PatientHistory:
     def work(self) -> tuple[str, ...]:
         """The references of all Tasks and CarePlans, in the order they were first written."""
         return tuple(ref for ref in self.versions if ref.partition("/")[0] in WORK)
+
+    def as_called(self, program: Program) -> PatientHistory:
+        """The same, with what rules of the program fired under what they are called in this version of it."""
+        if not program.renamed:
+            return self
+        own = [as_called(program, [one])[0] if one.program == program.code else one for one in self.firings.values()]
+        return replace(self, firings={one.key: one for one in own})
 
     def latest(self, ref: str, point: Point) -> Was | None:
         """The version of a resource that was the present one; None before the first."""

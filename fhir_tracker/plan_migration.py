@@ -283,7 +283,7 @@ def _notes(tx: Tx, wanted: Program, versions: Sequence[int]) -> tuple[str, ...]:
         former = _former(tx, wanted.code, version)
         if former is None:
             continue
-        gone = sorted({one.id for one in former.rules} - {one.id for one in wanted.rules})
+        gone = sorted({one.id for one in former.rules} - {one.id for one in wanted.rules} - {*wanted.renamed})
         new = sorted({one.code for one in wanted.tasks if one.on == "enrolment"} - {one.code for one in former.tasks})
         notes += [f"rules of version {version} that are gone: {', '.join(gone)}; their open escalations stay"] * bool(
             gone

@@ -14,6 +14,7 @@ from fhir_tracker.fhir.reading import at
 from fhir_tracker.model.program import Program
 from fhir_tracker.model.vocabulary import program_named
 from fhir_tracker.rules.program_file import read_program
+from fhir_tracker.rules.renaming import renamed_from
 from fhir_tracker.storage import programs as rows
 from fhir_tracker.storage.database import Tx
 
@@ -136,7 +137,33 @@ def program_of(row: rows.ProgramVersion) -> Program:
             "published with. Nothing runs by it until the published text is back or a new version is published."
         )
     program = parsed(row.source, row.version)
-    return replace(program, former=row.former) if row.former else program
+    return replace(program, former=row.former, renamed=row.renamed) if row.former or row.renamed else program
+
+
+def carrying(tx: Tx, program: Program) -> Program:
+    """The program with what it has to know of its other versions: their statuses that it lacks, with their clock (the latest
+    meaning counts), and the names that its rules had.
+    """
+    others = readable_versions(tx, program.code)
+    former = {status.code: status.clock for one in others for status in one.statuses}
+    return replace(
+        program,
+        former={code: clock for code, clock in former.items() if program.status(code) is None},
+        renamed=renamed_from(program.rules, [one.rules for one in others]),
+    )
+
+
+def readable_versions(tx: Tx, code: str) -> list[Program]:
+    """Every version of a program that this release can read, oldest first."""
+    return [one for row in reversed(rows.versions(tx, code)) if (one := readable(row))]
+
+
+def readable(row: rows.ProgramVersion) -> Program | None:
+    """The program of a stored version; None for one that this release cannot read: it must not keep a new one off."""
+    try:
+        return program_of(row)
+    except Incorrect:
+        return None
 
 
 @lru_cache(maxsize=256)

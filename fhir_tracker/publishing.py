@@ -5,18 +5,17 @@ Its text never changes; what is wrong with an active version is mended by the ne
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
 from fhir_tracker import poison, program_resources, records
-from fhir_tracker.errors import Incorrect, NotFound, RuleBroken
+from fhir_tracker.errors import NotFound, RuleBroken
 from fhir_tracker.model.author import Author
 from fhir_tracker.model.program import NOTHING_ASKED, ChangeControl, Program
 from fhir_tracker.model.viewer import worker_viewer
-from fhir_tracker.model.work import ClockState
-from fhir_tracker.programs import program_of
+from fhir_tracker.programs import carrying, program_of, readable, readable_versions
 from fhir_tracker.rules.program_file import read_program
+from fhir_tracker.rules.renaming import refuse_taken_names
 from fhir_tracker.rules.starters import starter_programs
 from fhir_tracker.storage import programs as rows
 from fhir_tracker.storage.database import Tx
@@ -48,13 +47,15 @@ def submit(tx: Tx, text: str, author: Author, terms: Terms = AT_ONCE) -> Program
 
     The version before retires when this one takes effect, and its plans stay on it; older versions that still wait are
     withdrawn. Handing in the active text again changes nothing. Raises Incorrect with one issue for each mistake in the
-    file, RuleBroken when a reason is missing or the time is past.
+    file, RuleBroken when a reason is missing, the time is past, or a rule takes the name that another one had.
     """
     program = read_program(text)
     rows.take_turns(tx, program.code)
     before = rows.active(tx, program.code)
     if before is not None and before.source == text:
         return before
+    refuse_taken_names(program, readable_versions(tx, program.code))
+    program = carrying(tx, program)
     control = _control(program, before, terms)
     _require_reason(control, terms.reason)
     if terms.effective_at is not None and terms.effective_at <= author.at:
@@ -70,7 +71,8 @@ def submit(tx: Tx, text: str, author: Author, terms: Terms = AT_ONCE) -> Program
         waits=waits,
         reason=terms.reason,
         effective_at=terms.effective_at,
-        former=_former(tx, program),
+        former=program.former,
+        renamed=program.renamed,
     )
     _withdraw_older(tx, row, author)
     if not waits:
@@ -131,7 +133,7 @@ def roll_back(tx: Tx, code: str, author: Author, terms: Terms = AT_ONCE, *, to: 
     if before is None:
         raise NotFound(f"There is no active program {code}.")
     former = _earlier(tx, before, to)
-    program = program_of(former)
+    program = carrying(tx, program_of(former))
     _require_reason(_control(program, before, terms), terms.reason)
     row = rows.add(
         tx,
@@ -142,7 +144,8 @@ def roll_back(tx: Tx, code: str, author: Author, terms: Terms = AT_ONCE, *, to: 
         by=author.viewer.who,
         reason=terms.reason,
         rolls_back=former.version,
-        former=_former(tx, program),
+        former=program.former,
+        renamed=program.renamed,
     )
     _withdraw_older(tx, row, author)
     _take_effect(tx, row, before, author)
@@ -157,7 +160,7 @@ def publish_starters(tx: Tx, author: Author) -> list[Program]:
 def _control(program: Program, before: ProgramVersion | None, terms: Terms) -> ChangeControl:
     """What is asked by the settings, by the new version or by the one in force: a new version cannot free itself of it."""
     asked = [terms.control, program.change_control]
-    if before is not None and (in_force := _readable(before)):
+    if before is not None and (in_force := readable(before)):
         asked.append(in_force.change_control)
     return ChangeControl(approver=any(one.approver for one in asked), reason=any(one.reason for one in asked))
 
@@ -165,15 +168,6 @@ def _control(program: Program, before: ProgramVersion | None, terms: Terms) -> C
 def _require_reason(control: ChangeControl, reason: str | None) -> None:
     if control.reason and not (reason or "").strip():
         raise RuleBroken("A reason must be given: it is kept in the program's history.")
-
-
-def _former(tx: Tx, program: Program) -> Mapping[str, ClockState]:
-    """The statuses of earlier versions that the new one does not have, with their clock; the latest meaning counts."""
-    found: dict[str, ClockState] = {}
-    for row in reversed(rows.versions(tx, program.code)):
-        if earlier := _readable(row):
-            found |= {one.code: one.clock for one in earlier.statuses}
-    return {code: clock for code, clock in found.items() if program.status(code) is None}
 
 
 def _withdraw_older(tx: Tx, row: ProgramVersion, author: Author) -> None:
@@ -215,14 +209,6 @@ def _take_effect(tx: Tx, row: ProgramVersion, before: ProgramVersion | None, aut
 
 
 def _write(tx: Tx, row: ProgramVersion, status: Status, author: Author) -> None:
-    program = _readable(row)
+    program = readable(row)
     for resource in program_resources.of_program(program, status) if program else ():
         records.save(tx, resource, author)
-
-
-def _readable(row: ProgramVersion) -> Program | None:
-    """The program of an earlier version; None for one that this release cannot read: it must not keep a new one off."""
-    try:
-        return program_of(row)
-    except Incorrect:
-        return None

@@ -8,12 +8,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime
 
-from fhir_tracker import moved, programs, provenance, records, task_resources, transitions
+from fhir_tracker import filed_plans, moved, provenance, records, task_resources, transitions
 from fhir_tracker.errors import RuleBroken
 from fhir_tracker.fhir.codeable import first_code
 from fhir_tracker.fhir.dates import instant
 from fhir_tracker.fhir.json_types import Resource
 from fhir_tracker.fhir.reading import extension_value, objects_at, references_at, text_at
+from fhir_tracker.filed_plans import NAMED, as_before
 from fhir_tracker.fixed_fields import fixed_of, with_fixed
 from fhir_tracker.model.author import Author, Why
 from fhir_tracker.model.moves import MoveRequest
@@ -32,7 +33,7 @@ from fhir_tracker.transitions import OpenTask
 
 def create(tx: Tx, resource: Resource, author: Author, id_: str, *, fresh: bool = False) -> Stored:
     """Store a new Task; one of a program gets what its template says and it left out."""
-    program = programs.of_resource(tx, resource)
+    program = filed_plans.program_of_task(tx, resource)
     named = text_at(resource, "instantiatesCanonical") or ""
     if program is None and named.startswith(CANONICAL):
         raise RuleBroken(f"No program is published as {named}.", expression="Task.instantiatesCanonical")
@@ -43,6 +44,8 @@ def create(tx: Tx, resource: Resource, author: Author, id_: str, *, fresh: bool 
             expression="Task.instantiatesCanonical",
         )
     completed = _completed(tx, resource | {"id": id_}, program, author) if program else resource | {"id": id_}
+    if program and (template := program.task(task_code(completed, program))):
+        filed_plans.take_place(tx, completed, template, author)
     stored = records.save(tx, completed, author, fresh=fresh, if_match=records.ABSENT)
     provenance.record(tx, [stored], author, activity="CREATE")
     if "partOf" in completed and (item := work_items.find(tx, author.viewer, stored.ref)):
@@ -53,6 +56,8 @@ def create(tx: Tx, resource: Resource, author: Author, id_: str, *, fresh: bool 
 def update(tx: Tx, ref: str, resource: Resource, author: Author, if_match: int | None) -> Stored:
     """Store the next version of a Task, a move checked as on the pages; raises RuleBroken with what is wrong."""
     task = transitions.find_task(tx, author.viewer, ref)
+    if NAMED in resource:
+        resource = resource | {NAMED: as_before(task.resource.get(NAMED), resource[NAMED])}
     resource = with_fixed(task.resource, resource, fixed_of(task.item, task.resource, author))
     to = _wanted_status(task, resource, task.program) if task.program else _plain_status(task, resource)
     now = task.item.status if task.program else task.item.fhir_status
@@ -62,6 +67,8 @@ def update(tx: Tx, ref: str, resource: Resource, author: Author, if_match: int |
         if own and own.clock == "paused":
             transitions.check_moments(request.fields, author)
         _check(tx, task, request, author, resource, if_match)
+    if any(resource.get(name) != task.resource.get(name) for name in ("owner", "performerType")):
+        transitions.require_answering(task, author)
     _check_documents(tx, task, resource, author)
     changed = _moved(task, resource, to, author) if task.program else task_resources.stamped(resource, author.at)
     return transitions.store(tx, _kept(task, changed, to == now), author, _why(task, resource), if_match=if_match)

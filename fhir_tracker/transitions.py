@@ -19,12 +19,13 @@ from fhir_tracker.model.program import Move, Program, Reason
 from fhir_tracker.model.viewer import Viewer, worker_viewer
 from fhir_tracker.model.vocabulary import CLOSED_TASK
 from fhir_tracker.model.work import WorkItem
+from fhir_tracker.rules import answering
 from fhir_tracker.rules import moves as rules_moves
 from fhir_tracker.rules import parties as rules_parties
 from fhir_tracker.rules import reasons as rules_reasons
 from fhir_tracker.rules.occasions import kind_of
 from fhir_tracker.rules.status_section import DEFAULT_MOVES, ESCALATION_MOVES, NEEDS_REASON
-from fhir_tracker.storage import resources, staff, work_items
+from fhir_tracker.storage import firings, resources, staff, work_items
 from fhir_tracker.storage import transitions as rows
 from fhir_tracker.storage.database import Tx
 from fhir_tracker.storage.resources import Stored
@@ -37,8 +38,8 @@ _SYSTEM = worker_viewer("escalation")
 class OpenTask:
     """A task about to change: what is stored, its parsed body, its work item and the program it is under.
 
-    `about` is the program of the work that an escalation is about, `previous` the status a hold was entered from;
-    `owner` and `requester` are the people behind those that the Task names.
+    `about` is the program of the work that an escalation is about and `answering` the roles that may answer it, `previous`
+    the status a hold was entered from; `owner` and `requester` are the people behind those that the Task names.
     """
 
     stored: Stored
@@ -49,6 +50,7 @@ class OpenTask:
     previous: str | None = None
     owner: str | None = None
     requester: str | None = None
+    answering: tuple[str, ...] = ()
 
     def parties(self, viewer: Viewer) -> frozenset[str]:
         """Whether the viewer is, or acts for, the owner and the requester."""
@@ -75,15 +77,17 @@ def find_task(tx: Tx, viewer: Viewer, ref: str) -> OpenTask:
         raise NotFound(f"There is no work item for {ref}.")
     resource = records.resource_of(stored)
     asked = text_at(resource, "requester", "reference")
+    about = _program(tx, work_items.find(tx, _SYSTEM, item.focus)) if _is_about(item) and item.focus else None
     return OpenTask(
         stored=stored,
         resource=resource,
         item=item,
         program=_program(tx, item),
-        about=_program(tx, work_items.find(tx, _SYSTEM, item.focus)) if _is_about(item) and item.focus else None,
+        about=about,
         previous=_before_hold(tx, item) if item.program is None and item.fhir_status == "on-hold" else None,
         owner=staff.person_behind(tx, item.owner) if item.owner else None,
         requester=staff.person_behind(tx, asked) if asked else None,
+        answering=_answering(tx, item, about) if _is_about(item) else (),
     )
 
 
@@ -93,6 +97,11 @@ def _program(tx: Tx, item: WorkItem | None) -> Program | None:
 
 def _is_about(item: WorkItem) -> bool:
     return item.kind == "escalation"
+
+
+def _answering(tx: Tx, item: WorkItem, about: Program | None) -> tuple[str, ...]:
+    fired = firings.of_task(tx, _SYSTEM, item.ref)
+    return answering.roles_to_answer(about, fired.key if fired else None, item)
 
 
 def _before_hold(tx: Tx, item: WorkItem) -> str | None:
@@ -111,7 +120,8 @@ def options_of(task: OpenTask, viewer: Viewer) -> tuple[Move, ...]:
         return ()
     parties = task.parties(viewer)
     if task.item.kind == "escalation":
-        return rules_moves.default_moves(task.item.fhir_status, table=ESCALATION_MOVES)
+        mine = answering.may_answer(task.answering, task.owner, viewer)
+        return rules_moves.default_moves(task.item.fhir_status, table=ESCALATION_MOVES) if mine else ()
     if task.program is None:
         return rules_moves.default_moves(task.item.fhir_status, parties, task.previous)
     return rules_moves.allowed_moves(task.program, task.item, viewer.roles, parties)
@@ -174,6 +184,7 @@ def check(tx: Tx, task: OpenTask, request: MoveRequest, author: Author, resource
     reason, also where its program has no such status.
     """
     program, item = task.program, task.item
+    require_answering(task, author)
     fields = rules_reasons.with_words(program or task.about, request.fields)
     is_mistake = program is not None and request.to == ENTERED_IN_ERROR and program.status(request.to) is None
     if program is None or item.kind == "escalation" or is_mistake:
@@ -194,6 +205,12 @@ def check(tx: Tx, task: OpenTask, request: MoveRequest, author: Author, resource
     )
     if document := fields.get("document"):
         check_document(tx, item, document, author)
+
+
+def require_answering(task: OpenTask, author: Author) -> None:
+    """Raise RuleBroken, saying who may, when this is an escalation that the author may not answer nor hand on."""
+    if _is_about(task.item):
+        answering.check_answer(task.answering, task.owner, author.viewer)
 
 
 def _require_reason(task: OpenTask, request: MoveRequest, fields: Mapping[str, str]) -> None:
@@ -242,6 +259,7 @@ def assign(
     task = find_task(tx, author.viewer, ref)
     refuse_outside(task.item)
     _refuse_closed(task.item)
+    require_answering(task, author)
     if owner is None:
         changed = {name: value for name, value in task.resource.items() if name != "owner"}
     else:
@@ -272,6 +290,7 @@ def give_role(
     task = find_task(tx, author.viewer, ref)
     refuse_outside(task.item)
     _refuse_closed(task.item)
+    require_answering(task, author)
     changed = {name: value for name, value in task.resource.items() if name != "owner"}
     changed |= {"performerType": [task_resources.role_concept(role)]}
     why = Why(reason=reason, rule=rule)

@@ -68,7 +68,7 @@ def _take(visit: Visit, code: str, *, ends: bool) -> Response:
         refused = change(tx, patient, code, "", visit.author, why)
         if refused is not None:
             raise RuleBroken(f"{EXCEPTIONS[code]}: {refused}.", expression="Flag")
-        while ends and flags.take_down(tx, patient, code, "", visit.author, why) is None:
+        while ends and flags.take_down(tx, patient, code, (), visit.author, why) is None:
             pass  # A client may have put up the same more than once.
         note_access(tx, visit, "update", f"Patient/{patient}", patient)
     return see_other(f"/patients/{quote(patient)}", "unflagged" if ends else "flagged")

@@ -28,6 +28,8 @@ def next_step(item: WorkItem, who: str, program: Program | None, moves: Sequence
     look = Action(label="Open", href=page, primary=False)
     if not item.open or item.kind in ("outside", "plan"):
         return look
+    if item.kind == "escalation" and not moves:
+        return look
     if item.kind == "escalation":
         label, path = _ANSWERS.get(item.fhir_status, ("Resolve", "resolve"))
         return Action(label=label, href=f"{page}/{path}", post=True, version=version)

@@ -18,9 +18,11 @@ from fhir_tracker.model.viewer import Viewer
 from fhir_tracker.model.vocabulary import OUTCOMES
 from fhir_tracker.model.work import WorkItem
 from fhir_tracker.outreach_account import Account
+from fhir_tracker.rules.answering import ANSWERS_ALL, may_answer
 from fhir_tracker.rules.calendar import local
 from fhir_tracker.rules.moves import allowed_moves, default_moves
 from fhir_tracker.rules.parties import BOTH, parties_of
+from fhir_tracker.rules.status_section import ESCALATION_MOVES
 
 _SEXES = {"female": "F", "male": "M", "other": "other", "unknown": "unknown"}
 
@@ -73,9 +75,12 @@ def row_of(
 
 
 def moves_for(item: WorkItem, program: Program | None, viewer: Viewer) -> Sequence[Move]:
-    """The moves the viewer may make."""
-    if item.kind in ("outside", "plan", "escalation"):
+    """The moves the viewer may make; of an escalation those that its role may (its page knows what the ladder says)."""
+    if item.kind in ("outside", "plan"):
         return ()
+    if item.kind == "escalation":
+        mine = may_answer((item.role or "", ANSWERS_ALL), item.owner, viewer)
+        return default_moves(item.fhir_status, table=ESCALATION_MOVES) if mine else ()
     parties = parties_of(item, item.owner, None, viewer) if item.owner != viewer.who else BOTH
     return allowed_moves(program, item, viewer.roles) if program else default_moves(item.fhir_status, parties)
 

@@ -35,13 +35,14 @@ from fhir_tracker.outreach_account import account_of
 from fhir_tracker.rules.documents import MOST_NEAR, near_misses
 from fhir_tracker.rules.events import fits, has_code
 from fhir_tracker.rules.move_words import field_words
+from fhir_tracker.rules.words import listed
 from fhir_tracker.storage import events, patients, resources, transitions
 from fhir_tracker.storage.database import Tx
 from fhir_tracker.transitions import OpenTask, find_task, options_of
 
 _STATES = {"open": "waiting for an answer", "acknowledged": "acknowledged", "taken-over": "taken over"}
 _STATES |= {"sent-back": "sent back", "resolved": "resolved"}
-_WITHOUT_MENU = ("outside", "plan", "escalation")
+_WITHOUT_MENU = ("outside", "plan")
 _LOOK_BACK = timedelta(days=60)
 _MOST_LINKED = 8
 _ANSWER_ACTIONS = (("Acknowledge", "acknowledge"), ("Take over", "take-over"), ("Resolve", "resolve"))
@@ -64,6 +65,11 @@ class Subject:
     def program(self) -> Program | None:
         """The program of the task itself."""
         return self.task.program
+
+    @property
+    def menu(self) -> Sequence[Move]:
+        """The moves to choose from; an escalation is answered instead."""
+        return () if self.task.item.kind == "escalation" else self.moves
 
 
 def task_page(visit: Visit) -> Response:
@@ -133,7 +139,7 @@ def _form(tx: Tx, visit: Visit, subject: Subject, do: str, move: str, typed: Typ
     if item.kind in ("outside", "plan"):
         return None
     form: Form | None = None
-    chosen = next((one for one in subject.moves if one.to == move), None)
+    chosen = next((one for one in subject.menu if one.to == move), None)
     if chosen:
         owners = practitioners(tx, visit.viewer, visit.context.access)
         documents = _documents(subject)
@@ -148,7 +154,7 @@ def _form(tx: Tx, visit: Visit, subject: Subject, do: str, move: str, typed: Typ
         form = forms.reassign_form(item, owners, role_choices(), typed)
     elif do == "note":
         form = forms.note_form(item, typed)
-    elif do == "send-back" and item.kind == "escalation":
+    elif do == "send-back" and item.kind == "escalation" and subject.moves:
         form = forms.send_back_form(item, typed, subject.task.reasons("rejected"))
     return _bound(form, subject, back) if form else None
 
@@ -171,7 +177,7 @@ def _view(tx: Tx, visit: Visit, subject: Subject, form: Form | None, conflict: t
     calendar = names.calendar_of(subject.explanation.item)
     summary = patients.find(tx, visit.viewer, item.patient) if item.patient else None
     template = program.task(item.code) if program else None
-    goal = forward(program, subject.moves)
+    goal = forward(program, subject.menu)
     due, live = subject.explanation.due_at, item.open and subject.explanation.item.clock == "running"
     return TaskView(
         heading=item.title,
@@ -208,6 +214,8 @@ def _view(tx: Tx, visit: Visit, subject: Subject, form: Form | None, conflict: t
 
 
 def _said(subject: Subject) -> str:
+    if subject.task.item.kind == "escalation" and not subject.moves:
+        return f"It waits for {listed([role_named(one) for one in subject.task.answering], 'or')}."
     if subject.task.item.kind == "escalation":
         return "Look at the late work, then acknowledge it, take it over, or send it back with a reason."
     return text_at(subject.task.resource, "description") or ""
@@ -222,6 +230,8 @@ def _actions(visit: Visit, subject: Subject) -> tuple[Action, ...]:
     first = next_step(item, visit.viewer.who, program, subject.moves, version)
     actions = [first] if first.primary else []
     actions += [undoing] if subject.undoable else []
+    if item.kind == "escalation" and not subject.moves:
+        return tuple(actions)
     if item.kind == "escalation":
         actions += [
             Action(label=label, href=f"{page}/{path}", post=True, version=version, primary=False)
@@ -249,7 +259,7 @@ def _menu(subject: Subject, current: str) -> tuple[Tab, ...]:
             count=_asks([field_words(name, move) for name in missing_of(subject.task, move, subject.now)]),
             means=move_means(subject.program, move),
         )
-        for move in subject.moves
+        for move in subject.menu
     )
 
 

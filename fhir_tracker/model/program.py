@@ -310,24 +310,31 @@ class Action:
 
 @dataclass(frozen=True, kw_only=True)
 class Rule:
-    """`subject` is what it is evaluated on: each open task of the program or the plan itself."""
+    """`subject` is what it is evaluated on: each open task of the program or the plan itself; `was` are the names it had in
+    earlier versions.
+    """
 
     id: str
     title: str
     subject: Literal["task", "plan"]
     when: Condition
     do: tuple[Action, ...]
+    was: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
 class Level:
-    """A ladder's step: `after` counts from the step before (the first: from when the rule began to hold)."""
+    """A ladder's step: `after` counts from the step before (the first: from when the rule began to hold).
+
+    `by` are the roles that may answer it (none: `to`, those of the levels after it, and the clinic admin).
+    """
 
     number: int
     to: str
     after: Duration | None = None
     notify: tuple[str, ...] = ("in-app",)
     priority: str | None = None
+    by: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -404,6 +411,8 @@ class Program:
     change_control: ChangeControl = NOTHING_ASKED
     former: Mapping[str, ClockState] = field(default_factory=dict)
     """Status codes of earlier versions that this one has no more, with their clock: rows of before can name them."""
+    renamed: Mapping[str, str] = field(default_factory=dict)
+    """What rules were called in other versions -> what they are called in this one."""
 
     @property
     def canonical(self) -> str:

@@ -7,18 +7,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, fields, is_dataclass
+from dataclasses import asdict, dataclass, fields, is_dataclass, replace
 from datetime import date, time
 from typing import Any, Final, Literal
 
-from fhir_tracker.model.program import Action, Condition, Duration, Match, Program
+from fhir_tracker.model.program import Action, Condition, Duration, Match, Program, Rule
 from fhir_tracker.rules.action_words import describe_action
 from fhir_tracker.rules.durations import DAYS
 from fhir_tracker.rules.match_words import describe_match
+from fhir_tracker.rules.renaming import renamed_from
 from fhir_tracker.rules.summary import describe
 
-Kind = Literal["added", "removed", "changed", "order"]
-_NOT_CONTENT: Final = ("version", "warnings", "former")
+Kind = Literal["added", "removed", "changed", "order", "renamed"]
+_NOT_CONTENT: Final = ("version", "warnings", "former", "renamed")
 _ONE: Final = {"moves": "transition", "statuses": "status", "stage_moves": "stage transition", "do": "what it does"}
 _KEYS: Final = ("code", "id", "number", "role")
 
@@ -42,6 +43,8 @@ class Difference:
             return f"{what} is new: {self.after}"
         if self.kind == "removed":
             return f"{what} is gone: {self.before}"
+        if self.kind == "renamed":
+            return f"{what} is {self.before} renamed: its cases go on under the new name"
         if self.kind == "order":
             return f"the order of {_words(self.section)} changes from {self.before} to {self.after}"
         named = f"{what}: {_words(self.field)}" if self.field else what
@@ -55,7 +58,22 @@ class Difference:
 def differences(old: Program, new: Program) -> tuple[Difference, ...]:
     """Every difference in content; empty only for programs that say the same."""
     names = (one.name for one in fields(Program) if one.name not in _NOT_CONTENT)
-    return tuple(found for name in names for found in _section(name, getattr(old, name), getattr(new, name)))
+    called = renamed_from(new.rules, (old.rules,)) | dict(new.renamed)
+    renamed = {one.id: called[one.id] for one in old.rules if one.id in called}
+    told = [Difference(kind="renamed", section="rules", name=now, before=was) for was, now in renamed.items()]
+    old = replace(old, rules=tuple(_as_now(one, renamed, new) for one in old.rules))
+    found = (one for name in names for one in _section(name, getattr(old, name), getattr(new, name)))
+    return (*told, *found)
+
+
+def _as_now(rule: Rule, renamed: Mapping[str, str], new: Program) -> Rule:
+    """A rule under its new name; that it says what it was called is part of the renaming, and no other difference."""
+    name = renamed.get(rule.id)
+    now = next((one for one in new.rules if one.id == name), None)
+    if name is None or now is None:
+        return rule
+    told = now.was if {*now.was} == {*rule.was, rule.id} else rule.was
+    return replace(rule, id=name, was=told)
 
 
 def _section(section: str, old: Any, new: Any) -> Iterator[Difference]:

@@ -49,6 +49,7 @@ class Draft:
     outreach: Table | None = None
     forms: list[Form] = field(default_factory=list)
     goals: tuple[str, ...] = ()
+    former_rules: list[str] = field(default_factory=list)
     has_team: bool = False
 
     def reference(self, node: Node, what: str, known: tuple[str, ...]) -> str:

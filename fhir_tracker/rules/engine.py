@@ -22,8 +22,9 @@ from fhir_tracker.rules.forms import wanted as wanted_by_forms
 from fhir_tracker.rules.ladders import Step, next_step
 from fhir_tracker.rules.orders import of_this_order
 from fhir_tracker.rules.plan_work import plan_work
-from fhir_tracker.rules.quick import compiled
+from fhir_tracker.rules.quick import compiled, concerning
 from fhir_tracker.rules.recount import recount
+from fhir_tracker.rules.renaming import as_called
 
 _FIRST: Final = (DONE_BY, HOLD_END, DECISION)
 
@@ -59,6 +60,7 @@ def look(program: Program, facts: Facts, now: datetime) -> Evaluation:
 
 def _evaluate(program: Program, facts: Facts, now: datetime, *, brief: bool) -> Evaluation:
     item, answer, whole, facts = facts.item, _Answer(), program, of_this_order(facts)
+    facts = replace(facts, fired=as_called(program, facts.fired)) if program.renamed else facts
     program = program.at(*facts.places)
     if not item.open or item.kind not in ("task", "plan") or (item.program and item.program != program.code):
         return Evaluation(effects=(), findings=(), next_at=None)
@@ -72,7 +74,7 @@ def _evaluate(program: Program, facts: Facts, now: datetime, *, brief: bool) -> 
     if item.kind == "plan":
         _recurring(program, facts, now, answer)
         answer.effects.extend(wanted_by_forms(program, facts))
-    for one in compiled(program, item.kind):
+    for one in concerning(program, item) if brief else compiled(program, item.kind):
         known = one.quick(facts, now) if brief else None
         if known is None or known[0]:
             _rule(program, facts, one.rule, now, answer)

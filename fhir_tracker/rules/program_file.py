@@ -20,6 +20,7 @@ from fhir_tracker.rules.move_section import read_completion, read_moves, read_re
 from fhir_tracker.rules.outreach_section import default_outreach
 from fhir_tracker.rules.ownership_section import read_ownership
 from fhir_tracker.rules.plan_section import read_goals, read_pauses, read_team
+from fhir_tracker.rules.renaming import renamed_from
 from fhir_tracker.rules.rule_section import leaves, read_condition, read_ladders, read_rules
 from fhir_tracker.rules.source import Fields, Node, Place, Problems, Table, Text, TooManyProblems, fields, load
 from fhir_tracker.rules.status_section import DEFAULT_STAGES, check_reachable, read_stages, read_statuses
@@ -130,6 +131,7 @@ def _with_plans(program: Program, given: Fields, draft: Draft) -> Program:
         ownership=read_ownership(given.node("ownership"), draft),
         completes=read_completion(given.node("completes"), program.stages, draft),
         change_control=read_change_control(given.node("change_control"), draft),
+        renamed=renamed_from(program.rules, ()),
     )
 
 

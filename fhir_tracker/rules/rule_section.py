@@ -13,10 +13,12 @@ from fhir_tracker.rules.draft import Draft, refuse_doubles, role_of, title_of
 from fhir_tracker.rules.predicate import Subject
 from fhir_tracker.rules.priority import PRIORITIES
 from fhir_tracker.rules.source import (
+    Fields,
     Listing,
     Node,
     Place,
     Table,
+    code_of,
     fields,
     items_of,
     suggestion,
@@ -86,7 +88,7 @@ def leaves(condition: Condition) -> tuple[Condition, ...]:
 
 
 def _rule(node: Node, draft: Draft) -> Rule | None:
-    given = fields(node, draft.problems, ("id", "when", "do"), ("title", "subject"))
+    given = fields(node, draft.problems, ("id", "when", "do"), ("title", "subject", "was"))
     when_node, do_node = (given.node("when"), given.node("do")) if given else (None, None)
     if given is None or when_node is None or do_node is None:
         return None
@@ -101,7 +103,25 @@ def _rule(node: Node, draft: Draft) -> Rule | None:
             draft.problems.add(
                 when_node.place, f'"{one.name}" looks at a task, and this rule\'s subject is the {subject}'
             )
-    return Rule(id=rule_id, title=given.text("title", title_of(rule_id)), subject=subject, when=when, do=actions)
+    title, was = given.text("title", title_of(rule_id)), _former_names(given, draft)
+    return Rule(id=rule_id, title=title, subject=subject, when=when, do=actions, was=was)
+
+
+def _former_names(given: Fields, draft: Draft) -> tuple[str, ...]:
+    """What the rule was called before; no name of a rule that there is, and none that two rules were called."""
+    names = []
+    for node in given.texts("was"):
+        name = code_of(node, draft.problems)
+        if name in draft.rules:
+            draft.problems.add(
+                node.place, f'"{name}" is a rule of this file: a rule was called what none is called now'
+            )
+        elif name in draft.former_rules:
+            draft.problems.add(node.place, f'"{name}" is said already to have been another name of a rule')
+        elif name:
+            draft.former_rules.append(name)
+            names.append(name)
+    return tuple(names)
 
 
 def _subject(given: str, when: Condition | None) -> Subject:
@@ -134,7 +154,7 @@ def _never_calmer(levels: Sequence[Level]) -> tuple[Level, ...]:
 
 
 def _level(node: Node, number: int, draft: Draft) -> Level | None:
-    given = fields(node, draft.problems, ("to",), ("after", "notify", "priority"))
+    given = fields(node, draft.problems, ("to",), ("after", "notify", "priority", "by"))
     to = given.node("to") if given else None
     if given is None or to is None:
         return None
@@ -147,4 +167,5 @@ def _level(node: Node, number: int, draft: Draft) -> Level | None:
         after=given.duration("after"),
         notify=channels or ("in-app",),
         priority=given.choice("priority", PRIORITIES, "") or None,
+        by=tuple(role_of(text, draft) for text in given.texts("by")),
     )

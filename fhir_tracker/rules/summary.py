@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from fhir_tracker.model.program import (
-    Action,
     Calendar,
     Condition,
     DoneBy,
     Ladder,
     Program,
+    Rule,
     TaskTemplate,
 )
 from fhir_tracker.rules.action_words import describe_action
@@ -56,7 +56,7 @@ def program_summary(program: Program) -> list[str]:
         ),
         *([_intake(program)] if program.intake else []),
         *_section("Forms", (form_words(one) for one in program.forms)),
-        *_section("Rules", (_rule(one.id, one.when, one.do) for one in program.rules)),
+        *_section("Rules", (_rule(one) for one in program.rules)),
         *_section("Ladders", (_ladder(one) for one in program.ladders)),
         *([f"A new version needs: {needs}"] if (needs := _needs(program)) else []),
         *_section("Warnings", program.warnings),
@@ -142,10 +142,15 @@ def _done_by(done: DoneBy) -> str:
     return f"becomes {done.status} by {describe_match(done.match)}"
 
 
-def _rule(rule_id: str, when: Condition, do: tuple[Action, ...]) -> str:
-    return f"{rule_id}: when {describe(when)}: {listed([describe_action(one) for one in do])}"
+def _rule(rule: Rule) -> str:
+    was = f" (was {listed(rule.was)})" if rule.was else ""
+    return f"{rule.id}{was}: when {describe(rule.when)}: {listed([describe_action(one) for one in rule.do])}"
 
 
 def _ladder(ladder: Ladder) -> str:
-    levels = (f"{one.number} {one.to} {'after ' + str(one.after) if one.after else 'at once'}" for one in ladder.levels)
+    levels = (
+        f"{one.number} {one.to} {'after ' + str(one.after) if one.after else 'at once'}"
+        + (f", answered by {listed(one.by, 'or')}" if one.by else "")
+        for one in ladder.levels
+    )
     return f"{ladder.code}: {'; '.join(levels)}; stops when {listed(ladder.stop_when, 'or')}"

@@ -45,9 +45,9 @@ LATER_COLUMNS = (
     ("work_item", "stands_since"),
     ("patient_summary", "zone"),
     *(("program", one) for one in ("digest", "reason", "approved_by", "approved_at", "effective_at", "active_from")),
-    *(("program", one) for one in ("retired_at", "rolls_back", "former")),
+    *(("program", one) for one in ("retired_at", "rolls_back", "former", "renamed")),
 )
-LATER_TRIGGERS = (("program", "program_stays"), ("program", "program_is_kept"))
+LATER_TRIGGERS = tuple(("program", one) for one in ("program_stays", "program_is_kept", "program_names_stay"))
 LATER_INDEXES = ("ix_notification_untold", "ix_work_item_late")
 
 

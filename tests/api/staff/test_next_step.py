@@ -86,11 +86,12 @@ def test_my_work_without_any_move_is_only_opened() -> None:
     ],
 )
 def test_an_escalation_is_answered_step_by_step(state: str, label: str, path: str) -> None:
-    step = next_step(replace(ESCALATION, fhir_status=state), ME, None, (), 4)
+    step = next_step(replace(ESCALATION, fhir_status=state), ME, None, MOVES, 4)
     assert (step.label, step.href, step.post, step.version) == (label, f"/tasks/esc-1/{path}", True, 4)
 
 
 def test_a_closed_escalation_is_only_opened() -> None:
+    assert next_step(ESCALATION, ME, None, (), 4).label == "Open", "who may not answer is not asked to"
     assert next_step(replace(ESCALATION, open=False, fhir_status="completed"), ME, None, (), 4).label == "Open"
 
 
