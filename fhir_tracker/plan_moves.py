@@ -15,6 +15,7 @@ from fhir_tracker.fhir.dates import instant
 from fhir_tracker.fhir.json_types import Resource
 from fhir_tracker.fhir.reading import at, extension_value, objects_at, text_at
 from fhir_tracker.fhir.summary_text import with_text_in_step
+from fhir_tracker.filed_plans import NAMED, as_before
 from fhir_tracker.model.author import Author, Why
 from fhir_tracker.model.moves import MoveRequest
 from fhir_tracker.model.program import Move, Program
@@ -141,7 +142,8 @@ def _with_reason(plan: OpenPlan, resource: Resource, fields: Mapping[str, str], 
 
 def _with_fixed(plan: OpenPlan, resource: Resource) -> Resource:
     """The body with what a plan keeps; left out it stays, another value is refused for each by name."""
-    before = plan.resource
+    before = plan.resource | {NAMED: as_before([plan.program.canonical], plan.resource.get(NAMED))}
+    resource = resource | ({NAMED: as_before(before[NAMED], resource[NAMED])} if NAMED in resource else {})
     changed = [name for name in FIXED if name in before and resource.get(name, before[name]) != before[name]]
     if changed:
         messages = [f"{name} of a plan cannot be changed." for name in changed]

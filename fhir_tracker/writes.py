@@ -6,6 +6,7 @@ from fhir_tracker import (
     consequences,
     definition_lifecycle,
     effects,
+    filed_plans,
     integrity,
     outgoing,
     outreach,
@@ -86,7 +87,8 @@ def update(
         return changed, False
     if type_ in definition_lifecycle.TYPES:
         definition_lifecycle.check_change(records.resource_of(before), resource | {"id": id_})
-    changed = records.save(tx, resource | {"id": id_}, author, if_match=before.version)
+    whole = filed_plans.pinned(tx, resource) if type_ == "CarePlan" else resource
+    changed = records.save(tx, whole | {"id": id_}, author, if_match=before.version)
     return _proven(tx, changed, author, "UPDATE"), False
 
 
@@ -112,7 +114,9 @@ def delete(
 
 
 def _heeded(tx: Tx, resource: Resource, author: Author) -> Resource:
-    """An attempt to reach a patient heeds the outreach policy of its work, whoever writes it."""
+    """What is written, as the work it belongs to has it: an attempt heeds the outreach policy, a plan its program's version."""
+    if resource["resourceType"] == "CarePlan":
+        return filed_plans.pinned(tx, resource)
     return outreach.heeded(tx, resource, author) if resource["resourceType"] == "Communication" else resource
 
 

@@ -100,7 +100,7 @@ CLOSED_TASK: Final = frozenset({"completed", "cancelled", "failed", "rejected", 
 
 
 _CANONICAL: Final = re.compile(
-    r"(?:.*/)?(?:PlanDefinition/(?P<plan>[a-z0-9-]+)|ActivityDefinition/(?P<activity>[a-z0-9-]+)\.[A-Za-z0-9.-]+)(?:\|(?P<version>[0-9]{1,9}))?"
+    rf"{re.escape(CANONICAL)}/(?:PlanDefinition/(?P<plan>[a-z0-9-]+)|ActivityDefinition/(?P<activity>[a-z0-9-]+)\.[A-Za-z0-9.-]+)(?:\|(?P<version>[0-9]{{1,9}}))?"
 )
 
 

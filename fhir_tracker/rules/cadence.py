@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from typing import Final
 
 from fhir_tracker.fhir.dates import instant
 from fhir_tracker.model.effects import CreateTask, WithdrawTask
@@ -18,6 +19,8 @@ from fhir_tracker.model.work import FiringKey
 from fhir_tracker.rules.calendar import add, before
 from fhir_tracker.rules.words import moment
 
+CADENCE: Final = "cadence:"
+"""What the name of a template's rhythm begins with."""
 _MOST = 1_000_000
 _MOST_AHEAD = 100
 _TICK = timedelta(microseconds=1)
@@ -98,7 +101,7 @@ def rhythm_of(program: Program, facts: Facts, template: TaskTemplate, every: Dur
     if template.zone == "patient" and facts.zone and not every.working:
         calendar = replace(calendar, zone=facts.zone)
     return Rhythm(
-        name=f"cadence:{template.code}",
+        name=f"{CADENCE}{template.code}",
         every=every,
         since=facts.plan.started if facts.plan else facts.item.created_at,
         calendar=calendar,

@@ -173,6 +173,72 @@ def test_a_plan_filed_with_its_work_in_one_transaction_is_a_plan_of_the_program_
     assert {part["valueCode"] for one in stages for part in one["part"] if part["name"] == "to"} == {"finished", "left"}
 
 
+@pytest.mark.requirement(125)
+@pytest.mark.parametrize("way", ["post", "put", "if-none-exist", "transaction", "batch"])
+def test_a_plan_filed_by_a_bare_url_is_told_and_keeps_its_version(
+    client: httpx.Client, corner: Corner, patient: Body, way: str
+) -> None:
+    body, key = plan_of(patient), f"{patient['id']}-{way}"
+    if way == "put":
+        answer = send(client, "PUT", f"CarePlan/{key}", body | {"id": key})
+        assert answer.status_code == 201, answer.text
+        plan = answer.json()
+    elif way in ("transaction", "batch"):
+        plan = client.get(ids_of(send(client, "POST", "", bundle(way, body)))[0]).json()
+    else:
+        named = body | {"identifier": [{"system": "urn:x", "value": key}]}
+        headers = {"If-None-Exist": f"identifier=urn:x|{key}"} if way == "if-none-exist" else {}
+        plan = created(send(client, "POST", "CarePlan", named, **headers))
+    pinned = [f"{CANONICAL}/PlanDefinition/filing|1"]
+    assert plan["instantiatesCanonical"] == pinned
+    again = send(
+        client, "PUT", f"CarePlan/{plan['id']}", plan | {"instantiatesCanonical": body["instantiatesCanonical"]}
+    )
+    assert (again.status_code, again.json()["instantiatesCanonical"]) == (200, pinned)
+    found = client.get("CarePlan", params={"instantiates-canonical": pinned[0], "patient": patient["id"]}).json()
+    assert plan["id"] in {one["id"] for one in matches_of(found)}
+
+
+@pytest.mark.parametrize(
+    ("named", "says"),
+    [
+        (("filing|7",), "version 1 is active"),
+        (("nothing",), "No program is published as"),
+        (("filing#part",), "names a part of a program"),
+        (("filing", "tcm"), "one version of one program"),
+        (("filing|x",), "No program is published as"),
+    ],
+    ids=["version", "program", "part", "two", "word"],
+)
+def test_a_plan_of_no_version_that_there_is_is_refused_whichever_way_it_comes(
+    client: httpx.Client, patient: Body, named: tuple[str, ...], says: str
+) -> None:
+    body = plan_of(patient, instantiatesCanonical=[f"{CANONICAL}/PlanDefinition/{one}" for one in named])
+    key = f"{patient['id']}-refused"
+    for answer in (
+        send(client, "POST", "CarePlan", body),
+        send(client, "PUT", f"CarePlan/{key}", body | {"id": key}),
+        send(client, "POST", "", bundle("transaction", body)),
+    ):
+        issue = issue_of(answer, 422)
+        assert says in issue["details"]["text"]
+        assert "instantiatesCanonical" in json.dumps(issue["expression"])
+    assert not matches_of(client.get("CarePlan", params={"patient": patient["id"]}).json())
+
+
+def test_a_client_that_files_its_work_after_its_plan_gets_none_of_it_twice(client: httpx.Client, patient: Body) -> None:
+    plan = created(send(client, "POST", "CarePlan", plan_of(patient)))["id"]
+    ref = f"CarePlan/{plan}"
+    until(lambda: set(work_of(client, ref)) >= {"first", "second"}, "the work of the plan that came without any")
+    mine = {
+        code: created(send(client, "POST", "Task", task_of(patient, code, ref)))["id"] for code in ("first", "second")
+    }
+    work = work_of(client, ref)
+    left = {code: [one["id"] for one in some if one["status"] == "requested"] for code, some in work.items()}
+    assert left == {code: [id_] for code, id_ in mine.items()}
+    assert {one["status"] for some in work.values() for one in some if one["id"] not in mine.values()} == {"cancelled"}
+
+
 def test_a_plan_with_wrong_work_in_its_bundle_leaves_nothing_behind(client: httpx.Client, patient: Body) -> None:
     body = bundle("transaction", plan_of(patient), task_of(patient, "third", f"{NEXT}00"))
     issue = issue_of(send(client, "POST", "", body), 422)
