@@ -23,6 +23,8 @@ def pause(seconds: float) -> None:
 
 def check_aware(moment: datetime) -> datetime:
     """The same instant in UTC; a naive datetime is a programming mistake and raises ValueError."""
+    if moment.tzinfo is UTC:
+        return moment
     if moment.tzinfo is None:
         raise ValueError(f"naive datetime {moment!r}: give it a zone")
     return moment.astimezone(UTC)

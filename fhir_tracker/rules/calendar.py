@@ -25,7 +25,8 @@ from fhir_tracker.model.program import Calendar, Duration
 Span = tuple[datetime, datetime]
 MAX_DAYS: Final = 366 * 20
 _KNOWN: Final = "_days"
-"""Where a Calendar keeps the days it was asked about, beside its fields."""
+_COUNTED: Final = "_counted"
+"""Where a Calendar keeps the days it was asked about, and the business days counted from them, beside its fields."""
 START: Final = datetime.min.replace(tzinfo=UTC)
 END: Final = datetime.max.replace(tzinfo=UTC)
 """The first and last moment there is."""
@@ -171,39 +172,50 @@ def _closes_at(calendar: Calendar, moment: datetime) -> bool:
 
 
 def _close_of_business(calendar: Calendar, start: datetime, amount: int) -> datetime:
-    day = local(calendar, start).date() if amount == 0 else local(calendar, start).date() + _DAY
-    left = max(amount, 1)
-    for _ in range(MAX_DAYS):
-        spans = _spans_on(calendar, day)
-        if spans and spans[-1][1] > start:
-            left -= 1
-            if left == 0:
-                return spans[-1][1]
-        if day == date.max:
-            break
-        day += _DAY
-    raise _never(f"{amount} days")
+    day = local(calendar, start).date()
+    spans = _spans_on(calendar, day) if amount == 0 else _business_day(calendar, day, amount)
+    return spans[-1][1] if spans and spans[-1][1] > start else _business_day(calendar, day, 1)[-1][1]
 
 
 def _working_before(calendar: Calendar, end: datetime, duration: Duration) -> datetime:
-    last = local(calendar, end).date()
-    days = duration.unit == "days"
-    left = duration.amount if days else duration.amount * _SECONDS[duration.unit]
-    if left == 0:
+    if duration.amount == 0:
         return end
-    rest = timedelta(seconds=left)
-    for back in range(MAX_DAYS):
-        spans = _spans_on(calendar, last - timedelta(days=back))
-        if days and spans and back:
-            left -= 1
-            if left == 0:
-                return spans[0][0]
-        for opening, closing in () if days else reversed(spans):
+    if duration.unit == "days":
+        return _business_day(calendar, local(calendar, end).date(), -duration.amount)[0][0]
+    rest = timedelta(seconds=duration.amount * _SECONDS[duration.unit])
+    day = local(calendar, end).date()
+    for _ in range(MAX_DAYS):
+        for opening, closing in reversed(_spans_on(calendar, day)):
             until = min(closing, end)
             if until - opening >= rest:
                 return until - rest
-            rest -= max(until - opening, timedelta())
+            if until > opening:
+                rest -= until - opening
+        day -= _DAY
     raise _never(str(duration))
+
+
+def _business_day(calendar: Calendar, day: date, amount: int) -> tuple[Span, ...]:
+    """The hours of the Nth business day after a day, before it when `amount` is negative; known once asked."""
+    known: dict[tuple[date, int], tuple[Span, ...]] = calendar.__dict__.setdefault(_COUNTED, {})
+    found = known.get((day, amount))
+    if found is None:
+        if len(known) > MAX_DAYS:
+            known.clear()
+        found = known[day, amount] = _counted(calendar, day, amount)
+    return found
+
+
+def _counted(calendar: Calendar, day: date, amount: int) -> tuple[Span, ...]:
+    left, step = abs(amount), _DAY if amount > 0 else -_DAY
+    for _ in range(MAX_DAYS):
+        if day == (date.max if amount > 0 else date.min):
+            break
+        day += step
+        left -= bool(_spans_on(calendar, day))
+        if left == 0:
+            return _spans_on(calendar, day)
+    raise _never(f"{abs(amount)} days")
 
 
 def _add_days(calendar: Calendar, start: datetime, duration: Duration, sign: int) -> datetime:
@@ -219,11 +231,11 @@ def _add_days(calendar: Calendar, start: datetime, duration: Duration, sign: int
 
 
 def _spans_on(calendar: Calendar, day: date) -> tuple[Span, ...]:
-    known: dict[date, tuple[Span, ...]] | None = calendar.__dict__.get(_KNOWN)
-    if known is None or len(known) > MAX_DAYS * 2:
-        known = calendar.__dict__[_KNOWN] = {}
+    known: dict[date, tuple[Span, ...]] = calendar.__dict__.setdefault(_KNOWN, {})
     spans = known.get(day)
     if spans is None:
+        if len(known) > MAX_DAYS * 2:
+            known.clear()
         spans = known[day] = _spans_of(calendar, day)
     return spans
 

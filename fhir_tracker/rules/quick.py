@@ -15,6 +15,7 @@ from typing import Final, cast
 from fhir_tracker.model.facts import Facts
 from fhir_tracker.model.program import Condition, Duration, Match, Program, Rule
 from fhir_tracker.model.vocabulary import FLAG_SYSTEM
+from fhir_tracker.model.work import WorkItem
 from fhir_tracker.rules.calendar import END, later, sooner
 from fhir_tracker.rules.events import has_code
 from fhir_tracker.rules.predicate import Args, words
@@ -22,34 +23,61 @@ from fhir_tracker.rules.sla import clock_changes, clock_of, sla_due
 
 Answer = tuple[bool, datetime | None]
 Due = tuple[datetime | None, bool, datetime | None]
-Clocks = tuple[Mapping[str, str], frozenset[str], bool]
+Kept = tuple[tuple["Compiled", ...], Mapping[str, tuple["Compiled", ...]]]
+"""All rules, and those for work of each code that a rule names and of any other."""
 Quick = Callable[[Facts, datetime], Answer | None]
 """Holds and next change; None is unknown."""
 _NO: Final[Answer] = (False, None)
 _YES: Final[Answer] = (True, None)
 _KEPT: Final = "_quick"
+_OTHER: Final = ""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Compiled:
-    """One rule and the closure that answers for its condition."""
+    """One rule, the closure that answers for its condition, and the codes of the only work it can hold for (None: any)."""
 
     rule: Rule
     quick: Quick
+    codes: frozenset[str] | None
 
 
 def compiled(program: Program, subject: str) -> tuple[Compiled, ...]:
     """The program's rules for that subject, by id; compiled once for each Program value."""
+    return _kept(program)[subject][0]
+
+
+def concerning(program: Program, item: WorkItem) -> tuple[Compiled, ...]:
+    """Those that can ever hold for work of the item's kind and code, by id."""
+    _, rules = _kept(program)[item.kind]
+    return rules.get(item.code or _OTHER, rules[_OTHER])
+
+
+def _kept(program: Program) -> Mapping[str, Kept]:
     kept = program.__dict__.get(_KEPT)
     if kept is None:
-        kept = {one: _compile(program, one) for one in ("task", "plan")}
-        program.__dict__[_KEPT] = kept
-    return cast("Mapping[str, tuple[Compiled, ...]]", kept).get(subject, ())
+        kept = program.__dict__[_KEPT] = {one: _compile(program, one) for one in ("task", "plan")}
+    return cast("Mapping[str, Kept]", kept)
 
 
-def _compile(program: Program, subject: str) -> tuple[Compiled, ...]:
+def _compile(program: Program, subject: str) -> Kept:
     rules = sorted((one for one in program.rules if one.subject == subject), key=lambda one: one.id)
-    return tuple(Compiled(rule=one, quick=_condition(program, one.when)) for one in rules)
+    every = tuple(Compiled(rule=one, quick=_condition(program, one.when), codes=_codes(one.when)) for one in rules)
+    named = {_OTHER, *(code for one in every for code in one.codes or ())}
+    return every, {code: tuple(one for one in every if one.codes is None or code in one.codes) for code in named}
+
+
+def _codes(condition: Condition) -> frozenset[str] | None:
+    """The codes of work outside of which a condition fails for good; None where it names none."""
+    if condition.op == "predicate":
+        return frozenset(words(condition.args, "codes")) if condition.name == "task" else None
+    parts = [_codes(child) for child in condition.children]
+    known = [one for one in parts if one is not None]
+    if condition.op == "all" and known:
+        return frozenset.intersection(*known)
+    if condition.op == "any" and len(known) == len(parts):
+        return frozenset().union(*known)
+    return None
 
 
 def _condition(program: Program, condition: Condition) -> Quick:
@@ -135,46 +163,46 @@ def _stage(program: Program, args: Args) -> Quick:
     return quick
 
 
-def _due(program: Program, facts: Facts, now: datetime) -> Due:
+def _due(program: Program) -> Callable[[Facts, datetime], Due]:
     """Due time, whether the clock runs, and when it next changes; found once for one look."""
-    kept = facts.__dict__.get("_due")
-    if kept is not None and kept[0] is program and kept[1] == now:
-        return cast(Due, kept[2])
-    found = _plain_due(program, facts)
-    if found is None:
-        due = sla_due(program, facts, now)
-        found = (due, clock_of(program, facts, now) == "running", clock_changes(program, facts, now))
-    facts.__dict__["_due"] = (program, now, found)
-    return found
+    plain = _plain_due(program)
+
+    def due(facts: Facts, now: datetime) -> Due:
+        kept = facts.__dict__.get("_due")
+        if kept is not None and kept[0] is program and kept[1] == now:
+            return cast(Due, kept[2])
+        found = plain(facts)
+        if found is None:
+            moved = sla_due(program, facts, now)
+            found = (moved, clock_of(program, facts, now) == "running", clock_changes(program, facts, now))
+        facts.__dict__["_due"] = (program, now, found)
+        return found
+
+    return due
 
 
-def _plain_due(program: Program, facts: Facts) -> Due | None:
+def _plain_due(program: Program) -> Callable[[Facts], Due | None]:
     """Where nothing ever paused the work and nothing but its status can: the due time itself; None otherwise."""
-    clocks, paused, pausing = _clocks(program)
-    item = facts.item
-    if pausing or any(row.after in paused for row in facts.log):
-        return None
-    return item.due_at, clocks.get(item.status, item.clock) == "running", None
+    clocks = {one.code: one.clock for one in program.statuses}
+    paused = {code for code, clock in {**program.former, **clocks}.items() if clock == "paused"}
+    pausing = bool(program.pauses) or any(one.pauses for one in program.tasks)
 
+    def plain(facts: Facts) -> Due | None:
+        if pausing or not paused.isdisjoint([row.after for row in facts.log]):
+            return None
+        item = facts.item
+        return item.due_at, clocks.get(item.status, item.clock) == "running", None
 
-def _clocks(program: Program) -> Clocks:
-    """The clock of each status, those that pause (also of former versions), and whether anything else pauses work."""
-    kept = program.__dict__.get("_clocks")
-    if kept is None:
-        clocks = {one.code: one.clock for one in program.statuses}
-        paused = {code for code, clock in {**program.former, **clocks}.items() if clock == "paused"}
-        pausing = bool(program.pauses) or any(one.pauses for one in program.tasks)
-        kept = program.__dict__["_clocks"] = (clocks, frozenset(paused), pausing)
-    return cast(Clocks, kept)
+    return plain
 
 
 def _overdue_by(program: Program, args: Args) -> Quick:
-    by, calendar = cast(Duration, args["by"]), program.calendar
+    by, calendar, due_of = cast(Duration, args["by"]), program.calendar, _due(program)
 
     def quick(facts: Facts, now: datetime) -> Answer | None:
         if facts.item.due_at is None:
             return _NO
-        due, runs, change = _due(program, facts, now)
+        due, runs, change = due_of(facts, now)
         if due is None or not runs:
             return False, change
         if now < due:
@@ -186,12 +214,12 @@ def _overdue_by(program: Program, args: Args) -> Quick:
 
 
 def _due_within(program: Program, args: Args) -> Quick:
-    within, calendar = cast(Duration, args["within"]), program.calendar
+    within, calendar, due_of = cast(Duration, args["within"]), program.calendar, _due(program)
 
     def quick(facts: Facts, now: datetime) -> Answer | None:
         if facts.item.due_at is None:
             return _NO
-        due, runs, change = _due(program, facts, now)
+        due, runs, change = due_of(facts, now)
         if due is None or not runs or now >= due:
             return False, change
         soon = sooner(calendar, due, within)
@@ -242,9 +270,11 @@ def _untouched_for(program: Program, args: Args) -> Quick:
     for_, calendar = cast(Duration, args["for"]), program.calendar
 
     def quick(facts: Facts, now: datetime) -> Answer | None:
-        item = facts.item
-        by_hand = (row.effective_at for row in facts.log if row.rule is None and row.effective_at <= now)
-        begins = later(calendar, max((item.created_at, *by_hand)), for_)
+        touched = facts.item.created_at
+        for row in facts.log:
+            if row.rule is None and touched < row.effective_at <= now:
+                touched = row.effective_at
+        begins = later(calendar, touched, for_)
         return None if begins <= now else (False, begins if begins < END else None)
 
     return quick

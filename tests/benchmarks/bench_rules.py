@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable
 from datetime import timedelta
-from typing import Final
+from typing import Any, Final
 
 import fhirpathpy
 from fhirpathpy.models import models
 
 from fhir_tracker.model.facts import Facts
-from fhir_tracker.model.program import Program
 from fhir_tracker.rules.conditions import judge
 from fhir_tracker.rules.engine import evaluate, look
-from fhir_tracker.rules.quick import compiled
+from fhir_tracker.rules.quick import compiled, concerning
 from tests.benchmarks.table import row
 from tests.rules.samples import MONDAY, attempt, event, facts, hours, item, moved, program, visit
 
-ITEMS: Final = 400
+ITEMS: Final = 100
+ROUNDS: Final = 40
+Seen = tuple[Facts, dict[str, Any]]
 NOW: Final = MONDAY + timedelta(days=1)
 RULES: Final = """
   - {id: r01, when: {all: [{task: first-call}, {overdue_by: 0 hours}]}, do: {escalate: late}}
@@ -42,7 +44,7 @@ RULES: Final = """
   - {id: r19, subject: task, when: {exception: [deceased, withdrawn]}, do: {notify: rn}}
   - {id: r20, when: {owner: [away, inactive]}, do: {notify: clinic-admin}}
 """
-TASK: Final = {
+TASK: Final[dict[str, Any]] = {
     "resourceType": "Task",
     "id": "synthetic",
     "status": "in-progress",
@@ -53,11 +55,12 @@ TASK: Final = {
     "restriction": {"period": {"end": "2026-03-12T09:00:00Z"}},
     "code": {"coding": [{"system": "urn:x", "code": "first-call"}]},
 }
+TASK_TEXT: Final = json.dumps(TASK)
 PATH: Final = "Task.where(status = 'in-progress' and code.coding.where(code = 'first-call').exists()).exists()"
 
 
 def situation(number: int) -> Facts:
-    """One task of 400, owned and called about twice, that nothing is wrong with; no two are due at the same time."""
+    """One task of 100, owned and called about twice, that nothing is wrong with; no two are due at the same time."""
     due = MONDAY + timedelta(days=3, minutes=number)
     events = (
         visit("a", "booked", MONDAY + timedelta(days=5)),
@@ -72,24 +75,21 @@ def situation(number: int) -> Facts:
     return facts(work, events=events, log=log)
 
 
-def fresh() -> list[Facts]:
-    """The same again, with nothing remembered from an earlier run."""
-    return [situation(number) for number in range(ITEMS)]
+def fresh() -> list[Seen]:
+    """Some of them with nothing remembered from an earlier round, each with its own Task as one reads it from a store."""
+    return [(situation(number), json.loads(TASK_TEXT)) for number in range(ITEMS)]
 
 
-def best_cpu(work: Callable[[list[Facts]], object]) -> float:
-    """Microseconds of processor time for one item, the best of five runs over fresh ones: nothing here waits."""
-    times = []
-    for _ in range(5):
-        some = fresh()
-        begun = time.process_time()
-        work(some)
-        times.append(time.process_time() - begun)
-    return min(times) / ITEMS * 1e6
-
-
-def quickly(demo: Program, some: list[Facts]) -> int:
-    return sum(one.quick(known, NOW) is None for known in some for one in compiled(demo, "task"))
+def best_cpu(**sides: Callable[[list[Seen]], object]) -> dict[str, float]:
+    """Microseconds of processor time for one item on each side, the best of many short rounds in turns: nothing waits."""
+    times: dict[str, list[float]] = {name: [] for name in sides}
+    for _ in range(ROUNDS):
+        for name, work in sides.items():
+            some = fresh()
+            begun = time.process_time()
+            work(some)
+            times[name].append(time.process_time() - begun)
+    return {name: min(found) / ITEMS * 1e6 for name, found in times.items()}
 
 
 def test_twenty_rules_on_one_item_against_one_fhirpath_predicate() -> None:
@@ -97,21 +97,25 @@ def test_twenty_rules_on_one_item_against_one_fhirpath_predicate() -> None:
     assert len(demo.rules) == 20
     path = fhirpathpy.compile(PATH, models["r4"])
     assert path(TASK, None) == [True]
-    one = best_cpu(lambda some: [path(TASK, None) for _ in some])
-    rules = best_cpu(lambda some: quickly(demo, some))
-    whole = best_cpu(lambda some: [look(demo, known, NOW) for known in some])
-    told = best_cpu(lambda some: [evaluate(demo, known, NOW) for known in some])
-    row("one compiled FHIRPath predicate (fhirpathpy) on one Task", one, "us")
-    row("20 rules on one item, asked as a sweep asks them", rules, "us")
-    row("  in hundredths of that predicate", 100 * rules / one, "")
-    row("the whole look of a sweep at one item (rules, closing, work)", whole, "us")
-    row("20 rules with every explanation", told, "us")
+    found = best_cpu(
+        path=lambda some: [path(task, None) for _, task in some],
+        rules=lambda some: [one.quick(known, NOW) for known, _ in some for one in concerning(demo, known.item)],
+        whole=lambda some: [look(demo, known, NOW) for known, _ in some],
+        told=lambda some: [evaluate(demo, known, NOW) for known, _ in some],
+    )
+    row("one compiled FHIRPath predicate (fhirpathpy) on one Task", found["path"], "us")
+    row("20 rules on one item, asked as a sweep asks them", found["rules"], "us")
+    row("  in hundredths of that predicate (goal: 10)", 100 * found["rules"] / found["path"], "")
+    row("the whole look of a sweep at one item (rules, closing, work)", found["whole"], "us")
+    row("20 rules with every explanation", found["told"], "us")
 
 
 def test_what_the_sweep_asks_and_what_is_explained_agree() -> None:
     demo = program(RULES)
-    for number in range(0, ITEMS, 40):
+    for number in range(0, ITEMS, 10):
         known = situation(number)
+        asked = concerning(demo, known.item)
         for one in compiled(demo, "task"):
             answer = one.quick(known, NOW)
+            assert one in asked or answer == (False, None)
             assert answer is None or answer[0] == judge(demo, known, one.rule.when, NOW)[0].holds

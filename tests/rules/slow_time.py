@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, time, timedelta
+from datetime import date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
 from fhir_tracker.model.program import Calendar
@@ -42,6 +42,31 @@ def slow_after(calendar: Calendar, start: datetime, minutes: int) -> datetime:
         left -= is_open(calendar, moment) and left > 0
         moment += MINUTE
     return moment
+
+
+def slow_before(calendar: Calendar, end: datetime, minutes: int) -> datetime:
+    """From when there are `minutes` of working time until `end`."""
+    moment, left = end, minutes
+    while left:
+        moment -= MINUTE
+        left -= is_open(calendar, moment)
+    return moment
+
+
+def slow_business_days_before(calendar: Calendar, end: datetime, days: int) -> datetime:
+    """The first open minute of the `days`th day before the local date of `end` on which the site opens."""
+    zone = ZoneInfo(calendar.zone)
+    moment, found = end, end
+    today, counted = end.astimezone(zone).date(), set[date]()
+    while True:
+        moment -= MINUTE
+        day = moment.astimezone(zone).date()
+        if day == today or not is_open(calendar, moment):
+            continue
+        counted.add(day)
+        if len(counted) > days:
+            return found
+        found = moment
 
 
 def slow_business_days(calendar: Calendar, start: datetime, days: int) -> datetime:

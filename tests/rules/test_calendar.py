@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta, timezone
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -117,9 +117,44 @@ def test_the_end_of_time_is_an_error() -> None:
         add(OFFICE, datetime(9999, 12, 30, tzinfo=UTC), parse_duration("2 months"))
 
 
-def test_a_naive_moment_is_refused() -> None:
-    with pytest.raises(ValueError, match="naive"):
-        add(OFFICE, datetime(2026, 3, 9, 9), parse_duration("1 day"))  # noqa: DTZ001
+@pytest.mark.parametrize("length", ["1 day", "3 hours", "2 business days", "2 business hours", "0 business days"])
+def test_a_naive_moment_is_refused(length: str) -> None:
+    for ask in (add, before):
+        with pytest.raises(ValueError, match="naive"):
+            ask(OFFICE, datetime(2026, 3, 9, 9), parse_duration(length))  # noqa: DTZ001
+
+
+@pytest.mark.parametrize("length", ["1 day", "3 hours", "2 business days", "2 business hours", "0 business days"])
+def test_a_moment_of_another_zone_is_the_same_moment(length: str) -> None:
+    """A zone with the name of UTC, one that keeps the same time and one that does not all mean the instant."""
+    moment, duration = ny("2026-03-09 16:30"), parse_duration(length)
+    for zone in (ZoneInfo("UTC"), ZoneInfo("Asia/Kathmandu"), timezone(timedelta(hours=-9, minutes=-30))):
+        for ask in (add, before):
+            found = ask(OFFICE, moment.astimezone(zone), duration)
+            assert (found, found.utcoffset()) == (ask(OFFICE, moment, duration), timedelta())
+
+
+@pytest.mark.parametrize("amount", [1, 2, 9, 7000])
+def test_business_days_near_the_ends_of_the_calendar_end_or_say_that_they_never_do(amount: int) -> None:
+    """In the last week of the year 9999, a Friday, and the first of the year 1, a Monday, there are at most four."""
+    duration = Duration(amount=amount, unit="days", working=True)
+    open_days = Calendar(zone="UTC", hours=OFFICE.hours)
+    late, early = datetime(9999, 12, 31, 12, tzinfo=UTC), datetime(1, 1, 1, 12, tzinfo=UTC)
+    for days in range(6):
+        for ask, moment in ((add, late - timedelta(days=days)), (before, early + timedelta(days=days))):
+            left = sum(
+                is_working_day(open_days, date.fromordinal(one))
+                for one in (
+                    range(moment.toordinal() + 1, date.max.toordinal() + 1)
+                    if ask is add
+                    else range(1, moment.toordinal())
+                )
+            )
+            if amount > left:
+                with pytest.raises(Incorrect):
+                    ask(open_days, moment, duration)
+            else:
+                assert abs((ask(open_days, moment, duration) - moment).days) <= 6
 
 
 def test_the_day_starts_on_the_local_clock() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 
 from hypothesis import given, settings
@@ -10,7 +11,13 @@ from hypothesis import strategies as st
 from fhir_tracker.model.program import Calendar, Duration
 from fhir_tracker.rules.calendar import add, before, day_start, local, working_after, working_between, working_later
 from fhir_tracker.rules.durations import parse_hours
-from tests.rules.slow_time import slow_after, slow_between, slow_business_days
+from tests.rules.slow_time import (
+    slow_after,
+    slow_before,
+    slow_between,
+    slow_business_days,
+    slow_business_days_before,
+)
 
 OFFICE = Calendar(hours=parse_hours("Mon-Fri 08:00-17:00"))
 LUNCH = Calendar(zone="America/Chicago", hours=parse_hours("Mon-Fri 08:00-12:00 13:00-17:00, Sat 09:00-12:00"))
@@ -116,6 +123,35 @@ def test_the_hour_that_comes_twice_keeps_the_order(
 def test_business_days_end_where_a_minute_by_minute_walk_ends(calendar: Calendar, start: datetime, amount: int) -> None:
     found = working_after(calendar, start, Duration(amount=amount, unit="days", working=True))
     assert found == slow_business_days(calendar, start, amount)
+
+
+@given(calendar=calendars, end=minutes, amount=st.integers(1, 4))
+@settings(max_examples=30, deadline=None)
+def test_business_days_before_begin_where_a_minute_by_minute_walk_back_begins(
+    calendar: Calendar, end: datetime, amount: int
+) -> None:
+    found = before(calendar, end, Duration(amount=amount, unit="days", working=True))
+    assert found == slow_business_days_before(calendar, end, amount)
+
+
+@given(calendar=calendars, end=minutes, amount=st.integers(1, 900))
+@settings(max_examples=60, deadline=None)
+def test_working_minutes_before_begin_where_a_minute_by_minute_walk_back_begins(
+    calendar: Calendar, end: datetime, amount: int
+) -> None:
+    found = before(calendar, end, Duration(amount=amount, unit="minutes", working=True))
+    assert found == slow_before(calendar, end, amount)
+
+
+@given(calendar=calendars, asked=st.lists(st.tuples(minutes, working, st.booleans()), min_size=2, max_size=12))
+@settings(max_examples=60, deadline=None)
+def test_what_a_calendar_was_asked_before_changes_no_answer(
+    calendar: Calendar, asked: list[tuple[datetime, Duration, bool]]
+) -> None:
+    used = replace(calendar)
+    for moment, duration, forward in [*asked, *reversed(asked)]:
+        ask = add if forward else before
+        assert ask(used, moment, duration) == ask(replace(calendar), moment, duration)
 
 
 @given(calendar=calendars, start=minutes, a=st.integers(1, 2000), b=st.integers(1, 2000))
