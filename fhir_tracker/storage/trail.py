@@ -9,6 +9,7 @@ from typing import NamedTuple
 import msgspec
 
 from fhir_tracker.storage.database import Database
+from fhir_tracker.storage.failures import translated
 from fhir_tracker.storage.running_tables import audit
 from fhir_tracker.storage.types import microseconds
 
@@ -33,11 +34,15 @@ class Access(NamedTuple):
 
 
 def add(database: Database, rows: Sequence[Access]) -> None:
-    """Write the rows in a transaction of their own; raises Busy or Unavailable when that cannot be done now."""
+    """Write the rows in a transaction of their own; raises Busy or Unavailable when that cannot be done now.
+
+    Raises Incorrect when one of them cannot be held.
+    """
     if database.dialect == "postgresql":
-        given = [_given(row) for row in rows]
+        with translated():
+            given = msgspec.json.encode([_given(row) for row in rows]).decode()
         with database.drivers.take() as driver:
-            driver.run(_INSERT, [msgspec.json.encode(given).decode()])
+            driver.run(_INSERT, [given])
         return
     with database.begin() as tx:
         tx.execute(audit.insert(), [row._asdict() for row in rows])
