@@ -32,6 +32,7 @@ BATCH = 20
 EXAMPLES = 10
 COUNTED: Final = ("rule", "level", "owner", "role", "hour")
 EFFECTS_BY: Final = ("rule", "owner", "hour")
+_TOLD: Final = ("template", "code", "status", "stage", "priority", "program", "to_role")
 SIDES: Final = ("really", "old", "new")
 _VIEWER = worker_viewer("dry-run")
 _SECOND = timedelta(seconds=1)
@@ -220,7 +221,7 @@ def _count(side: Side, found: Replay, wanted: Program) -> None:
 
 
 def _effect(one: Replayed) -> str:
-    names = (getattr(one.effect, name, None) for name in ("template", "code", "status", "stage", "priority", "program"))
+    names = (getattr(one.effect, name, None) for name in _TOLD)
     return _named(KINDS[type(one.effect)], next((str(name) for name in names if name), ""))
 
 
