@@ -14,7 +14,7 @@ from playwright.sync_api import Browser, Page
 
 from tests.peers.chromium.browser import running_chromium
 from tests.peers.hapi.server import Hapi
-from tests.peers.postgres.server import Postgres, running_postgres
+from tests.peers.postgres.server import Copies, Postgres, running_postgres
 from tests.peers.redis.server import RedisServer
 from tests.peers.sekmet.server import Sekmet
 
@@ -148,6 +148,13 @@ def prepared_name(postgres: Postgres) -> str:
     return name
 
 
+@pytest.fixture(scope="session")
+def copies(postgres: Postgres, prepared_name: str) -> Iterator[Copies]:
+    """What hands out copies of the prepared database."""
+    with postgres.copies(prepared_name) as made:
+        yield made
+
+
 @pytest.fixture(params=["sqlite", "postgresql"])
 def ready_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     """The address of a database that is set up and empty, once on each kind: a copy, since setting up takes time."""
@@ -157,9 +164,9 @@ def ready_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
         yield f"sqlite:///{path}"
         return
     server: Postgres = request.getfixturevalue("postgres")
-    name = server.create(template=request.getfixturevalue("prepared_name"))
-    yield server.url(name)
-    server.drop(name)
+    copies: Copies = request.getfixturevalue("copies")
+    with copies.one() as name:
+        yield server.url(name)
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import httpx
 import pytest
@@ -14,12 +13,27 @@ from tests.conformance.talk import Corner
 from tests.peers.postgres.server import Postgres
 
 
-@pytest.fixture(scope="session", params=["sqlite", "postgresql"])
-def tracker(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tracker]:
-    """A server in open mode that many tests share: each keeps to a corner of its own."""
-    folder = tmp_path_factory.mktemp(f"tracker-{request.param}")
-    with running_tracker(_address(request, folder), folder, "--open") as server:
+@pytest.fixture(scope="session")
+def sqlite_tracker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tracker]:
+    """The one on SQLite."""
+    folder = tmp_path_factory.mktemp("tracker-sqlite")
+    with running_tracker(f"sqlite:///{folder / 'tracker.db'}", folder, "--open") as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def postgresql_tracker(postgres: Postgres, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tracker]:
+    """The one on PostgreSQL."""
+    folder = tmp_path_factory.mktemp("tracker-postgresql")
+    with running_tracker(postgres.url(postgres.create()), folder, "--open") as server:
+        yield server
+
+
+@pytest.fixture(scope="session", params=["sqlite", "postgresql"])
+def tracker(request: pytest.FixtureRequest) -> Tracker:
+    """A server in open mode that many tests share: each keeps to a corner of its own. It runs to the end of the run."""
+    server: Tracker = request.getfixturevalue(f"{request.param}_tracker")
+    return server
 
 
 @pytest.fixture(scope="session")
@@ -48,13 +62,6 @@ def one_client(one_tracker: Tracker) -> Iterator[httpx.Client]:
 def corner(client: httpx.Client) -> Corner:
     """A corner for one test."""
     return Corner(client)
-
-
-def _address(request: pytest.FixtureRequest, folder: Path) -> str:
-    if request.param == "sqlite":
-        return f"sqlite:///{folder / 'tracker.db'}"
-    server: Postgres = request.getfixturevalue("postgres")
-    return server.url(server.create())
 
 
 @pytest.fixture

@@ -11,16 +11,18 @@ from tests.conformance.server import Tracker, running_tracker
 from tests.peers.postgres.server import Postgres
 
 
-@pytest.fixture(scope="session", params=["sqlite", "postgresql"])
-def tracker(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tracker]:
-    """A server in open mode."""
-    folder = tmp_path_factory.mktemp(f"open-{request.param}")
-    address = f"sqlite:///{folder / 'tracker.db'}"
-    if request.param == "postgresql":
-        server: Postgres = request.getfixturevalue("postgres")
-        address = server.url(server.create())
-    with running_tracker(address, folder, "--open") as one:
+@pytest.fixture(scope="session")
+def postgresql_tracker(postgres: Postgres, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tracker]:
+    """A server in open mode on PostgreSQL."""
+    with running_tracker(postgres.url(postgres.create()), tmp_path_factory.mktemp("open"), "--open") as one:
         yield one
+
+
+@pytest.fixture(scope="session", params=["sqlite", "postgresql"])
+def tracker(request: pytest.FixtureRequest) -> Tracker:
+    """A server in open mode."""
+    server: Tracker = request.getfixturevalue("one_tracker" if request.param == "sqlite" else "postgresql_tracker")
+    return server
 
 
 @pytest.fixture(scope="session")

@@ -88,15 +88,20 @@ class Postgres:
     def create(self, *, template: str | None = None) -> str:
         """A new database with a name of its own; returns the name."""
         name = f"t{uuid4().hex[:16]}"
-        source = f' template "{template}"' if template else ""
         with psycopg.connect(self.url("postgres"), autocommit=True) as connection:
-            connection.execute(f'create database "{name}"{source}'.encode())
+            _create(connection, name, template)
         return name
 
     def drop(self, name: str) -> None:
         """Remove one database, throwing out whoever is connected to it."""
         with psycopg.connect(self.url("postgres"), autocommit=True) as connection:
-            connection.execute(f'drop database if exists "{name}" with (force)'.encode())
+            _drop(connection, name)
+
+    @contextmanager
+    def copies(self, template: str) -> Iterator[Copies]:
+        """For many copies of one database, one after another: over one session, which costs less than one for each."""
+        with psycopg.connect(self.url("postgres"), autocommit=True) as connection:
+            yield Copies(connection, template)
 
     def kill(self) -> None:
         """kill -9 of the postmaster and all its backends."""
@@ -126,6 +131,34 @@ class Postgres:
         except psycopg.OperationalError:
             return False
         return True
+
+
+class Copies:
+    """Copies of one database, made and dropped over a session that stays open."""
+
+    def __init__(self, connection: psycopg.Connection, template: str) -> None:
+        self._connection = connection
+        self._template = template
+
+    @contextmanager
+    def one(self) -> Iterator[str]:
+        """The name of a copy, gone at the end."""
+        name = f"t{uuid4().hex[:16]}"
+        _create(self._connection, name, self._template)
+        yield name
+        _drop(self._connection, name)
+
+
+def _create(connection: psycopg.Connection, name: str, template: str | None) -> None:
+    """From 15 on PostgreSQL copies page by page through its log unless told otherwise, which takes longer for a small one."""
+    source = f' template "{template}"' if template else ""
+    if template and connection.info.server_version >= 150000:
+        source += " strategy file_copy"
+    connection.execute(f'create database "{name}"{source}'.encode())
+
+
+def _drop(connection: psycopg.Connection, name: str) -> None:
+    connection.execute(f'drop database if exists "{name}" with (force)'.encode())
 
 
 @contextmanager
