@@ -17,7 +17,7 @@ from fhir_tracker.fhir.json_types import Json
 from fhir_tracker.measures import asking, figures, measure_reports
 from fhir_tracker.measures.asking import Wanted
 from fhir_tracker.measures.definitions import MEASURES
-from fhir_tracker.measures.report import Report
+from fhir_tracker.measures.report import Asked, Report
 from fhir_tracker.storage import patients
 from fhir_tracker.storage.database import Tx
 
@@ -31,7 +31,8 @@ def evaluate(request: FhirRequest) -> FhirResponse:
     """200 with the MeasureReport; with `store` (POST) it is kept, and 201."""
     asked = _asked(request)
     with request.context.database.read() as tx:
-        report = _report(request, tx, asked)
+        name, question = _question(request, tx, asked)
+    report = figures.alone(request.context.database, name, question)
     if asked.get("store") not in (True, "true"):
         return _answer(request, write_json(measure_reports.measure_report(report)), report)
     if request.method != "POST":
@@ -47,7 +48,7 @@ def evaluate_here(request: FhirRequest, tx: Tx) -> FhirResponse:
     asked = _asked(request)
     if asked.get("store") in (True, "true"):
         raise Incorrect("Within a Bundle no report is kept.", expression="Parameters.parameter")
-    report = _report(request, tx, asked)
+    report = figures.report(tx, *_question(request, tx, asked))
     return _answer(request, write_json(measure_reports.measure_report(report)), report)
 
 
@@ -57,7 +58,8 @@ def _answer(request: FhirRequest, body: str, report: Report) -> FhirResponse:
     return FhirResponse(status=200, body=body.encode(), note=note)
 
 
-def _report(request: FhirRequest, tx: Tx, asked: dict[str, Json]) -> Report:
+def _question(request: FhirRequest, tx: Tx, asked: dict[str, Json]) -> tuple[str, Asked]:
+    """The measure's name, and what is asked of it."""
     texts = {name: value if isinstance(value, str) else None for name, value in asked.items()}
     wanted = Wanted(
         as_of=texts.get("asOf"),
@@ -71,7 +73,7 @@ def _report(request: FhirRequest, tx: Tx, asked: dict[str, Json]) -> Report:
         if not subject.startswith("Patient/") or patient not in patients.find_many(tx, viewer, [patient]):
             raise NotFound("There is no such patient here.")
         viewer = replace(viewer, patient=patient)
-    return figures.report(tx, _named(request, texts), asking.asked(tx, viewer, wanted, request.now))
+    return _named(request, texts), asking.asked(tx, viewer, wanted, request.now)
 
 
 def _named(request: FhirRequest, texts: dict[str, str | None]) -> str:

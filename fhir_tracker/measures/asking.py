@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
@@ -12,9 +12,10 @@ from fhir_tracker.fhir.dates import parse_datetime
 from fhir_tracker.measures.figures import TICK
 from fhir_tracker.measures.report import Asked
 from fhir_tracker.model.viewer import Viewer
-from fhir_tracker.programs import active_programs
+from fhir_tracker.programs import readable
 from fhir_tracker.storage import programs as rows
 from fhir_tracker.storage.database import Tx
+from fhir_tracker.storage.rollups import Zones
 
 USUAL = timedelta(days=30)
 _YEARS = (2, 9998)
@@ -41,7 +42,9 @@ def asked(tx: Tx, viewer: Viewer, wanted: Wanted, now: datetime) -> Asked:
     if wanted.program is not None and not rows.versions(tx, wanted.program):
         raise NotFound(f"There is no program {wanted.program[:60]}.")
     try:
-        found = _asked(viewer, wanted, now, practice_zone(tx))
+        found = _asked(viewer, wanted, now, zones_at(tx, now))
+        if found.as_of is not None:
+            found = replace(found, zones=zones_at(tx, found.as_of))
     except OverflowError:
         raise Incorrect(_TOO_FAR) from None
     if min(found.start, found.end).year < _YEARS[0] or max(found.start, found.end, found.moment).year > _YEARS[1]:
@@ -49,17 +52,27 @@ def asked(tx: Tx, viewer: Viewer, wanted: Wanted, now: datetime) -> Asked:
     return found
 
 
-def _asked(viewer: Viewer, wanted: Wanted, now: datetime, zone: str) -> Asked:
+def _asked(viewer: Viewer, wanted: Wanted, now: datetime, zones: Zones) -> Asked:
+    zone = zones.of(wanted.program)
     as_of = _known_at(wanted.as_of, zone, now) if wanted.as_of else None
     last = now if as_of is None else as_of
     end = _moment(wanted.end, zone, is_end=True) if wanted.end else last + TICK
     start = _moment(wanted.start, zone, is_end=False) if wanted.start else min(end, last) - USUAL
-    return Asked(viewer=viewer, now=now, start=start, end=end, as_of=as_of, program=wanted.program, zone=zone)
+    return Asked(viewer=viewer, now=now, start=start, end=end, as_of=as_of, program=wanted.program, zones=zones)
 
 
-def practice_zone(tx: Tx) -> str:
-    """The time zone of the first active program's calendar; UTC where there is none."""
-    return next((one.calendar.zone for one in active_programs(tx)), "UTC")
+def zones_at(tx: Tx, at: datetime) -> Zones:
+    """The zone of each program's calendar, by the version that was in use at the moment or was the last before; the
+    practice's is that of the first program in use, UTC where there is none.
+    """
+    own, used = dict[str, str](), dict[str, str]()
+    begun = [(one.active_from, one) for one in rows.versions(tx) if one.active_from and one.active_from <= at]
+    for _, one in sorted(begun, key=lambda pair: (pair[0], pair[1].version)):
+        if program := readable(one):
+            own[one.code] = program.calendar.zone
+            if one.retired_at is None or one.retired_at > at:
+                used[one.code] = program.calendar.zone
+    return Zones(usual=used[min(used)] if used else "UTC", own=own)
 
 
 def _known_at(text: str, zone: str, now: datetime) -> datetime:

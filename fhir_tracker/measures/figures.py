@@ -12,8 +12,9 @@ from fhir_tracker.measures.report import Asked, Number, Report, Row, check_perio
 from fhir_tracker.model.program import Condition
 from fhir_tracker.programs import all_programs
 from fhir_tracker.storage import rollups, standing
-from fhir_tracker.storage.database import Tx
+from fhir_tracker.storage.database import Database, Tx
 from fhir_tracker.storage.flow_facts import Period
+from fhir_tracker.storage.glance import NeedsTransaction, OneStatement
 from fhir_tracker.storage.rollups import Sum
 from fhir_tracker.storage.standing import Moment, Spread
 
@@ -26,6 +27,16 @@ def report(tx: Tx, name: str, asked: Asked) -> Report:
     check_period(asked)
     rows = sorted(_FIGURES[name](tx, asked), key=lambda row: _order(row.keys))
     return Report(measure=measure, asked=asked, rows=tuple(rows))
+
+
+def alone(database: Database, name: str, asked: Asked) -> Report:
+    """As `report`, of one measure by itself: what one statement tells is read without a transaction."""
+    try:
+        with database.drivers.take() as driver:
+            return report(OneStatement(driver, database.dialect), name, asked)
+    except NeedsTransaction:
+        with database.read() as tx:
+            return report(tx, name, asked)
 
 
 def all_reports(tx: Tx, asked: Asked) -> Iterator[Report]:
@@ -160,7 +171,7 @@ def _document(condition: Condition) -> str:
 
 
 def _sums(tx: Tx, asked: Asked, what: str, *by: str) -> list[Sum]:
-    return rollups.sums(tx, asked.viewer, what, period_of(asked), by=by, program=asked.program, zone=asked.zone)
+    return rollups.sums(tx, asked.viewer, what, period_of(asked), by=by, program=asked.program, zones=asked.zones)
 
 
 def _spread(found: Iterable[Spread]) -> Iterator[Row]:

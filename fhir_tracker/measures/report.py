@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from fhir_tracker.errors import UsageError
 from fhir_tracker.measures.definitions import Measure
 from fhir_tracker.model.viewer import Viewer
+from fhir_tracker.storage.rollups import Zones
 
 Number = int | float | None
 _HOUR = 3600
@@ -16,7 +17,7 @@ _HOUR = 3600
 
 @dataclass(frozen=True, kw_only=True)
 class Asked:
-    """Whose eyes, which moment or period, and of which program (None: all); `zone` says which hour of the day it was.
+    """Whose eyes, which moment or period, and of which program (None: all); `zones` say which hour of the day it was.
 
     `as_of` is None for the present; the period is from `start` until before `end`.
     """
@@ -27,12 +28,17 @@ class Asked:
     end: datetime
     as_of: datetime | None = None
     program: str | None = None
-    zone: str = "UTC"
+    zones: Zones = field(default_factory=Zones)
 
     @property
     def moment(self) -> datetime:
         """The moment that is looked at."""
         return self.now if self.as_of is None else self.as_of
+
+    @property
+    def zone(self) -> str:
+        """In which zone its days are."""
+        return self.zones.of(self.program)
 
 
 @dataclass(frozen=True, kw_only=True)

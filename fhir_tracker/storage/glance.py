@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any, Never
 
+from sqlalchemy import ColumnElement, Select, literal_column
+from sqlalchemy.dialects import postgresql, sqlite
+
 from fhir_tracker.model.viewer import Viewer
 from fhir_tracker.storage.database import Dialect, Tx
 from fhir_tracker.storage.drivers import Driver
@@ -15,6 +18,17 @@ Row = tuple[Any, ...]
 COLUMNS = tuple(resource.c.keys())
 """Of a resource, as rows here hold them."""
 SELECTED = ", ".join(f"r.{name}" for name in COLUMNS)
+_DIALECTS = {
+    "sqlite": sqlite.dialect(paramstyle="named"),
+    "postgresql": postgresql.dialect(paramstyle="named"),  # type: ignore[no-untyped-call]
+}
+LATER_GIVEN: ColumnElement[Any] = literal_column("%s")
+"""Stands in a statement that becomes a text for a number that each asking brings."""
+
+
+def text_of(statement: Select[Any], dialect: Dialect) -> str:
+    """A statement as text with all its values in it."""
+    return str(statement.compile(dialect=_DIALECTS[dialect], compile_kwargs={"literal_binds": True}))
 
 
 class NeedsTransaction(Exception):
@@ -35,6 +49,10 @@ class Glance(Tx):
     def select(self, sql: str, values: Sequence[object]) -> Sequence[Row]:
         """The rows of one statement; the values stand as `%s` in it."""
         return self._driver.rows(sql, values)
+
+    def number(self, value: int) -> object:
+        """A number as the driver takes it."""
+        return value if self.dialect == "sqlite" else str(value)
 
     def fetch(self, wanted: Iterable[tuple[Viewer, str, str]]) -> None:
         """Hold the present versions of these (viewer, type, id), read by one statement a type."""
@@ -61,3 +79,16 @@ class Glance(Tx):
         if self.dialect == "postgresql":
             return f"{column} = ANY(%s)", [list(values)]
         return f"{column} IN ({', '.join(['%s'] * len(values))})", list(values)
+
+
+class OneStatement(Glance):
+    """A glance of one statement, which sees one moment: the second raises NeedsTransaction."""
+
+    _asked = False
+
+    def select(self, sql: str, values: Sequence[object]) -> Sequence[Row]:
+        """The rows of the statement."""
+        if self._asked:
+            raise NeedsTransaction("select")
+        self._asked = True
+        return super().select(sql, values)

@@ -36,8 +36,9 @@ from fhir_tracker.errors import UsageError
 from fhir_tracker.model.viewer import Viewer, worker_viewer
 from fhir_tracker.storage import settings
 from fhir_tracker.storage.buffer import Bulk
-from fhir_tracker.storage.database import Database, Tx
+from fhir_tracker.storage.database import Database, Dialect, Tx
 from fhir_tracker.storage.flow_facts import CORRECTED, FACTS, HOUR, MOMENTS, Period
+from fhir_tracker.storage.glance import Glance, text_of
 from fhir_tracker.storage.measure_tables import figure_hour, stale_hour
 from fhir_tracker.storage.running_tables import setting
 from fhir_tracker.storage.types import microseconds, moment
@@ -109,7 +110,11 @@ def sums(
     span = _whole_hours(period) if viewer.patient is None and not _is_corrected(what, period) else None
     if span is None:
         return _added(_live_rows(tx, viewer, asked, [period]), len(by), is_whole=True)
-    found: Sequence[Any] = tx.execute(_rolled(asked, *span)).all()
+    found: Sequence[Any]
+    if isinstance(tx, Glance) and not _rest(period, span, span[1]):
+        found = tx.select(_rolled_text(asked, *span, tx.dialect), ())
+    else:
+        found = tx.execute(_rolled(asked, *span)).all()
     rolled_to, stale = (int(found[0][-2] or span[0]), found[0][-1]) if found else (span[0], 1)
     spans, rest = _parts(tx, period, span) if stale else ([], _rest(period, span, rolled_to))
     if stale:
@@ -236,6 +241,11 @@ def _rolled(asked: _Asked, first: int, end: int) -> Select[Any]:
     values = {"what": asked.what, "first": first, "end": end, "key": ROLLED}
     values |= {} if asked.program is None else {"program": asked.program}
     return _rolled_form(asked.by, asked.program is not None, asked.clocks).params(values)
+
+
+@lru_cache(maxsize=64)
+def _rolled_text(asked: _Asked, first: int, end: int, dialect: Dialect) -> str:
+    return text_of(_rolled(asked, first, end), dialect)
 
 
 @lru_cache(maxsize=64)

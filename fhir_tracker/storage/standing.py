@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from functools import lru_cache
+from typing import Any, Literal
 
 from sqlalchemy import (
     BigInteger,
@@ -24,12 +25,13 @@ from sqlalchemy import (
     union_all,
 )
 
-from fhir_tracker.model.viewer import Viewer
-from fhir_tracker.storage.database import Tx
+from fhir_tracker.model.viewer import Viewer, worker_viewer
+from fhir_tracker.storage.database import Dialect, Tx
 from fhir_tracker.storage.flow_facts import REACHED, SECOND
+from fhir_tracker.storage.glance import LATER_GIVEN, Glance, NeedsTransaction, text_of
 from fhir_tracker.storage.measure_tables import attempt_log, spell
 from fhir_tracker.storage.scope import row_scope
-from fhir_tracker.storage.types import microseconds
+from fhir_tracker.storage.types import EPOCH, microseconds
 from fhir_tracker.storage.work_tables import firing, work_item
 
 _SHARED = (
@@ -51,6 +53,9 @@ _SHARED = (
     "created_at",
     "status_since",
 )
+
+
+Panel = Literal["aging", "overdue"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,8 +102,10 @@ def standing(viewer: Viewer, moment: Moment) -> FromClause:
 
 def aging(tx: Tx, viewer: Viewer, moment: Moment, program: str | None = None) -> list[Spread]:
     """Time in the present status or stage: by kind, program and status."""
-    stand = standing(viewer, moment)
-    return _spreads(tx, aging_rows(stand, program), ("kind", "program", "status"), moment.at)
+    by = "kind", "program", "status"
+    if isinstance(tx, Glance):
+        return _glanced(tx, viewer, moment, "aging", program, by)
+    return _spreads(tx, aging_rows(standing(viewer, moment), program), by, moment.at)
 
 
 def aging_rows(stand: FromClause, program: str | None) -> Select[Any]:
@@ -109,15 +116,17 @@ def aging_rows(stand: FromClause, program: str | None) -> Select[Any]:
 
 def overdue(tx: Tx, viewer: Viewer, moment: Moment, program: str | None = None) -> list[Spread]:
     """Time since it was due: by owner, role and program."""
-    stand = standing(viewer, moment)
-    return _spreads(tx, overdue_rows(stand, moment, program), ("owner", "role", "program"), moment.at)
+    by = "owner", "role", "program"
+    if isinstance(tx, Glance):
+        return _glanced(tx, viewer, moment, "overdue", program, by)
+    return _spreads(tx, overdue_rows(standing(viewer, moment), moment.at, program), by, moment.at)
 
 
-def overdue_rows(stand: FromClause, moment: Moment, program: str | None) -> Select[Any]:
+def overdue_rows(stand: FromClause, at: datetime | ColumnElement[Any], program: str | None) -> Select[Any]:
     """What `overdue` spreads."""
     columns: list[ColumnElement[Any]] = [_text(stand.c[name]).label(name) for name in ("owner", "role", "program")]
     chosen = select(*columns, stand.c.due_at.label("since"))
-    late = stand.c.kind != "plan", stand.c.clock == "running", stand.c.due_at < moment.at
+    late = stand.c.kind != "plan", stand.c.clock == "running", stand.c.due_at < at
     return _of(chosen.where(*late), stand, program)
 
 
@@ -174,8 +183,27 @@ def first_firings(
 
 def _spreads(tx: Tx, rows: Select[Any], by: Sequence[str], at: datetime, *, counts: Sequence[str] = ()) -> list[Spread]:
     """Rows with `by` and a moment `since`, spread by how long that is before `at`."""
-    found = tx.execute(spread_statement(rows, by, counts)).all()
-    now, width = microseconds(at), len(by)
+    return _as_spreads(tx.execute(spread_statement(rows, by, counts)).all(), len(by), at, counts)
+
+
+def _glanced(
+    tx: Glance, viewer: Viewer, moment: Moment, what: Panel, program: str | None, by: tuple[str, ...]
+) -> list[Spread]:
+    if viewer.patient is not None or not moment.now:
+        raise NeedsTransaction(what)
+    values = [tx.number(microseconds(moment.at))] if what == "overdue" else []
+    return _as_spreads(tx.select(_panel_text(what, program, by, tx.dialect), values), len(by), moment.at)
+
+
+@lru_cache(maxsize=64)
+def _panel_text(what: Panel, program: str | None, by: tuple[str, ...], dialect: Dialect) -> str:
+    stand = standing(worker_viewer("measures"), Moment(at=EPOCH, now=True))
+    rows = aging_rows(stand, program) if what == "aging" else overdue_rows(stand, LATER_GIVEN, program)
+    return text_of(spread_statement(rows, by), dialect)
+
+
+def _as_spreads(found: Sequence[Sequence[Any]], width: int, at: datetime, counts: Sequence[str] = ()) -> list[Spread]:
+    now = microseconds(at)
     return [
         Spread(
             by=tuple(row[:width]),

@@ -69,11 +69,11 @@ Index(
 _open_index("ix_work_item_due", "due_order", "k")
 _open_index("ix_work_item_role", "role", "due_order", "k")
 _open_index("ix_work_item_owner", "owner", "due_order", "k")
-_open_index("ix_work_item_status", "program", "status", "status_since", "kind")
+_open_index("ix_work_item_status", "program", "status", "status_since", "kind", "open")
 _is_dated = work_item.c.open & work_item.c.due_at.is_not(None)
 Index(
     "ix_work_item_late",
-    *(work_item.c[name] for name in ("due_at", "clock", "kind", "owner", "role", "program")),
+    *(work_item.c[name] for name in ("due_at", "clock", "kind", "owner", "role", "program", "open")),
     sqlite_where=_is_dated,
     postgresql_where=_is_dated,
 )

@@ -82,6 +82,8 @@ def test_figures_of_a_moment_a_period_and_a_program(run: Run) -> None:
     assert run("report", "overdue", "--program", "no-such")[0] == 1
     assert run("report", "overdue", "--as-of", "tomorrow-ish")[0] == 1
     assert run("report", "throughput", "--from", "2026-02-01", "--to", "2026-01-01")[0] == 2
+    code, _, said = run("report", "escalations-by-hour", "--from", "0002-01-01")
+    assert (code, "at most 100 years" in said) == (2, True)
 
 
 def test_all_of_them_can_be_kept_as_measure_reports(run: Run, late: Clinic) -> None:

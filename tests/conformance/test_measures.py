@@ -83,6 +83,8 @@ def test_as_of_a_moment(client: httpx.Client) -> None:
         ("aging/$evaluate-measure?store=true", 400),
         ("aging/$evaluate-measure?program=no-such", 404),
         ("outreach/$evaluate-measure?periodStart=2026-02-01&periodEnd=2026-01-01", 400),
+        ("outreach-by-hour/$evaluate-measure?periodStart=0002-02-01", 400),
+        ("escalations-by-hour/$evaluate-measure?periodStart=1900-01-01&periodEnd=9998-01-01", 400),
         ("no-such-measure/$evaluate-measure", 404),
     ],
 )

@@ -22,6 +22,7 @@ from fhir_tracker.model.viewer import Viewer
 from fhir_tracker.storage import rollups
 from fhir_tracker.storage.database import Database
 from fhir_tracker.storage.measure_tables import figure_hour
+from fhir_tracker.storage.rollups import Zones
 from tests.support.clinic import MONDAY, SYSTEM, Clinic
 from tests.support.lives import Life
 
@@ -37,7 +38,9 @@ def figures(clinic: Clinic, asked: Asked) -> Figures:
 def live(now: datetime, viewer: Viewer = SYSTEM) -> Asked:
     """What a page asks at `now`: the present, and all that happened until now."""
     end = now + timedelta(microseconds=1)
-    return Asked(viewer=viewer, now=now, start=MONDAY - timedelta(days=9), end=end, zone="America/New_York")
+    return Asked(
+        viewer=viewer, now=now, start=MONDAY - timedelta(days=9), end=end, zones=Zones(usual="America/New_York")
+    )
 
 
 def lived(clinic: Clinic, seed: int, steps: int) -> tuple[Life, dict[datetime, tuple[Figures, Figures]]]:

@@ -15,6 +15,7 @@ from fhir_tracker.measures.report import Asked, Number, Report
 from fhir_tracker.model.viewer import Viewer
 from fhir_tracker.storage import figures as operations
 from fhir_tracker.storage.database import Database
+from fhir_tracker.storage.rollups import Zones
 from tests.support.clinic import COORDINATOR, EVERYONE, MONDAY, NURSE, RING, SYSTEM, Clinic
 
 HOUR = timedelta(hours=1)
@@ -31,7 +32,13 @@ PROGRAM = RING.replace("rules:\n", f"{RECORDS}rules:\n{MISSING}")
 
 
 def told(clinic: Clinic, name: str, **asked: object) -> Report:
-    usual: dict[str, object] = {"viewer": SYSTEM, "now": END, "start": MONDAY, "end": END, "zone": "America/New_York"}
+    usual: dict[str, object] = {
+        "viewer": SYSTEM,
+        "now": END,
+        "start": MONDAY,
+        "end": END,
+        "zones": Zones(usual="America/New_York"),
+    }
     with clinic.database.read() as tx:
         return figures.report(tx, name, Asked(**(usual | asked)))  # type: ignore[arg-type]
 

@@ -18,7 +18,7 @@ from statistics import median
 
 from sqlalchemy import text
 
-from fhir_tracker.measures.figures import report
+from fhir_tracker.measures.figures import alone
 from fhir_tracker.measures.report import Asked
 from fhir_tracker.model.viewer import open_viewer
 from fhir_tracker.storage import rollups
@@ -79,10 +79,11 @@ def _tidy(database: Database) -> None:
 def _measured(database: Database) -> Times:
     end = NOW.replace(minute=0)
     asked = Asked(viewer=open_viewer(), now=NOW, start=end - timedelta(days=DAYS), end=end)
+    is_open = "open = 1" if database.dialect == "sqlite" else "open"
     hours = rollups.hour_of(asked.start), rollups.hour_of(asked.end)
     return {
         name: _both(database, name, asked, statement)
-        for name, statement in statements(*hours, microseconds(NOW)).items()
+        for name, statement in statements(*hours, microseconds(NOW), is_open).items()
     }
 
 
@@ -90,8 +91,7 @@ def _both(database: Database, name: str, asked: Asked, statement: str) -> tuple[
     """Seconds of the panel and of the bare statement, one after the other in turns."""
 
     def panel() -> object:
-        with database.read() as tx:
-            return report(tx, name, asked).rows
+        return alone(database, name, asked).rows
 
     with database.drivers.take() as driver:
 

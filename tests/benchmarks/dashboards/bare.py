@@ -16,19 +16,21 @@ _SUMMED = (
 )
 
 
-def statements(first: int, last: int, now: int) -> Mapping[str, str]:
-    """Measure -> statement, for the hours `first` until before `last` and the moment `now` in microseconds."""
+def statements(first: int, last: int, now: int, is_open: str) -> Mapping[str, str]:
+    """Measure -> statement, for the hours `first` until before `last` and the moment `now` in microseconds; `is_open` is
+    how the database says that an item is open.
+    """
 
     def summed(what: str, keys: str) -> str:
         return _SUMMED.format(what=what, keys=keys, first=first, last=last)
 
     aging = (
         "SELECT kind, coalesce(program, '') AS program, status, status_since AS since FROM work_item "
-        "WHERE open AND kind <> 'outside'"
+        f"WHERE {is_open} AND kind <> 'outside'"
     )
     overdue = (
         "SELECT coalesce(owner, '') AS owner, coalesce(role, '') AS role, coalesce(program, '') AS program, "
-        "due_at AS since FROM work_item WHERE open AND kind <> 'outside' AND kind <> 'plan' AND clock = 'running' "
+        f"due_at AS since FROM work_item WHERE {is_open} AND kind <> 'outside' AND kind <> 'plan' AND clock = 'running' "
         f"AND due_at < {now}"
     )
     return {
