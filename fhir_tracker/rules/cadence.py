@@ -21,6 +21,7 @@ from fhir_tracker.rules.words import moment
 
 CADENCE: Final = "cadence:"
 """What the name of a template's rhythm begins with."""
+_BACK: Final = "withdraw "
 _MOST = 1_000_000
 _MOST_AHEAD = 100
 _TICK = timedelta(microseconds=1)
@@ -118,17 +119,28 @@ def _ahead(
     index = first
     while len(wanted) < _MOST_AHEAD and (begins := rhythm.begins(index)) <= until:
         wanted[begins], index = index, index + 1
-    fired = {one.key.cycle for one in facts.fired if one.key.rule == rhythm.name}
+    cycles = {begins: _cycle(facts, rhythm, begins) for begins in wanted}
     effects = tuple(
-        _effect(program, facts, template, rhythm, number, instant(begins))
-        for begins, number in wanted.items()
-        if instant(begins) not in fired
+        _effect(program, facts, template, rhythm, wanted[begins], cycle) for begins, cycle in cycles.items() if cycle
     )
     return Recurrence(
         effects=effects,
-        withdrawn=tuple(_out_of_step(facts, template, rhythm, wanted, now)),
+        withdrawn=tuple(_out_of_step(facts, template, rhythm, now)),
         next_at=_enters(rhythm, index, horizon, now),
     )
+
+
+def _cycle(facts: Facts, rhythm: Rhythm, begins: datetime) -> str:
+    """The name under which an occurrence is made now; "" when it was made, and not taken back since by the rhythm itself."""
+    mine = [one for one in facts.fired if one.key.rule == rhythm.name]
+    back = {
+        one.key.cycle.removeprefix(_BACK) for one in mine if one.key.cycle.startswith(_BACK) and one.state != "skipped"
+    }
+    base = instant(begins)
+    before = [one.task for one in mine if one.key.cycle == base or one.key.cycle.startswith(f"{base} ")]
+    if any(task not in back for task in before):
+        return ""
+    return f"{base} again {len(before)}" if before else base
 
 
 def _enters(rhythm: Rhythm, index: int, horizon: Duration, now: datetime) -> datetime:
@@ -148,12 +160,11 @@ def _enters(rhythm: Rhythm, index: int, horizon: Duration, now: datetime) -> dat
     return high
 
 
-def _out_of_step(
-    facts: Facts, template: TaskTemplate, rhythm: Rhythm, wanted: Mapping[datetime, int], now: datetime
-) -> list[WithdrawTask]:
+def _out_of_step(facts: Facts, template: TaskTemplate, rhythm: Rhythm, now: datetime) -> list[WithdrawTask]:
+    """What was made ahead and begins at no moment of the rhythm; how far ahead it is does not matter."""
     return [
         WithdrawTask(
-            key=FiringKey(item=facts.item.ref, rule=rhythm.name, cycle=f"withdraw {one.ref}", level=0),
+            key=FiringKey(item=facts.item.ref, rule=rhythm.name, cycle=f"{_BACK}{one.ref}", level=0),
             task=one.ref,
             reason=f"{template.title} no longer begins {moment(rhythm.calendar, one.starts_at)}: it is due every {rhythm.every}",
         )
@@ -162,7 +173,7 @@ def _out_of_step(
         and one.open
         and one.starts_at
         and one.starts_at > now
-        and one.starts_at not in wanted
+        and rhythm.begins(rhythm.latest(one.starts_at)) != one.starts_at
     ]
 
 
