@@ -37,10 +37,13 @@ from fhir_tracker.storage.drivers import Drivers
 from fhir_tracker.storage.failures import translated
 from fhir_tracker.storage.foresight import Foresight
 from fhir_tracker.storage.keys import KeyPool, Keys
+from fhir_tracker.storage.plain import Plain
 from fhir_tracker.storage.turns import Turns
 
 Dialect = Literal["sqlite", "postgresql"]
 LOCK_SECONDS = 10
+STILL_SECONDS = 120
+"""How long a transaction of PostgreSQL may stand still before the server ends it: its process hangs, and holds locks."""
 POOL_SIZE = 8
 
 _PRAGMAS = ("busy_timeout = 10000", "foreign_keys = ON", "synchronous = FULL", "cache_size = -65536")
@@ -75,6 +78,7 @@ class Tx:
         self.late: Callable[[], None] | None = None
         self._connect = connect
         self._connection: Connection | None = None
+        self._plain: Plain | None = None
 
     @property
     def connection(self) -> Connection:
@@ -125,18 +129,27 @@ class Tx:
         """Run a write; how many rows it touched."""
         return self._ready(statement).execute(statement, execution_options={"preserve_rowcount": True}).rowcount
 
+    def ask(self, sql: str, values: Sequence[object]) -> Sequence[Sequence[Any]]:
+        """The rows of a SELECT whose values stand as `%s`, as the driver gives them."""
+        self.flush()
+        return self._plainly().rows(sql, values)
+
     def run(self, sql: str, values: Sequence[object]) -> Sequence[Sequence[Any]]:
-        """The rows that a write in the driver's own words gives back."""
-        return cast(Sequence[Sequence[Any]], self._write(sql, values).all())
-
-    def run_for_count(self, sql: str, values: Sequence[object]) -> int:
-        """How many rows a write in the driver's own words touched."""
-        return self._write(sql, values).rowcount
-
-    def _write(self, sql: str, values: Sequence[object]) -> CursorResult[Any]:
+        """The rows that a write gives back whose values stand as `%s`."""
         self.flush()
         self.wrote += 1
-        return self.connection.exec_driver_sql(sql, tuple(values), execution_options={"preserve_rowcount": True})
+        return self._plainly().rows(sql, values)
+
+    def run_for_count(self, sql: str, values: Sequence[object]) -> int:
+        """How many rows such a write touched."""
+        self.flush()
+        self.wrote += 1
+        return self._plainly().count(sql, values)
+
+    def _plainly(self) -> Plain:
+        if self._plain is None:
+            self._plain = Plain(self.connection)
+        return self._plain
 
     def _ready(self, statement: Executable) -> Connection:
         self.flush()
@@ -321,7 +334,8 @@ def _prepare_sqlite(engine: Engine, begin: str, pragmas: tuple[str, ...]) -> Non
 
 def _postgresql(url: URL) -> tuple[Engine, Engine, None]:
     query = dict(url.query)
-    options = f"-c lock_timeout={LOCK_SECONDS}s -c timezone=UTC -c client_min_messages=warning -c jit=off"
+    limits = f"-c lock_timeout={LOCK_SECONDS}s -c idle_in_transaction_session_timeout={STILL_SECONDS}s"
+    options = f"{limits} -c timezone=UTC -c client_min_messages=warning -c jit=off {query.pop('options', '')}"
     engine = create_engine(
         url,
         pool_size=POOL_SIZE,

@@ -11,13 +11,15 @@ from fhir_tracker.model.viewer import Viewer, worker_viewer
 from fhir_tracker.model.work import Event
 from fhir_tracker.storage.bulks import EVENT
 from fhir_tracker.storage.database import Tx
-from fhir_tracker.storage.records import from_row, to_row
+from fhir_tracker.storage.keyed import Keyed
+from fhir_tracker.storage.records import to_row
 from fhir_tracker.storage.scope import row_scope
 from fhir_tracker.storage.slices import slices
 from fhir_tracker.storage.types import microseconds
 from fhir_tracker.storage.work_tables import event
 
 _ANYBODY = worker_viewer("foresight")
+_ROWS = Keyed(Event, event, order="ref")
 
 
 def foresee(tx: Tx, patients: Sequence[str], types: Sequence[str]) -> None:
@@ -60,8 +62,7 @@ def drop(tx: Tx, ref: str) -> None:
 
 def find(tx: Tx, viewer: Viewer, ref: str) -> Event | None:
     """The event of one resource, or None."""
-    row = tx.first(select(event).where(event.c.ref == ref, row_scope(viewer, event)))
-    return from_row(Event, row) if row else None
+    return next(iter(_ROWS.read(tx, viewer, "ref", [ref])), None)
 
 
 def owners(tx: Tx, viewer: Viewer, refs: Sequence[str]) -> dict[str, str]:
@@ -80,10 +81,9 @@ def of_patients(
     ahead = tx.foresight
     if ahead is not None and viewer.patient is None and types is not None and ahead.knows(patients, types):
         return {one: tuple(seen for seen in ahead.events[one] if seen.type in types) for one in patients}
-    chosen = select(event).where(event.c.patient.in_(patients), row_scope(viewer, event))
-    if types is not None:
-        chosen = chosen.where(event.c.type.in_(types))
     found: dict[str, list[Event]] = {patient: [] for patient in patients}
-    for row in tx.rows(chosen):
-        found[row["patient"]].append(from_row(Event, row))
+    if types is None or types:
+        some = f" AND type IN ({', '.join(['%s'] * len(types))})" if types else ""
+        for seen in _ROWS.read(tx, viewer, "patient", patients, further=some, values=types or ()):
+            found[seen.patient].append(seen)
     return {patient: tuple(sorted(seen, key=lambda one: one.order)) for patient, seen in found.items()}

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import ColumnElement, case, delete, func, select, update
-from sqlalchemy.engine import RowMapping
 
 from fhir_tracker.model.viewer import Viewer
 from fhir_tracker.model.work import Firing, FiringKey
 from fhir_tracker.storage import many
 from fhir_tracker.storage.buffer import Row
 from fhir_tracker.storage.database import Tx
+from fhir_tracker.storage.keyed import Keyed
 from fhir_tracker.storage.scope import row_scope
 from fhir_tracker.storage.types import microseconds
 from fhir_tracker.storage.work_tables import firing
@@ -31,6 +32,27 @@ class LevelCount:
     rule: str
     level: int
     count: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Fired:
+    """A firing as its row lies there."""
+
+    item: str
+    rule: str
+    cycle: str
+    level: int
+    fired_at: datetime
+    kind: str
+    task: str | None
+    to_role: str | None
+    state: str
+    program: str | None
+    program_version: int | None
+    reason: str
+
+
+_ROWS = Keyed(_Fired, firing, order="fired_at, k")
 
 
 def fire(tx: Tx, fired: Firing, patient: str | None) -> bool:
@@ -54,17 +76,15 @@ def take_back(tx: Tx, keys: Sequence[FiringKey]) -> None:
 
 def of_items(tx: Tx, viewer: Viewer, items: Sequence[str]) -> dict[str, tuple[Firing, ...]]:
     """Item -> its firings, oldest first; an empty tuple for an item without any."""
-    chosen = select(firing).where(firing.c.item.in_(items), row_scope(viewer, firing))
     found: dict[str, list[Firing]] = {item: [] for item in items}
-    for row in tx.rows(chosen.order_by(firing.c.fired_at, firing.c.k)):
-        found[row["item"]].append(_firing(row))
+    for row in _ROWS.read(tx, viewer, "item", items):
+        found[row.item].append(_firing(vars(row)))
     return {item: tuple(fired) for item, fired in found.items()}
 
 
 def of_task(tx: Tx, viewer: Viewer, task: str) -> Firing | None:
     """The firing that made `Task/<id>`, or None."""
-    row = tx.first(select(firing).where(firing.c.task == task, row_scope(viewer, firing)))
-    return _firing(row) if row else None
+    return next((_firing(vars(row)) for row in _ROWS.read(tx, viewer, "task", [task])), None)
 
 
 def levels(tx: Tx, viewer: Viewer) -> list[LevelCount]:
@@ -113,7 +133,7 @@ def _is(key: FiringKey) -> ColumnElement[bool]:
     )
 
 
-def _firing(row: RowMapping) -> Firing:
+def _firing(row: Mapping[str, Any]) -> Firing:
     key = FiringKey(item=row["item"], rule=row["rule"], cycle=row["cycle"], level=row["level"])
     names = ("fired_at", "kind", "task", "to_role", "state", "program", "program_version", "reason")
     return Firing(key=key, **{name: row[name] for name in names})

@@ -43,7 +43,7 @@ def add_new(
         sql = f"INSERT INTO {table.name} ({_listed(columns)}) SELECT {arrays} {tail}"
         return {row[0] for row in tx.run(sql, _arrays(kinds, rows))}
     added: set[Any] = set()
-    line = f"({', '.join('?' * len(columns))})"
+    line = f"({', '.join(['%s'] * len(columns))})"
     for some in slices(rows, _CHUNK):
         lines = ", ".join([line] * len(some))
         sql = f"INSERT INTO {table.name} ({_listed(columns)}) VALUES {lines} {tail}"  # noqa: S608
@@ -71,8 +71,8 @@ def change(
     cleared = [f'"{name}" = NULL' for name in emptied]
     if tx.dialect == "postgresql":
         return _change_together(tx, table, (tuple(known_by), tuple(columns)), rows, cleared, further)
-    sets = ", ".join([*(f'"{name}" = ?' for name in columns), *cleared])
-    where = " AND ".join(f'"{name}" = ?' for name in known_by)
+    sets = ", ".join([*(f'"{name}" = %s' for name in columns), *cleared])
+    where = " AND ".join(f'"{name}" = %s' for name in known_by)
     sql = f"UPDATE {table.name} SET {sets} WHERE {where}{further}"  # noqa: S608
     count = len(known_by)
     return {row[0] for row in rows if tx.run_for_count(sql, (*row[count:], *row[:count]))}

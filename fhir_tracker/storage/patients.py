@@ -5,17 +5,19 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import delete, update
 
 from fhir_tracker.fhir.folding import fold
 from fhir_tracker.model.patient import PatientSummary as PatientSummary
 from fhir_tracker.model.viewer import Viewer
 from fhir_tracker.storage.bulks import SUMMARY
 from fhir_tracker.storage.database import Tx
-from fhir_tracker.storage.records import from_row, to_row
-from fhir_tracker.storage.scope import row_scope
+from fhir_tracker.storage.keyed import Keyed
+from fhir_tracker.storage.records import to_row
 from fhir_tracker.storage.slices import slices
 from fhir_tracker.storage.work_tables import patient_summary
+
+_ROWS = Keyed(PatientSummary, patient_summary, order="patient")
 
 
 def add(tx: Tx, summary: PatientSummary) -> None:
@@ -51,9 +53,4 @@ def find(tx: Tx, viewer: Viewer, patient: str) -> PatientSummary | None:
 
 def find_many(tx: Tx, viewer: Viewer, patients: Sequence[str]) -> dict[str, PatientSummary]:
     """Patient id -> summary, for those there are."""
-    found: dict[str, PatientSummary] = {}
-    for some in slices(patients):
-        is_one = patient_summary.c.patient.in_(some)
-        rows = tx.rows(select(patient_summary).where(is_one, row_scope(viewer, patient_summary)))
-        found |= {row["patient"]: from_row(PatientSummary, row) for row in rows}
-    return found
+    return {one.patient: one for some in slices(patients) for one in _ROWS.read(tx, viewer, "patient", some)}

@@ -22,6 +22,7 @@ from fhir_tracker.storage.bulks import CHANGE, REMOTE, RESOURCE, VERSION
 from fhir_tracker.storage.database import Tx
 from fhir_tracker.storage.glance import COLUMNS, Glance
 from fhir_tracker.storage.indexing import IndexRows, add_index, index_rows, write_index
+from fhir_tracker.storage.keyed import Keyed
 from fhir_tracker.storage.records import from_row
 from fhir_tracker.storage.scope import row_scope
 from fhir_tracker.storage.slices import SIZE, slices
@@ -57,6 +58,9 @@ class Stored:
     def ref(self) -> str:
         """`Type/id`."""
         return f"{self.type}/{self.id}"
+
+
+_ROWS = Keyed(Stored, resource, order="id")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,8 +115,7 @@ def find(tx: Tx, viewer: Viewer, type_: str, id_: str) -> Stored | None:
             return cast("Stored | None", stored)
     if tx.foresight is not None and viewer.patient is None and (type_, id_) in tx.foresight.records:
         return cast("Stored | None", tx.foresight.records[type_, id_])
-    row = tx.first(select(resource).where(resource.c.type == type_, resource.c.id == id_, row_scope(viewer, resource)))
-    return from_row(Stored, row) if row else None
+    return next(iter(_ROWS.read(tx, viewer, "id", [id_], further=" AND type = %s", values=[type_])), None)
 
 
 def stored_of(row: Sequence[Any], updated_at: datetime | None = None) -> Stored:
@@ -133,10 +136,8 @@ def find_many(tx: Tx, viewer: Viewer, refs: Iterable[str]) -> dict[str, Stored]:
     found: dict[str, Stored] = {}
     for type_, ids in wanted.items():
         for some in slices(sorted(ids)):
-            chosen = select(resource).where(
-                resource.c.type == type_, resource.c.id.in_(some), row_scope(viewer, resource)
-            )
-            found |= {one.ref: one for one in (from_row(Stored, row) for row in tx.rows(chosen))}
+            read = _ROWS.read(tx, viewer, "id", some, further=" AND type = %s", values=[type_])
+            found |= {one.ref: one for one in read}
     return found
 
 
@@ -151,11 +152,8 @@ def foresee(tx: Tx, viewer: Viewer, refs: Iterable[str]) -> None:
     for type_, ids in sorted(wanted.items()):
         tx.foreseen |= {(type_, id_): (viewer, None) for id_ in ids}
         for some in slices(sorted(ids)):
-            chosen = select(resource).where(
-                resource.c.type == type_, resource.c.id.in_(some), row_scope(viewer, resource)
-            )
-            for row in tx.rows(chosen.order_by(resource.c.id).with_for_update()):
-                tx.foreseen[type_, row["id"]] = (viewer, from_row(Stored, row))
+            for one in _ROWS.read(tx, viewer, "id", some, further=" AND type = %s", values=[type_], lock=True):
+                tx.foreseen[type_, one.id] = (viewer, one)
 
 
 def glance(tx: Tx, refs: Sequence[str]) -> None:

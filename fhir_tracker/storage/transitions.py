@@ -10,11 +10,14 @@ from fhir_tracker.model.viewer import Viewer
 from fhir_tracker.model.work import Transition
 from fhir_tracker.storage.bulks import TRANSITION
 from fhir_tracker.storage.database import Tx
+from fhir_tracker.storage.keyed import Keyed
 from fhir_tracker.storage.records import from_row
 from fhir_tracker.storage.scope import row_scope
 from fhir_tracker.storage.types import microseconds
 from fhir_tracker.storage.work_items import in_step
 from fhir_tracker.storage.work_tables import transition
+
+_ROWS = Keyed(Transition, transition, order="recorded_at, k")
 
 
 def add(tx: Tx, made: Transition, patient: str | None) -> None:
@@ -30,10 +33,9 @@ def add(tx: Tx, made: Transition, patient: str | None) -> None:
 def of_items(tx: Tx, viewer: Viewer, items: Sequence[str]) -> dict[str, tuple[Transition, ...]]:
     """Item -> its transitions, oldest first; an empty tuple for an item without any."""
     in_step(tx, items)
-    chosen = select(transition).where(transition.c.item.in_(items), row_scope(viewer, transition))
     found: dict[str, list[Transition]] = {item: [] for item in items}
-    for row in tx.rows(chosen.order_by(transition.c.recorded_at, transition.c.k)):
-        found[row["item"]].append(from_row(Transition, row))
+    for made in _ROWS.read(tx, viewer, "item", items):
+        found[made.item].append(made)
     return {item: tuple(made) for item, made in found.items()}
 
 

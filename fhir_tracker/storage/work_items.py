@@ -20,6 +20,7 @@ from fhir_tracker.model.work import WorkItem
 from fhir_tracker.storage import many
 from fhir_tracker.storage.bulks import ITEM
 from fhir_tracker.storage.database import Tx
+from fhir_tracker.storage.keyed import Keyed
 from fhir_tracker.storage.records import from_row, to_row
 from fhir_tracker.storage.scope import row_scope
 from fhir_tracker.storage.slices import SIZE, slices
@@ -30,6 +31,7 @@ NEVER = datetime(9999, 1, 1, tzinfo=UTC)
 _ANYBODY = worker_viewer("foresight")
 
 
+_ROWS = Keyed(WorkItem, work_item, order="created_at, k")
 _FIELDS = tuple(one.name for one in fields(WorkItem))
 _SAVED = (*_FIELDS[1:], "due_order", "folded_title")
 _MOMENTS = frozenset(name for name in _FIELDS if isinstance(work_item.c[name].type, Moment))
@@ -113,7 +115,7 @@ def find(tx: Tx, viewer: Viewer, ref: str) -> WorkItem | None:
     if tx.foresight is not None and viewer.patient is None and ref in tx.foresight.items:
         return tx.foresight.items[ref]
     in_step(tx, [ref])
-    return next(iter(_read(tx, viewer, work_item.c.ref == ref)), None)
+    return next(iter(_ROWS.read(tx, viewer, "ref", [ref])), None)
 
 
 def foresee(tx: Tx, refs: Sequence[str]) -> list[WorkItem]:
@@ -124,7 +126,7 @@ def foresee(tx: Tx, refs: Sequence[str]) -> list[WorkItem]:
     found = find_many(tx, _ANYBODY, refs)
     about_them: dict[str, list[WorkItem]] = {ref: [] for ref in refs}
     for some in slices(refs):
-        for item in _items(tx, _ANYBODY, work_item.c.focus.in_(some)):
+        for item in _items(tx, _ANYBODY, "focus", some):
             about_them[item.focus or ""].append(item)
     ahead.items |= found
     ahead.about |= about_them
@@ -137,18 +139,18 @@ def find_many(tx: Tx, viewer: Viewer, refs: Iterable[str]) -> dict[str, WorkItem
     if tx.foresight is not None and viewer.patient is None and all(ref in tx.foresight.items for ref in wanted):
         return {ref: tx.foresight.items[ref] for ref in wanted}
     in_step(tx, wanted)
-    return {item.ref: item for some in slices(wanted) for item in _read(tx, viewer, work_item.c.ref.in_(some))}
+    return {item.ref: item for some in slices(wanted) for item in _ROWS.read(tx, viewer, "ref", some)}
 
 
 def of_plan(tx: Tx, viewer: Viewer, plan: str) -> list[WorkItem]:
     """All items of a plan (`CarePlan/<id>`), oldest first, without the plan's own."""
-    return _items(tx, viewer, work_item.c.plan == plan, work_item.c.ref != plan)
+    return _items(tx, viewer, "plan", [plan], " AND ref <> %s", plan)
 
 
 def of_plans(tx: Tx, viewer: Viewer, plans: Sequence[str]) -> dict[str, list[WorkItem]]:
     """Plan -> its items, in one query for a batch of plans."""
     found: dict[str, list[WorkItem]] = {plan: [] for plan in plans}
-    for item in _items(tx, viewer, work_item.c.plan.in_(plans)):
+    for item in _items(tx, viewer, "plan", plans):
         if item.plan is not None and item.ref != item.plan:
             found[item.plan].append(item)
     return found
@@ -156,15 +158,14 @@ def of_plans(tx: Tx, viewer: Viewer, plans: Sequence[str]) -> dict[str, list[Wor
 
 def of_patient(tx: Tx, viewer: Viewer, patient: str) -> list[WorkItem]:
     """All items of a patient, open and closed, oldest first."""
-    return _items(tx, viewer, work_item.c.patient == patient)
+    return _items(tx, viewer, "patient", [patient])
 
 
 def plans_of(tx: Tx, viewer: Viewer, program: str, patients: Sequence[str]) -> dict[str, list[WorkItem]]:
     """Patient -> their plans of a program, open and closed, oldest first; patients without any are left out."""
     found: dict[str, list[WorkItem]] = {}
     for some in slices(patients):
-        whose = work_item.c.patient.in_(some)
-        for item in _items(tx, viewer, whose, work_item.c.kind == "plan", work_item.c.program == program):
+        for item in _items(tx, viewer, "patient", some, " AND kind = 'plan' AND program = %s", program):
             found.setdefault(item.patient or "", []).append(item)
     return found
 
@@ -173,7 +174,7 @@ def about(tx: Tx, viewer: Viewer, focus: str) -> list[WorkItem]:
     """The items whose focus is `focus`, such as the escalations of a late task; oldest first."""
     if tx.foresight is not None and viewer.patient is None and focus in tx.foresight.about:
         return tx.foresight.about[focus]
-    return _items(tx, viewer, work_item.c.focus == focus)
+    return _items(tx, viewer, "focus", [focus])
 
 
 def open_count(tx: Tx, viewer: Viewer) -> int:
@@ -337,18 +338,9 @@ def due_order(item: WorkItem) -> datetime:
     return item.due_at or NEVER
 
 
-def _items(tx: Tx, viewer: Viewer, *conditions: ColumnElement[bool]) -> list[WorkItem]:
+def _items(tx: Tx, viewer: Viewer, column: str, keys: Sequence[str], further: str = "", *values: str) -> list[WorkItem]:
     in_step(tx)
-    return _read(tx, viewer, *conditions)
-
-
-def _read(tx: Tx, viewer: Viewer, *conditions: ColumnElement[bool]) -> list[WorkItem]:
-    chosen = (
-        select(work_item)
-        .where(*conditions, row_scope(viewer, work_item))
-        .order_by(work_item.c.created_at, work_item.c.k)
-    )
-    return [from_row(WorkItem, row) for row in tx.rows(chosen)]
+    return _ROWS.read(tx, viewer, column, keys, further=further, values=values)
 
 
 def in_step(tx: Tx, refs: Iterable[str] | None = None) -> None:
