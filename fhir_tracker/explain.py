@@ -8,6 +8,7 @@ from datetime import datetime
 
 from fhir_tracker import gathering, programs
 from fhir_tracker.errors import NotFound
+from fhir_tracker.misfiled import with_misfiled
 from fhir_tracker.model.facts import Facts, Finding
 from fhir_tracker.model.program import Program
 from fhir_tracker.model.viewer import Viewer
@@ -80,6 +81,7 @@ def explain(tx: Tx, viewer: Viewer, ref: str, now: datetime) -> Explanation:
     program = programs.load(tx, item.program, item.program_version) if item.program else None
     if program is None:
         return Explanation(item=item, facts=facts, program=None, due_at=item.due_at, findings=(), next_at=None)
+    facts = with_misfiled(tx, viewer, facts)
     found = evaluate(program, facts, now)
     return Explanation(
         item=item,

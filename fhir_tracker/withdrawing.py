@@ -19,7 +19,7 @@ _WORKERS = "Device/"
 def begun(tx: Tx, ref: str) -> str | None:
     """What somebody has done about a Task since it was made, in words; None when nobody has.
 
-    Who made it has not begun it yet, whoever that is.
+    Who made it has not begun it yet, whoever that is, nor who brought it to another version of its program.
     """
     task = transitions.find_task(tx, RULE_WORKER, ref)
     log = rows.of_items(tx, RULE_WORKER, [ref])[ref]
@@ -28,12 +28,13 @@ def begun(tx: Tx, ref: str) -> str | None:
         return "the patient was tried"
     if list(objects_at(task.resource, "note")) or list(objects_at(task.resource, "output")):
         return "somebody wrote to it"
-    by_people = [one for one in log if one.recorded_at != made_at and not one.who.startswith(_WORKERS)]
+    brought = {made_at, *(one.recorded_at for one in log if one.what == "program")}
+    by_people = [one for one in log if one.recorded_at not in brought and not one.who.startswith(_WORKERS)]
     return f"{by_people[0].who} changed its {by_people[0].what}" if by_people else None
 
 
-def withdraw(tx: Tx, ref: str, author: Author, why: Why) -> str | None:
-    """Cancel a Task that nobody has begun; None when that was done, else why not."""
+def withdraw(tx: Tx, ref: str, author: Author, why: Why, *, quietly: bool = False) -> str | None:
+    """Cancel a Task that nobody has begun; None when that was done, else why not. `quietly` as in `transitions.store`."""
     item = work_items.find(tx, author.viewer, ref)
     if item is None or not item.open:
         return f"the work is closed: {item.status}" if item else "the work is gone"
@@ -44,7 +45,7 @@ def withdraw(tx: Tx, ref: str, author: Author, why: Why) -> str | None:
     changed = task_resources.with_status(task.resource, task.program, own.code if own else CANCELLED, author.at)
     if why.reason:
         changed["statusReason"] = {"text": why.reason}
-    transitions.store(tx, changed, author, why)
+    transitions.store(tx, changed, author, why, quietly=quietly)
     return None
 
 

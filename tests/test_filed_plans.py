@@ -54,7 +54,7 @@ def create(clinic: Clinic, body: dict[str, Any], hours: float = 0, id_: str | No
 def change(clinic: Clinic, ref: str, hours: float, **members: Any) -> dict[str, Any]:
     body = {name: value for name, value in (clinic.resource(ref) | members).items() if value is not None}
     with clinic.acting(MONDAY + hours * HOUR, COORDINATOR) as (tx, by):
-        writes.update(tx, *ref.split("/"), body, by)
+        writes.update(tx, body["resourceType"], ref.partition("/")[2], body, by)
     return clinic.resource(ref)
 
 

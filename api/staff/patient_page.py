@@ -23,6 +23,7 @@ from api.staff.steps import stages_of
 from api.staff.visit import Visit, note_reading
 from fhir_tracker import flags, gathering, plan_moves, undo
 from fhir_tracker.errors import NotFound
+from fhir_tracker.misfiled import with_misfiled
 from fhir_tracker.model.facts import Facts
 from fhir_tracker.model.patient import PatientSummary
 from fhir_tracker.model.program import ExpectedDocument, Program
@@ -72,7 +73,7 @@ def _view(tx: Tx, visit: Visit, summary: PatientSummary, typed: Typed) -> Patien
     if person is None:
         raise NotFound(f"There is no Patient/{summary.patient}.")
     open_plans = [item for item in items if item.kind == "plan" and item.open]
-    facts = gathering.gather(tx, visit.viewer, open_plans)
+    facts = [with_misfiled(tx, visit.viewer, one) for one in gathering.gather(tx, visit.viewer, open_plans)]
     coming, missed = _appointments(seen, visit, names)
     up = flags.exceptions_of(tx, visit.viewer, summary.patient)
     return PatientView(

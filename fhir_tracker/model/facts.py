@@ -45,7 +45,8 @@ class Facts:
     patient's; `tasks` the plan's other items; `deceased` says that the patient is; `people` are those of the staff whom
     the item names, such as its owner, as far as they are known; `zone` is the time zone of the patient's home,
     `contact` how the patient can be reached, where the work is to do that; `strangers` are
-    references that the events name and that are another patient's.
+    references that the events name and that are another patient's; `misfiled` are events in other patients' records that
+    name this one's, where somebody asked for them (no rule's answer depends on them).
     """
 
     item: WorkItem
@@ -60,6 +61,7 @@ class Facts:
     contact: Contact | None = None
     strangers: frozenset[str] = frozenset()
     patient: PatientFacts | None = None
+    misfiled: tuple[Event, ...] = ()
 
     @property
     def places(self) -> tuple[str | None, str | None]:

@@ -8,6 +8,7 @@ however late.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import cast
 
 from fhir_tracker.fhir.dates import instant
@@ -15,6 +16,7 @@ from fhir_tracker.model.facts import Verdict
 from fhir_tracker.model.program import Match
 from fhir_tracker.model.work import Event
 from fhir_tracker.rules.calendar import day_start, later
+from fhir_tracker.rules.documents import MOST_NEAR, NearMiss, in_other_records, near_facts
 from fhir_tracker.rules.draft import Draft
 from fhir_tracker.rules.events import fits
 from fhir_tracker.rules.match_words import describe_match
@@ -63,23 +65,34 @@ def _judge(case: Case, args: Args) -> tuple[Verdict, ...]:
     used = {"expected": describe_match(match), "after": _after(args), "found": listed_facts(filed)}
     late = [(one, due) for one, due in short if due <= case.now]
     if late:
-        return tuple(
-            Verdict(
-                holds=True,
-                why=f"{describe_match(match)} is missing for {span(case.now - due)}: expected by "
-                f"{moment(calendar, due)}, within {duration(args, 'within')} after {one.ref or _after(args)}",
-                facts=used | {"after": one.ref or _after(args), "due": instant(due)},
-                since=due,
-                next_change=change,
-                occurrence=one.ref,
-            )
-            for one, due in late
-        )
+        return tuple(_missing(case, args, one, due, used, change) for one, due in late)
     if short:
         first = moment(calendar, min(due for _, due in short))
         return no(f"{describe_match(match)} is expected by {first}", used, change)
     what = f"{describe_match(match)} is there" if starts else f"nothing has happened yet that wants {match.type}"
     return no(what, used, change)
+
+
+def _missing(
+    case: Case, args: Args, start: Moment, due: datetime, used: Mapping[str, str], change: datetime | None
+) -> Verdict:
+    match, calendar, after = cast(Match, args["match"]), case.program.calendar, start.ref or _after(args)
+    near = _elsewhere(case, match, start)
+    why = f"{describe_match(match)} is missing for {span(case.now - due)}: expected by {moment(calendar, due)}"
+    return Verdict(
+        holds=True,
+        why="; ".join((f"{why}, within {duration(args, 'within')} after {after}", *map(str, near[:MOST_NEAR]))),
+        facts={**used, "after": after, "due": instant(due), **near_facts(near)},
+        since=due,
+        next_change=change,
+        occurrence=start.ref,
+    )
+
+
+def _elsewhere(case: Case, match: Match, start: Moment) -> list[NearMiss]:
+    """Where somebody asks: what would have been enough, had it not been filed in another patient's record."""
+    since = day_start(case.program.calendar, start.opens)
+    return in_other_records(case.program, case.facts, match, start.ref, since) if case.facts.misfiled else []
 
 
 def _shared(case: Case, starts: Sequence[Moment], filed: Sequence[Event], times: int) -> Mapping[int, int]:

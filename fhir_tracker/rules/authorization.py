@@ -16,7 +16,7 @@ from fhir_tracker.model.vocabulary import FLAG_SYSTEM
 from fhir_tracker.model.work import Event
 from fhir_tracker.rules.calendar import later
 from fhir_tracker.rules.draft import Draft
-from fhir_tracker.rules.predicate import Args, Case, Predicate, duration, earliest, flags_up, no, words
+from fhir_tracker.rules.predicate import Args, Case, Predicate, duration, earliest, marks_up, no, words
 from fhir_tracker.rules.source import Node, Table, fields, texts_of
 from fhir_tracker.rules.words import listed, moment, span
 
@@ -84,7 +84,7 @@ def _marks(facts: Facts, now: datetime) -> Iterator[Answer]:
 
 
 def _flags(facts: Facts, answer: str, now: datetime) -> tuple[Event, ...]:
-    return flags_up(facts, (f"{FLAG_SYSTEM}|prior-auth-{answer}",), now)
+    return marks_up(facts, (f"{FLAG_SYSTEM}|prior-auth-{answer}",), now)
 
 
 def _describe(args: Args) -> str:

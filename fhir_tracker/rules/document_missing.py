@@ -12,7 +12,7 @@ from fhir_tracker.fhir.dates import instant
 from fhir_tracker.model.facts import Verdict
 from fhir_tracker.model.program import ExpectedDocument
 from fhir_tracker.model.work import Event
-from fhir_tracker.rules.documents import Expectation, NearMiss, expectations, near_misses, satisfied
+from fhir_tracker.rules.documents import Expectation, NearMiss, expectations, near_facts, near_misses, satisfied
 from fhir_tracker.rules.draft import Draft
 from fhir_tracker.rules.predicate import Args, Case, Predicate, no, word
 from fhir_tracker.rules.source import Node
@@ -50,18 +50,14 @@ def _missing(
     why = f"{document.title} is missing for {span(case.now - one.due)}: expected by {due}, within {document.within}"
     return Verdict(
         holds=True,
-        why="; ".join((f"{why} after {after}", *(f"{miss}, not here" for miss in near[:3]))),
-        facts={"document": document.code, "after": after, "due": instant(one.due)} | _near(near),
+        why="; ".join(
+            (f"{why} after {after}", *(str(miss) if miss.under else f"{miss}, not here" for miss in near[:3]))
+        ),
+        facts={"document": document.code, "after": after, "due": instant(one.due)} | near_facts(near),
         since=one.due,
         next_change=next_change,
         occurrence=one.ref,
     )
-
-
-def _near(near: tuple[NearMiss, ...]) -> dict[str, str]:
-    if not near:
-        return {}
-    return {"near misses": str(len(near)), "filed elsewhere": ", ".join(one.ref for one in near[:10])}
 
 
 def _nothing(case: Case, document: ExpectedDocument, expected: Iterable[Expectation], open_: list[Expectation]) -> str:

@@ -9,18 +9,19 @@ another patient's Encounter belongs to nothing here. What fits by code and time 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from fhir_tracker.model.facts import Facts
-from fhir_tracker.model.program import ExpectedDocument, Program
+from fhir_tracker.model.program import ExpectedDocument, Match, Program
 from fhir_tracker.model.work import Event
 from fhir_tracker.rules.calendar import day_start, later
 from fhir_tracker.rules.events import fits, in_order, named_match, service_codes
 from fhir_tracker.rules.moments import ENROLMENT
 from fhir_tracker.rules.predicate import begin
 
+NEAR = "near misses"
 MOST_NEAR = 3
 """How many near misses of one expectation are told."""
 
@@ -43,9 +44,13 @@ class NearMiss:
     title: str
     named: tuple[str, ...]
     stranger: bool = False
+    under: str = ""
+    """Whose record it is in, where that is another patient's."""
 
     def __str__(self) -> str:
         where = ", ".join(self.named)
+        if self.under:
+            return f"{self.ref} names {where} and was filed in the record of {self.under}"
         return f"{self.ref} was filed under {where}" + (", which is another patient's" if self.stranger else "")
 
 
@@ -66,8 +71,29 @@ def near_misses(program: Program, facts: Facts, document: ExpectedDocument) -> M
                 for one in _filed(program, facts, document)
                 if one.ref not in used and one.began >= each.opens
             ]
+            near += in_other_records(program, facts, document.satisfied_by, each.ref, each.opens)
             missed[each.ref] = tuple(one for one in near if one.named)
     return {ref: some for ref, some in missed.items() if some}
+
+
+def in_other_records(program: Program, facts: Facts, match: Match, ref: str, since: datetime) -> list[NearMiss]:
+    """What would fit, names the event `ref` (any of the patient's where it is empty) and is in another patient's record."""
+    mine = {one.ref: one for one in facts.events}
+    found = []
+    for one in facts.misfiled:
+        named = tuple(each for each in one.about if each in mine)
+        is_of_it = not ref or any(ref == each or ref in mine[each].about for each in named)
+        if named and is_of_it and one.began >= since and fits(match, one, calendar=program.calendar):
+            whose = f"Patient/{one.patient}" if one.patient else "another patient"
+            found.append(NearMiss(ref=one.ref, title=one.detail.get("title", ""), named=named, under=whose))
+    return found
+
+
+def near_facts(near: Sequence[NearMiss]) -> dict[str, str]:
+    """What a verdict tells of them: how many, and which."""
+    if not near:
+        return {}
+    return {NEAR: str(len(near)), "filed elsewhere": ", ".join(one.ref for one in near[:10])}
 
 
 def expectations(program: Program, facts: Facts, document: ExpectedDocument) -> tuple[Expectation, ...]:

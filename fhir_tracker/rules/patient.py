@@ -14,7 +14,7 @@ from fhir_tracker.fhir.dates import instant
 from fhir_tracker.model.facts import Facts, Verdict
 from fhir_tracker.model.vocabulary import FLAG_SYSTEM
 from fhir_tracker.rules.draft import Draft
-from fhir_tracker.rules.predicate import Args, Case, Predicate, begin, earliest, flags_up, no, words
+from fhir_tracker.rules.predicate import Args, Case, Predicate, begin, earliest, marks_up, no, words
 from fhir_tracker.rules.source import Node, texts_of
 from fhir_tracker.rules.words import listed, moment
 
@@ -37,7 +37,7 @@ def _read(node: Node, draft: Draft) -> Args | None:
 def _judge(case: Case, args: Args) -> tuple[Verdict, ...]:
     wanted = words(args, "states")
     found = [one for one in _states(case.facts) if one[0] in wanted]
-    marks = {state: flags_up(case.facts, (f"{FLAG_SYSTEM}|{state}",), case.now) for state in wanted}
+    marks = {state: marks_up(case.facts, (f"{FLAG_SYSTEM}|{state}",), case.now) for state in wanted}
     found += [(state, one.start or one.seen_at, one.ref) for state, up in marks.items() for one in up]
     ends = [end for up in marks.values() for one in up if (end := one.end)]
     now = [one for one in found if one[1] is None or one[1] <= case.now]

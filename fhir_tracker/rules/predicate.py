@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal, cast
 
+from fhir_tracker.model.event import BY_RULES
 from fhir_tracker.model.facts import Facts, Verdict
 from fhir_tracker.model.program import Duration, Program
 from fhir_tracker.model.work import Event
@@ -102,6 +103,11 @@ def flags_up(facts: Facts, codes: Iterable[str], now: datetime) -> tuple[Event, 
     return tuple(
         one for one in flags if one.status == "active" and wanted.intersection(one.codes) and not _is_over(one, now)
     )
+
+
+def marks_up(facts: Facts, codes: tuple[str, ...], now: datetime) -> tuple[Event, ...]:
+    """As `flags_up`, those that somebody put up by hand: what a rule puts up says nothing that the record does not say."""
+    return tuple(one for one in flags_up(facts, codes, now) if one.detail.get("raised") != BY_RULES)
 
 
 def _is_over(event: Event, now: datetime) -> bool:

@@ -148,6 +148,10 @@ def test_prior_authorisation_is_what_the_payer_last_said_to_each_request() -> No
     assert cases(denied, both, 7) == ["ClaimResponse/a"]
     by_hand = event("Flag/f", "active", MONDAY, codes=(f"{FLAG_SYSTEM}|prior-auth-denied",))
     assert cases(denied, seen(by_hand), 1) == ["Flag/f"]
+    by_rule = event("Flag/g", "active", MONDAY, codes=(f"{FLAG_SYSTEM}|prior-auth-denied",), detail={"raised": "rules"})
+    assert cases(denied, seen(by_rule), 1) == []
+    assert cases(denied, seen(by_rule, by_hand), 1) == ["Flag/f"]
+    assert cases("{exception: prior-auth-denied}", seen(by_rule, by_hand), 1) == ["Flag/f", "Flag/g"]
 
 
 @pytest.mark.parametrize("state", ["deceased", "inactive", "moved", "merged"])
