@@ -15,6 +15,7 @@ from collections.abc import Iterator, Sequence
 from types import TracebackType
 from typing import NoReturn
 
+from api.console import show_everything
 from api.logs import set_up_logs
 from fhir_tracker.config import load_settings
 from fhir_tracker.errors import TrackerError, Unavailable, UsageError
@@ -73,6 +74,7 @@ class Parser(argparse.ArgumentParser):
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; the exit code. Never shows a stack trace."""
     sys.excepthook = _without_trace
+    show_everything(sys.stdout, sys.stderr)
     words = list(sys.argv[1:] if argv is None else argv)
     args = _parser(words).parse_args(words)
     try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from api.console import print_json
+from api.console import print_json, print_lines
 from api.stores import open_store
 from fhir_tracker import clock, programs
 from fhir_tracker.config import Settings
@@ -38,5 +38,5 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     if args.json:
         print_json(found.as_json())
     else:
-        print("\n".join(as_lines(found, program)))
+        print_lines(as_lines(found, program))
     return 0

@@ -6,7 +6,7 @@ import argparse
 from collections import Counter
 from collections.abc import Sequence
 
-from api.commands.program_changes import author_of
+from api.commands.program_changes import author_of, count
 from api.console import print_json, print_table, printable
 from api.stores import open_store
 from fhir_tracker import clock
@@ -67,7 +67,7 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     )
     mend.add_argument("kind", metavar="KIND", choices=tuple(hygiene.KINDS), help=", ".join(hygiene.KINDS))
     mend.add_argument("--program", metavar="CODE", help="of one program only")
-    mend.add_argument("--limit", type=int, metavar="N", default=1000, help="at most so many (1000)")
+    mend.add_argument("--limit", type=count, metavar="N", default=1000, help="at most so many (1000)")
     mend.add_argument(
         "--by", metavar="WHO", help="who does it, such as Practitioner/ID; else the account that runs this"
     )

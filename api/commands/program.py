@@ -117,7 +117,7 @@ def show(args: argparse.Namespace, settings: Settings) -> int:
     with open_store(settings) as database, database.read() as tx:
         found = [one for one in programs.all_programs(tx, args.code) if _is_wanted(one, args.version)]
     if not found:
-        which = f"version {args.version} of {args.code}" if args.version else f"program {args.code}"
+        which = f"version {args.version} of {args.code}" if args.version is not None else f"program {args.code}"
         raise NotFound(f"There is no {which}; see fhir-tracker program list.")
     one = found[0]
     said = program_summary(one.program) if one.program else []

@@ -21,6 +21,7 @@ from fhir_tracker.model.viewer import worker_viewer
 from fhir_tracker.publishing import Terms
 from fhir_tracker.rules.difference import differences
 from fhir_tracker.rules.program_file import read_program
+from fhir_tracker.rules.source import MAX_CHARACTERS
 from fhir_tracker.storage.database import Tx
 from fhir_tracker.storage.programs import ProgramVersion
 
@@ -79,6 +80,13 @@ def moment(text: str) -> datetime:
         return parse_datetime(text)
     except Incorrect as error:
         raise argparse.ArgumentTypeError(f"{text!r}: {error.message}") from None
+
+
+def count(text: str) -> int:
+    """A number on the command line of which there is at least one."""
+    if not text.isdecimal() or not 0 < len(text) <= 9 or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 on")
+    return int(text)
 
 
 def told(row: ProgramVersion) -> str:
@@ -151,7 +159,7 @@ def diff(args: argparse.Namespace, settings: Settings) -> int:
 def version_named(tx: Tx, text: str) -> Program:
     """The program of a FILE, or of the active version of CODE, or of CODE:N whatever its state."""
     code, _, number = text.partition(":")
-    rows = programs.all_programs(tx, code) if "/" not in text and not Path(text).is_file() else []
+    rows = programs.all_programs(tx, code) if "/" not in text and not _is_file(text) else []
     if rows:
         wanted = [one for one in rows if (str(one.version) == number if number else one.status == "active")]
         if not wanted:
@@ -161,13 +169,22 @@ def version_named(tx: Tx, text: str) -> Program:
 
 
 def read_text(file: str) -> str:
-    """The text of a program file."""
+    """The text of a program file, or of one that is too large its beginning, which is too large too."""
     try:
-        return Path(file).read_text(encoding="utf-8")
+        with Path(file).open(encoding="utf-8") as opened:
+            return opened.read(MAX_CHARACTERS + 1)
     except OSError as error:
         raise UsageError(f"{file} cannot be read: {error.strerror}.") from None
     except UnicodeDecodeError:
         raise UsageError(f"{file} is not UTF-8 text.") from None
+
+
+def _is_file(name: str) -> bool:
+    """Whether there is a file of that name; no name that the system cannot have is one."""
+    try:
+        return Path(name).is_file()
+    except OSError:
+        return False
 
 
 def _named(program: Program) -> str:

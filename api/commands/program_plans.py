@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import argparse
-from datetime import timedelta
+from datetime import datetime, timedelta
 
-from api.commands.program_changes import as_json, author_of, moment, say_who, terms_of, told, version_named
-from api.console import print_json
+from api.commands.program_changes import as_json, author_of, count, moment, say_who, terms_of, told, version_named
+from api.console import print_json, print_lines
 from api.stores import open_store
 from fhir_tracker import clock, dry_run, plan_migration, programs, publishing
 from fhir_tracker.config import Settings, duration
@@ -27,7 +27,7 @@ def register(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     dry.add_argument("--file", metavar="NEW.yaml", help="the new version, when VERSION names the program only")
     dry.add_argument("--since", metavar="AGE", type=age, default=timedelta(days=30), help="how far back (30d)")
     dry.add_argument("--until", metavar="TIME", type=moment, help="up to when; now when left out")
-    dry.add_argument("--patients", metavar="N", type=int, help="only the first N patients by id")
+    dry.add_argument("--patients", metavar="N", type=count, help="only the first N patients by id")
     dry.set_defaults(func=run_dry)
     move = actions.add_parser(
         "migrate-plans",
@@ -62,18 +62,26 @@ def age(text: str) -> timedelta:
 def run_dry(args: argparse.Namespace, settings: Settings) -> int:
     """Play history again; 0 whatever comes out, 1 when there is no such program."""
     until = args.until or clock.now()
+    since = _since(until, args.since)
     with open_store(settings) as database:
         with database.read() as tx:
             candidate = version_named(tx, args.file or args.version)
             programs.required(tx, candidate.code)
         if args.file and args.version.partition(":")[0] != candidate.code:
             raise UsageError(f"{args.file} is a version of {candidate.code}, not of {args.version}.")
-        report = dry_run.run(database, candidate, until - args.since, until, most=args.patients)
+        report = dry_run.run(database, candidate, since, until, most=args.patients)
     if args.json:
         print_json(report.as_json())
     else:
-        print("\n".join(report.as_lines()))
+        print_lines(report.as_lines())
     return 0
+
+
+def _since(until: datetime, back: timedelta) -> datetime:
+    try:
+        return until - back
+    except OverflowError:
+        raise UsageError("--since reaches back before the calendar begins.") from None
 
 
 def migrate(args: argparse.Namespace, settings: Settings) -> int:
@@ -121,4 +129,4 @@ def _print(args: argparse.Namespace, value: dict[str, object], lines: list[str])
     if args.json:
         print_json(value)
     else:
-        print("\n".join(lines))
+        print_lines(lines)

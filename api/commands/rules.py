@@ -6,7 +6,7 @@ import argparse
 
 from api.commands import rules_poisoned
 from api.commands.program_changes import moment
-from api.console import print_json
+from api.console import print_json, print_lines
 from api.stores import open_store
 from fhir_tracker import brake, clock, programs, rule_replay
 from fhir_tracker.config import Settings
@@ -53,7 +53,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     if args.json:
         print_json(explanation.as_json())
     else:
-        print("\n".join(explanation.as_lines()))
+        print_lines(explanation.as_lines())
     return 0
 
 
@@ -70,7 +70,7 @@ def replay(args: argparse.Namespace, settings: Settings) -> int:
         print_json([one.as_json() for one in found])
     else:
         lines = [line for one in found for line in one.as_lines(whole=bool(args.ref))]
-        print("\n".join(lines or ["Nothing was wanted then that had not fired."]))
+        print_lines(lines or ["Nothing was wanted then that had not fired."])
     return 1 if any(said.fired_at is None for one in found for said in one.wanted) else 0
 
 
