@@ -1,7 +1,7 @@
 """Taking back what one just did: a transition that leads back, never one that is erased.
 
-What was moved by the same act goes back with it: the plan that it completed, the tasks that a plan's end cancelled.
-What the act made (an attempt, a note, other work, a message) stays.
+What was moved by the same act goes back with it: the plan that it completed, the tasks that a plan's end cancelled; and what
+it made, where nobody has built on that (`undo_effects`). What stays is said, in the row of the undoing and to who asked.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from fhir_tracker import consequences, effects, moved, provenance, records, task_resources
+from fhir_tracker import consequences, effects, moved, provenance, records, task_resources, undo_effects
 from fhir_tracker.errors import Gone, NotFound, RuleBroken
 from fhir_tracker.fhir.body import read_resource
 from fhir_tracker.fhir.json_types import Resource
@@ -25,7 +25,8 @@ REASON = "Undone"
 _SYSTEM = worker_viewer("undo")
 _KEPT = ("note", "meta", "text")
 """What stays as it is now: what was written down is not taken back."""
-_LATEST = 200
+_FOLLOWS = "#move:"
+"""In the name of what follows from a transition, in the same act."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +36,14 @@ class Undoable:
     stored: Stored
     before: Resource
     item: WorkItem
+
+
+@dataclass(frozen=True, kw_only=True)
+class Undone:
+    """What was taken back, as it is stored now, and what became of all that the act brought about, a sentence each."""
+
+    stored: Stored
+    told: tuple[str, ...] = ()
 
 
 def last_act(tx: Tx, viewer: Viewer, ref: str, now: datetime, within: timedelta) -> tuple[Transition, ...]:
@@ -47,7 +56,7 @@ def last_act(tx: Tx, viewer: Viewer, ref: str, now: datetime, within: timedelta)
     return rows
 
 
-def undo(tx: Tx, ref: str, author: Author, within: timedelta, *, if_match: int | None = None) -> Stored:
+def undo(tx: Tx, ref: str, author: Author, within: timedelta, *, if_match: int | None = None) -> Undone:
     """Take back what the author did last with `Task/<id>` or `CarePlan/<id>`, and draw what follows from that.
 
     Raises RuleBroken when it was somebody else, or too long ago, or when something has changed since.
@@ -56,11 +65,14 @@ def undo(tx: Tx, ref: str, author: Author, within: timedelta, *, if_match: int |
     first = _undoable(tx, author.viewer, ref, rows)
     records.check_match(first.stored, if_match)
     others = [_undoable(tx, author.viewer, one, rows) for one in _others(tx, first, rows)]
-    stored = _back(tx, first, author)
+    why = Why(reason=REASON)
+    told = undo_effects.take_back(tx, first.item, records.moment_of(rows[0].recorded_at), author, why)
+    told += [f"undone: {one.item.title} ({one.stored.ref})" for one in others]
+    stored = _back(tx, first, author, Why(reason=REASON, note="; ".join(told) or None))
     for one in others:
-        _back(tx, one, author)
+        _back(tx, one, author, why)
     consequences.draw(tx, effects.apply)
-    return stored
+    return Undone(stored=stored, told=tuple(told))
 
 
 def _act(tx: Tx, viewer: Viewer, ref: str, now: datetime, within: timedelta) -> tuple[Transition, ...]:
@@ -69,13 +81,29 @@ def _act(tx: Tx, viewer: Viewer, ref: str, now: datetime, within: timedelta) -> 
     rows = tuple(row for row in log if row.recorded_at == log[-1].recorded_at) if log else ()
     if not rows or _is_birth(rows):
         raise RuleBroken("There is nothing to undo.")
-    if rows[-1].rule is not None or rows[-1].who != viewer.who:
-        raise RuleBroken("Only who made the last change can undo it, and this was somebody else.")
+    others = [row for row in rows if row.who != viewer.who or row.rule is not None]
+    if len(others) == len(rows) or not all(_FOLLOWS in (row.rule or "") for row in others):
+        changed = _changed(others[-1])
+        raise RuleBroken(f"Only who made the last change can undo it, and this was somebody else: {changed}.")
     if rows[-1].reason == REASON:
         raise RuleBroken("This was taken back already: a step that is asked for twice is taken back once.")
     if now - rows[-1].recorded_at > within:
         raise RuleBroken(f"It can be undone within {int(within.total_seconds())} seconds, and that is over.")
     return rows
+
+
+def _since(tx: Tx, viewer: Viewer, stored: Stored, at: datetime) -> str:
+    """What changed after that moment, in a few words: the last rows, else who wrote."""
+    log = transitions.of_items(tx, viewer, [stored.ref])[stored.ref]
+    now = resources.find_version(tx, viewer, stored.type, stored.id, stored.version)
+    wrote = f"{now.who if now else 'somebody'} wrote version {stored.version}"
+    later = [row for row in log if records.moment_of(row.recorded_at) > at]
+    return "; ".join(_changed(row) for row in later[-3:]) or wrote
+
+
+def _changed(row: Transition) -> str:
+    """What changed and who did it, in a few words."""
+    return f"{row.rule or row.who} changed {row.what} from {row.before} to {row.after}"
 
 
 def _is_birth(rows: Sequence[Transition]) -> bool:
@@ -92,7 +120,9 @@ def _undoable(tx: Tx, viewer: Viewer, ref: str, rows: Sequence[Transition]) -> U
     at = records.moment_of(rows[0].recorded_at)
     before = _version_before(tx, viewer, stored, at)
     if not at <= stored.updated_at <= at + timedelta(milliseconds=5):
-        raise RuleBroken(f"{item.title} has changed since: it can no longer be undone.")
+        raise RuleBroken(
+            f"{item.title} has changed since ({_since(tx, viewer, stored, at)}): it can no longer be undone."
+        )
     if before is None or not before.body:
         raise RuleBroken("There is nothing to undo.")
     return Undoable(stored=stored, before=read_resource(before.body.encode(), max_bytes=1 << 30), item=item)
@@ -126,13 +156,12 @@ def _is_of(row: Transition, act: Transition) -> bool:
     return same and by_the_way and row.what in ("status", "stage") and row.before is not None
 
 
-def _back(tx: Tx, one: Undoable, author: Author) -> Stored:
+def _back(tx: Tx, one: Undoable, author: Author, why: Why) -> Stored:
     now = records.resource_of(one.stored)
     body = {name: value for name, value in one.before.items() if name not in _KEPT}
     body |= {name: now[name] for name in _KEPT if name in now}
     if one.stored.type == "Task":
         body = task_resources.stamped(body, author.at)
-    why = Why(reason=REASON)
     saved = records.save(tx, body, author, if_match=one.stored.version, why=why)
     provenance.record(tx, [saved], author, why)
     moved.note(tx, moved.Moved(before=one.item, author=author, why=why, quietly=True))

@@ -55,7 +55,9 @@ def options_of_plan(request: FhirRequest, tx: Tx) -> FhirResponse:
 
 
 def undo_task(request: FhirRequest, tx: Tx) -> FhirResponse:
-    """200 with the Task as it was before what the caller did last."""
+    """200 with the Task as it was before what the caller did last; with `Prefer: return=OperationOutcome` each effect of
+    that, undone or left.
+    """
     return _undone(request, tx, "Task")
 
 
@@ -92,8 +94,8 @@ def _undone(request: FhirRequest, tx: Tx, type_: str) -> FhirResponse:
     writing.check_writable(request)
     within = request.context.settings.undo_within
     match = writing.expected_version(request, tx) if request.header("if-match") else None
-    stored = undo.undo(tx, f"{type_}/{request.id}", request.author(), within, if_match=match)
-    return writing.written(request, stored, 200, "update")
+    undone = undo.undo(tx, f"{type_}/{request.id}", request.author(), within, if_match=match)
+    return writing.written(request, undone.stored, 200, "update", undone.told)
 
 
 def _offered(ref: str, offers: Sequence[Offer], patient: str | None) -> FhirResponse:

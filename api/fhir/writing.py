@@ -5,6 +5,7 @@ https://hl7.org/fhir/R4/http.html#create
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from api.fhir.binaries import is_sent_as_bytes, sent
@@ -179,22 +180,25 @@ def relative_form(text: str, base: str) -> str:
     return rest if parse_reference(rest).kind is ReferenceKind.RELATIVE else text
 
 
-def written(request: FhirRequest, stored: Stored, status: int, action: str) -> FhirResponse:
-    """The answer to a write: Location, ETag, Last-Modified and as much of a body as Prefer asks for."""
+def written(request: FhirRequest, stored: Stored, status: int, action: str, told: Sequence[str] = ()) -> FhirResponse:
+    """The answer to a write: Location, ETag, Last-Modified and as much of a body as Prefer asks for; `told` is what an
+    OperationOutcome says besides.
+    """
     headers = {
         "Location": f"{request.base}/{stored.ref}/_history/{stored.version}",
         "ETag": etag_of(stored.version),
         "Last-Modified": http_date(stored.updated_at),
     }
     note = AuditNote(action=action, ref=stored.ref, patient=stored.patient, detail={"version": stored.version})
-    return FhirResponse(status=status, body=_wanted(request, stored), headers=headers, note=note)
+    return FhirResponse(status=status, body=_wanted(request, stored, told), headers=headers, note=note)
 
 
-def _wanted(request: FhirRequest, stored: Stored) -> bytes:
+def _wanted(request: FhirRequest, stored: Stored, told: Sequence[str]) -> bytes:
     returned = preference(request.header("prefer")).returned
     if returned == "minimal":
         return b""
     if returned == "OperationOutcome":
         message = f"{stored.ref} is stored as version {stored.version}."
-        return outcome([Issue(message=message, code="informational", severity="information")])
+        said = (message, *told)
+        return outcome([Issue(message=one, code="informational", severity="information") for one in said])
     return stored.body.encode()
