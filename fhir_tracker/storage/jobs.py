@@ -25,6 +25,7 @@ from sqlalchemy import (
     type_coerce,
     update,
 )
+from sqlalchemy.exc import IntegrityError
 
 from fhir_tracker.storage import many
 from fhir_tracker.storage.database import Tx
@@ -172,11 +173,11 @@ def revive(tx: Tx, now: datetime, ids: Sequence[int] | None = None) -> int:
     chosen = and_(job.c.state == "dead", true() if ids is None else job.c.id.in_(ids))
     again = 0
     for row in tx.rows(select(job.c.id, job.c.kind, job.c.key).where(chosen).order_by(job.c.id).with_for_update()):
-        waits = select(job.c.id).where(job.c.kind == row["kind"], job.c.key == row["key"], WAITING)
-        is_there = tx.first(waits) is not None
-        state = {"state": "done"} if is_there else {"state": "waiting", "run_at": now, "attempts": 0}
-        tx.execute(update(job).where(job.c.id == row["id"]).values(state))
-        again += not is_there
+        is_it = job.c.id == row["id"]
+        waits = _let_wait(tx, is_it, row["kind"], row["key"], {"run_at": now, "attempts": 0})
+        if not waits:
+            tx.execute(update(job).where(is_it).values(state="done"))
+        again += bool(waits)
     return again
 
 
@@ -201,14 +202,24 @@ def fail(tx: Tx, held: Lease, error: str, retry_at: datetime | None, at: datetim
 
     When the same job was asked for again meanwhile, that one waits already and this one ends.
     """
-    another = select(job.c.id).where(job.c.kind == held.kind, job.c.key == held.key, WAITING)
-    if retry_at is None:
-        ended = {"state": "dead", "finished_at": at}
-    elif tx.first(another):
-        ended = {"state": "done", "finished_at": at}
-    else:
-        ended = {"state": "waiting", "run_at": retry_at}
-    return tx.changed(update(job).where(_holds(held)).values(**ended, last_error=error, lease_until=None)) == 1
+    told = {"last_error": error, "lease_until": None}
+    if retry_at is not None:
+        waits = _let_wait(tx, _holds(held), held.kind, held.key, told | {"run_at": retry_at})
+        if waits is not None:
+            return waits == 1
+    state = "dead" if retry_at is None else "done"
+    return tx.changed(update(job).where(_holds(held)).values(told | {"state": state, "finished_at": at})) == 1
+
+
+def _let_wait(tx: Tx, which: ColumnElement[bool], kind: str, key: str, values: Mapping[str, Any]) -> int | None:
+    """Let a job wait again; how many do, None when the same job waits already, asked for by somebody at this moment perhaps."""
+    if tx.first(select(job.c.id).where(job.c.kind == kind, job.c.key == key, WAITING)):
+        return None
+    try:
+        with tx.connection.begin_nested():
+            return tx.changed(update(job).where(which).values({**values, "state": "waiting"}))
+    except IntegrityError:
+        return None
 
 
 def next_run_at(tx: Tx, kinds: Sequence[str]) -> datetime | None:
