@@ -317,18 +317,22 @@ _ALL = (
         name="missing-documents",
         title="Missing documentation",
         of="period",
-        population="Cases in which a rule found an expected document missing (document_missing). Found: those that came "
-        "up in the period; open: those whose work or escalation is open at its end, whenever they came up.",
-        exclusions="Documents that are expected and not late; rules that only raise a flag or notify are never open.",
+        population="Cases in which a rule found an expected document, result, form or note missing: document_missing, and "
+        "absent and monitoring_incomplete of DiagnosticReport, DocumentReference, Observation or QuestionnaireResponse. "
+        "Found: those that came up in the period; open: those whose work or escalation is open at its end, whenever they "
+        "came up; misfiled: of the open ones, those for which something that fits was filed where it does not count.",
+        exclusions="What is expected and not late; rules that only raise a flag or notify are never open; what is found "
+        "missing by a denied test (not). What was filed in another patient's record is looked for as that record is today.",
         as_of=AS_OF_STANDING,
         keys=(
             _PROGRAM,
-            Key(name="document", means="the program's code of the document"),
+            Key(name="document", means="the program's code of the document, or the test of what is absent"),
             Key(name="rule", means="the rule that found it missing"),
         ),
         values=(
             Value(name="found", unit="count", means="cases that came up in the period"),
             Value(name="open", unit="count", means="cases open at its end"),
+            Value(name="misfiled", unit="count", means="of these, filed where it does not count"),
             *_HOURS,
         ),
         main="open",

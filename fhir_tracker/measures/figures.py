@@ -6,11 +6,9 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import timedelta
 
-from fhir_tracker.measures import hygiene
+from fhir_tracker.measures import expected, hygiene
 from fhir_tracker.measures.definitions import MEASURES, NOT_CLINICAL, measure_named
 from fhir_tracker.measures.report import Asked, Number, Report, Row, check_period, hours, percent, ranked
-from fhir_tracker.model.program import Condition
-from fhir_tracker.programs import all_programs
 from fhir_tracker.storage import rollups, standing
 from fhir_tracker.storage.database import Database, Tx
 from fhir_tracker.storage.flow_facts import Period
@@ -130,7 +128,7 @@ def _reopened(tx: Tx, asked: Asked) -> Iterable[Row]:
 
 
 def _documents(tx: Tx, asked: Asked) -> Iterable[Row]:
-    rules = document_rules(tx)
+    rules = expected.expecting_rules(tx)
     if not rules:
         return
     period = period_of(asked)
@@ -138,9 +136,14 @@ def _documents(tx: Tx, asked: Asked) -> Iterable[Row]:
     ended = moment_of(asked) if at_end == asked.moment else Moment(at=at_end, now=False)
     found = standing.first_firings(tx, asked.viewer, period.start, period.end, list(rules), asked.program)
     left = standing.unresolved(tx, asked.viewer, ended, list(rules), asked.program)
+    near = expected.misfiled(tx, asked.viewer, ended, list(rules), asked.program)
     for rule in sorted(found.keys() | {(one.by[0], one.by[1]) for one in left}):
         spread = next((one for one in left if one.by == rule), None)
-        values: dict[str, Number] = {"found": found.get(rule, 0), "open": spread.n if spread else 0}
+        values: dict[str, Number] = {
+            "found": found.get(rule, 0),
+            "open": spread.n if spread else 0,
+            "misfiled": near[rule],
+        }
         values |= _hours_of(spread) if spread else dict.fromkeys(("median_hours", "p90_hours", "longest_hours"))
         yield Row(keys=(rule[0], rules[rule], rule[1]), values=values)
 
@@ -151,23 +154,6 @@ def _hygiene(tx: Tx, asked: Asked) -> Iterable[Row]:
     for one in found:
         counted[one.kind, one.program, one.role] += 1
     return [Row(keys=keys, values={"count": n}) for keys, n in counted.items()]
-
-
-def document_rules(tx: Tx) -> Mapping[tuple[str, str], str]:
-    """(program, rule) -> the code of the document that it finds missing, over all versions."""
-    found: dict[tuple[str, str], str] = {}
-    for one in reversed(all_programs(tx)):
-        for rule in one.program.rules if one.program else ():
-            document = _document(rule.when)
-            if document:
-                found[one.code, rule.id] = document
-    return found
-
-
-def _document(condition: Condition) -> str:
-    if condition.op == "predicate" and condition.name == "document_missing":
-        return str(condition.args.get("document", ""))
-    return next((code for child in condition.children if (code := _document(child))), "")
 
 
 def _sums(tx: Tx, asked: Asked, what: str, *by: str) -> list[Sum]:

@@ -30,6 +30,7 @@ from fhir_tracker.storage.database import Dialect, Tx
 from fhir_tracker.storage.flow_facts import REACHED, SECOND
 from fhir_tracker.storage.glance import LATER_GIVEN, Glance, NeedsTransaction, text_of
 from fhir_tracker.storage.measure_tables import attempt_log, spell
+from fhir_tracker.storage.records import from_row
 from fhir_tracker.storage.scope import row_scope
 from fhir_tracker.storage.types import EPOCH, microseconds
 from fhir_tracker.storage.work_tables import firing, work_item
@@ -86,6 +87,17 @@ class Found:
     program: str
     role: str
     other: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class OpenCase:
+    """A case of a rule of which work is open still."""
+
+    program: str
+    rule: str
+    item: str
+    cycle: str
+    patient: str | None
 
 
 def standing(viewer: Viewer, moment: Moment) -> FromClause:
@@ -165,6 +177,20 @@ def unresolved(
     led = led.where(_by_rules(rules), firing.c.fired_at <= moment.at, row_scope(viewer, firing)).group_by(*by)
     found = led if program is None else led.where(firing.c.program == program)
     return _spreads(tx, found, ("program", "rule"), moment.at)
+
+
+def open_cases(
+    tx: Tx, viewer: Viewer, moment: Moment, rules: Sequence[tuple[str, str]], program: str | None = None
+) -> list[OpenCase]:
+    """What `unresolved` counts, one by one."""
+    if not rules:
+        return []
+    stand = standing(viewer, moment)
+    columns = [firing.c[name] for name in ("program", "rule", "item", "cycle", "patient")]
+    led = select(*columns).join(stand, stand.c.ref == firing.c.task).distinct()
+    led = led.where(_by_rules(rules), firing.c.fired_at <= moment.at, row_scope(viewer, firing))
+    found = led if program is None else led.where(firing.c.program == program)
+    return [from_row(OpenCase, row) for row in tx.rows(found.order_by(*columns))]
 
 
 def first_firings(

@@ -148,6 +148,7 @@ READS: dict[str, Callable[[Tx, Viewer], object]] = {
     "standing.overdue": lambda tx, viewer: standing.overdue(tx, viewer, PRESENT),
     "standing.owned_by": lambda tx, viewer: standing.owned_by(tx, viewer, PRESENT, ["Practitioner/p"]),
     "standing.owners": lambda tx, viewer: standing.owners(tx, viewer, PRESENT),
+    "standing.open_cases": lambda tx, viewer: standing.open_cases(tx, viewer, PRESENT, RULES),
     "standing.unresolved": lambda tx, viewer: standing.unresolved(tx, viewer, PRESENT, RULES),
     "standing.waiting": lambda tx, viewer: standing.waiting(tx, viewer, PRESENT),
     "standing.without_due": lambda tx, viewer: standing.without_due(tx, viewer, PRESENT),
