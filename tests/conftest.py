@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import shutil
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,8 +22,10 @@ from tests.peers.sekmet.server import Sekmet
 if TYPE_CHECKING:
     from fhir_tracker.storage.database import Database
 
-pytest_plugins = ["tests.requirements_table", "tests.fault_table"]
+pytest_plugins = ["tests.requirements_table", "tests.fault_table", "tests.work_order"]
 VERSIONS = pytest.StashKey[dict[str, str]]()
+SOON_UP = ("-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC")
+"""Java's compiler that is done soon: half the work for a server of some minutes. Benchmarks leave Java as it is."""
 # How long one example takes says how busy the machine is, and nothing about the product. The examples are the same in each
 # run; `--hypothesis-profile=exploring` looks for new ones.
 settings.register_profile("exploring", settings(), deadline=None)
@@ -32,6 +35,17 @@ settings.load_profile("steady")
 
 def pytest_configure(config: pytest.Config) -> None:
     config.stash[VERSIONS] = {}
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Nothing that is collected goes away again: neither while it grows nor later is it worth looking through."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
@@ -86,7 +100,7 @@ def redis_server(peer_versions: dict[str, str], tmp_path_factory: pytest.TempPat
 @pytest.fixture(scope="session")
 def hapi(peer_versions: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hapi]:
     """One HAPI FHIR server for the whole run: use ids of your own, others write there too."""
-    server = Hapi(tmp_path_factory.mktemp("hapi"))
+    server = Hapi(tmp_path_factory.mktemp("hapi"), *SOON_UP)
     peer_versions["HAPI FHIR"] = server.version
     yield server
     server.stop()

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
+from functools import lru_cache
 from typing import Final, Literal, cast
 
 from fhir_tracker.errors import Fault
@@ -61,6 +62,12 @@ def read_program(text: str, *, name: str = "program") -> Program:
 
     Raises Incorrect with one issue for each problem found: `line L, column C: ...` and a path such as `tasks[1].due`.
     """
+    return _read(text, name)
+
+
+@lru_cache(maxsize=64)
+def _read(text: str, name: str) -> Program:
+    """Publishing reads one text several times, and a program is a value: the last ones read right are remembered."""
     problems = Problems()
     program = None
     with suppress(TooManyProblems):

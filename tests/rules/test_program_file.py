@@ -318,3 +318,21 @@ def test_a_damaged_file_gives_a_program_or_located_problems(start: int, length: 
 def test_durations_say_what_they_are() -> None:
     assert str(Duration(amount=1, unit="days", working=True)) == "1 business day"
     assert str(Duration(amount=48, unit="hours")) == "48 hours"
+
+
+def test_a_text_read_twice_is_the_same_program_and_a_wrong_one_is_wrong_each_time_under_its_own_name() -> None:
+    text = starter_programs()["tcm"]
+    assert read_program(text) is read_program(text)
+    assert read_program(text, name="other.yaml") == read_program(text)
+    assert read_program(f"{text}\n# said more\n") == read_program(text)
+    for name in ("first.yaml", "first.yaml", "second.yaml"):
+        with pytest.raises(Incorrect, match=name):
+            read_program("program: [", name=name)
+
+
+def test_many_texts_between_two_readings_change_nothing() -> None:
+    text = starter_programs()["ccm"]
+    before = read_program(text)
+    for number in range(70):
+        assert read_program(f"{BASE}# {number}\n").code != before.code
+    assert read_program(text) == before
