@@ -8,7 +8,7 @@ from functools import lru_cache
 from itertools import product
 from typing import NamedTuple
 
-from sqlalchemy import Delete, Table, bindparam, delete
+from sqlalchemy import Table
 
 from fhir_tracker.fhir.search_rows import (
     CompositeRow,
@@ -24,6 +24,7 @@ from fhir_tracker.fhir.search_rows import (
 )
 from fhir_tracker.fhir.search_shortcuts import mostly_there, one_system
 from fhir_tracker.fhir.search_unions import UNIONS, is_union
+from fhir_tracker.storage import many
 from fhir_tracker.storage.bulks import IX, IXD, IXN, IXS
 from fhir_tracker.storage.database import Tx
 from fhir_tracker.storage.hashes import (
@@ -250,25 +251,22 @@ def write_index(tx: Tx, k: int, before: IndexRows, after: IndexRows) -> None:
 class IndexChanges:
     """What the index is to lose and get for many resources, by table."""
 
-    gone: dict[Table, list[dict[str, object]]] = field(default_factory=dict)
-    fresh: dict[Table, list[dict[str, object]]] = field(default_factory=dict)
+    gone: dict[Table, list[tuple[object, ...]]] = field(default_factory=dict)
+    fresh: dict[Table, list[tuple[object, ...]]] = field(default_factory=dict)
     _names: dict[Table, tuple[str, ...]] = field(default_factory=dict)
 
     def add(self, k: int, before: IndexRows, after: IndexRows) -> None:
         """One more resource."""
         for table, names, old, new in _by_table(before, after):
             self._names[table] = names
-            self.gone.setdefault(table, []).extend(_named(names, row) | {"at_k": k} for row in old - new)
-            rows = sorted(new - old)
-            self.fresh.setdefault(table, []).extend(dict(zip(names, row, strict=True)) | {"k": k} for row in rows)
+            self.gone.setdefault(table, []).extend((*row, k) for row in old - new)
+            self.fresh.setdefault(table, []).extend((*row, k) for row in sorted(new - old))
 
     def write(self, tx: Tx) -> None:
         """Do it all."""
         for table, names in self._names.items():
-            if self.gone[table]:
-                tx.execute(_deletion(table, names), self.gone[table])
-            if self.fresh[table]:
-                tx.execute(tx.insert(table).on_conflict_do_nothing(), self.fresh[table])
+            many.remove(tx, table, (*names, "k"), self.gone[table])
+            many.add_missing(tx, table, (*names, "k"), self.fresh[table])
 
 
 def _by_table(
@@ -278,11 +276,3 @@ def _by_table(
     yield ixd, ("h", "lo", "hi"), before.dates, after.dates
     yield ixs, ("h", "v", "exact"), before.strings, after.strings
     yield ixn, ("h", "lo", "hi"), before.numbers, after.numbers
-
-
-def _named(names: tuple[str, ...], row: tuple[object, ...]) -> dict[str, object]:
-    return {f"at_{name}": value for name, value in zip(names, row, strict=True)}
-
-
-def _deletion(table: Table, names: tuple[str, ...]) -> Delete:
-    return delete(table).where(*(table.c[name] == bindparam(f"at_{name}") for name in (*names, "k")))

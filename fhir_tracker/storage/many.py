@@ -51,6 +51,40 @@ def add_new(
     return added
 
 
+def add_missing(tx: Tx, table: Table, columns: Sequence[str], rows: Sequence[Row]) -> None:
+    """Add the rows that are not there already, by whatever makes them unique."""
+    if not rows:
+        return
+    into = f"INSERT INTO {table.name} ({_listed(columns)})"
+    if tx.dialect == "postgresql":
+        kinds = _kinds(table, tuple(columns))
+        arrays = ", ".join(f"unnest(%s::{kind}[])" for kind, _ in kinds)
+        tx.run(f"{into} SELECT {arrays} ON CONFLICT DO NOTHING", _arrays(kinds, rows))
+        return
+    line = f"({', '.join(['%s'] * len(columns))})"
+    for start in range(0, len(rows), _CHUNK):
+        some = rows[start : start + _CHUNK]
+        lines = ", ".join([line] * len(some))
+        tx.run(f"{into} VALUES {lines} ON CONFLICT DO NOTHING", tuple(chain.from_iterable(some)))
+
+
+def remove(tx: Tx, table: Table, columns: Sequence[str], rows: Sequence[Row]) -> None:
+    """Take away the rows whose `columns` hold the values of one of `rows`; those that are not there do not matter."""
+    if not rows:
+        return
+    if tx.dialect == "postgresql":
+        kinds = _kinds(table, tuple(columns))
+        arrays = ", ".join(f"%s::{kind}[]" for kind, _ in kinds)
+        given = [f"c{number}" for number in range(len(columns))]
+        where = " AND ".join(f't."{name}" = d.{value}' for name, value in zip(columns, given, strict=True))
+        held = f"unnest({arrays}) AS d({', '.join(given)})"
+        tx.run(f"DELETE FROM {table.name} AS t USING {held} WHERE {where}", _arrays(kinds, rows))  # noqa: S608
+        return
+    where = " AND ".join(f'"{name}" = %s' for name in columns)
+    for row in rows:
+        tx.run(f"DELETE FROM {table.name} WHERE {where}", row)  # noqa: S608
+
+
 def change(
     tx: Tx,
     table: Table,

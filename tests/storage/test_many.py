@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
+
+import pytest
+from sqlalchemy import Table
 
 from fhir_tracker.storage import many, work_items
 from fhir_tracker.storage.database import Database
 from fhir_tracker.storage.running_tables import setting
+from fhir_tracker.storage.tables import ix, ixd, ixn, ixs
 from tests.storage.samples import NOW, VIEWER, item
 
 MINUTE = timedelta(minutes=1)
@@ -74,3 +79,32 @@ def test_stretches_of_what_is_due_hold_each_item_once_and_are_claimed_alone(data
             seen += [one.ref for one in claim.items]
             assert work_items.claim_due(tx, NOW, 100, MINUTE, span).items == ()
     assert sorted(seen) == sorted(f"Task/{number}" for number in range(23))
+
+
+def test_rows_are_added_where_they_are_missing_and_only_those_named_whole_are_taken_away(database: Database) -> None:
+    far, low = 2**63 - 1, -(2**63)
+    texts = [(1, ODD, 7, ""), (1, "", 7, ODD), (far, "\\N", low, "NULL"), *((2, f"t{n}", n, "x") for n in range(150))]
+    numbers = [(5, 0.1, 7, 1e307), (5, -1e307, 7, 0.1), (5, 1 / 3, 8, 5e-324)]
+    dates = [(low, low, 1, far), (0, 0, 0, 0)]
+    named = {ixs: ("h", "v", "k", "exact"), ixn: ("h", "lo", "k", "hi"), ixd: ("h", "lo", "k", "hi")}
+    every: list[tuple[Table, list[tuple[Any, ...]]]] = [(ixs, [*texts]), (ixn, [*numbers]), (ixd, [*dates])]
+    with database.begin() as tx:
+        for table, rows in every:
+            for _ in range(2):
+                many.add_missing(tx, table, named[table], [*rows, rows[0]])
+            many.add_missing(tx, table, named[table], [])
+            assert sorted(tuple[Any, ...](row.values()) for row in tx.rows(table.select())) == sorted(rows)
+            near = [(row[0], row[1], row[2], row[0]) for row in rows[:1]] if table is not ixs else [(1, ODD, 8, "")]
+            many.remove(tx, table, named[table], [*near, *rows[1:], *rows[1:]])
+            many.remove(tx, table, named[table], [])
+            assert [tuple[Any, ...](row.values()) for row in tx.rows(table.select())] == rows[:1]
+
+
+@pytest.mark.parametrize("count", [1, 2, 64, 65, 300])
+def test_any_number_of_rows_comes_and_goes(database: Database, count: int) -> None:
+    rows = [(number % 3, number) for number in range(count)]
+    with database.begin() as tx:
+        many.add_missing(tx, ix, ("h", "k"), rows)
+        assert len(tx.rows(ix.select())) == count
+        many.remove(tx, ix, ("k", "h"), [(k, h) for h, k in rows if k % 2])
+        assert {row["k"] for row in tx.rows(ix.select())} == set(range(0, count, 2))
