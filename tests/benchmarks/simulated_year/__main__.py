@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import os
 import platform
+import resource
 import signal
 import sys
 import time
@@ -49,7 +50,7 @@ def main() -> None:
             if number % 30 == 0 or number == asked.days:
                 done = f"{day:%Y-%m-%d}, {time.perf_counter() - begun:,.0f} s, {year.counts['work: task']:,} tasks"
                 print(done, file=sys.stderr, flush=True)
-        took = time.perf_counter() - begun
+        took, spent = time.perf_counter() - begun, time.process_time()
         begun = time.perf_counter()
         items = oracle.sample(database, asked.seed, asked.sample)
         verdicts = oracle.watch(database, items, START + timedelta(days=asked.days), 2 * step)
@@ -59,10 +60,14 @@ def main() -> None:
         wrong = invariants.broken(database, START + timedelta(days=asked.days), step)
     print(f"{asked.patients:,} patients, {asked.days} days, {asked.database}, seed {asked.seed}: {took:,.0f} s")
     print(f"{os.cpu_count()} cores, Python {platform.python_version()}, load {os.getloadavg()[0]:.1f}")
-    for name, number in sorted(year.counts.items()):
-        print(f"| {name} | {number:,} |")
+    print(f"CPU seconds: {spent:,.0f} for the year, {time.process_time():,.0f} in all, PostgreSQL {_children():,.0f}")
+    years = asked.patients * asked.days / 365
+    print("| | in all | a patient and year |\n|---|---|---|")
+    for name, number in sorted((year.counts + year.staff.counts).items()):
+        print(f"| {name} | {number:,} | {number / years:,.2f} |")
+    print("\n| part | wall |\n|---|---|")
     for name, seconds in sorted(year.seconds.items()):
-        print(f"| time: {name} | {seconds:,.1f} s |")
+        print(f"| {name} | {seconds:,.1f} s |")
     print(
         f"The oracle looked at {verdicts.items} items in {verdicts.minutes:,} minutes ({looked:,.0f} s): {verdicts.fired} "
         f"fired, {len(verdicts.missed)} missed, {len(verdicts.unwanted)} unwanted"
@@ -73,6 +78,12 @@ def main() -> None:
     for line in complaints[:100]:
         print(f"  {line}")
     sys.exit(1 if complaints else 0)
+
+
+def _children() -> float:
+    """What the database server used, its start included, in seconds; it has ended."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def _programs(folder: Path | None) -> list[str]:

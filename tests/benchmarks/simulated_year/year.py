@@ -9,12 +9,25 @@ import json
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from itertools import islice
 from typing import TypeVar
 
-from fhir_tracker import batching, enrolment, escalation, intake, outreach, programs, publishing, sweep, transitions
+from fhir_tracker import (
+    batching,
+    consequences,
+    effects,
+    enrolment,
+    escalation,
+    intake,
+    outreach,
+    plan_moves,
+    programs,
+    publishing,
+    sweep,
+    transitions,
+)
 from fhir_tracker.brake import Limit
 from fhir_tracker.errors import Conflict, RuleBroken
 from fhir_tracker.fhir.json_types import Resource
@@ -44,8 +57,6 @@ ORDER = (
     "DocumentReference",
 )
 PAGE = 500
-DONE_WHEN_REACHED = ("decide", "education", "cuff-and-training", "severe-reading")
-"""Work that has an outreach policy and is closed by the person who reached the patient."""
 One = TypeVar("One")
 LIMITS = sweep.Limits(brake=Limit(share=0.5, floor=25))
 
@@ -134,9 +145,13 @@ class Year:
                 acts = [*self._together(list(turn.values()), now), *later]
 
     def _together(self, acts: Sequence[Act], now: datetime) -> list[Act]:
-        """One act on each of many pieces of work, in one transaction; what each brings with it at once."""
-        following = []
-        with self.database.begin() as tx, batching.together(tx, [act.ref for act in acts], now):
+        """One act on each of many pieces of work, in one transaction with what follows from them; what each brings at once."""
+        following, refs = [], [act.ref for act in acts]
+        with (
+            self.database.begin() as tx,
+            consequences.drawn_after(tx, effects.apply, len(acts)),
+            batching.together(tx, refs, now),
+        ):
             for act in acts:
                 item = work_items.find(tx, SYSTEM, act.ref)
                 if item and item.open:
@@ -176,8 +191,8 @@ class Year:
             outreach.log_attempt(tx, item, outreach.Attempt(channel=channel, outcome=outcome, at=by.at), by)
             if outcome != outreach.REACHED:
                 self.staff.again(act, item)
-            elif item.code in DONE_WHEN_REACHED:
-                return [replace(act, kind="done")]
+            else:
+                return self.staff.reached(act, item)
         elif act.kind == "hold":
             until = (by.at + timedelta(days=5)).isoformat()
             transitions.move(tx, act.ref, MoveRequest(to="waiting", fields=fields | {"hold.until": until}), by)
@@ -185,10 +200,12 @@ class Year:
             {"acknowledge": escalation.acknowledge, "take-over": escalation.take_over, "resolve": escalation.resolve}[
                 act.kind
             ](tx, act.ref, by)
+        elif act.kind == "withdraw":
+            plan_moves.move(tx, item.plan or "", MoveRequest(to="withdrawn", fields=fields), by)
         elif act.kind == "send-back":
             escalation.send_back(tx, act.ref, "Not ours in the simulated year.", by)
         else:
-            to = {"done": "done", "give-up": "unreachable", "decline": "declined"}[act.kind]
+            to = {"give-up": "unreachable", "decline": "declined"}.get(act.kind, act.kind)
             transitions.move(tx, act.ref, MoveRequest(to=to, fields=fields), by)
         return []
 
