@@ -47,7 +47,8 @@ class Tried:
 class ContactWindow:
     """One task's policy and what was done in its time: from `opens` to `due`; `reached_at` the first contact in it.
 
-    `meets` says that the patient was reached in time, or that as many attempts as the policy asks were made in time.
+    `meets` says that the patient was reached in time, or that as many attempts as the policy asks, on as many channels,
+    were made in time.
     """
 
     task: str
@@ -58,6 +59,8 @@ class ContactWindow:
     attempts: tuple[Tried, ...]
     reached_at: datetime | None
     meets: bool | None
+    channels: int = 0
+    on_channels: int = 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,7 +115,7 @@ def evidence(tx: Tx, viewer: Viewer, patient: str, code: str, month: str, now: d
     mine = _of_program(seen, items, code)
     told, refused = spans(mine, now)
     inside = tuple(one for one in told if one.start < end and one.end > start)
-    tried = _tried(mine, told)
+    tried = _tried([one for one in mine if one.began <= now], told)
     return Evidence(
         patient=patient,
         program=code,
@@ -149,11 +152,14 @@ def as_lines(found: Evidence, program: Program) -> list[str]:
 def window_lines(program: Program, window: ContactWindow) -> list[str]:
     """One task's account: what was asked for by when, and what was done by then, with times."""
     calendar = program.calendar
-    asked = f"{window.title}: contact by {moment(calendar, window.due)}, or {window.required} attempts"
+    several = window.on_channels > 1
+    wanted = f"{window.required} attempts{f' on {window.on_channels} channels' if several else ''}"
+    asked = f"{window.title}: contact by {moment(calendar, window.due)}, or {wanted}"
     if window.reached_at:
         told = f"reached {moment(calendar, window.reached_at)}, in time"
     else:
-        count = f"{len(window.attempts)} of {window.required} attempts in time, not reached"
+        on = f" on {window.channels} of {window.on_channels} channels" if several else ""
+        count = f"{len(window.attempts)} of {window.required} attempts{on} in time, not reached"
         told = count + {True: ": meets the policy", False: ": does not meet the policy", None: ""}[window.meets]
     return [f"{asked}: {told}", *(f"  {_attempt_line(program, one)}" for one in window.attempts)]
 
@@ -216,6 +222,7 @@ def _window(
     about = {one.ref for one in facts.events if item.ref in one.about}
     inside = tuple(one for one in tried if one.ref in about and opens <= one.at <= due)
     reached = next((one.at for one in inside if one.outcome == REACHED), None)
+    channels = {one.channel for one in inside if one.channel}
     return ContactWindow(
         task=item.ref,
         title=item.title,
@@ -224,7 +231,9 @@ def _window(
         required=policy.attempts,
         attempts=inside,
         reached_at=reached,
-        meets=reached is not None or len(inside) >= policy.attempts,
+        channels=len(channels),
+        on_channels=policy.on_channels,
+        meets=reached is not None or (len(inside) >= policy.attempts and len(channels) >= policy.on_channels),
     )
 
 

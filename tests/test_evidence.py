@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -13,6 +13,7 @@ from fhir_tracker import outreach
 from fhir_tracker.errors import NotFound
 from fhir_tracker.evidence import Evidence, as_lines, evidence
 from fhir_tracker.fhir.dates import instant
+from fhir_tracker.model.vocabulary import CHANNEL_SYSTEM, OUTCOME_SYSTEM, TIME_SPENT
 from fhir_tracker.storage.database import Database
 from tests.support.clinic import COORDINATOR, MONDAY, NURSE, RING, SYSTEM, Clinic
 
@@ -123,3 +124,105 @@ def test_the_command_prints_it_and_gives_it_as_json(
     assert (code, found["minutes"], found["contactMinutes"]) == (0, 20, 20)
     assert found["windows"][0]["reachedAt"].startswith("2026-03-09T17:00:00")
     assert run("--month", "March")[0] == 2
+
+
+CHANNELS = TEXT.replace(
+    "{attempts: 2, over: 2 days}", "{attempts: 3, over: 2 days, channels: [phone, sms], on_channels: 2}"
+)
+
+
+def written(clinic: Clinic, id_: str, hours: float, *, sent: float | None = None, **members: object) -> None:
+    """An attempt as an EHR or another client writes it, with the minutes before it."""
+    at = MONDAY + (hours if sent is None else sent) * HOUR
+    period = {"start": instant(at - timedelta(minutes=10)), "end": instant(at)}
+    body = {
+        "resourceType": "Communication",
+        "id": id_,
+        "status": "not-done",
+        "statusReason": {"coding": [{"system": OUTCOME_SYSTEM, "code": "no-answer"}]},
+        "medium": [{"coding": [{"system": CHANNEL_SYSTEM, "code": "phone"}]}],
+        "subject": {"reference": "Patient/ann"},
+        "about": [{"reference": clinic.task("ann", "first-call").ref}],
+        "sent": instant(at),
+        "extension": [{"url": TIME_SPENT, "valuePeriod": period}],
+    }
+    clinic.put(body | members, MONDAY + hours * HOUR, NURSE)
+
+
+def test_a_policy_of_several_channels_is_not_met_by_calls_alone(database: Database) -> None:
+    clinic = Clinic(database, CHANNELS.replace("within: 2 days}\n", "within: 2 business days}\n", 1))
+    clinic.patient("ann")
+    clinic.discharge("ann", MONDAY)
+    for hours in (1, 3, 24):
+        tried(clinic, hours)
+    (window,) = of_month(clinic).windows
+    assert (window.meets, window.channels, len(window.attempts)) == (False, 1, 3)
+    said = "contact by Wed 11 Mar 2026 17:00, or 3 attempts on 2 channels: 3 of 3 attempts on 1 of 2 channels in time"
+    assert f"First call: {said}, not reached: does not meet the policy" in as_lines(of_month(clinic), clinic.program)
+    sms = {"medium": [{"coding": [{"system": CHANNEL_SYSTEM, "code": "sms"}]}]}
+    written(clinic, "late", 60, **sms)
+    assert of_month(clinic).windows[0].meets is False
+    written(clinic, "text", 30, **sms)
+    assert of_month(clinic).windows[0].meets is True
+
+
+def test_an_attempt_that_is_corrected_counts_once_and_as_it_is_now(clinic: Clinic) -> None:
+    written(clinic, "a", 2)
+    written(clinic, "b", 24)
+    assert (of_month(clinic).minutes, len(of_month(clinic).attempts), of_month(clinic).windows[0].meets) == (
+        20,
+        2,
+        True,
+    )
+    written(clinic, "a", 25, sent=1.9)
+    found = of_month(clinic)
+    assert (found.minutes, found.attempts[0].at) == (20, MONDAY + 1.9 * HOUR)
+    written(clinic, "a", 26, sent=23.95)
+    assert of_month(clinic).minutes == 13, "it overlaps the other by seven minutes now"
+    written(clinic, "a", 27, status="entered-in-error")
+    found = of_month(clinic)
+    assert (found.minutes, len(found.attempts), found.windows[0].meets) == (10, 1, False)
+    clinic.remove("Communication/b", MONDAY + 28 * HOUR)
+    found = of_month(clinic)
+    assert (found.minutes, found.attempts, found.windows[0].meets) == (0, (), False)
+
+
+def test_an_attempt_still_to_come_is_none_yet(clinic: Clinic) -> None:
+    written(clinic, "a", 1)
+    written(clinic, "b", 2, sent=30)
+    early = of_month(clinic, hours=29.9)
+    assert (len(early.attempts), early.minutes, early.windows[0].meets) == (1, 10, False)
+    assert [one.why for one in early.not_counted] == ["it lies in the future"]
+    later = of_month(clinic, hours=30)
+    assert (len(later.attempts), later.minutes, later.windows[0].meets) == (2, 20, True)
+
+
+def test_two_of_the_staff_at_once_are_two_attempts_and_one_time(clinic: Clinic) -> None:
+    for name in ("nurse", "coordinator"):
+        written(clinic, name, 3, sender={"reference": f"Practitioner/{name}"})
+    found = of_month(clinic)
+    assert (len(found.attempts), found.minutes, [one.minutes for one in found.attempts]) == (2, 10, [10, 10])
+
+
+@pytest.mark.parametrize(
+    ("sent", "minutes"),
+    [
+        ("2026-04-01T04:05:00Z", {"2026-03": 5, "2026-04": 5}),
+        ("2026-04-01T00:05:00-04:00", {"2026-03": 5, "2026-04": 5}),
+        ("2026-03-31T21:05:00-07:00", {"2026-03": 5, "2026-04": 5}),
+        ("2026-04-01T04:00:00Z", {"2026-03": 10, "2026-04": 0}),
+        ("2026-04-01T04:10:00Z", {"2026-03": 0, "2026-04": 10}),
+        ("2026-03-08T07:05:00Z", {"2026-03": 10, "2026-04": 0}),
+        ("2026-11-01T05:05:00Z", {"2026-10": 0, "2026-11": 10}),
+        ("2026-11-01T04:03:00Z", {"2026-10": 7, "2026-11": 3}),
+        ("2026-12-01T05:04:00Z", {"2026-11": 6, "2026-12": 4}),
+        ("2028-03-01T05:04:00Z", {"2028-02": 6, "2028-03": 4}),
+    ],
+)
+def test_time_is_of_the_month_that_the_clock_of_the_site_shows(
+    clinic: Clinic, sent: str, minutes: dict[str, int]
+) -> None:
+    at = datetime.fromisoformat(sent)
+    hours = (at - MONDAY) / HOUR
+    written(clinic, "a", max(hours, 0), sent=hours)
+    assert {month: of_month(clinic, month, 24 * 900).minutes for month in minutes} == minutes

@@ -8,6 +8,7 @@ outcome but `reached` is a failure. Each time the patient is reached a new case 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 from fhir_tracker.fhir.dates import instant
@@ -65,7 +66,7 @@ def _read(node: Node, draft: Draft) -> Args | None:
 
 def _judge(case: Case, args: Args) -> tuple[Verdict, ...]:
     failed = failed_since_reached(case.facts)
-    channels = sorted({one.detail.get("channel", "unknown") for one in failed})
+    channels = sorted({channel for one in failed if (channel := one.detail.get("channel", ""))})
     used = {
         "failed attempts": str(len(failed)),
         "channels": ", ".join(channels) or "none",
@@ -77,15 +78,24 @@ def _judge(case: Case, args: Args) -> tuple[Verdict, ...]:
         return no(f"{said}; the policy is {wanted}", used)
     first = failed[0].began
     used["first attempt"] = instant(first)
-    enough = max(
-        later(case.program.calendar, first, duration(args, "over")), failed[number(args, "attempts") - 1].began
-    )
+    over = later(case.program.calendar, first, duration(args, "over"))
+    enough = max(over, _made(failed, number(args, "attempts"), number(args, "channels")).began)
     if case.now < enough:
         until = moment(case.program.calendar, enough)
         return no(f"{said}; the policy gives {duration(args, 'over')}, until {until}", used, enough)
     why = f"{said}, first on {moment(case.program.calendar, first)}; the policy was {wanted} channels"
     reached = last_reached(case.facts)
     return (Verdict(holds=True, why=why, facts=used, since=enough, occurrence=reached.ref if reached else ""),)
+
+
+def _made(failed: Sequence[Event], tries: int, channels: int) -> Event:
+    """The try with which there were enough of them, on enough channels."""
+    used: set[str] = set()
+    for count, one in enumerate(failed, start=1):
+        used.add(one.detail.get("channel", ""))
+        if count >= tries and len(used - {""}) >= channels:
+            return one
+    return failed[-1]
 
 
 def _describe(args: Args) -> str:

@@ -59,9 +59,10 @@ def test_a_policy_is_used_up_at_its_second(policy: str, tries: tuple[Event, ...]
         (FIRST, event("Communication/b", "entered-in-error", MONDAY, about=("Task/t1",), detail={"channel": "sms"})),
         (FIRST, event("Appointment/b", "completed", MONDAY, about=("Task/t1",), detail={"channel": "sms"})),
         (attempt("a", MONDAY, channel=""), attempt("b", MONDAY, channel="")),
+        (FIRST, event("Communication/b", "not-done", MONDAY, about=("Task/t1",), detail={"outcome": "no-answer"})),
     ],
     ids=["none", "too few", "one channel", "reached since", "other work", "about nothing", "being prepared",
-         "entered in error", "no communication", "no channel"],
+         "entered in error", "no communication", "no channel", "one channel not told"],
 )  # fmt: skip
 def test_a_policy_is_not_used_up_however_long_it_lasts(tries: tuple[Event, ...]) -> None:
     found = verdict(POLICY, facts(events=tries), LONG_AFTER)
@@ -167,3 +168,26 @@ def test_the_last_try_reached_the_patient_or_not(known: Facts, holds: bool, occu
 def test_reached_takes_true_and_nothing_else(argument: str) -> None:
     with pytest.raises(Incorrect):
         with_rule(f"{{outreach_reached: {argument}}}")
+
+
+@pytest.mark.parametrize(
+    ("days", "since"),
+    [
+        ({"phone": (0, 1), "sms": (4,)}, 4),
+        ({"phone": (0, 3, 5), "sms": (1,)}, 3),
+        ({"phone": (0,), "sms": (0,), "letter": (0.25,)}, 1),
+        ({"sms": (0, 1, 2), "phone": (9,)}, 9),
+    ],
+)
+def test_it_holds_since_the_try_with_which_everything_was_done(
+    days: dict[str, tuple[float, ...]], since: float
+) -> None:
+    """Three tries on two channels over one day: a ladder counts from then, and not from the third call."""
+    tries = [
+        attempt(f"{channel}{day}", MONDAY + hours(24 * day), channel=channel)
+        for channel, some in days.items()
+        for day in some
+    ]
+    policy = f"{{outreach_failed: {{attempts: {min(3, len(tries))}, over: 1 day, channels: 2}}}}"
+    wanted = MONDAY + hours(24 * since)
+    assert verdict(policy, facts(events=tuple(tries)), MONDAY + hours(400)).since == wanted
