@@ -48,6 +48,7 @@ def _publish_built_in(database: Database) -> None:
         if built_in.is_published(tx):
             return
     with database.begin() as tx:
+        tx.wait_for_others("built-in")
         if not built_in.is_published(tx):
             built_in.publish(tx, Author(viewer=worker_viewer("set-up"), origin="cli", at=clock.now()))
 

@@ -10,7 +10,7 @@ from sqlalchemy import exc
 
 from fhir_tracker.errors import Busy, Fault, Incorrect, Unavailable, UsageError
 
-_BUSY_STATES = {"40001", "40P01", "55P03", "57014", "53300"}
+_BUSY_STATES = {"40001", "40P01", "55P03", "57014", "53300", "25P03"}
 _TOO_LONG = "54000"
 """A text that an index cannot hold."""
 
