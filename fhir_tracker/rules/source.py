@@ -21,6 +21,8 @@ _MOST_COMPARED: Final = 300
 MAX_PROBLEMS: Final = 100
 """As many are told of one file; who mends these is told the next."""
 CODE: Final = re.compile(r"[a-z][a-z0-9]*(?:-[a-z0-9]+)*")
+_LONG: Final = re.compile(r'"([^"]{80})[^"]{40,}"')
+_SHORTER: Final = r'"\1..."'
 _NOT_TEXT: Final = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
 """Characters that no FHIR string may have, and those by which a text could write over a terminal."""
 
@@ -74,7 +76,7 @@ class Problems:
 
     def add(self, place: Place, message: str, path: str | None = None) -> None:
         """Note an error at `place`; `path` replaces the place's own. Raises TooManyProblems after the last one to tell."""
-        text = f"line {place.line}, column {place.column}: {message}"
+        text = f"line {place.line}, column {place.column}: {_LONG.sub(_SHORTER, message)}"
         issue = Issue(message=text, expression=path if path is not None else place.path or None)
         if issue in self.issues:
             return
@@ -300,16 +302,19 @@ class _Builder:
             self._refuse(event, f"more than {MAX_NODES} entries in one file", path)
         if depth > MAX_DEPTH:
             self._refuse(event, f"nested deeper than {MAX_DEPTH} levels", path)
-        if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
-            self._refuse(event, "anchors and aliases are not allowed: write it out", path)
-        if getattr(event, "tag", None) not in (None, "!"):
-            self._refuse(event, f"tags such as {getattr(event, 'tag', '')} are not allowed", path)
+        self._check_plain(event, path)
         if isinstance(event, yaml.ScalarEvent):
             self._check_characters(event, path)
             return Text(place=_place(event, path), value=event.value, quoted=event.style is not None)
         if isinstance(event, yaml.SequenceStartEvent):
             return self._listing(event, path, depth)
         return self._table(event, path, depth)
+
+    def _check_plain(self, event: yaml.Event, path: str) -> None:
+        if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
+            self._refuse(event, "anchors and aliases are not allowed: write it out", path)
+        if getattr(event, "tag", None) not in (None, "!"):
+            self._refuse(event, f"tags such as {getattr(event, 'tag', '')} are not allowed", path)
 
     def _check_characters(self, event: yaml.ScalarEvent, path: str) -> None:
         if found := _NOT_TEXT.search(event.value):
@@ -330,6 +335,7 @@ class _Builder:
         while not isinstance(inner, yaml.MappingEndEvent):
             if not isinstance(inner, yaml.ScalarEvent):
                 self._refuse(inner, "a key must be a plain word", path)
+            self._check_plain(inner, path)
             self._check_characters(inner, path)
             key = str(getattr(inner, "value", ""))
             child = f"{path}.{key}" if path else key
