@@ -18,11 +18,12 @@ from fhir_tracker import plan_rewriting, programs, regeneration
 from fhir_tracker.errors import Busy, Conflict, Incorrect, Issue, RuleBroken
 from fhir_tracker.model.author import Author
 from fhir_tracker.model.plan_map import Change, Kind, PlanMap
-from fhir_tracker.model.program import Program
+from fhir_tracker.model.program import NOTHING_ASKED, ChangeControl, Program
 from fhir_tracker.model.viewer import worker_viewer
 from fhir_tracker.model.vocabulary import CLOSED_TASK
 from fhir_tracker.model.work import WorkItem
 from fhir_tracker.plan_rewriting import Resolve, Unmapped
+from fhir_tracker.storage import programs as rows
 from fhir_tracker.storage import settings, standing_work, work_items
 from fhir_tracker.storage.database import Database, Tx
 from fhir_tracker.storage.standing_work import Standing
@@ -120,12 +121,21 @@ def preview(tx: Tx, wanted: Program, by: PlanMap) -> Preview:
     )
 
 
-def migrate(database: Database, wanted: Program, by: PlanMap, author: Author, reason: str) -> Migrated:
-    """Move every open plan and task to `wanted`; raises RuleBroken, with an issue each, when anything has no place there.
+def migrate(
+    database: Database,
+    wanted: Program,
+    by: PlanMap,
+    author: Author,
+    reason: str,
+    control: ChangeControl = NOTHING_ASKED,
+) -> Migrated:
+    """Move every open plan and task to `wanted`; raises RuleBroken, with an issue each, when anything has no place there, and
+    where `control` or the program asks for a second person, for who wrote that version.
 
     What changed meanwhile so that it has none is left where it is and named.
     """
     with database.begin() as tx:
+        _require_second_person(tx, wanted, author, control)
         seen = preview(tx, wanted, by)
         if seen.refused:
             issues = tuple(Issue(message=one.text, code="business-rule") for one in seen.refused)
@@ -142,11 +152,15 @@ def migrate(database: Database, wanted: Program, by: PlanMap, author: Author, re
     return _all(database, wanted, resolve, author, reason)
 
 
-def migrate_back(database: Database, left: int, wanted: Program, author: Author, reason: str) -> Migrated:
+def migrate_back(
+    database: Database, left: int, wanted: Program, author: Author, reason: str, control: ChangeControl = NOTHING_ASKED
+) -> Migrated:
     """Move the open plans of version `left` to `wanted`, whose text was in force before: each item to where it stood when it
-    was moved, or by the inverse of the map, where there is only one way; what has none stays and is named.
+    was moved, or by the inverse of the map, where there is only one way; what has none stays and is named. A second person
+    is asked for as in `migrate`.
     """
     with database.read() as tx:
+        _require_second_person(tx, wanted, author, control)
         inverse = PlanMap.inverse(
             [json.loads(text) for text in settings.starting(tx, f"plan-migration:{wanted.code}:", f":{left}")]
         )
@@ -155,6 +169,16 @@ def migrate_back(database: Database, left: int, wanted: Program, author: Author,
         return plan_rewriting.backward(tx, wanted, item, inverse)
 
     return _all(database, wanted, resolve, author, reason, only=left)
+
+
+def _require_second_person(tx: Tx, wanted: Program, author: Author, control: ChangeControl) -> None:
+    """Raise RuleBroken for who wrote the version (or went back to it), where two people have to agree on what runs."""
+    row, active = rows.find(tx, wanted.code, wanted.version), _former(tx, wanted.code, None)
+    asked = [control, wanted.change_control, *([active.change_control] if active else [])]
+    if row is not None and row.published_by == author.viewer.who and any(one.approver for one in asked):
+        raise RuleBroken(
+            f"{row.published_by} wrote version {row.version}: another person has to move plans to it.",
+        )
 
 
 def _all(
@@ -252,7 +276,7 @@ def _no_status(wanted: Program, former: Program | None, before: str, to: str) ->
     return f"{to} is a hold, and nobody said until when" if status.clock == "paused" and old != "paused" else ""
 
 
-def _former(tx: Tx, code: str, version: int) -> Program | None:
+def _former(tx: Tx, code: str, version: int | None) -> Program | None:
     try:
         return programs.load(tx, code, version)
     except Incorrect:

@@ -124,9 +124,9 @@ def activate_due(tx: Tx, now: datetime) -> list[ProgramVersion]:
 
 
 def roll_back(tx: Tx, code: str, author: Author, terms: Terms = AT_ONCE, *, to: int | None = None) -> ProgramVersion:
-    """Go back, now, to the text of version `to`, else of the one that was active before: a new version with an old text.
-
-    It needs no second approval, since that text was in force before. Raises NotFound when there is nothing to go back to.
+    """Go back to the text of version `to`, else of the one that was active before: a new version with an old text, in force
+    at once, or where approval is asked for when a second person approves it. Raises NotFound when there is nothing to go
+    back to.
     """
     rows.take_turns(tx, code)
     before = rows.active(tx, code)
@@ -134,7 +134,8 @@ def roll_back(tx: Tx, code: str, author: Author, terms: Terms = AT_ONCE, *, to: 
         raise NotFound(f"There is no active program {code}.")
     former = _earlier(tx, before, to)
     program = carrying(tx, program_of(former))
-    _require_reason(_control(program, before, terms), terms.reason)
+    control = _control(program, before, terms)
+    _require_reason(control, terms.reason)
     row = rows.add(
         tx,
         code,
@@ -143,12 +144,16 @@ def roll_back(tx: Tx, code: str, author: Author, terms: Terms = AT_ONCE, *, to: 
         at=author.at,
         by=author.viewer.who,
         reason=terms.reason,
+        waits=control.approver,
         rolls_back=former.version,
         former=program.former,
         renamed=program.renamed,
     )
     _withdraw_older(tx, row, author)
-    _take_effect(tx, row, before, author)
+    if control.approver:
+        _write(tx, row, "draft", author)
+    else:
+        _take_effect(tx, row, before, author)
     return row
 
 

@@ -85,7 +85,7 @@ def update(
         changed = change(tx, before.ref, resource | {"id": id_}, author, before.version)
         consequences.draw(tx, effects.apply)
         return changed, False
-    if type_ in definition_lifecycle.TYPES:
+    if type_ in definition_lifecycle.PUBLISHED:
         definition_lifecycle.check_change(records.resource_of(before), resource | {"id": id_})
     whole = filed_plans.pinned(tx, resource) if type_ == "CarePlan" else resource
     changed = records.save(tx, whole | {"id": id_}, author, if_match=before.version)
@@ -103,6 +103,8 @@ def delete(
     before = resources.find(tx, author.viewer, type_, id_)
     _refuse_mirrored(before)
     records.check_match(before, if_match)
+    if before is not None and not before.deleted and type_ in definition_lifecycle.PUBLISHED:
+        definition_lifecycle.check_delete(records.resource_of(before))
     if only_unreferred and before is not None and not before.deleted:
         integrity.refuse_referred(tx, author.viewer, before.ref)
     removed = records.remove(tx, type_, id_, author, if_match=if_match)

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from fhir_tracker.definition_lifecycle import check_change
+from fhir_tracker.definition_lifecycle import check_change, check_delete
 from fhir_tracker.errors import RuleBroken
 from fhir_tracker.fhir.json_types import Resource
 
@@ -55,3 +55,29 @@ def test_a_definition_without_an_address_and_other_types_are_nobodys_version() -
     check_change(nameless, nameless | {"title": "Another"})
     measure = definition(status="active", resourceType="Measure")
     check_change(measure, measure | {"title": "Another"})
+
+
+def published(type_: str, **changed: object) -> Resource:
+    fixed = {
+        "resourceType": type_,
+        "id": "ring",
+        "url": f"https://fhir-tracker.example/{type_}/ring",
+        "status": "active",
+    }
+    return {**fixed, **changed}
+
+
+@pytest.mark.requirement(138)
+@pytest.mark.parametrize("type_", ["PlanDefinition", "ActivityDefinition", "CodeSystem", "ValueSet", "Questionnaire"])
+def test_what_a_program_is_published_as_changes_by_nobodys_write(type_: str) -> None:
+    before = published(type_)
+    check_change(before, before | {"meta": {"versionId": "9"}, "text": {"status": "empty"}})
+    for changed in ({"status": "retired"}, {"status": "draft"}, {"title": "Mine"}, {"url": "https://example.org/mine"}):
+        with pytest.raises(RuleBroken, match="publish another version"):
+            check_change(before, before | changed)
+    with pytest.raises(RuleBroken, match="publish another version"):
+        check_change(published(type_, status="draft"), published(type_, status="active"))
+    with pytest.raises(RuleBroken, match="publish another version"):
+        check_delete(before)
+    check_delete(before | {"url": "https://example.org/mine"})
+    check_delete(before | {"url": f"https://fhir-tracker.example.org/{type_}/ring"})

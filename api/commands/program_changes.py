@@ -1,4 +1,4 @@
-"""`fhir-tracker program approve | withdraw | rollback | history`: who may say that a version takes effect, and who did."""
+"""`fhir-tracker program withdraw | diff | history`: what a version changes, who handed it in, and who approved it."""
 
 from __future__ import annotations
 
@@ -28,11 +28,6 @@ from fhir_tracker.storage.programs import ProgramVersion
 
 def register(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the commands to the group."""
-    agree = actions.add_parser("approve", help="say as a second person that a version that waits is right")
-    agree.add_argument("code", metavar="CODE")
-    agree.add_argument("--version", type=int, metavar="N", help="which; the newest that waits when left out")
-    say_who(agree)
-    agree.set_defaults(func=approve)
     back = actions.add_parser("withdraw", help="take back a version that waits for approval or for its time")
     back.add_argument("code", metavar="CODE")
     back.add_argument("--version", type=int, metavar="N", help="which; the newest that waits when left out")
@@ -120,14 +115,6 @@ def as_json(row: ProgramVersion) -> dict[str, object]:
         "retired": _text(row.retired_at),
         "rollsBackTo": row.rolls_back,
     }
-
-
-def approve(args: argparse.Namespace, settings: Settings) -> int:
-    """Approve a draft; 0, or 1 when there is none or its author asks."""
-    with open_store(settings) as database, database.begin() as tx:
-        row = publishing.approve(tx, args.code, args.version, author_of(args))
-    _say(args, row)
-    return 0
 
 
 def withdraw(args: argparse.Namespace, settings: Settings) -> int:

@@ -1,4 +1,4 @@
-"""`fhir-tracker program dry-run | migrate-plans | rollback`: what a version does to real work, before and after it is published."""
+"""`fhir-tracker program dry-run | approve | migrate-plans | rollback`: what a version does to real work, before and after."""
 
 from __future__ import annotations
 
@@ -29,6 +29,12 @@ def register(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     dry.add_argument("--until", metavar="TIME", type=moment, help="up to when; now when left out")
     dry.add_argument("--patients", metavar="N", type=count, help="only the first N patients by id")
     dry.set_defaults(func=run_dry)
+    agree = actions.add_parser("approve", help="say as a second person that a version that waits is right")
+    agree.add_argument("code", metavar="CODE")
+    agree.add_argument("--version", type=int, metavar="N", help="which; the newest that waits when left out")
+    agree.add_argument("--no-plans", action="store_true", help="of a rollback: leave running plans where they are")
+    say_who(agree)
+    agree.set_defaults(func=approve)
     move = actions.add_parser(
         "migrate-plans",
         help="move running plans and their open work to another version, by a map",
@@ -95,13 +101,17 @@ def migrate(args: argparse.Namespace, settings: Settings) -> int:
             _print(args, seen.as_json(), seen.as_lines())
             return 1 if seen.refused else 0
         reason = args.reason or f"Moved to version {wanted.version} of {wanted.title}"
-        done = plan_migration.migrate(database, wanted, by, author_of(args), reason)
+        control = terms_of(args, settings).control
+        done = plan_migration.migrate(database, wanted, by, author_of(args), reason, control)
     _print(args, seen.as_json() | _done_json(done), [*seen.as_lines(), *_done_lines(done)])
     return 1 if done.left else 0
 
 
 def roll_back(args: argparse.Namespace, settings: Settings) -> int:
-    """Publish the earlier text as a new version and take the plans along; 0, or 1 when some had to stay."""
+    """Publish the earlier text as a new version and take the plans along; 0, or 1 when some had to stay.
+
+    Where it waits for a second person, plans stay until it is approved.
+    """
     author = author_of(args)
     with open_store(settings) as database:
         with database.begin() as tx:
@@ -109,10 +119,27 @@ def roll_back(args: argparse.Namespace, settings: Settings) -> int:
             row = publishing.roll_back(tx, args.code, author, terms_of(args, settings), to=args.to)
             wanted = programs.program_of(row)
         done = Migrated()
-        if not args.no_plans:
+        if row.status == "active" and not args.no_plans:
             reason = args.reason or f"Back to the text of version {row.rolls_back}"
             done = plan_migration.migrate_back(database, left, wanted, author, reason)
     _print(args, as_json(row) | _done_json(done), [told(row), *_done_lines(done)])
+    return 1 if done.left else 0
+
+
+def approve(args: argparse.Namespace, settings: Settings) -> int:
+    """Approve a draft, and take plans along where it goes back to an earlier text; 0, or 1 when some had to stay."""
+    author = author_of(args)
+    with open_store(settings) as database:
+        with database.begin() as tx:
+            left = programs.load(tx, args.code)
+            row = publishing.approve(tx, args.code, args.version, author)
+            wanted = programs.program_of(row)
+        done = Migrated()
+        if row.rolls_back is not None and row.status == "active" and left is not None and not args.no_plans:
+            reason = row.reason or f"Back to the text of version {row.rolls_back}"
+            done = plan_migration.migrate_back(database, left.version, wanted, author, reason)
+    moved = row.rolls_back is not None
+    _print(args, as_json(row) | (_done_json(done) if moved else {}), [told(row), *(_done_lines(done) if moved else [])])
     return 1 if done.left else 0
 
 

@@ -71,13 +71,17 @@ def test_a_version_goes_from_draft_to_approved_to_active_and_back(
     assert run("program", "rollback", "ring", "--by", "Practitioner/b")[0] == 1
     code, out, _ = run("program", "rollback", "ring", "--reason", "Too late", "--by", "Practitioner/b", "--json")
     told = json.loads(out)
-    assert (code, told["version"], told["rollsBackTo"], told["stay"]) == (0, 3, 1, {})
+    assert (code, told["version"], told["status"], told["rollsBackTo"], told["movedPlans"]) == (0, 3, "draft", 1, 0)
+    assert run("program", "approve", "ring", "--by", "Practitioner/b")[0] == 1
+    code, out, _ = run("program", "approve", "ring", "--by", "Practitioner/a", "--json")
+    told = json.loads(out)
+    assert (code, told["status"], told["approver"], told["stay"]) == (0, "active", "Practitioner/a", {})
     code, out, _ = run("program", "history", "ring", "--json")
     lines = [(one["version"], one["status"], one["author"], one["approver"], one["reason"]) for one in json.loads(out)]
     assert (code, lines) == (
         0,
         [
-            (3, "active", "Practitioner/b", None, "Too late"),
+            (3, "active", "Practitioner/b", "Practitioner/a", "Too late"),
             (2, "retired", "Practitioner/a", "Practitioner/b", "Three days are enough"),
             (1, "retired", "Device/test", None, None),
         ],
@@ -85,6 +89,22 @@ def test_a_version_goes_from_draft_to_approved_to_active_and_back(
     assert json.loads(out)[1]["hash"] == rows.digest(LATER)
     code, out, _ = run("program", "history", "ring")
     assert "back to version 1: Too late" in out
+
+
+def test_plans_are_moved_by_another_person_than_who_wrote_the_version(
+    run: Run, late: Clinic, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FHIR_TRACKER_REQUIRE_APPROVER", "yes")
+    run("program", "publish", "@new", "--by", "Practitioner/a", new=LATER)
+    run("program", "approve", "ring", "--by", "Practitioner/b")
+    code, _, err = run("program", "migrate-plans", "ring", "--by", "Practitioner/a")
+    assert (code, "another person has to move plans to it" in err) == (1, True)
+    code, out, _ = run("program", "migrate-plans", "ring", "--by", "Practitioner/b", "--json")
+    assert (code, json.loads(out)["movedPlans"]) == (0, 1)
+    run("program", "rollback", "ring", "--by", "Practitioner/a")
+    code, out, _ = run("program", "approve", "ring", "--by", "Practitioner/b", "--json")
+    assert (code, json.loads(out)["movedPlans"]) == (0, 1), "with the approval the plans go back too"
+    assert {one.program_version for one in late.items("ann") if one.program} == {3}
 
 
 def test_a_version_takes_effect_when_the_worker_runs_after_its_time(run: Run, late: Clinic) -> None:
