@@ -27,7 +27,9 @@ LATER_GIVEN: ColumnElement[Any] = literal_column("%s")
 
 
 def text_of(statement: Select[Any], dialect: Dialect) -> str:
-    """A statement as text with all its values in it."""
+    """A statement as text with all its values in it; raises NeedsTransaction when one would be taken for a later value."""
+    if "%s" in str(statement.compile(dialect=_DIALECTS[dialect]).params):
+        raise NeedsTransaction("%s")
     return str(statement.compile(dialect=_DIALECTS[dialect], compile_kwargs={"literal_binds": True}))
 
 
