@@ -28,6 +28,7 @@ from fhir_tracker.model.work import Event
 from fhir_tracker.rules.candidates import reconsidering, refusing_stages
 from fhir_tracker.rules.due import due_at
 from fhir_tracker.rules.eligibility import enrolments, turns_with_time, types_asked
+from fhir_tracker.sites import within_site
 from fhir_tracker.storage import changes, events, patients, resources, work_items
 from fhir_tracker.storage import enrolments as rows
 from fhir_tracker.storage.database import Database, Tx
@@ -140,7 +141,11 @@ def by_hand(
         anchor="enrolment",
         anchor_at=author.at,
         reason=reason,
-        site=site_of(program.calendar, site, *_places_of(tx, program, patient, author.viewer)),
+        site=site_of(
+            program.calendar,
+            within_site(tx, program.calendar, site),
+            *_places_of(tx, program, patient, author.viewer),
+        ),
     )
     stored = enrol(tx, program, wanted, author)
     if stored is None:
@@ -189,7 +194,8 @@ def _enrol_eligible(tx: Tx, program: Program, look: _Look, author: Author) -> in
         if patient in look.known and look.known[patient].deceased:
             continue
         places = _places_of(tx, program, patient, _WORKER)
-        ask = partial(_openings, program, patient, look, places, author, refused.get(patient))
+        where = _locations(tx, program, look.seen.get(patient, ()))
+        ask = partial(_openings, program, patient, look, (where, places), author, refused.get(patient))
         found = guarded(ask, "judging who is eligible", program=program.code)
         if isinstance(found, Failure):
             failed[patient] = found.reason
@@ -214,7 +220,7 @@ def _openings(
     program: Program,
     patient: str,
     look: _Look,
-    places: Sequence[str],
+    places: tuple[Mapping[str, str | None], Sequence[str]],
     author: Author,
     turned_down: datetime | None,
 ) -> list[_Opening]:
@@ -226,9 +232,9 @@ def _openings(
     if turned_down is not None:
         seen = [one for one in seen if one.began > turned_down]
         program = reconsidering(program)
-    where = {one.ref: one.detail.get("location") for one in seen}
+    where, others = places
     return [
-        _opening(program, replace(one, site=site_of(program.calendar, where.get(one.trigger), *places)), author)
+        _opening(program, replace(one, site=site_of(program.calendar, where.get(one.trigger), *others)), author)
         for one in enrolments(program, patient, seen, author.at)
         if (program.code, patient, one.trigger) not in look.opened
     ]
@@ -292,12 +298,20 @@ def _turned_down(tx: Tx, program: Program, whose: Sequence[str]) -> dict[str, da
     return found
 
 
+def _locations(tx: Tx, program: Program, seen: Sequence[Event]) -> dict[str, str | None]:
+    """Event -> its place, or the site that this is part of; only asked where sites have calendars of their own."""
+    found = {one.ref: one.detail.get("location") for one in seen} if program.calendar.sites else {}
+    known = {place: within_site(tx, program.calendar, place) for place in set(found.values()) if place}
+    return {ref: known.get(place or "") for ref, place in found.items()}
+
+
 def _places_of(tx: Tx, program: Program, patient: str, viewer: Viewer) -> tuple[str, ...]:
     """The organization that keeps the patient's record; only asked where sites have calendars of their own."""
     stored = resources.find(tx, viewer, "Patient", patient) if program.calendar.sites else None
     if stored is None or stored.deleted:
         return ()
-    return references_at(records.resource_of(stored), "managingOrganization")
+    named = references_at(records.resource_of(stored), "managingOrganization")
+    return tuple(within_site(tx, program.calendar, one) or one for one in named)
 
 
 def _require_patient(tx: Tx, viewer: Viewer, patient: str) -> None:

@@ -15,11 +15,13 @@ from fhir_tracker.model.author import Author, Why
 from fhir_tracker.model.event import EVENT_TYPES, event_of
 from fhir_tracker.model.patient import PatientSummary, summary_of
 from fhir_tracker.model.plan import plan_item
+from fhir_tracker.model.program import Program
 from fhir_tracker.model.spell import beginning, ended, measured
 from fhir_tracker.model.subject import patient_of
 from fhir_tracker.model.task import changes_between, next_cycle, task_item, with_history
 from fhir_tracker.model.viewer import worker_viewer
 from fhir_tracker.model.work import Event, FiringState, Transition, WorkItem
+from fhir_tracker.sites import within_site
 from fhir_tracker.storage import attempt_log, events, firings, patients, resources, spells, transitions, work_items
 from fhir_tracker.storage.database import Tx
 from fhir_tracker.storage.resources import Stored
@@ -78,11 +80,19 @@ def item_of(tx: Tx, stored: Stored, resource: Resource) -> WorkItem | None:
     if stored.type == "Task":
         program = None if stored.connection else programs.of_resource(tx, resource)
         born = _born(tx, stored, resource, "authoredOn")
-        return task_item(resource, program, mirrored=stored.connection is not None, created_at=born)
+        found = task_item(resource, program, mirrored=stored.connection is not None, created_at=born)
+        return _placed(tx, program, found) if program else found
     if stored.type == "CarePlan" and stored.connection is None:
         program = programs.of_resource(tx, resource)
-        return plan_item(resource, program, created_at=_born(tx, stored, resource, "created")) if program else None
+        born = _born(tx, stored, resource, "created")
+        return _placed(tx, program, plan_item(resource, program, created_at=born)) if program else None
     return None
+
+
+def _placed(tx: Tx, program: Program, item: WorkItem) -> WorkItem:
+    """The item at the place whose calendar counts, where its own is part of that."""
+    site = within_site(tx, program.calendar, item.site)
+    return item if site == item.site else item.having(site=site)
 
 
 def _born(tx: Tx, stored: Stored, resource: Resource, told_in: str) -> datetime:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -131,7 +132,7 @@ CHANNELS = TEXT.replace(
 )
 
 
-def written(clinic: Clinic, id_: str, hours: float, *, sent: float | None = None, **members: object) -> None:
+def written(clinic: Clinic, id_: str, hours: float, *, sent: float | None = None, **members: Any) -> None:
     """An attempt as an EHR or another client writes it, with the minutes before it."""
     at = MONDAY + (hours if sent is None else sent) * HOUR
     period = {"start": instant(at - timedelta(minutes=10)), "end": instant(at)}
@@ -159,7 +160,7 @@ def test_a_policy_of_several_channels_is_not_met_by_calls_alone(database: Databa
     assert (window.meets, window.channels, len(window.attempts)) == (False, 1, 3)
     said = "contact by Wed 11 Mar 2026 17:00, or 3 attempts on 2 channels: 3 of 3 attempts on 1 of 2 channels in time"
     assert f"First call: {said}, not reached: does not meet the policy" in as_lines(of_month(clinic), clinic.program)
-    sms = {"medium": [{"coding": [{"system": CHANNEL_SYSTEM, "code": "sms"}]}]}
+    sms: dict[str, Any] = {"medium": [{"coding": [{"system": CHANNEL_SYSTEM, "code": "sms"}]}]}
     written(clinic, "late", 60, **sms)
     assert of_month(clinic).windows[0].meets is False
     written(clinic, "text", 30, **sms)

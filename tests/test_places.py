@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from fhir_tracker import enrolment, transitions, writes
 from fhir_tracker.model.places import site_extension
 from fhir_tracker.model.work import Transition, WorkItem
+from fhir_tracker.sites import MOST_LEVELS
 from fhir_tracker.storage.database import Database
 from tests.support.clinic import COORDINATOR, MONDAY, NURSE, RING, Clinic, author, encounter
 
@@ -128,3 +130,99 @@ def test_a_place_without_a_calendar_of_its_own_changes_nothing(clinic: Clinic) -
     ref = by_hand(clinic)
     at_site(clinic, ref, "elsewhere", MONDAY + HOUR)
     assert (call(clinic).due_at, len(dues(clinic))) == (AT_HOME, 1)
+
+
+def place(clinic: Clinic, ref: str, part_of: str = "") -> None:
+    type_, _, id_ = ref.partition("/")
+    above = {"partOf": {"reference": part_of}} if part_of else {}
+    clinic.put({"resourceType": type_, "id": id_, "name": "Synthetic", **above}, MONDAY)
+
+
+def chain(clinic: Clinic, levels: int, top: str = "Location/w1") -> str:
+    """A room so many levels under a place; its reference."""
+    names = [*(f"Location/l{number}" for number in range(levels)), top]
+    for below, above in pairwise(names):
+        place(clinic, below, above)
+    return names[0]
+
+
+@pytest.mark.parametrize("levels", [1, 2, 9])
+def test_a_room_counts_by_the_calendar_of_the_house_that_it_is_part_of(clinic: Clinic, levels: int) -> None:
+    room = chain(clinic, levels)
+    by_hand(clinic, room)
+    assert call(clinic).due_at == IN_THE_WEST
+
+
+def test_an_event_in_a_room_brings_the_plan_to_its_house(clinic: Clinic) -> None:
+    room = chain(clinic, 3)
+    clinic.put(encounter("ann", MONDAY, id_="stay") | {"location": [{"location": {"reference": room}}]}, MONDAY)
+    clinic.enrol(MONDAY)
+    assert call(clinic).due_at == IN_THE_WEST
+
+
+def test_a_department_keeps_the_record_for_its_organization(clinic: Clinic) -> None:
+    place(clinic, "Organization/ward", "Organization/house")
+    place(clinic, "Organization/house", "Organization/west")
+    home = {"managingOrganization": {"reference": "Organization/ward"}}
+    clinic.put({"resourceType": "Patient", "id": "ann", "name": [{"family": "Synthetic"}]} | home, MONDAY)
+    clinic.discharge("ann", MONDAY)
+    assert call(clinic).due_at == IN_THE_WEST
+
+
+@pytest.mark.parametrize("how", ["extension", "location"])
+def test_work_that_moves_to_a_room_is_counted_by_its_house(clinic: Clinic, how: str) -> None:
+    by_hand(clinic)
+    room, ref = chain(clinic, 2), call(clinic).ref
+    if how == "extension":
+        at_site(clinic, ref, room, MONDAY + HOUR)
+    else:
+        with clinic.acting(MONDAY + HOUR) as (tx, by):
+            body = clinic.resource(ref) | {"location": {"reference": room}}
+            writes.update(tx, "Task", ref.partition("/")[2], body, by)
+        clinic.sweep(MONDAY + HOUR)
+    assert (call(clinic).due_at, call(clinic).site) == (IN_THE_WEST, "Location/w1")
+    assert clinic.resource(ref)["location" if how == "location" else "resourceType"]
+
+
+def test_the_nearest_house_with_a_calendar_counts(database: Database) -> None:
+    text = SITED.replace(
+        '{zone: America/New_York, hours: "Mon-Fri 12:00-19:00"}',
+        '{hours: "Mon-Fri 12:00-19:00", locations: Location/l1}',
+    )
+    clinic = Clinic(database, text)
+    clinic.patient("ann")
+    by_hand(clinic, chain(clinic, 3))
+    assert call(clinic).due_at == LATE
+
+
+@pytest.mark.parametrize(
+    "places",
+    [
+        {"Location/l0": "Location/l0"},
+        {"Location/l0": "Location/l1", "Location/l1": "Location/l0"},
+        {"Location/l0": "Location/nowhere"},
+        {"Location/l0": ""},
+        {"Location/l0": "https://elsewhere.example/Location/w1"},
+        {},
+    ],
+    ids=["itself", "circle", "nowhere", "nothing", "elsewhere", "unknown"],
+)
+def test_what_leads_nowhere_counts_by_the_practices_calendar(clinic: Clinic, places: dict[str, str]) -> None:
+    for below, above in places.items():
+        place(clinic, below, above)
+    by_hand(clinic, "Location/l0")
+    assert call(clinic).due_at == AT_HOME
+    at_site(clinic, call(clinic).ref, "Location/l0", MONDAY + HOUR)
+    assert (call(clinic).due_at, call(clinic).site) == (AT_HOME, "Location/l0")
+
+
+def test_what_is_deeper_than_anybody_builds_is_not_followed(clinic: Clinic) -> None:
+    by_hand(clinic, chain(clinic, MOST_LEVELS + 2))
+    assert call(clinic).due_at == AT_HOME
+
+
+def test_a_house_that_was_deleted_holds_nothing_any_more(clinic: Clinic) -> None:
+    room = chain(clinic, 2)
+    clinic.remove("Location/l1", MONDAY)
+    by_hand(clinic, room)
+    assert call(clinic).due_at == AT_HOME
