@@ -5,6 +5,8 @@ https://hl7.org/fhir/R4/questionnaire.html
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from fhir_tracker.fhir.identity import short_id
 from fhir_tracker.fhir.json_types import Resource
 from fhir_tracker.fhir.narrative import narrative
@@ -12,7 +14,7 @@ from fhir_tracker.model.answers import ORDINAL
 from fhir_tracker.model.forms import Form, FormItem
 from fhir_tracker.model.program import CANONICAL, Program
 from fhir_tracker.rules.form_section import questionnaire_url
-from fhir_tracker.rules.forms import slug
+from fhir_tracker.rules.forms import answer_codes
 
 
 def questionnaires(program: Program, status: str) -> list[Resource]:
@@ -24,8 +26,8 @@ def answer_systems(program: Program) -> list[Resource]:
     """The codes of the answers that bring none of their own, one CodeSystem a form that has any."""
     found = []
     for form in program.forms:
-        choices = [choice for item in form.items for choice in item.choices if not _named(choice.codes)]
-        if texts := {slug(choice.text): choice.text for choice in choices}:
+        choices, codes = [choice for item in form.items for choice in item.choices], answer_codes(form)
+        if texts := {codes[choice.text]: choice.text for choice in choices if not _named(choice.codes)}:
             found.append(_answer_system(program, form, texts))
     return found
 
@@ -51,7 +53,7 @@ def _answer_url(program: str, form: str) -> str:
 
 
 def _questionnaire(program: Program, form: Form, status: str) -> Resource:
-    url = questionnaire_url(program.code, form.code)
+    url, codes = questionnaire_url(program.code, form.code), answer_codes(form)
     return {
         "resourceType": "Questionnaire",
         "id": short_id(f"{program.code}.{form.code}-{program.version}"),
@@ -63,11 +65,11 @@ def _questionnaire(program: Program, form: Form, status: str) -> Resource:
         "status": status,
         "subjectType": ["Patient"],
         **({"description": form.means} if form.means else {}),
-        "item": [_item(one, _answer_url(program.code, form.code)) for one in form.items],
+        "item": [_item(one, _answer_url(program.code, form.code), codes) for one in form.items],
     }
 
 
-def _item(item: FormItem, system: str) -> Resource:
+def _item(item: FormItem, system: str, codes: Mapping[str, str]) -> Resource:
     base: Resource = {"linkId": item.code, "text": item.text}
     if not item.choices:
         whole = all(one is None or one == one.to_integral_value() for one in (item.least, item.most))
@@ -76,7 +78,7 @@ def _item(item: FormItem, system: str) -> Resource:
         {
             "valueCoding": {
                 "extension": [{"url": ORDINAL[0], "valueDecimal": choice.weight}],
-                **(_named(choice.codes) or {"system": system, "code": slug(choice.text)}),
+                **(_named(choice.codes) or {"system": system, "code": codes[choice.text]}),
                 "display": choice.text,
             }
         }

@@ -6,10 +6,12 @@ known by the code or the words of a choice, else by its number; one that the que
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
+from hashlib import sha256
 from typing import Final
 
 from fhir_tracker.model.answers import Answer, from_text
@@ -62,12 +64,12 @@ def latest(program: Program, facts: Facts, form: Form) -> Scored | None:
 
 def scored(form: Form, response: Event) -> Scored:
     """What one response comes to."""
-    given = from_text(response.detail.get("answers", ""))
+    given, codes = from_text(response.detail.get("answers", "")), answer_codes(form)
     found: dict[str, Decimal] = {}
     wrong: list[str] = []
     for item in form.items:
         mine = [one for one in given if one.link == item.code or one.link in item.links]
-        weights = {_weight(item, one) for one in mine}
+        weights = {_weight(item, one, codes) for one in mine}
         if len(weights) == 1 and (weight := next(iter(weights))) is not None:
             found[item.code] = weight
         elif mine:
@@ -105,23 +107,38 @@ def wanted(program: Program, facts: Facts) -> Iterator[Effect]:
             yield from _scores(program, facts, form)
 
 
-def _weight(item: FormItem, answer: Answer) -> Decimal | None:
-    by_code = [one.weight for one in item.choices if answer.code and _is_code(answer.code, one.codes, one.text)]
+def _weight(item: FormItem, answer: Answer, known_as: Mapping[str, str]) -> Decimal | None:
+    by_code = [
+        one.weight for one in item.choices if answer.code and _is_code(answer.code, one.codes, known_as[one.text])
+    ]
     by_text = [one.weight for one in item.choices if answer.text and one.text.casefold() == answer.text.casefold()]
     number = answer.number if answer.number is not None else answer.weight
     known = (*by_code, *by_text, *([number] if number is not None and item.weigh(number) else []))
     return next(iter(known), None)
 
 
-def _is_code(code: str, codes: tuple[str, ...], text: str) -> bool:
+def _is_code(code: str, codes: tuple[str, ...], own: str) -> bool:
     bare = code.rpartition("|")[2]
-    return code in codes or bare in codes or bare == slug(text)
+    return code in codes or bare in codes or bare == own
 
 
-def slug(text: str) -> str:
-    """The code of an answer in our own Questionnaire."""
+def answer_codes(form: Form) -> dict[str, str]:
+    """The words of each answer -> its code in our own Questionnaire; no two answers of a form have one code.
+
+    It is the words in small Latin letters; those that have none, or that others share, get a digest of the whole.
+    """
+    plain = {choice.text: _slug(choice.text) for item in form.items for choice in item.choices}
+    often = Counter(plain.values())
+    return {text: code if code and often[code] == 1 else _told_apart(code, text) for text, code in plain.items()}
+
+
+def _slug(text: str) -> str:
     words = "".join(letter if letter.isalnum() and letter.isascii() else " " for letter in text.casefold()).split()
-    return "-".join(words)[:60] or "answer"
+    return "-".join(words)[:60].rstrip("-")
+
+
+def _told_apart(code: str, text: str) -> str:
+    return f"{code[:47].rstrip('-') or 'answer'}-{sha256(text.encode()).hexdigest()[:12]}"
 
 
 def _flags(program: Program, facts: Facts, form: Form, found: Scored | None) -> Iterator[Effect]:

@@ -1,4 +1,4 @@
-"""What publishing a program writes is valid by HL7's validator, for every starter program and for one with all words."""
+"""What publishing a program writes is valid by HL7's validator, for every starter, one with all words, and three made to hurt."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from fhir_tracker.rules.program_file import read_program
 from fhir_tracker.rules.starters import starter_programs
 from tests.peers.validator.run import running_validator
 from tests.support.clinic import RING
+from tests.support.hostile_programs import TEXTS, hostile
 
 FULL = RING.replace(
     "tasks:\n",
@@ -31,7 +32,7 @@ tasks:
 
 def artefacts() -> list[Resource]:
     """The definitions of every program, in every state, one with codes of versions before."""
-    texts = [*starter_programs().values(), FULL]
+    texts = [*starter_programs().values(), FULL, *(hostile(TEXTS[name]) for name in ("pipes", "quotes", "scripts"))]
     found: list[Resource] = []
     for version, text in enumerate(texts, start=1):
         program = replace(read_program(text), version=version, former={"gone": "paused"})
