@@ -107,8 +107,8 @@ def _consume(tx: Tx, programs: Sequence[Program], now: datetime, limit: int) -> 
     enrolling = [one for one in programs if one.eligible]
     look = _look_at(tx, enrolling, found)
     enrolled = sum(_enrol_eligible(tx, program, look, author) for program in enrolling)
-    for program in programs:
-        changes.advance(tx, _consumer(program), found[-1])
+    first, *others = map(_consumer, programs)
+    changes.advance(tx, first, found[-1], *others)
     return Consumed(changes=len(found) * len(programs), enrolled=enrolled, more=len(found) == limit)
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
-from sqlalchemy import ColumnElement, Select, and_, func, literal_column, or_, select
+from sqlalchemy import BigInteger, ColumnElement, Select, func, literal, literal_column, select, tuple_
 
 from fhir_tracker.model.viewer import Viewer
 from fhir_tracker.storage.database import Tx
@@ -61,16 +61,16 @@ def side_by_side(tx: Tx, consumers: Sequence[str]) -> list[list[str]]:
     return [names for place, names in standing.items() if tx.rows(_settled(tx).where(_after(place)).limit(1))]
 
 
-def advance(tx: Tx, consumer: str, last: Change) -> None:
-    """Let `consumer` stand after `last`; in the transaction that did the work on it."""
-    _stand(tx, consumer, last.txid, last.seq)
+def advance(tx: Tx, consumer: str, last: Change, *others: str) -> None:
+    """Let `consumer` and the others stand after `last`; in the transaction that did the work on it."""
+    _stand(tx, [consumer, *others], last.txid, last.seq)
 
 
 def start_at_head(tx: Tx, consumer: str) -> None:
     """Let `consumer` begin with what is written from now on."""
     last = tx.first(_settled(tx).order_by(change.c.txid.desc(), change.c.seq.desc()).limit(1))
     if last is not None:
-        _stand(tx, consumer, last["txid"], last["seq"])
+        _stand(tx, [consumer], last["txid"], last["seq"])
 
 
 def written_since(tx: Tx, since: datetime, types: Sequence[str], but_origin: str) -> list[str]:
@@ -102,15 +102,14 @@ def _place(tx: Tx, name: str) -> tuple[int, int]:
 
 
 def _after(place: tuple[int, int]) -> ColumnElement[bool]:
-    txid, seq = place
-    return or_(change.c.txid > txid, and_(change.c.txid == txid, change.c.seq > seq))
+    return tuple_(change.c.txid, change.c.seq) > tuple_(*(literal(one, BigInteger) for one in place))
 
 
 def _named(names: Sequence[str]) -> ColumnElement[bool]:
     return consumer.c.name.in_(names)
 
 
-def _stand(tx: Tx, name: str, txid: int, seq: int) -> None:
+def _stand(tx: Tx, names: Sequence[str], txid: int, seq: int) -> None:
     place = {"txid": txid, "seq": seq}
-    stand = tx.insert(consumer).values(name=name, **place)
+    stand = tx.insert(consumer).values([{"name": name, **place} for name in sorted(names)])
     tx.execute(stand.on_conflict_do_update(index_elements=["name"], set_=place))

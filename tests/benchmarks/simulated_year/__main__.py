@@ -1,7 +1,7 @@
 """A year of a practice with six programs: lived through, checked against an oracle, and measured.
 
 python -m tests.benchmarks.simulated_year [--patients 50000] [--days 365] [--database sqlite|postgresql] [--seed 1]
-    [--sample 40] [--keep FOLDER] [--output FILE]
+    [--sample 40] [--step 60] [--programs FOLDER] [--minutes 25]
 """
 
 from __future__ import annotations
@@ -33,6 +33,9 @@ def main() -> None:
     parser.add_argument("--step", type=int, default=60, help="minutes between two rounds of the worker")
     parser.add_argument("--programs", type=Path, help="a folder of program files, instead of those that are shipped")
     parser.add_argument("--sample", type=int, default=40, help="items that the oracle looks at every minute")
+    parser.add_argument(
+        "--minutes", type=float, help="end the year with the day after so many minutes, and check what was lived"
+    )
     asked = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended"))
     with fresh_database(asked.database, "simulated-year") as database:
@@ -50,6 +53,9 @@ def main() -> None:
             if number % 30 == 0 or number == asked.days:
                 done = f"{day:%Y-%m-%d}, {time.perf_counter() - begun:,.0f} s, {year.counts['work: task']:,} tasks"
                 print(done, file=sys.stderr, flush=True)
+            if asked.minutes and time.perf_counter() - begun > asked.minutes * 60:
+                asked.days = number
+                break
         took, spent = time.perf_counter() - begun, time.process_time()
         begun = time.perf_counter()
         items = oracle.sample(database, asked.seed, asked.sample)
