@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import text
 
 from fhir_tracker.errors import Busy, Fault, Unavailable, UsageError
@@ -37,6 +39,60 @@ from fhir_tracker.storage.database import Database
 from fhir_tracker.storage.schema import prepare
 prepare(Database.open(sys.argv[1]))
 """
+
+STEPS = Path(schema.__file__).parent / "migrations"
+IS_READY = """
+import sys
+from fhir_tracker.storage.database import Database
+from fhir_tracker.storage.schema import prepare, schema_state
+opened = Database.open(sys.argv[1])
+prepare(opened)
+current, head = schema_state(opened)
+opened.close()
+assert current == head, (current, head)
+assert not {name for name in sys.modules if name.partition(".")[0] in ("alembic", "mako")}
+"""
+
+
+def test_the_steps_are_one_chain_and_the_last_by_name_is_its_end() -> None:
+    config = Config()
+    config.set_main_option("script_location", str(STEPS))
+    scripts = ScriptDirectory.from_config(config)
+    steps = list(scripts.walk_revisions())
+    assert scripts.get_heads() == [schema.head()] == [steps[0].revision]
+    files = sorted(path.name for path in (STEPS / "versions").glob("*.py") if path.name != "__init__.py")
+    assert [name[:4] for name in files] == [step.revision for step in reversed(steps)]
+    assert all(len(name) > len("0000_.py") and name[4] == "_" for name in files)
+
+
+def test_a_database_that_is_ready_is_opened_without_the_library_that_migrates(ready_url: str) -> None:
+    told = subprocess.run([sys.executable, "-c", IS_READY, ready_url], capture_output=True, text=True, check=False)
+    assert (told.returncode, told.stderr) == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ("UPDATE alembic_version SET version_num = '0002'", "older version"),
+        ("UPDATE alembic_version SET version_num = '9999'", "newer version"),
+        ("UPDATE alembic_version SET version_num = 'nonsense'", "newer version"),
+        ("UPDATE alembic_version SET version_num = ''", "newer version"),
+        ("DELETE FROM alembic_version", "not made by fhir-tracker"),
+        ("DROP TABLE alembic_version", "not made by fhir-tracker"),
+    ],
+)
+def test_a_database_of_another_version_is_refused_and_left_as_it_is(database: Database, change: str, said: str) -> None:
+    with database.begin() as tx:
+        tx.execute(text(change))
+    for _ in range(2):
+        with pytest.raises(UsageError, match=said):
+            schema.prepare(database)
+    before, head = schema.schema_state(database)
+    assert before != head
+    if "older" not in said:
+        with pytest.raises(UsageError, match=said):
+            schema.migrate(database)
+        assert schema.schema_state(database) == (before, head)
 
 
 def test_an_empty_database_is_set_up_once(database_url: str) -> None:
