@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -157,6 +159,65 @@ def test_postgresql_redis_workers_children_and_beats_are_killed_and_every_escala
         finally:
             workers.stop()
         check_once(clinic, PATIENTS, {1: ["in-app"]})
+
+
+class Hints:
+    """The process ids of the beats whose hints reached the broker, in that order."""
+
+    def __init__(self, broker: RedisServer) -> None:
+        self.givers: list[int] = []
+        self._client = redis.Redis.from_url(broker.url, socket_timeout=None)
+        self._listening = threading.Thread(target=self._listen, daemon=True)
+        self._over = False
+        self._listening.start()
+
+    def _listen(self) -> None:
+        with self._client.monitor() as heard:  # type: ignore[no-untyped-call]
+            while not self._over:
+                said = str(heard.next_command()["command"])
+                if said.upper().startswith("LPUSH CELERY"):
+                    self.givers.extend(int(one) for one in re.findall(r"origin\W+gen(\d+)@", said))
+
+    def close(self) -> None:
+        self._over = True
+        self._client.ping()
+        self._listening.join(PATIENCE)
+        self._client.close()
+
+
+@pytest.mark.fault("F4", "F15")
+def test_a_beat_that_stands_still_beyond_its_lease_is_followed_by_one_and_says_nothing_when_it_wakes(
+    url: str, broker: RedisServer, tmp_path: Path
+) -> None:
+    """Wherever it stands still: amid a transaction too, which the server ends (sooner here than in a clinic)."""
+    soon = f"{url}?options=-c%20idle_in_transaction_session_timeout%3D3s"
+    with closing(Database.open(url)) as database, closing(Hints(broker)) as hints:
+        clinic, workers = Clinic(database, at=clock.now()), Workers(soon, broker.url, tmp_path)
+        try:
+            first, second = workers.start("first", "worker"), workers.start("second", "worker")
+            wait_for(lambda: leader(clinic), "a beat that leads", first, second)
+            frozen, other = (first, second) if leader(clinic).endswith(f":{first.pid}") else (second, first)
+            wait_for(lambda: frozen.pid in hints.givers, "a hint", first, second)
+            assert other.pid not in hints.givers, "one beat gives hints at a time"
+            frozen.send(signal.SIGSTOP)
+            discharge(clinic, PATIENTS[:20])
+            wait_for(lambda: leader(clinic).endswith(f":{other.pid}"), "another beat that leads", other)
+            forget_claims(clinic)
+            wait_for(lambda: escalated(clinic) >= 20, "what was left undone", other)
+            discharge(clinic, PATIENTS[20:40])
+            frozen.send(signal.SIGCONT)
+            hints.givers.clear()
+            wait_for(lambda: len(hints.givers) > 20 and {*hints.givers[-20:]} == {other.pid}, "one beat alone", other)
+            wait_for(lambda: escalated(clinic) >= 40, "what came meanwhile", first, second)
+            assert leader(clinic).endswith(f":{other.pid}"), "who wakes does not take the place back"
+            os.kill(other.pid, signal.SIGTERM)
+            assert other.wait(PATIENCE) == 0, other.tail()
+            discharge(clinic, PATIENTS[40:60])
+            wait_for(lambda: escalated(clinic) >= 60, "the one that woke goes on when it is needed", frozen)
+            assert leader(clinic).endswith(f":{frozen.pid}")
+        finally:
+            workers.stop()
+        check_once(clinic, PATIENTS[:60], {1: ["in-app"]})
 
 
 @pytest.mark.fault("F37")
