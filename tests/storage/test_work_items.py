@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
+from collections.abc import Callable, Mapping
 from datetime import timedelta
+from typing import Any, Final
+
+import pytest
+from sqlalchemy import event, text
 
 from fhir_tracker.storage import work_items
-from fhir_tracker.storage.database import Database
+from fhir_tracker.storage.database import Database, Tx
+from fhir_tracker.storage.types import microseconds
 from tests.storage.samples import NOW, VIEWER, item
 
 LEASE = timedelta(minutes=1)
@@ -154,3 +160,60 @@ def test_news_of_a_patient_makes_their_open_items_due(database: Database) -> Non
         work_items.due_now(tx, "ann", NOW)
     times = [next_at(database, f"Task/{one}") for one in "abcd"]
     assert times == [NOW, NOW - timedelta(days=1), LATER, None]
+
+
+DUE: Final[Mapping[str, Callable[[Tx], Any]]] = {
+    "claimed": lambda tx: work_items.claim_due(tx, NOW, 500, LEASE),
+    "claimed within a stretch": lambda tx: work_items.claim_due(
+        tx, NOW, 500, LEASE, work_items.Span(first=(0, 0), last=(microseconds(NOW), 1 << 60))
+    ),
+    "cut into stretches": lambda tx: work_items.due_spans(tx, NOW, 100, 4000),
+}
+
+
+@pytest.fixture
+def crowded(database: Database) -> Database:
+    """Much open work that nobody has to look at yet, and twenty items that are due."""
+    with database.begin() as tx:
+        for number in range(1000):
+            work_items.add(tx, item(f"Task/resting-{number}", next_action_at=LATER + timedelta(seconds=number)))
+        for number in range(20):
+            work_items.add(tx, item(f"Task/due-{number}", next_action_at=NOW - timedelta(seconds=number)))
+    with database.begin() as tx:
+        tx.execute(text("ANALYZE"))
+    return database
+
+
+@pytest.mark.parametrize("way", DUE)
+def test_what_is_due_is_found_without_reading_what_is_not(crowded: Database, way: str) -> None:
+    """As the database itself says how it reads: by the index of what comes next, on each of both kinds."""
+    run: list[tuple[str, Any]] = []
+    with crowded.begin() as tx:
+        tx.flush()
+
+        def note(_connection: object, _cursor: object, said: str, values: Any, *_rest: object) -> None:
+            run.append((said, values))
+
+        event.listen(tx.connection, "before_cursor_execute", note)
+        assert DUE[way](tx)
+        said, values = next(one for one in run if one[0].lstrip().startswith("SELECT"))
+        event.remove(tx.connection, "before_cursor_execute", note)
+        explain = "EXPLAIN" if crowded.dialect == "postgresql" else "EXPLAIN QUERY PLAN"
+        plan = " ".join(str(row) for row in tx.connection.exec_driver_sql(f"{explain} {said}", values).all())
+    assert "ix_work_item_next" in plan, plan
+    assert "SCAN work_item" not in plan, plan
+    assert "Seq Scan" not in plan, plan
+
+
+@pytest.mark.parametrize("way", DUE)
+def test_closed_work_and_work_that_waits_for_nothing_is_never_due(database: Database, way: str) -> None:
+    save(database, "Task/due", "Task/due-too")
+    save(database, "Task/closed", open=False)
+    save(database, "Task/never", next_action_at=None)
+    save(database, "Task/later", next_action_at=LATER)
+    with database.begin() as tx:
+        found = DUE[way](tx)
+    if isinstance(found, work_items.Claim):
+        assert {one.ref for one in found.items} == {"Task/due", "Task/due-too"}
+    else:
+        assert [one.items for one in found] == [2]
