@@ -66,6 +66,7 @@ def to_filter(wanted: Wanted, viewer: Viewer, zone: str) -> QueueFilter:
         role=None if mine or wanted.role in (EVERY, NONE) else wanted.role or None,
         no_role=wanted.role == NONE and not mine,
         owner=viewer.who if mine else _said(wanted.owner),
+        teams=mine,
         unassigned=unassigned,
         state=state_of(wanted),
         program=_said(wanted.program),

@@ -168,7 +168,7 @@ def _team(wanted: Wanted) -> str:
 def _tabs(tx: Tx, visit: Visit, wanted: Wanted, zone: str) -> tuple[Tab, ...]:
     base = filters.to_filter(Wanted(tab="team", role=wanted.role), visit.viewer, zone)
     team = counts(tx, visit.viewer, base, visit.now)
-    mine = counts(tx, visit.viewer, QueueFilter(owner=visit.viewer.who, zone=zone), visit.now)
+    mine = counts(tx, visit.viewer, QueueFilter(owner=visit.viewer.who, teams=True, zone=zone), visit.now)
     numbers = {
         "mine": ("My work", mine.open),
         "team": (_team(wanted), team.open),

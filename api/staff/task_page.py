@@ -227,7 +227,9 @@ def _actions(visit: Visit, subject: Subject) -> tuple[Action, ...]:
     undoing = Action(label="Undo", href=f"{page}/undo", post=True, version=version, primary=False)
     if not item.open or item.kind in ("outside", "plan"):
         return (undoing,) if subject.undoable else ()
-    first = next_step(item, visit.viewer.who, program, subject.moves, version)
+    is_mine = subject.task.owner == visit.viewer.who
+    own = item.having(owner=visit.viewer.who) if is_mine else item
+    first = next_step(own, visit.viewer.who, program, subject.moves, version)
     actions = [first] if first.primary else []
     actions += [undoing] if subject.undoable else []
     if item.kind == "escalation" and not subject.moves:
@@ -243,7 +245,7 @@ def _actions(visit: Visit, subject: Subject) -> tuple[Action, ...]:
         actions.append(Action(label="Log attempt", href=f"{page}?do=attempt#form", primary=False))
     if hold := hold_move(program, subject.moves):
         actions.append(Action(label="Hold", href=f"{page}?move={quote(hold.to)}#form", primary=False))
-    if item.owner == visit.viewer.who:
+    if is_mine:
         actions.append(Action(label="Release", href=f"{page}/release", post=True, version=version, primary=False))
     actions.append(Action(label="Reassign", href=f"{page}?do=reassign#form", primary=False))
     return (*actions, Action(label="Note", href=f"{page}?do=note#form", primary=False))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Literal
@@ -9,6 +10,7 @@ from typing import Literal
 from sqlalchemy import ColumnElement, and_, case, func, select
 
 from fhir_tracker.model.viewer import Viewer
+from fhir_tracker.storage import staff
 from fhir_tracker.storage.database import Tx
 from fhir_tracker.storage.firings import ESCALATE
 from fhir_tracker.storage.queue import AGES, QueueCounts, QueueFilter, State, conditions_of, counts
@@ -51,14 +53,15 @@ def overdue(tx: Tx, viewer: Viewer, now: datetime, by: Literal["owner", "role"])
     late = QueueFilter(state="late")
     who, program = work_item.c[by], work_item.c.program
     chosen = select(who, program, func.count().label("n")).where(*conditions_of(viewer, late, now))
+    rows = tx.rows(chosen.group_by(who, program))
+    persons = staff.persons_behind(tx, {row[by] for row in rows if row[by]}) if by == "owner" else {}
+    found: Counter[tuple[str | None, str | None]] = Counter()
+    for row in rows:
+        found[persons.get(row[by], row[by]), row["program"]] += row["n"]
+    ordered = sorted(found.items(), key=lambda pair: (-pair[1], *(text or "" for text in pair[0])))
     return [
-        Figure(
-            row=row[by] or "",
-            column=row["program"] or "",
-            count=row["n"],
-            opens=_late(late, by, row[by], row["program"]),
-        )
-        for row in tx.rows(chosen.group_by(who, program).order_by(func.count().desc(), who, program))
+        Figure(row=name or "", column=code or "", count=count, opens=_late(late, by, name, code))
+        for (name, code), count in ordered
     ]
 
 

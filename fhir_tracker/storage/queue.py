@@ -18,6 +18,7 @@ from fhir_tracker.model.viewer import Viewer
 from fhir_tracker.model.work import WorkItem
 from fhir_tracker.storage.database import Tx
 from fhir_tracker.storage.firings import ESCALATE
+from fhir_tracker.storage.owners import owners_of
 from fhir_tracker.storage.patients import PatientSummary
 from fhir_tracker.storage.records import from_row
 from fhir_tracker.storage.scope import row_scope
@@ -41,6 +42,7 @@ MOST_COUNTED = 1000
 class QueueFilter:
     """What a queue shows; None asks for nothing. Plans are shown only where `kind` is `plan`.
 
+    A person is the `owner` also of what is a PractitionerRole's of theirs, with `teams` of what is a care team's they are in.
     `unassigned` True: no owner, False: some owner; `no_role`, `no_program`: without one, as None means any.
     `age` (of AGES) is the time in the present status; `escalated_by` a rule one of whose levels fired in
     the last `escalated_days`; `text` is looked for in patient name, MRN and title; `zone` says when
@@ -50,6 +52,7 @@ class QueueFilter:
     role: str | None = None
     roles: tuple[str, ...] = ()
     owner: str | None = None
+    teams: bool = False
     unassigned: bool | None = None
     no_role: bool = False
     state: State = "open"
@@ -108,7 +111,7 @@ def queue(
 
     Raises Incorrect for an unknown `after`.
     """
-    conditions = conditions_of(viewer, wanted, now)
+    conditions = [*conditions_of(viewer, wanted, now), *_owned(tx, viewer, wanted, now)]
     chosen = select(work_item, *_summary_columns()).select_from(_with_patient(viewer)).where(*conditions)
     by, k, latest_first = work_item.c.due_order, work_item.c.k, wanted.state == "done"
     if latest_first:
@@ -128,6 +131,7 @@ def queue(
 def counts(tx: Tx, viewer: Viewer, wanted: QueueFilter, now: datetime) -> QueueCounts:
     """How many open items are late, due today, escalated, to be answered, on hold and without an owner, in one query."""
     base = conditions_of(viewer, QueueFilter(**{**vars(wanted), "state": "open"}), now)
+    base += _owned(tx, viewer, wanted, now)
     parts = {name: state_condition(name, now, wanted.zone) for name in _COUNTED}
     columns = [func.count().label("open"), func.count(case((work_item.c.owner.is_(None), 1))).label("unassigned")]
     columns += [func.count(case((part, 1))).label(name.replace("-", "_")) for name, part in parts.items()]
@@ -136,11 +140,11 @@ def counts(tx: Tx, viewer: Viewer, wanted: QueueFilter, now: datetime) -> QueueC
 
 
 def conditions_of(viewer: Viewer, wanted: QueueFilter, now: datetime) -> list[ColumnElement[bool]]:
-    """The conditions on `work_item` (joined with `patient_summary`) of a filter and its viewer."""
+    """The conditions on `work_item` (joined with `patient_summary`) of a filter and its viewer, but for `owner`."""
     item = work_item.c
     conditions = [row_scope(viewer, work_item), state_condition(wanted.state, now, wanted.zone)]
     conditions.append(item.kind == wanted.kind if wanted.kind else item.kind != "plan")
-    for column in ("role", "owner", "program", "status", "patient", "plan"):
+    for column in ("role", "program", "status", "patient", "plan"):
         value = getattr(wanted, column)
         if value is not None:
             conditions.append(item[column] == value)
@@ -155,6 +159,13 @@ def conditions_of(viewer: Viewer, wanted: QueueFilter, now: datetime) -> list[Co
     if wanted.no_program:
         conditions.append(item.program.is_(None))
     return conditions + _further_conditions(wanted, now)
+
+
+def _owned(tx: Tx, viewer: Viewer, wanted: QueueFilter, now: datetime) -> list[ColumnElement[bool]]:
+    if wanted.owner is None:
+        return []
+    owners = owners_of(tx, viewer, wanted.owner, now, teams=wanted.teams)
+    return [work_item.c.owner == owners[0] if len(owners) == 1 else work_item.c.owner.in_(owners)]
 
 
 def state_condition(state: str, now: datetime, zone: str) -> ColumnElement[bool]:

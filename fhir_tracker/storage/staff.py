@@ -86,6 +86,11 @@ def person_behind(tx: Tx, ref: str) -> str:
     return found.person if found else ref
 
 
+def persons_behind(tx: Tx, refs: Iterable[str]) -> dict[str, str]:
+    """Reference -> person, for the PractitionerRoles among them that are known."""
+    return {ref: one.person for ref, one in _roles(tx, [ref for ref in refs if ref.startswith(_ROLE)]).items()}
+
+
 def names_of(tx: Tx, person: str) -> list[str]:
     """The references by which work can be a person's: their own, and those of their PractitionerRoles."""
     rows = tx.rows(select(staff_role.c.source).where(staff_role.c.person == person).order_by(staff_role.c.source))

@@ -30,6 +30,7 @@ from fhir_tracker.storage import (
     key_walk,
     notifications,
     outbox,
+    owners,
     past,
     patients,
     quarantine,
@@ -61,6 +62,10 @@ from fhir_tracker.storage.search_sorting import Sorting
 from tests.storage.samples import NOW, VIEWER, item, locked, put, task
 
 REFERRING = parse_query("Patient", [("_revinclude", "Task:patient")], strict=True)
+CARE_TEAM = {
+    "resourceType": "CareTeam", "id": "team", "subject": {"reference": "Patient/ann"},
+    "participant": [{"member": {"reference": "Practitioner/p"}}],
+}  # fmt: skip
 ANN = Stored(
     k=0, type="Patient", id="ann", version=1, updated_at=NOW, deleted=False, body='{"resourceType":"Patient"}',
     patient="ann", connection=None, remote_id=None, remote_version=None, content_hash=None,
@@ -122,6 +127,7 @@ READS: dict[str, Callable[[Tx, Viewer], object]] = {
     "patients.find_many": lambda tx, viewer: patients.find_many(tx, viewer, ["ann"]),
     "quarantine.find": lambda tx, viewer: quarantine.find(tx, viewer, quarantine.list(tx, VIEWER)[0].id),
     "quarantine.list": lambda tx, viewer: quarantine.list(tx, viewer),
+    "owners.owners_of": lambda tx, viewer: owners.owners_of(tx, viewer, "Practitioner/p", NOW, teams=True)[1:],
     "queue.counts": lambda tx, viewer: queue.counts(tx, viewer, QueueFilter(), NOW).open,
     "queue.queue": lambda tx, viewer: queue.queue(tx, viewer, QueueFilter(), NOW).rows,
     "referrers.referrers": lambda tx, viewer: referrers.referrers(tx, viewer, ["Patient/ann"])["Patient/ann"].seen,
@@ -229,6 +235,7 @@ WITHOUT_PATIENTS = {
 def filled(database: Database) -> Database:
     with database.begin() as tx:
         put(tx, task("a", "ann"), remote_body="{}")
+        put(tx, CARE_TEAM)
         made = item(
             "Task/a", plan="CarePlan/p", focus="Task/z", role="rn", program="tcm", due_at=NOW.replace(year=2025)
         )

@@ -24,7 +24,7 @@ def test_without_words_a_nurse_sees_her_team_and_open_mode_all_teams() -> None:
 
 
 def test_my_work_is_mine_in_whatever_team() -> None:
-    assert asked("/?tab=mine&role=provider&owner=none", NURSE) == QueueFilter(owner="Practitioner/nurse")
+    assert asked("/?tab=mine&role=provider&owner=none", NURSE) == QueueFilter(owner="Practitioner/nurse", teams=True)
 
 
 @pytest.mark.parametrize(
