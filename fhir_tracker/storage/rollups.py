@@ -41,6 +41,7 @@ from fhir_tracker.storage.flow_facts import CORRECTED, FACTS, HOUR, MOMENTS, Per
 from fhir_tracker.storage.glance import Glance, text_of
 from fhir_tracker.storage.measure_tables import figure_hour, stale_hour
 from fhir_tracker.storage.running_tables import setting
+from fhir_tracker.storage.slices import slices
 from fhir_tracker.storage.types import microseconds, moment
 
 ROLLED = "measures-rolled-to"
@@ -202,8 +203,8 @@ def _fold_once(tx: Tx, target: int) -> int:
     stale = tx.rows(select(stale_hour))
     for hour in sorted({row["hour"] for row in stale if row["hour"] < (rolled or 0)}):
         _add_up(tx, hour, hour + 1)
-    if stale:
-        tx.execute(delete(stale_hour).where(stale_hour.c.k.in_([row["k"] for row in stale])))
+    for some in slices([row["k"] for row in stale]):
+        tx.execute(delete(stale_hour).where(stale_hour.c.k.in_(some)))
     start = _first(tx) if rolled is None else rolled
     if start is None or target <= start:
         return 0

@@ -13,12 +13,15 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from sqlalchemy import select
+
 from fhir_tracker.model.spell import Spell
 from fhir_tracker.model.viewer import Viewer
 from fhir_tracker.model.work import Event, Firing, FiringKey
 from fhir_tracker.storage import attempt_log, firings, rollups, spells
 from fhir_tracker.storage.database import Database
 from fhir_tracker.storage.flow_facts import FACTS, Period
+from fhir_tracker.storage.measure_tables import stale_hour
 from fhir_tracker.storage.rollups import Zones
 from tests.storage.samples import NOW, VIEWER, item, locked
 
@@ -346,3 +349,25 @@ def test_of_nothing_that_happened_there_is_no_sum(database: Database) -> None:
         for what in FACTS:
             assert rollups.sums(tx, VIEWER, what, Period(start=START, end=NOW), by=KEYS) == []
             assert [one for one in rollups.sums(tx, VIEWER, what, Period(start=START, end=NOW), by=()) if one.n] == []
+
+
+def test_more_corrections_than_a_statement_takes_values_are_folded_all_the_same(database: Database) -> None:
+    """The first load of an EHR tells of tens of thousands of attempts while nobody folds."""
+    told = Walk(database, 3)
+    told.go_on()
+    rollups.fold(database, told.now + 3 * HOUR)
+    with database.begin() as tx:
+        for _ in range(66_000):
+            rollups.touch(tx, [told.now], told.now + 4 * HOUR)
+    late = told._attempt()
+    with database.begin() as tx:
+        seen = Event(
+            ref=late.ref, type="Communication", status="completed", patient="ann", seen_at=told.now, start=late.at
+        )
+        attempt_log.add(tx, seen, item("Task/1", program=late.program), told.now + 4 * HOUR)
+    rollups.fold(database, told.now + 5 * HOUR)
+    period = Period(start=START - 1000 * HOUR, end=told.now + HOUR)
+    with database.read() as tx:
+        assert tx.rows(select(stale_hour)) == []
+        found = rollups.sums(tx, VIEWER, "tried", period, by=())
+    assert sum(one.n for one in found) == sum(one.until is None for one in told.lists.attempts) + 1
