@@ -8,13 +8,15 @@ from dataclasses import dataclass
 from fhir_tracker import records
 from fhir_tracker.errors import NotFound
 from fhir_tracker.fhir.body import read_resource
-from fhir_tracker.model.viewer import Viewer
+from fhir_tracker.model.viewer import Viewer, worker_viewer
 from fhir_tracker.storage import resources, standing
 from fhir_tracker.storage.database import Tx
 from fhir_tracker.storage.standing import Found, Moment
 
 PEOPLE = ("Practitioner", "PractitionerRole")
 _MOST_VERSIONS = 50
+_READER = worker_viewer("measures")
+"""Staff are nobody's patient data: whether an owner is active counts for a view of one patient too."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,17 +42,18 @@ class Kind:
 def inactive(tx: Tx, viewer: Viewer, moment: Moment) -> list[str]:
     """The owners of open work who were inactive or deleted at the moment; who is not known here is neither."""
     owners = [ref for ref in standing.owners(tx, viewer, moment) if ref.partition("/")[0] in PEOPLE]
-    return [ref for ref in owners if not _is_active(tx, viewer, moment, ref)]
+    return [ref for ref in owners if not is_active(tx, moment, ref)]
 
 
-def _is_active(tx: Tx, viewer: Viewer, moment: Moment, ref: str) -> bool:
+def is_active(tx: Tx, moment: Moment, ref: str) -> bool:
+    """Whether a person or role was neither inactive nor deleted at the moment, as far as is known here."""
     type_, _, id_ = ref.partition("/")
-    stored = resources.find(tx, viewer, type_, id_)
+    stored = resources.find(tx, _READER, type_, id_)
     if stored is None:
         return True
     if stored.updated_at <= moment.at:
         return not stored.deleted and records.resource_of(stored).get("active") is not False
-    versions = resources.history(tx, viewer, type_, id_, count=_MOST_VERSIONS)
+    versions = resources.history(tx, _READER, type_, id_, count=_MOST_VERSIONS)
     then = next((one for one in versions if one.updated_at <= moment.at), None)
     if then is None:
         return True

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Literal
 
 from fhir_tracker import caseload, consequences, effects, records, task_resources, transitions
 from fhir_tracker.errors import TrackerError
 from fhir_tracker.fhir.dates import instant
-from fhir_tracker.measures.hygiene import Finding
+from fhir_tracker.measures.hygiene import Finding, is_active
 from fhir_tracker.model.author import Author, Why
 from fhir_tracker.model.plan import plan_facts
 from fhir_tracker.rules.due import due_at
-from fhir_tracker.storage import resources, work_items
+from fhir_tracker.storage import resources, standing, work_items
 from fhir_tracker.storage.database import Database, Tx
+from fhir_tracker.storage.standing import Moment
 from fhir_tracker.transitions import OpenTask
 
 HOLD_FOR = timedelta(days=7)
@@ -106,9 +107,8 @@ def _end_hold(tx: Tx, task: OpenTask, finding: Finding, author: Author) -> str:
     if task.item.clock != "paused" or task.item.hold_until or task.item.hold_event:
         raise _Left("its hold has an end by now")
     until = instant(author.at + HOLD_FOR)
-    changed = task_resources.with_fields(
-        task_resources.stamped(task.resource, author.at), {"hold.until": until}, author
-    )
+    told = {"hold.until": until, "note": f"{_because(finding)}; on hold until {until}"}
+    changed = task_resources.with_fields(task_resources.stamped(task.resource, author.at), told, author)
     transitions.store(tx, changed, author, _why(finding))
     return f"on hold until {until}"
 
@@ -116,15 +116,31 @@ def _end_hold(tx: Tx, task: OpenTask, finding: Finding, author: Author) -> str:
 def _return(tx: Tx, task: OpenTask, finding: Finding, author: Author) -> str:
     if not task.item.owner:
         raise _Left("nobody has it by now")
+    if is_active(tx, Moment(at=author.at, now=True), task.item.owner):
+        raise _Left(f"{task.item.owner} has it by now, who is active")
     transitions.assign(tx, task.item.ref, None, author, reason=_because(finding))
     return f"back from {task.item.owner} to the queue of {task.item.role or 'nobody'}"
+
+
+def _cancel_left(tx: Tx, task: OpenTask, finding: Finding, author: Author) -> str:
+    plan = work_items.find(tx, author.viewer, task.item.plan) if task.item.plan else None
+    if not task.item.plan or (plan is not None and plan.open):
+        raise _Left("its plan is open by now" if plan else "it is of no plan by now")
+    return _cancel(tx, task, finding, author)
+
+
+def _cancel_double(tx: Tx, task: OpenTask, finding: Finding, author: Author) -> str:
+    patient = task.item.patient
+    own = replace(author.viewer, patient=patient) if patient else author.viewer
+    found = standing.doubles(tx, own, Moment(at=author.at, now=True))
+    if not any((one.ref, one.other) == (finding.ref, finding.other) for one in found):
+        raise _Left(f"it does not double {finding.other or 'anything'} by now")
+    return _cancel(tx, task, finding, author)
 
 
 def _cancel(tx: Tx, task: OpenTask, finding: Finding, author: Author) -> str:
     own = [one for one in task.program.statuses if one.fhir == _CANCELLED] if task.program else []
     status = own[0].code if own else _CANCELLED
-    if finding.other and work_items.find(tx, author.viewer, finding.other) is None:
-        raise _Left(f"{finding.other} is not there any more")
     transitions.move_by_rule(tx, task.item.ref, status, author, _why(finding))
     return f"cancelled: {_because(finding)}"
 
@@ -148,7 +164,7 @@ _REPAIRS: Mapping[str, Callable[[Tx, OpenTask, Finding, Author], str]] = {
     "no-owner": _give_owner,
     "no-due": _give_due,
     "endless-hold": _end_hold,
-    "closed-plan": _cancel,
+    "closed-plan": _cancel_left,
     "inactive-owner": _return,
-    "duplicate": _cancel,
+    "duplicate": _cancel_double,
 }

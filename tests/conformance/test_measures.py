@@ -107,3 +107,43 @@ def test_what_cannot_be_asked_is_refused(one_client: httpx.Client, query: str, s
 def test_bodies_that_are_no_parameters_are_refused(one_client: httpx.Client, body: dict[str, Any]) -> None:
     answer = one_client.post("Measure/aging/$evaluate-measure", json=body)
     assert (answer.status_code, answer.json()["resourceType"]) == (400, "OperationOutcome")
+
+
+def findings(client: httpx.Client, patient: str) -> dict[str, int]:
+    """How many tasks of a patient are not in order, by finding."""
+    body = client.get(f"Measure/queue-hygiene/$evaluate-measure?subject={patient}").json()
+    strata = [one for each in body["group"][0].get("stratifier", []) for one in each["stratum"]]
+    return {one["component"][0]["value"]["text"]: one["population"][0]["count"] for one in strata}
+
+
+@pytest.mark.parametrize(
+    ("finding", "wrong", "right"),
+    [
+        ("no-owner", {}, {"owner": {"reference": "Practitioner/measured-nurse"}}),
+        ("no-due", {}, {"restriction": {"period": {"end": "2999-01-01T00:00:00Z"}}}),
+        ("endless-hold", {"status": "on-hold"}, {"status": "in-progress"}),
+        ("inactive-owner", {"owner": {"reference": "Practitioner/measured-gone"}}, {}),
+    ],
+)
+def test_a_task_that_is_not_in_order_is_counted_and_put_right_by_a_put(
+    client: httpx.Client, corner: Corner, finding: str, wrong: dict[str, Any], right: dict[str, Any]
+) -> None:
+    for name, active in (("measured-nurse", True), ("measured-gone", False)):
+        client.put(f"Practitioner/{name}", json={"resourceType": "Practitioner", "id": name, "active": active})
+    patient = f"Patient/{corner.put('Patient', 'p')['id']}"
+    body = {"status": "requested", "intent": "order", "for": {"reference": patient}}
+    corner.put("Task", "t", **(body | wrong))
+    assert findings(client, patient).get(finding) == 1
+    corner.put("Task", "t", **(body | right))
+    assert finding not in findings(client, patient)
+
+
+def test_the_later_of_two_alike_is_counted_until_one_is_closed(client: httpx.Client, corner: Corner) -> None:
+    patient = f"Patient/{corner.put('Patient', 'p')['id']}"
+    code = {"coding": [{"system": "http://example.org/work", "code": "call"}]}
+    body = {"status": "requested", "intent": "order", "for": {"reference": patient}, "code": code}
+    for short in ("one", "two"):
+        corner.put("Task", short, **body)
+    assert findings(client, patient)["duplicate"] == 1
+    corner.put("Task", "two", **(body | {"status": "cancelled", "statusReason": {"text": "Twice"}}))
+    assert "duplicate" not in findings(client, patient)
