@@ -67,9 +67,9 @@ def _leads() -> bool:
 
 def dispatch(made: Celery, database: Database, settings: Settings) -> sweep.SweepReport:
     """Hand what is due to the workers, a message for each stretch of it; a single stretch is swept here and now."""
-    now = clock.now()
+    now, size = clock.now(), max(LEAST, settings.sweep_batch)
     with database.read() as tx:
-        spans = work_items.due_spans(tx, now, max(LEAST, settings.sweep_batch), MOST_SPANS * settings.sweep_batch)
+        spans = work_items.due_spans(tx, now, size, MOST_SPANS * size)
     if len(spans) > 1 and spans[-1].items < LEAST:
         last = spans.pop()
         spans[-1] = Span(first=spans[-1].first, last=last.last, items=spans[-1].items + last.items)
