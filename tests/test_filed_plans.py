@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from sqlalchemy import update
 
-from fhir_tracker import publishing, writes
+from fhir_tracker import publishing, records, sweep, writes
 from fhir_tracker.errors import Conflict, RuleBroken
 from fhir_tracker.storage import running_tables
 from fhir_tracker.storage.database import Database
@@ -264,3 +264,33 @@ def test_several_pieces_of_one_kind_that_a_client_files_itself_all_stay(clinic: 
     mine = [create(clinic, task(CALL, ref)) for _ in range(3)]
     clinic.sweep(MONDAY)
     assert [one.ref for one in clinic.items("ann") if one.code == "first-call" and one.open] == mine
+
+
+def test_work_filed_while_the_worker_was_looking_is_not_made_as_well(clinic: Clinic) -> None:
+    """The worker has judged the plan without any work; the client's comes before it writes."""
+    ref = create(clinic, plan(PLAN))
+    judged = sweep.judge_batch(clinic.database, MONDAY, 100)
+    assert [type(one).__name__ for each in judged for one in each.wanted].count("CreateTask") == 3
+    mine = create(clinic, task(CALL, ref))
+    sweep.apply_batch(clinic.database, judged, MONDAY)
+    for hours in (0, 1, 30):
+        clinic.sweep(MONDAY + hours * HOUR)
+    assert [one.ref for one in clinic.items("ann") if one.code == "first-call" and one.open] == [mine]
+
+
+@pytest.mark.parametrize("order", ["plan first", "work first"])
+def test_a_plan_and_its_work_in_one_transaction_are_of_one_version_whichever_comes_first(
+    clinic: Clinic, order: str
+) -> None:
+    clinic.publish(SECOND, MONDAY)
+    with clinic.acting(MONDAY, COORDINATOR) as (tx, by):
+        id_ = records.fresh_id(MONDAY)
+        parts = [plan(PLAN, id=id_), task(CALL, f"CarePlan/{id_}", id="mine")]
+        for one in parts if order == "plan first" else reversed(parts):
+            writes.update(tx, one["resourceType"], one["id"], one, by)
+    clinic.sweep(MONDAY)
+    clinic.sweep(MONDAY + HOUR)
+    assert {one.code: one.program_version for one in clinic.items("ann") if one.open and one.kind == "task"} == {
+        "first-call": 2,
+    }
+    assert clinic.item("Task/mine").plan == f"CarePlan/{id_}"
