@@ -203,7 +203,7 @@ def field_errors(issues: Sequence[Issue], names: Sequence[str]) -> dict[str, str
 def moves_fields(values: Mapping[str, str], names: Sequence[str], calendar: Calendar) -> dict[str, str]:
     """What a move's form holds, by the names of FIELDS: local times become FHIR dateTimes, empty ones are left out."""
     tried = values.get("outreach.outcome") or ("attempt" in names and values.get("attempt"))
-    wanted = [*names, "note", CODE, *(["outreach.channel"] if tried else [])]
+    wanted = [*names, "note", "reason", CODE, *(["outreach.channel"] if tried else [])]
     given = {name: values[name].strip() for name in wanted if values.get(name, "").strip()}
     if outcome := given.pop("attempt", ""):
         given.setdefault("outreach.outcome", outcome)
