@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
-from urllib.parse import unquote, urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
 EVERY = "*"
 """In a table of roles: every role that is not named."""
 _MAIL = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@[A-Za-z0-9](?:[A-Za-z0-9.-]{0,250}[A-Za-z0-9])?")
 _ROLE = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*")
+MOST = 2_000
+"""Characters of one address."""
+_MAIL_SERVER = "use smtp://USER:PASSWORD@HOST:587, smtps:// for TLS from the start, smtp+plain:// for none"
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 _PORTS = {"smtp": 587, "smtps": 465, "smtp+plain": 25}
 _SIGNS = "whsec_"
@@ -39,9 +41,9 @@ def mail_server(text: str) -> MailServer | None:
     """`smtp://[user:password@]host[:587]`, `smtps://` or `smtp+plain://`; None for "". Raises ValueError."""
     if not text:
         return None
-    parts = urlsplit(text)
+    parts, port = _split(text, _MAIL_SERVER)
     if parts.scheme not in _PORTS or not parts.hostname or parts.path.strip("/") or parts.query or parts.fragment:
-        raise ValueError("use smtp://USER:PASSWORD@HOST:587, smtps:// for TLS from the start, smtp+plain:// for none")
+        raise ValueError(_MAIL_SERVER)
     if parts.scheme == "smtp+plain" and parts.username:
         raise ValueError("a password is not sent without TLS: use smtp:// or smtps://")
     tls: Literal["always", "starttls", "none"] = "starttls"
@@ -49,7 +51,7 @@ def mail_server(text: str) -> MailServer | None:
         tls = "always" if parts.scheme == "smtps" else "none"
     return MailServer(
         host=parts.hostname,
-        port=parts.port or _PORTS[parts.scheme],
+        port=port or _PORTS[parts.scheme],
         tls=tls,
         user=unquote(parts.username or ""),
         password=unquote(parts.password or ""),
@@ -80,15 +82,22 @@ def webhooks_of_roles(text: str) -> Mapping[str, str]:
 
 
 def _webhook(role: str, text: str) -> str:
-    try:
-        parts = urlsplit(text)
-        port = parts.port
-    except ValueError:
-        raise ValueError(f"{role} needs an address such as https://chat.example.org/hook") from None
+    parts, port = _split(text, f"{role} needs an address such as https://chat.example.org/hook")
     is_safe = parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in _LOOPBACK)
     if not is_safe or not parts.hostname or parts.username or parts.fragment or port == 0 or " " in text:
         raise ValueError(f"{role} needs an https address without user, such as https://chat.example.org/hook")
     return text
+
+
+def _split(text: str, wanted: str) -> tuple[SplitResult, int | None]:
+    """An address and its port. Raises ValueError saying what is `wanted`: Python's own words would tell a password."""
+    if not text.isprintable() or len(text) > MOST or ".." in text.partition("://")[2].partition("/")[0]:
+        raise ValueError(wanted)
+    try:
+        parts = urlsplit(text)
+        return parts, parts.port
+    except ValueError:
+        raise ValueError(wanted) from None
 
 
 def webhook_secret(text: str) -> str:
@@ -97,7 +106,7 @@ def webhook_secret(text: str) -> str:
         return ""
     try:
         key = base64.b64decode(text.removeprefix(_SIGNS), validate=True)
-    except binascii.Error:
+    except ValueError:
         key = b""
     if not text.startswith(_SIGNS) or len(key) < 24:
         raise ValueError("use whsec_ and base64 of 24 to 64 random bytes")

@@ -25,7 +25,8 @@ def call(
 ) -> None:
     """POST a payload under a stable id; when this returns it was answered 2xx. The body of the answer is not read.
 
-    Raises RemoteFailure: `permanent` for a redirect and for 410, which says that nobody is to call again.
+    Raises RemoteFailure: `permanent` for a redirect, for 410, which says that nobody is to call again, and for an address
+    that cannot be anybody's.
     """
     body = json.dumps(payload, ensure_ascii=False, separators=(",", ":"), sort_keys=True)
     headers = {
@@ -45,6 +46,8 @@ def call(
         raise RemoteFailure("The webhook did not answer in time.") from None
     except httpx.HTTPError:
         raise RemoteFailure("The webhook cannot be reached.") from None
+    except (httpx.InvalidURL, UnicodeError):
+        raise RemoteFailure("The webhook's address in the settings can be nobody's.", permanent=True) from None
     if 300 <= status < 400:
         raise RemoteFailure(f"The webhook answered {status}: redirects are not followed.", permanent=True)
     if not 200 <= status < 300:
