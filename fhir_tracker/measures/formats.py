@@ -6,14 +6,17 @@ import csv
 import io
 import json
 import re
+import unicodedata
 from collections.abc import Sequence
 
 from fhir_tracker.fhir.dates import instant
 from fhir_tracker.fhir.json_types import Json
 from fhir_tracker.measures.report import Number, Report
 
-_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20", "|", "%")
-"""What begins a formula in some spreadsheet, the wide forms of Chinese and Japanese ones among them."""
+_FORMULA = frozenset("=+-@|%\u2212\t\r\n")
+"""What begins a formula in some spreadsheet; the wide and small forms of it are these once they are normalised."""
+_UNSEEN = frozenset(("Zs", "Zl", "Zp", "Cc", "Cf"))
+"""Categories of what a spreadsheet may leave out before a formula: spaces of every width, marks nobody sees."""
 _NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?")
 
 
@@ -75,6 +78,11 @@ def _number(value: Number) -> str:
 def _safe(cell: str) -> str:
     """As a number stays a number, only other texts are kept from being formulas."""
     cell = cell.replace("\0", "")
-    if _NUMBER.fullmatch(cell) or not cell.lstrip(" \u00a0\u3000\ufeff").startswith(_FORMULA):
+    if _NUMBER.fullmatch(cell):
         return cell
-    return f"'{cell}"
+    seen = (one for one in unicodedata.normalize("NFKC", cell) if one in _FORMULA or _is_seen(one))
+    return f"'{cell}" if next(seen, "") in _FORMULA else cell
+
+
+def _is_seen(one: str) -> bool:
+    return unicodedata.category(one) not in _UNSEEN

@@ -62,6 +62,53 @@ def test_no_text_adds_a_cell_or_a_line_and_whoever_reads_it_gets_it_back(lines: 
     ] == kept
 
 
+UNSEEN = ("\u200b", "\u2060", "\u00ad", "\u202e", "\u2003", "\u3000", "\u0085", "\x0b", "\x1b", " \u200b \ufeff")
+LIKE = (
+    "=",
+    "+",
+    "-",
+    "@",
+    "\uff1d",
+    "\uff0b",
+    "\uff0d",
+    "\uff20",
+    "\ufe66",
+    "\ufe62",
+    "\ufe63",
+    "\ufe6b",
+    "\u2212",
+    "\u207c",
+)
+
+
+@pytest.mark.parametrize("before", ["", *UNSEEN])
+def test_what_looks_like_a_formula_after_what_nobody_sees_is_kept_from_being_one(before: str) -> None:
+    for start in LIKE:
+        cell = f"{before}{start}cmd|' /C calc'!A0"
+        (line,) = csv.reader(io.StringIO(formats.csv_of([[cell]]), newline=""))
+        assert line == [f"'{cell}"]
+
+
+@pytest.mark.parametrize(
+    "cell",
+    ["-5", "-0.5", "0", "-12345.678", "rn", "a=b", "x-1", "\u200bname", " ring", "'=1", "5%", "\u00e9-mail", "1+1"],
+)
+def test_what_is_no_formula_is_left_as_it_is_and_numbers_below_nothing_stay_numbers(cell: str) -> None:
+    (line,) = csv.reader(io.StringIO(formats.csv_of([[cell, "x"]]), newline=""))
+    assert line == [cell, "x"]
+
+
+def test_a_report_with_hostile_keys_is_safe_in_each_form() -> None:
+    hostile = ('=HYPERLINK("http://evil.example")', "\t@SUM(1)", "<script>alert(1)</script>")
+    made = report("overdue", *hostile)
+    (cells,) = list(csv.reader(io.StringIO(formats.as_csv(made), newline="")))[1:]
+    assert all(one.startswith("'") for one in cells[:2])
+    assert json.loads(formats.json_text(made))["rows"][0]["owner"] == hostile[0]
+    body = measure_reports.measure_report(made)
+    assert "<script" not in body["text"]["div"]
+    assert [one.message for one in check(body) if one.severity in ("error", "fatal")] == []
+
+
 def test_numbers_stay_numbers_and_quotes_are_doubled() -> None:
     assert formats.csv_of([["-1.5", "7", 'a "b", c', ""]]) == '-1.5,7,"a ""b"", c",\r\n'
 
