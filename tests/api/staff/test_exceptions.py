@@ -157,6 +157,31 @@ def test_a_summary_filed_under_another_patients_stay_is_told_where_it_is_missed(
     assert said in reader.get(f"/tasks/{ward.task('ann', 'see').ref.partition('/')[2]}").words
 
 
+def test_a_summary_in_another_patients_record_that_names_this_stay_is_told_on_both_pages(
+    reader: Reader, ward: Clinic, now: datetime
+) -> None:
+    ward.patient("ben", now - 40 * DAY)
+    (stay,) = [one["id"] for one in ward.stored("Encounter")]
+    summary = {
+        "resourceType": "DocumentReference",
+        "id": "bens",
+        "status": "current",
+        "type": {"coding": [{"system": "urn:l", "code": "sum"}]},
+        "subject": {"reference": "Patient/ben"},
+        "date": (now - DAY).isoformat(),
+        "content": [{"attachment": {"title": "Not for these eyes"}}],
+        "context": {"encounter": [{"reference": f"Encounter/{stay}"}]},
+    }
+    pages = ("/patients/ann", f"/tasks/{ward.task('ann', 'see').ref.partition('/')[2]}")
+    for page in pages:
+        assert "DocumentReference/bens" not in reader.get(page).words
+    ward.put(summary, now - DAY)
+    for page in pages:
+        words = reader.get(page).words
+        assert f"DocumentReference/bens names Encounter/{stay} and was filed in the record of Patient/ben" in words
+        assert "Not for these eyes" not in words
+
+
 def test_what_could_not_be_sent_is_on_the_operations_page(reader: Reader, ward: Clinic, now: datetime) -> None:
     assert "mails or webhook calls" not in reader.get("/operations").words
     whom = Untold(channel="email", role="rn", person=None, oldest=now)
