@@ -382,3 +382,41 @@ def test_an_attempt_during_a_stay_is_objected_to_before_and_after_it_is_not() ->
         "",
         "Phone at a quiet time: Wed 21:00 in America/New_York, quiet from 20:00 to 09:00",
     ]
+
+
+STAYS = st.lists(
+    st.tuples(
+        st.integers(-400, 400), st.one_of(st.none(), st.integers(1, 300)), st.sampled_from(["IMP", "OBSENC", "EMER"])
+    ),
+    max_size=4,
+)
+
+
+@given(now=st.integers(0, 24 * 20), stays=STAYS, tries=st.lists(st.integers(-10, 200), max_size=3), quiet=st.booleans())
+@settings(max_examples=60, deadline=None)
+def test_the_next_change_never_lies_whatever_the_stays_and_nobody_is_tried_in_hospital(
+    now: int, stays: list[tuple[int, int | None, str]], tries: list[int], quiet: bool
+) -> None:
+    program = pausing(quiet=QUIET if quiet else "")
+    events = [attempt(str(number), MONDAY + hours(at)) for number, at in enumerate(tries)]
+    for number, (start, length, class_) in enumerate(stays):
+        begins = MONDAY + hours(start)
+        ends = None if length is None else begins + hours(length)
+        status = "in-progress" if length is None else "finished"
+        events.append(event(f"Encounter/{number}", status, begins, end=ends, codes=(f"urn:act|{class_}",)))
+    found, moment = known(*events), MONDAY + hours(now)
+    account = standing(program, found)
+    assert account is not None
+    in_there = [(MONDAY + hours(start), length) for start, length, class_ in stays if class_ != "EMER"]
+    if account.next_at is not None:
+        assert all(length is not None for _, length in in_there)
+        assert all(start + hours(length or 0) <= account.next_at for start, length in in_there)
+    (answer,) = judge(program, found, program.rules[0].when, moment)
+    until = answer.next_change or moment + timedelta(days=40)
+    assert until > moment
+    for part in range(4):
+        assert (
+            judge(program, found, program.rules[0].when, moment + (until - moment) * part / 4)[0].holds == answer.holds
+        )
+    if answer.next_change:
+        assert judge(program, found, program.rules[0].when, until)[0].holds != answer.holds
