@@ -107,3 +107,34 @@ def test_findings_are_listed_and_repaired(run: Run, late: Clinic) -> None:
     assert (code, out.splitlines()[-1]) == (0, "1 done")
     assert late.item("Task/held").hold_until is not None
     assert run("repair", "endless-hold")[1].splitlines()[-1] == "Nothing to repair."
+
+
+def test_each_kind_of_finding_is_repaired_once_and_said_by_whom(run: Run, late: Clinic) -> None:
+    start = clock.now() - timedelta(days=2)
+    late.put({"resourceType": "Practitioner", "id": "gone", "active": False}, start)
+    body = {"resourceType": "Task", "status": "requested", "intent": "order", "code": {"coding": [{"code": "call"}]}}
+    owned = {"owner": {"reference": "Practitioner/gone"}, "for": {"reference": "Patient/ann"}}
+    for id_ in ("one", "two"):
+        late.put(body | owned | {"id": id_}, start)
+        start += timedelta(minutes=1)
+    plan = next(one for one in late.stored("CarePlan"))
+    call = late.task("ann", "first-call")
+    undated = {name: value for name, value in late.resource(call.ref).items() if name != "restriction"}
+    late.put(undated, start)
+    assert run("repair", "no-due", "--by", "Practitioner/admin")[1].splitlines()[-1] == "1 done, 3 skipped"
+    assert late.item(call.ref).due_at is not None
+    late.put(plan | {"status": "completed"}, clock.now())
+    done = {}
+    for kind in ("duplicate", "closed-plan", "inactive-owner"):
+        told = json.loads(run("repair", kind, "--by", "Practitioner/admin", "--json")[1])
+        done[kind] = [(one["task"], one["state"]) for one in told]
+        assert all(late.log(one["task"])[-1].who == "Practitioner/admin" for one in told)
+        assert run("repair", kind)[1].splitlines()[-1] == "Nothing to repair."
+    assert done == {
+        "duplicate": [("Task/two", "done")],
+        "closed-plan": [(call.ref, "done")],
+        "inactive-owner": [("Task/one", "done")],
+    }
+    for odd in (("nothing",), ("no-owner", "--limit", "0"), ("no-owner", "--limit", "-1")):
+        with pytest.raises(SystemExit, match="2"):
+            run("repair", *odd)
