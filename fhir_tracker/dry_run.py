@@ -330,4 +330,4 @@ def _section(title: str, counts: Mapping[str, Counter[str]]) -> list[str]:
 def _table(counts: Mapping[str, Counter[str]]) -> Iterator[str]:
     names = sorted({name for one in counts.values() for name in one})
     for name in names:
-        yield "  " + name.ljust(34) + "  ".join(f"{side} {one[name]}" for side, one in counts.items())
+        yield f"  {name:<33} " + "  ".join(f"{side} {one[name]}" for side, one in counts.items())

@@ -47,6 +47,8 @@ NOT_NEEDED, JOINS, REFUSES_CONSENT = 0.4, 0.35, 0.65
 DONE_WHEN_REACHED = ("decide", "education", "cuff-and-training", "severe-reading")
 """Work that has an outreach policy and is closed by the person who reached the patient."""
 CHANNELS = ("phone", "phone", "sms", "portal", "letter")
+ANSWERED = {"phone": 1.0, "sms": 0.8, "portal": 0.7, "letter": 0.3}
+"""How well a way of reaching somebody works beside a call."""
 SERVICES = {"tcm": ehr.FOLLOW_UP, "ccm": ehr.REVIEW, "diabetes": "170742000", "hypertension": "401118009"}
 
 
@@ -124,9 +126,10 @@ class Staff:
         """The channel and outcome of an attempt."""
         one = self.people[(item.patient or "").removeprefix("sim-")]
         dice = chance(self.seed, item.patient, item.code, item.created_at.date(), "try", act.tries)
-        if dice.random() < one.reached:
-            return dice.choice(CHANNELS), "reached"
-        return CHANNELS[act.tries % len(CHANNELS)], dice.choice(("no-answer", "left-message", "no-answer", "bounced"))
+        channel = CHANNELS[act.tries % len(CHANNELS)] if act.tries else dice.choice(CHANNELS)
+        if dice.random() < one.reached * ANSWERED[channel]:
+            return channel, "reached"
+        return channel, dice.choice(("no-answer", "left-message", "no-answer", "bounced"))
 
     def _work(
         self, item: WorkItem, program: Program, template: TaskTemplate, one: Person, at: datetime, dice: random.Random
