@@ -6,11 +6,11 @@ late; an hour that is corrected later still is remembered and left out of every 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
-from itertools import pairwise
+from itertools import groupby, pairwise
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -50,6 +50,7 @@ GRACE = timedelta(minutes=10)
 AGAIN = 48
 _STALE = Bulk(stale_hour, ("k", "hour"))
 _STEP = 31 * 24
+_LOT = 20
 _WORKER = worker_viewer("measures")
 KEYS = ("program", "a", "b", "c")
 Offsets = tuple[tuple[int, int], ...]
@@ -181,8 +182,8 @@ def fold(database: Database, now: datetime) -> int:
         idle = (_rolled_to(tx) or -1) >= target and tx.value(select(func.count()).select_from(stale_hour)) == 0
     while not idle:
         with database.begin() as tx:
-            counted = _fold_once(tx, target)
-        done, idle = done + counted, counted < _STEP
+            counted, is_left = _fold_once(tx, target)
+        done, idle = done + counted, counted < _STEP and not is_left
     return done
 
 
@@ -197,22 +198,39 @@ def rebuild(tx: Tx) -> int:
     return int(tx.value(select(func.count()).select_from(figure_hour)))
 
 
-def _fold_once(tx: Tx, target: int) -> int:
+def _fold_once(tx: Tx, target: int) -> tuple[int, bool]:
+    """How many hours were added up, and whether there are corrections left: others write between two lots of them."""
     tx.wait_for_others("measures")
     rolled = _rolled_to(tx)
-    stale = tx.rows(select(stale_hour))
-    for hour in sorted({row["hour"] for row in stale if row["hour"] < (rolled or 0)}):
-        _add_up(tx, hour, hour + 1)
-    for some in slices([row["k"] for row in stale]):
-        tx.execute(delete(stale_hour).where(stale_hour.c.k.in_(some)))
+    if _correct(tx, rolled or 0):
+        return 0, True
     start = _first(tx) if rolled is None else rolled
     if start is None or target <= start:
-        return 0
+        return 0, False
     following = start if rolled is None else _first(tx, _start_of(rolled)) or target
     end = min(target, following + _STEP)
     _add_up(tx, start if rolled is None else start - AGAIN, end)
     settings.put(tx, ROLLED, str(end))
-    return end - start
+    return end - start, False
+
+
+def _correct(tx: Tx, rolled: int) -> bool:
+    """Make the sums of the first corrected hours anew; whether there are more."""
+    found = tx.rows(select(stale_hour.c.hour).distinct().order_by(stale_hour.c.hour).limit(_LOT + 1))
+    hours = [row["hour"] for row in found[:_LOT]]
+    told = [row["k"] for row in tx.rows(select(stale_hour.c.k).where(stale_hour.c.hour.in_(hours)))]
+    for first, end in _runs([hour for hour in hours if hour < rolled]):
+        _add_up(tx, first, end)
+    for some in slices(told):
+        tx.execute(delete(stale_hour).where(stale_hour.c.k.in_(some)))
+    return len(found) > _LOT
+
+
+def _runs(hours: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """The first and the end of each stretch of hours that follow each other."""
+    for _, some in groupby(enumerate(hours), lambda one: one[1] - one[0]):
+        run = [hour for _, hour in some]
+        yield run[0], run[-1] + 1
 
 
 def _add_up(tx: Tx, first: int, end: int) -> None:

@@ -21,7 +21,7 @@ from fhir_tracker.model.work import Event, Firing, FiringKey
 from fhir_tracker.storage import attempt_log, firings, rollups, spells
 from fhir_tracker.storage.database import Database
 from fhir_tracker.storage.flow_facts import FACTS, Period
-from fhir_tracker.storage.measure_tables import stale_hour
+from fhir_tracker.storage.measure_tables import figure_hour, stale_hour
 from fhir_tracker.storage.rollups import Zones
 from tests.storage.samples import NOW, VIEWER, item, locked
 
@@ -371,3 +371,39 @@ def test_more_corrections_than_a_statement_takes_values_are_folded_all_the_same(
         assert tx.rows(select(stale_hour)) == []
         found = rollups.sums(tx, VIEWER, "tried", period, by=())
     assert sum(one.n for one in found) == sum(one.until is None for one in told.lists.attempts) + 1
+
+
+def test_corrections_of_many_hours_are_made_in_lots_beside_other_writers(database: Database) -> None:
+    """Scattered hours and hours that follow each other, before and after what is added up."""
+    walk = Walk(database, 4)
+    walk.go_on()
+    with database.begin() as tx:
+        spells.add(tx, replace(walk._spell(), until=START - 2000 * HOUR))
+    rollups.fold(database, walk.now + 30 * HOUR)
+    ago = [3 * number for number in range(35)] + list(range(500, 550)) + [0, 0, 1]
+    for lot in (ago[:50], ago[50:]):
+        with database.begin() as tx:
+            for hours in lot:
+                told = replace(walk._attempt(), at=walk.now - hours * HOUR, plan=None, outcome="no-answer")
+                walk.lists.attempts.append(told)
+                seen = Event(
+                    ref=told.ref, type="Communication", status="completed", patient=told.patient, seen_at=walk.now,
+                    start=told.at, detail={"channel": told.channel, "outcome": told.outcome},
+                )  # fmt: skip
+                attempt_log.add(tx, seen, item("Task/1", program=told.program), walk.now + 31 * HOUR)
+    period = Period(start=START - 3000 * HOUR, end=walk.now + HOUR)
+
+    def agrees() -> bool:
+        with database.read() as tx:
+            found = rollups.sums(tx, VIEWER, "tried", period, by=("program", "hour"), zones=ZONES)
+        told = {one.by: (one.n, one.seconds) for one in found if one.n}
+        return told == slow_sums(walk.lists, VIEWER, "tried", period, ("program", "hour"), None)
+
+    assert agrees()
+    rollups.fold(database, walk.now + 32 * HOUR)
+    assert agrees()
+    with database.read() as tx:
+        assert tx.rows(select(stale_hour)) == []
+        by_hour = tx.rows(select(figure_hour.c.hour).where(figure_hour.c.what == "tried").distinct())
+    assert len(by_hour) == len({rollups.hour_of(one.at) for one in walk.lists.attempts})
+    assert rollups.fold(database, walk.now + 32 * HOUR) == 0
