@@ -62,8 +62,7 @@ def add_missing(tx: Tx, table: Table, columns: Sequence[str], rows: Sequence[Row
         tx.run(f"{into} SELECT {arrays} ON CONFLICT DO NOTHING", _arrays(kinds, rows))
         return
     line = f"({', '.join(['%s'] * len(columns))})"
-    for start in range(0, len(rows), _CHUNK):
-        some = rows[start : start + _CHUNK]
+    for some in slices(rows, _CHUNK):
         lines = ", ".join([line] * len(some))
         tx.run(f"{into} VALUES {lines} ON CONFLICT DO NOTHING", tuple(chain.from_iterable(some)))
 

@@ -180,7 +180,7 @@ WRITES = {
     "mark_read", "note", "note_remote", "note_failure", "note_success", "postpone", "put", "reindex", "remove", "reserve", "resolve",
     "resolve_all", "save", "set_flags", "set_state", "settle", "start_at_head", "wake", "wake_owned",
     "look_at", "change", "discard", "forget", "wake_all", "withdrawn", "save_indexed", "foresee",
-    "glance", "in_step", "replace", "take_back", "save_many", "settle_many", "reserve_many", "fire_many", "skip", "add_new",
+    "glance", "in_step", "replace", "take_back", "save_many", "settle_many", "reserve_many", "fire_many", "skip", "add_missing", "add_new",
 }  # fmt: skip
 WORKERS_OWN = {
     "changes.side_by_side": "names of readers of the log",
