@@ -19,6 +19,7 @@ from fhir_tracker.storage import cursors, quarantine, resources
 from fhir_tracker.storage.database import Database
 from tests.peers.process import Process
 from tests.subscriptions.fake_ehr import BASE, FakeEhr
+from tests.support.leases import run_out
 
 VIEWER = worker_viewer("test")
 PATIENTS = 400
@@ -95,6 +96,7 @@ def test_a_killed_sync_loses_nothing_and_doubles_nothing(database: Database, rea
             assert slow.sent.wait(120), process.tail()
             time.sleep(wait)
             process.kill()
+            run_out(database)
             check_that_cursor_and_rows_agree(database)
         done = started(ready_url, tmp_path)
         assert done.wait(60) == 0, done.tail()

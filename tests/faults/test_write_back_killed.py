@@ -26,6 +26,7 @@ from tests.faults.checker import check_always
 from tests.peers.process import Process
 from tests.subscriptions.fake_ehr import BASE
 from tests.subscriptions.writing_ehr import WritingEhr
+from tests.support.leases import run_out
 
 VIEWER = open_viewer()
 PATIENCE = 90
@@ -120,6 +121,7 @@ def test_a_writer_killed_in_mid_create_makes_no_second_task(
         process = started(ready_url, tmp_path)
         assert held.met.wait(PATIENCE), process.tail()
         process.kill()
+        assert run_out(database) >= 1
         assert held.ehr.created == (1 if done else 0)
         held.holds = False
         finish(database, ready_url, tmp_path)
@@ -164,7 +166,7 @@ def test_a_change_and_what_is_to_be_written_of_it_are_both_there_or_neither(
 
 
 def finish(database: Database, ready_url: str, folder: Path) -> None:
-    """Start the writer until the row is done: the lease of the killed one has to run out first.
+    """Start the writer until the row is done.
 
     What is not found there has to be so for 150 seconds: they are put behind it.
     """
