@@ -16,7 +16,7 @@ from fhir_tracker.fhir.reading import at, objects_at
 from fhir_tracker.model.author import Author, Why
 from fhir_tracker.model.program import CANONICAL
 from fhir_tracker.model.viewer import RULE_WORKER, Viewer
-from fhir_tracker.model.vocabulary import EXCEPTION_MEANS, EXCEPTIONS, FLAG_CAUSE, FLAG_SYSTEM
+from fhir_tracker.model.vocabulary import BY_HAND, EXCEPTION_MEANS, EXCEPTIONS, FLAG_CAUSE, FLAG_SYSTEM
 from fhir_tracker.model.work import Event
 from fhir_tracker.storage import events, resources
 from fhir_tracker.storage.database import Tx
@@ -53,11 +53,12 @@ def take_down(tx: Tx, patient: str | None, code: str, of: Sequence[str], author:
         return f"the flag {code} is the EHR's: it is ended there"
     resource = records.resource_of(present)
     causes = causes_of(resource)
-    left = tuple(one for one in causes if one not in of) if of else ()
-    if of and len(left) == len(causes):
+    own = tuple(one for one in causes if one != BY_HAND)
+    left = tuple(one for one in own if one not in of) if of else ()
+    if of and len(left) == len(own):
         return f"the flag {code} stands for something else"
     if left:
-        changed = _with_causes(resource, left)
+        changed = _with_causes(resource, tuple(one for one in causes if one in left or one == BY_HAND))
     else:
         period = (at(resource, "period") or {}) | {"end": instant(author.at)}
         changed = resource | {"status": "inactive", "period": period}
@@ -105,7 +106,7 @@ def active(tx: Tx, patient: str, code: str) -> Stored | None:
 
 
 def causes_of(resource: Resource) -> tuple[str, ...]:
-    """What a flag stands for: `program#rule`, each once."""
+    """What a flag stands for: `program#rule`, each once; BY_HAND before them where a person put it up first."""
     found = (one.get("valueString") for one in objects_at(resource, "extension") if one.get("url") == FLAG_CAUSE)
     return tuple(dict.fromkeys(text for text in found if isinstance(text, str)))
 
@@ -116,7 +117,7 @@ def _add_cause(tx: Tx, present: Stored, cause: str, author: Author, why: Why) ->
         return "the flag is up already, at the EHR"
     if not cause or cause in causes_of(resource):
         return None
-    changed = _with_causes(resource, (*causes_of(resource), cause))
+    changed = _with_causes(resource, (*(causes_of(resource) or (BY_HAND,)), cause))
     provenance.record(tx, [records.save(tx, changed, author, why=why)], author, why)
     return None
 

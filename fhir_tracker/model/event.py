@@ -24,7 +24,7 @@ from fhir_tracker.model.attempts import channel_of, contact_used, minutes_told, 
 from fhir_tracker.model.authorizations import authorization_of
 from fhir_tracker.model.subject import patient_of
 from fhir_tracker.model.values import value_detail
-from fhir_tracker.model.vocabulary import FLAG_CAUSE, OUT_OF_HOURS
+from fhir_tracker.model.vocabulary import BY_HAND, FLAG_CAUSE, OUT_OF_HOURS
 from fhir_tracker.model.work import Event
 
 
@@ -216,7 +216,7 @@ def _about(resource: Resource, paths: tuple[tuple[str, ...], ...]) -> tuple[str,
 
 
 BY_RULES = "rules"
-"""The detail `raised` of a Flag that a rule put up, or that is up for one as well."""
+"""The detail `raised` of a Flag that a rule put up."""
 _PLACED = frozenset({"Encounter", "Appointment", "ServiceRequest"})
 
 
@@ -240,7 +240,10 @@ def _detail(resource: Resource) -> dict[str, str]:
             "note": next((text for one in objects_at(resource, "note") if (text := text_at(one, "text"))), ""),
             "by": text_at(resource, "sender", "display") or text_at(resource, "sender", "reference") or "",
         }
-    if resource["resourceType"] == "Flag" and extension_value(resource, FLAG_CAUSE, "valueString") is not None:
+    if resource["resourceType"] == "Flag" and extension_value(resource, FLAG_CAUSE, "valueString") not in (
+        None,
+        BY_HAND,
+    ):
         found["raised"] = BY_RULES
     if resource["resourceType"] == "Observation":
         found |= value_detail(resource)

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import pytest
 
+from fhir_tracker import explain
 from fhir_tracker.fhir.json_types import Resource
 from fhir_tracker.model.vocabulary import EXCEPTIONS, FLAG_SYSTEM
 from fhir_tracker.rules.sla import sla_due
@@ -171,6 +172,23 @@ def test_prior_authorization_denied(practice: Practice) -> None:
     practice.ehr(on(12), claim(on(12), outcome="complete", preAuthRef="A1", disposition="Approved"))
     over(practice, "prior-auth-denied", "appeal")
     assert practice.work_of("ana", "call-payer") == []
+
+
+def test_a_denial_that_a_person_marks_is_one_case_and_ends_with_the_payers_answer(practice: Practice) -> None:
+    """The rule adds itself to the person's Flag, which stays a person's: other plans of the patient still see it."""
+    practice.until(on(10))
+    coding = {"system": FLAG_SYSTEM, "code": "prior-auth-denied"}
+    flag = {"resourceType": "Flag", "id": "hand", "status": "active", "code": {"coding": [coding]}}
+    practice.put(flag | {"subject": {"reference": "Patient/ehr-ana"}}, on(10), NURSE)
+    practice.work(on(10))
+    practice.until(on(13))
+    alone(practice, "appeal")
+    (plan,) = [one.ref for one in practice.plans("ana")]
+    with practice.database.read() as tx:
+        found = explain.explain(tx, SYSTEM, plan, on(13))
+    assert next(one for one in found.findings if one.rule == "payer-denies").verdict.holds
+    practice.ehr(on(13), claim(on(13), outcome="complete", preAuthRef="A1", disposition="Approved"))
+    over(practice, "prior-auth-denied", "appeal")
 
 
 def test_a_contraindication_of_an_allergy_and_a_drug(practice: Practice) -> None:
