@@ -1,4 +1,7 @@
-"""One step on many tasks: each in a transaction of its own, each with its own result."""
+"""One step on many tasks, each with its own result: some at a time share a transaction and what it reads.
+
+Where one of them fails, that transaction is taken back and each is done in one of its own, so that none spoils another.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from fhir_tracker import consequences, effects, records, transitions
+from fhir_tracker import batching, consequences, effects, records, transitions
 from fhir_tracker.errors import Busy, Incorrect, Issue, TooLarge, TrackerError, Unavailable
 from fhir_tracker.model.author import Author
 from fhir_tracker.model.moves import MoveRequest
@@ -14,8 +17,10 @@ from fhir_tracker.rules.priority import PRIORITIES
 from fhir_tracker.storage.database import Database, Tx
 from fhir_tracker.transitions import OpenTask
 
-MOST: Final = 200
+MOST: Final = 1000
 """How many tasks one bulk step takes."""
+BATCH: Final = 25
+"""How many share a transaction: for as long as it lasts others wait for these."""
 Outcome = Literal["done", "skipped", "failed"]
 Step = Callable[[Tx, OpenTask, Author], str | None]
 """Does something to one task; a sentence when there was nothing to do."""
@@ -42,18 +47,58 @@ class Result:
 
 
 def each(
-    database: Database, wanted: Sequence[Wanted], step: Step, author: Author, noted: Noted | None = None
+    database: Database,
+    wanted: Sequence[Wanted],
+    step: Step,
+    author: Author,
+    noted: Noted | None = None,
+    *,
+    at_a_time: int = BATCH,
 ) -> list[Result]:
     """The step on every task, in order; `noted` writes the audit row of one that was done, in its transaction.
 
-    One that fails changes nothing and stops no other. Raises TooLarge for more than MOST, Incorrect for a task named twice,
-    and Unavailable when the database is not there.
+    So many `at_a_time` share one. One that fails changes nothing and stops no other. Raises TooLarge for more than MOST,
+    Incorrect for a task named twice, and Unavailable when the database is not there.
     """
     if len(wanted) > MOST:
         raise TooLarge(f"{len(wanted)} tasks are too many for one step: at most {MOST}.")
     if len({one.ref for one in wanted}) < len(wanted):
         raise Incorrect("A task is named more than once.")
-    return [_one(database, one, step, author, noted) for one in wanted]
+    found: list[Result] = []
+    for start in range(0, len(wanted), at_a_time):
+        some = wanted[start : start + at_a_time]
+        done = _together(database, some, step, author, noted) if len(some) > 1 else None
+        found += done or [_one(database, one, step, author, noted) for one in some]
+    return found
+
+
+def _together(
+    database: Database, some: Sequence[Wanted], step: Step, author: Author, noted: Noted | None
+) -> list[Result] | None:
+    """The results of all in one transaction; None when any of them failed, and then nothing was done."""
+    found = []
+    try:
+        with database.begin() as tx, batching.together(tx, [one.ref for one in some], author.at):
+            for wanted in some:
+                task = transitions.find_task(tx, author.viewer, wanted.ref)
+                records.check_match(task.stored, wanted.version)
+                found.append(_done(tx, task, step, author, noted))
+    except Unavailable:
+        raise
+    except TrackerError:
+        return None
+    return found
+
+
+def _done(tx: Tx, task: OpenTask, step: Step, author: Author, noted: Noted | None) -> Result:
+    """The step on one task that was found, and what follows from it."""
+    skipped = step(tx, task, author)
+    if skipped is not None:
+        return Result(ref=task.item.ref, outcome="skipped", why=skipped, title=task.item.title)
+    consequences.draw(tx, effects.apply)
+    if noted is not None:
+        noted(tx, task)
+    return Result(ref=task.item.ref, outcome="done", title=task.item.title)
 
 
 def _one(database: Database, wanted: Wanted, step: Step, author: Author, noted: Noted | None) -> Result:
@@ -63,19 +108,13 @@ def _one(database: Database, wanted: Wanted, step: Step, author: Author, noted: 
             task = transitions.find_task(tx, author.viewer, wanted.ref)
             title = task.item.title
             records.check_match(task.stored, wanted.version)
-            skipped = step(tx, task, author)
-            if skipped is not None:
-                return Result(ref=wanted.ref, outcome="skipped", why=skipped, title=title)
-            consequences.draw(tx, effects.apply)
-            if noted is not None:
-                noted(tx, task)
+            return _done(tx, task, step, author, noted)
     except Unavailable:
         raise
     except Busy:
         return Result(ref=wanted.ref, outcome="failed", why="Others are changing it: try again.", title=title)
     except TrackerError as error:
         return Result(ref=wanted.ref, outcome="failed", why=error.message, title=title, issues=error.issues)
-    return Result(ref=wanted.ref, outcome="done", title=title)
 
 
 def moving(request: MoveRequest) -> Step:
