@@ -69,11 +69,6 @@ class Facts:
         return self.item.site, self.plan.site if self.plan else None
 
     @cached_property
-    def kinds(self) -> frozenset[str]:
-        """The types of the events there are."""
-        return frozenset([one.type for one in self.events])
-
-    @cached_property
     def by_type(self) -> Mapping[str, tuple[Event, ...]]:
         """The events by their type, by the time they are about, then by reference: whatever order they came in."""
         found: dict[str, list[Event]] = {}

@@ -186,18 +186,22 @@ def _working_before(calendar: Calendar, end: datetime, duration: Duration) -> da
     day = local(calendar, end).date()
     for _ in range(MAX_DAYS):
         for opening, closing in reversed(_spans_on(calendar, day)):
-            until = min(closing, end)
-            if until - opening >= rest:
+            if opening >= end:
+                continue
+            until = closing if closing < end else end
+            open_for = until - opening
+            if open_for >= rest:
                 return until - rest
-            if until > opening:
-                rest -= until - opening
+            rest -= open_for
         day -= _DAY
     raise _never(str(duration))
 
 
 def _business_day(calendar: Calendar, day: date, amount: int) -> tuple[Span, ...]:
     """The hours of the Nth business day after a day, before it when `amount` is negative; known once asked."""
-    known: dict[tuple[date, int], tuple[Span, ...]] = calendar.__dict__.setdefault(_COUNTED, {})
+    known: dict[tuple[date, int], tuple[Span, ...]] | None = calendar.__dict__.get(_COUNTED)
+    if known is None:
+        known = calendar.__dict__[_COUNTED] = {}
     found = known.get((day, amount))
     if found is None:
         if len(known) > MAX_DAYS:
@@ -231,7 +235,9 @@ def _add_days(calendar: Calendar, start: datetime, duration: Duration, sign: int
 
 
 def _spans_on(calendar: Calendar, day: date) -> tuple[Span, ...]:
-    known: dict[date, tuple[Span, ...]] = calendar.__dict__.setdefault(_KNOWN, {})
+    known: dict[date, tuple[Span, ...]] | None = calendar.__dict__.get(_KNOWN)
+    if known is None:
+        known = calendar.__dict__[_KNOWN] = {}
     spans = known.get(day)
     if spans is None:
         if len(known) > MAX_DAYS * 2:

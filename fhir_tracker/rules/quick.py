@@ -163,6 +163,14 @@ def _stage(program: Program, args: Args) -> Quick:
     return quick
 
 
+def _kinds(facts: Facts) -> set[str]:
+    """The types of the events there are; found once for one value of the facts."""
+    kept = facts.__dict__.get("_kinds")
+    if kept is None:
+        kept = facts.__dict__["_kinds"] = {one.type for one in facts.events}
+    return cast("set[str]", kept)
+
+
 def _due(program: Program) -> Callable[[Facts, datetime], Due]:
     """Due time, whether the clock runs, and when it next changes; found once for one look."""
     plain = _plain_due(program)
@@ -293,7 +301,7 @@ def _flag(program: Program, args: Args) -> Quick:
     codes = words(args, "codes")
 
     def quick(facts: Facts, now: datetime) -> Answer | None:
-        if "Flag" not in facts.kinds:
+        if "Flag" not in _kinds(facts):
             return _NO
         up = (one.status == "active" and has_code(one, codes) for one in facts.by_type["Flag"])
         return None if any(up) else _NO
@@ -305,7 +313,7 @@ def _exception(program: Program, args: Args) -> Quick:
     codes = frozenset(f"{FLAG_SYSTEM}|{code}" for code in words(args, "codes"))
 
     def quick(facts: Facts, now: datetime) -> Answer | None:
-        if "Flag" not in facts.kinds:
+        if "Flag" not in _kinds(facts):
             return _NO
         return None if any(codes.intersection(one.codes) for one in facts.by_type["Flag"]) else _NO
 
@@ -317,7 +325,7 @@ def _attempts(program: Program, args: Args) -> Quick:
     least = cast(int, args.get("attempts", args.get("times", 1)))
 
     def quick(facts: Facts, now: datetime) -> Answer | None:
-        if "Communication" not in facts.kinds:
+        if "Communication" not in _kinds(facts):
             return _NO
         if facts.item.kind == "plan":
             return None
@@ -334,14 +342,14 @@ def _needing(*types: str) -> Callable[[Program, Args], Quick]:
     wanted = frozenset(types)
 
     def make(program: Program, args: Args) -> Quick:
-        return lambda facts, _: _NO if wanted.isdisjoint(facts.kinds) else None
+        return lambda facts, _: _NO if wanted.isdisjoint(_kinds(facts)) else None
 
     return make
 
 
 def _seen(program: Program, args: Args) -> Quick:
     kind = cast(Match, args["match"]).type
-    return lambda facts, _: None if kind in facts.kinds else _NO
+    return lambda facts, _: None if kind in _kinds(facts) else _NO
 
 
 _MAKE: Final[Mapping[str, Callable[[Program, Args], Quick]]] = {
