@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from itertools import pairwise
 from typing import Any
@@ -200,7 +201,7 @@ HELD = item(status="waiting", clock="paused", status_since=MONDAY, hold_event=No
 def test_a_hold_is_known_by_its_length_its_reason_and_its_end() -> None:
     row = moved("to-call", "waiting", MONDAY)
     because = facts(HELD, log=(row,))
-    coded = facts(HELD, log=(row.__class__(**{**row.__dict__, "reason_code": "waiting-for-payer"}),))
+    coded = facts(HELD, log=(replace(row, reason_code="waiting-for-payer"),))
     assert cases("{hold: true}", because, 1, "task") == ["-"]
     assert cases("{hold: true}", facts(item()), 1, "task") == []
     assert cases("{hold: {for: 5 days, reason: waiting-for-payer}}", coded, 4, "task") == []
@@ -217,7 +218,7 @@ def test_work_is_untouched_until_somebody_does_something_about_it() -> None:
     assert [cases(when, facts(), day, "task") for day in (1.9, 2.1)] == [[], ["-"]]
     by_rule = moved("routine", "urgent", MONDAY + DAY, what="priority")
     by_hand = moved("", "Practitioner/a", MONDAY + DAY, what="owner")
-    ruled = by_rule.__class__(**{**by_rule.__dict__, "rule": "demo|1#r"})
+    ruled = replace(by_rule, rule="demo|1#r")
     assert cases(when, facts(log=(ruled,)), 2.1, "task") == ["-"]
     assert cases(when, facts(log=(by_hand,)), 2.1, "task") == []
     assert cases(when, facts(events=(attempt("c", MONDAY + DAY),)), 2.1, "task") == []
