@@ -25,8 +25,9 @@ def print_table(heads: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
 
 
 def print_lines(lines: Iterable[str]) -> None:
-    """Lines that hold other people's words, which drive no terminal."""
-    print("\n".join(map(printable, lines)))
+    """Lines that hold other people's words, which drive no terminal and begin no line of their own."""
+    for line in lines:
+        print(printable(line).replace("\n", " "))
 
 
 def show_everything(*streams: object) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from api.console import print_json, print_table
+from api.console import print_json, print_lines, print_table
 from api.stores import open_store
 from fhir_tracker import clock
 from fhir_tracker.config import Settings
@@ -65,9 +65,9 @@ def _retry(args: argparse.Namespace, settings: Settings) -> int:
     if args.json:
         print_json({"retried": len(chosen), "left": left})
     else:
-        for row in left:
-            print(f"{row['id']} {row['channel']} to {row['to']}: {row['state']}: {row['reason'] or 'not tried yet'}")
-        print(f"{len(chosen)} tried, {len(left)} left")
+        told = "{id} {channel} to {to}: {state}: {why}".format
+        lines = [told(why=row["reason"] or "not tried yet", **row) for row in left]
+        print_lines([*lines, f"{len(chosen)} tried, {len(left)} left"])
     return 1 if left else 0
 
 

@@ -96,7 +96,7 @@ def _show(args: argparse.Namespace, settings: Settings) -> int:
         print_json({**_summary(found), "said": conflicts.said(found), "conflicts": fields, "question": question})
         return 0
     for name, value in _summary(found).items():
-        print(f"{name:<14}{'-' if value is None else value}")
+        print(printable(f"{name:<14}{'-' if value is None else value}"))
     if said := conflicts.said(found):
         print(f"{'the EHR said':<14}{printable(said)}")
     for one in fields:
@@ -128,7 +128,7 @@ def _retry(args: argparse.Namespace, settings: Settings) -> int:
         print_json({"retried": [_summary(one) for one in results]})
         return 1 if left else 0
     for one in left:
-        print(f"{one.id} {one.ref}: {one.state}{f': {one.reason}' if one.reason else ''}")
+        print(printable(f"{one.id} {one.ref}: {one.state}{f': {one.reason}' if one.reason else ''}"))
     print(f"{len(results) - len(left)} of {len(results)} done")
     return 1 if left else 0
 

@@ -7,7 +7,7 @@ import sys
 
 from api.commands import program_changes, program_plans
 from api.commands.program_changes import moment, read_text
-from api.console import print_json, print_table
+from api.console import print_json, print_lines, print_table
 from api.stores import open_store
 from fhir_tracker import clock, enrolment, programs, publishing
 from fhir_tracker.config import Settings
@@ -125,7 +125,7 @@ def show(args: argparse.Namespace, settings: Settings) -> int:
         named = {"code": one.code, "version": one.version, "status": one.status, "title": one.title}
         print_json(named | {"source": one.source, "words": said})
     elif args.words:
-        print("\n".join(said))
+        print_lines(said)
     else:
         print(f"# {one.title}, version {one.version}, {_sizes(one.program) if one.program else 'unreadable'}")
         print(one.source, end="")

@@ -9,7 +9,7 @@ from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
-from api.console import print_json, print_table
+from api.console import print_json, print_lines, print_table
 from api.stores import open_store
 from fhir_tracker import clock, programs, publishing
 from fhir_tracker.config import Settings
@@ -138,8 +138,7 @@ def diff(args: argparse.Namespace, settings: Settings) -> int:
         print_json(named | {"differences": [one.as_json() for one in found]})
         return 0
     print(f"{_named(old)} and {_named(new)}: {len(found) or 'no'} difference{'s' if len(found) != 1 else ''}")
-    for one in found:
-        print(f"  {one.text}")
+    print_lines(f"  {one.text}" for one in found)
     return 0
 
 

@@ -68,7 +68,7 @@ def _show(args: argparse.Namespace, settings: Settings) -> int:
         print_json({**_summary(found), "body": found.body})
         return 0
     for name, value in _summary(found).items():
-        print(f"{name:<12}{'-' if value is None else value}")
+        print(printable(f"{name:<12}{'-' if value is None else value}"))
     print()
     print(printable(found.body))
     return 0
@@ -87,7 +87,7 @@ def _retry(args: argparse.Namespace, settings: Settings) -> int:
         print_json({"retried": told})
         return 1 if left else 0
     for entry, reason in left:
-        print(f"{entry.id} {entry.type}: {reason}")
+        print(printable(f"{entry.id} {entry.type}: {reason}"))
     print(f"{len(results) - len(left)} of {len(results)} applied")
     return 1 if left else 0
 

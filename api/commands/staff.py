@@ -6,7 +6,7 @@ import argparse
 from datetime import datetime
 from typing import Any
 
-from api.console import print_json, print_table
+from api.console import print_json, print_lines, print_table
 from api.stores import open_store
 from fhir_tracker import caseload, clock, staff
 from fhir_tracker.config import Settings
@@ -79,7 +79,7 @@ def _show(args: argparse.Namespace, settings: Settings) -> int:
     else:
         print_table(_PEOPLE, [[_cell(one[name]) for name in _PEOPLE] for one in found])
     for role, count in sorted(waiting.items()):
-        print(f"{count} waiting for an owner: {role}")
+        print_lines([f"{count} waiting for an owner: {role}"])
     return 0
 
 
@@ -145,7 +145,7 @@ def _away(args: argparse.Namespace, settings: Settings) -> int:
     then = (
         "stays theirs" if args.keep_work else f"goes to {args.substitute}" if args.substitute else "goes to its queues"
     )
-    print(f"absence {id_}: {whose} has {load} pieces of open work, which {then} when it begins")
+    print_lines([f"absence {id_}: {whose} has {load} pieces of open work, which {then} when it begins"])
     return 0
 
 

@@ -9,6 +9,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Final
 
@@ -16,7 +17,11 @@ import pytest
 
 from api.cli import main
 from api.console import print_lines, print_table, show_everything
+from fhir_tracker import staffing
 from fhir_tracker.rules.starters import starter_programs
+from fhir_tracker.storage.database import Database
+from tests.support.clinic import MONDAY, RING, Clinic
+from tests.test_staffing import practitioner, role
 
 HUGE: Final = "99999999999999999999"
 ODD: Final = "\udcff"
@@ -227,6 +232,42 @@ def test_json_on_standard_output_is_one_value_and_nothing_else(run: Run) -> None
         assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]", out), line
 
 
+def test_what_an_ehr_calls_people_and_work_drives_no_terminal(run: Run, database: Database) -> None:
+    """Names with escapes, C1 controls and marks that turn the direction of writing, in every command that shows them."""
+    evil = "Ann\x9b2J\u202eyag\x1b]0;owned\x07\r\nroot"
+    clinic = Clinic(database, RING.replace("title: First call", f"title: {json.dumps('Call ' + chr(0x202E) + 'back')}"))
+    clinic.patient("ann")
+    clinic.discharge("ann", MONDAY)
+    clinic.put(practitioner("ann") | {"name": [{"text": evil, "family": evil}]}, MONDAY)
+    clinic.put(role("ann"), MONDAY)
+    staffing.keep_owned(database, MONDAY)
+    clinic.sweep(MONDAY + timedelta(days=9))
+    call = clinic.task("ann", "first-call").ref
+    told = ""
+    for line in (
+        "staff show",
+        "staff away Practitioner/ann --until 9999-01-01",
+        "staff list",
+        f"rules explain {call}",
+        f"rules replay --as-of 2026-03-18T14:00:00Z {call}",
+        "program list",
+        "program show ring --words",
+        "program diff ring ring:1",
+        "program dry-run ring --since 9999d",
+        "measures report all",
+        "measures findings",
+        f"plan regenerate {next(one.ref for one in clinic.items('ann') if one.kind == 'plan')}",
+        "evidence ann --program ring --month 2026-03",
+    ):
+        code, out, err = run(*line.split(" "))
+        assert code in (0, 1), (line, err)
+        assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]", out + err), (line, out)
+        assert not any(one.startswith("root") for one in out.splitlines()), line
+        told += out
+    assert "Ann" in told
+    assert "Call" in told
+
+
 def test_reasons_and_names_that_no_text_can_hold_are_refused_and_change_nothing(run: Run, tmp_path: Path) -> None:
     (tmp_path / "new.yaml").write_text(starter_programs()["tcm"].replace("30 days", "31 days", 1), encoding="utf-8")
     for words in (("--reason", f"late{ODD}"), ("--by", f"Practitioner/{ODD}")):
@@ -274,7 +315,8 @@ def test_a_table_never_drives_the_terminal(capsys: pytest.CaptureFixture[str]) -
 
 def test_lines_of_other_peoples_words_never_drive_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
     print_lines([f"Call {ESCAPE}Ann", "two\nlines", "Zoë \U0001f600"])
-    assert capsys.readouterr().out == "Call \ufffd[2JAnn\ntwo\nlines\nZoë \U0001f600\n"
+    print_lines([])
+    assert capsys.readouterr().out == "Call \ufffd[2JAnn\ntwo lines\nZoë \U0001f600\n"
 
 
 def test_what_is_no_character_of_the_terminal_is_written_out() -> None:

@@ -14,8 +14,10 @@ from typing import Final
 
 import pytest
 
+from fhir_tracker import staffing
 from fhir_tracker.config import load_settings
 from fhir_tracker.errors import RemoteFailure, UsageError
+from fhir_tracker.storage import staff
 from fhir_tracker.storage.database import Database
 from subscriptions import webhooks
 from tests.subscriptions.mail_server import Mailbox, serving
@@ -247,7 +249,11 @@ def test_a_person_whose_address_is_none_gets_no_mail_and_nobody_else_gets_theirs
     clinic = Clinic(database)
     telecom = [{"system": "email", "use": "work", "value": mail.replace("\x00", "\\0")}]
     clinic.put(practitioner("ben") | {"telecom": telecom}, MONDAY)
-    clinic.put(role("ben", "rn"), MONDAY)
+    clinic.put(role("ben"), MONDAY)
+    staffing.keep_owned(database, MONDAY)
+    with database.read() as tx:
+        (ben,) = staff.everybody(tx, MONDAY)
+    assert (ben.ref, ben.active) == ("Practitioner/ben", True)
     tell(database, "Task/a", MONDAY, to="Practitioner/ben")
     tell(database, "Task/b", MONDAY)
     assert run(database, mailing(smtp), MONDAY + MINUTE) == {"sent": 1}
