@@ -18,7 +18,7 @@ _KEPT = 400
 
 
 class Plain:
-    """Runs texts whose values stand as `%s`; what goes wrong is raised as SQLAlchemy would."""
+    """Runs texts whose values stand as `%s`; who listens hears of them, and what goes wrong is raised, as SQLAlchemy does."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
@@ -38,6 +38,8 @@ class Plain:
         return self._run(sql, values)[1]
 
     def _run(self, sql: str, values: Sequence[object]) -> tuple[list[Row], int]:
+        for heard in self._connection.dispatch.before_cursor_execute:
+            heard(self._connection, None, sql, values, None, False)
         try:
             if isinstance(self._driver, sqlite3.Connection):
                 done = self._driver.execute(sql.replace("%s", "?"), values)

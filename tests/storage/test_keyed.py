@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from sqlalchemy import Table, select
+from sqlalchemy import event as sqlalchemy_event
 
 from fhir_tracker.errors import Fault, Incorrect, Unavailable
 from fhir_tracker.model.patient import PatientSummary
@@ -205,3 +206,17 @@ def test_one_text_is_prepared_for_lists_of_any_length(database: Database) -> Non
                 work_items.find_many(tx, VIEWER, [f"Task/{number}" for number in range(size)])
         texts = tx.ask("SELECT statement FROM pg_prepared_statements WHERE statement LIKE %s", ["%FROM work_item%"])
     assert len(texts) == 1
+
+
+def test_who_counts_statements_hears_of_those_in_plain_words(database: Database) -> None:
+    heard = list[str]()
+    with database.begin() as tx:
+        told = tx.connection
+        sqlalchemy_event.listen(told, "before_cursor_execute", lambda _one, _two, text, *_rest: heard.append(text))
+        work_items.find_many(tx, VIEWER, ["Task/a", "Task/b"])
+        work_items.find(tx, VIEWER, "Task/a")
+        work_items.save(tx, item("Task/a"))
+        before = len(heard)
+        work_items.save_many(tx, [item("Task/a", title="new")])
+    assert [text.startswith("SELECT") for text in heard[:2]] == [True, True]
+    assert any(text.startswith("UPDATE work_item") for text in heard[before:])
