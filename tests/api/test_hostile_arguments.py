@@ -19,6 +19,7 @@ from api.cli import main
 from api.console import print_lines, print_table, show_everything
 from fhir_tracker import staffing
 from fhir_tracker.rules.starters import starter_programs
+from fhir_tracker.storage import notifications
 from fhir_tracker.storage.database import Database
 from tests.support.clinic import MONDAY, RING, Clinic
 from tests.test_staffing import practitioner, role
@@ -266,6 +267,29 @@ def test_what_an_ehr_calls_people_and_work_drives_no_terminal(run: Run, database
         told += out
     assert "Ann" in told
     assert "Call" in told
+
+
+def test_messages_that_cannot_go_are_told_one_a_line_with_the_reason(run: Run, database: Database) -> None:
+    with database.begin() as tx:
+        for channel in ("email", "webhook"):
+            notifications.add(
+                tx,
+                to_role="rn",
+                to_person=None,
+                channel=channel,
+                subject="Task/a",
+                patient="ann",
+                text="Late",
+                at=MONDAY,
+            )
+    assert run("worker", "--once")[0] == 0
+    code, out, err = run("notifications", "retry")
+    assert (code, err) == (1, "")
+    *lines, total = out.splitlines()
+    assert total == "2 tried, 2 left"
+    assert sorted(re.sub(r"^[0-9]+ ", "", one)[:13] for one in lines) == ["email to rn: ", "webhook to rn"]
+    assert all("Not set: FHIR_TRACKER_" in one for one in lines)
+    assert run("notifications", "retry", "99999999")[0] == 1
 
 
 def test_reasons_and_names_that_no_text_can_hold_are_refused_and_change_nothing(run: Run, tmp_path: Path) -> None:
