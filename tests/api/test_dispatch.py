@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from datetime import timedelta
 from typing import Any
 
@@ -16,8 +15,9 @@ from fhir_tracker.storage.database import Database
 from fhir_tracker.storage.work_items import Span
 from tests.storage.samples import item
 
-os.environ.setdefault("FHIR_TRACKER_REDIS_URL", "redis://127.0.0.1:1/0")
-from api import queue
+with pytest.MonkeyPatch.context() as _set:
+    _set.setenv("FHIR_TRACKER_REDIS_URL", "redis://127.0.0.1:1/0")
+    from api import queue
 
 LEASE = timedelta(minutes=2)
 LEAST = 100

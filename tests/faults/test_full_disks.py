@@ -60,8 +60,9 @@ def test_a_full_disk_under_sqlite_refuses_writes_and_loses_nothing(tmp_path: Pat
         resource.prlimit(tracker.process.pid, resource.RLIMIT_FSIZE, (room, resource.RLIM_INFINITY))
         kept = fill(tracker)
         assert kept
-        refused = httpx.get(f"{tracker.fhir}/Basic/b{kept[0]}", timeout=60, trust_env=False)
-        assert refused.status_code == 200, "reading goes on"
+        read = httpx.get(f"{tracker.fhir}/Basic/b{kept[0]}", timeout=60, trust_env=False)
+        assert read.status_code in (200, 503), "reading goes on for as long as there is room for its audit row"
+        assert read.json()["resourceType"] == ("Basic" if read.status_code == 200 else "OperationOutcome")
         resource.prlimit(tracker.process.pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
         check_after(tracker, kept)
     with closing(sqlite3.connect(path)) as file:

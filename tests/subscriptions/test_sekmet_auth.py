@@ -35,7 +35,7 @@ class Ours:
     def __init__(self, folder: Path) -> None:
         url = f"sqlite:///{folder}/t.db"
         self.process: Process
-        self.process, self.address = serving(folder, database=url)
+        self.process, self.address = serving(folder, "--no-worker", database=url)
         self.process.wait_until(answers(f"{self.address}{PATH}"), seconds=60, what="serve")
         self.database = Database.open(url)
         prepare(self.database)

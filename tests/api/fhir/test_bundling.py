@@ -6,7 +6,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import datetime
 from random import Random
 from typing import Any
@@ -160,8 +160,8 @@ def _read_models(database: Database, name: str) -> str:
         vars(one if one.program else replace(one, next_action_at=None))
         for one in sorted(items, key=lambda one: one.ref)
     ]
-    rows += [vars(row) for ref in sorted(log) for row in log[ref]]
-    rows += [vars(one) for one in sorted(seen, key=lambda one: one.ref)]
+    rows += [asdict(row) for ref in sorted(log) for row in log[ref]]
+    rows += [asdict(one) for one in sorted(seen, key=lambda one: one.ref)]
     texts = [
         {key: value is not None if isinstance(value, datetime) else repr(value) for key, value in row.items()}
         for row in rows
