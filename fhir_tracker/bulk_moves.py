@@ -15,6 +15,7 @@ from fhir_tracker.model.author import Author
 from fhir_tracker.model.moves import MoveRequest
 from fhir_tracker.rules.priority import PRIORITIES
 from fhir_tracker.storage.database import Database, Tx
+from fhir_tracker.storage.slices import slices
 from fhir_tracker.transitions import OpenTask
 
 MOST: Final = 1000
@@ -65,8 +66,7 @@ def each(
     if len({one.ref for one in wanted}) < len(wanted):
         raise Incorrect("A task is named more than once.")
     found: list[Result] = []
-    for start in range(0, len(wanted), at_a_time):
-        some = wanted[start : start + at_a_time]
+    for some in slices(wanted, at_a_time):
         done = _together(database, some, step, author, noted) if len(some) > 1 else None
         found += done or [_one(database, one, step, author, noted) for one in some]
     return found

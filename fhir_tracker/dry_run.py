@@ -10,18 +10,19 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Final
 
 from fhir_tracker import patient_history, programs
 from fhir_tracker.effects import KINDS
-from fhir_tracker.errors import Incorrect
 from fhir_tracker.history_facts import Programs
 from fhir_tracker.model.effects import Escalate
 from fhir_tracker.model.program import Calendar, Program
 from fhir_tracker.model.task import task_code
 from fhir_tracker.model.viewer import worker_viewer
 from fhir_tracker.model.work import Firing, FiringKey
-from fhir_tracker.patient_history import TOGETHER, PatientHistory, Point
+from fhir_tracker.patient_history import PatientHistory, Point
+from fhir_tracker.records import ONE_ACT
 from fhir_tracker.replaying import CREATED, Replay, Replayed, replay
 from fhir_tracker.rules.calendar import local, working_between
 from fhir_tracker.rules.renaming import present
@@ -174,14 +175,7 @@ def run(database: Database, candidate: Program, since: datetime, until: datetime
 
 def in_force(tx: Tx) -> Programs:
     """The version that work really names; None for what this release cannot read."""
-
-    def load(code: str, version: int | None) -> Program | None:
-        try:
-            return programs.load(tx, code, version)
-        except Incorrect:
-            return None
-
-    return load
+    return partial(programs.load_readable, tx)
 
 
 def _one(report: DryRun, own: Programs, wanted: Program, history: PatientHistory) -> None:
@@ -206,7 +200,7 @@ def _one(report: DryRun, own: Programs, wanted: Program, history: PatientHistory
 
 def _numbered(tx: Tx, candidate: Program) -> Program:
     """The candidate with the number it would have now, and with what it has to know of the versions before it."""
-    active = in_force(tx)(candidate.code, None)
+    active = programs.load_readable(tx, candidate.code)
     number = candidate.version or (active.version + 1 if active else 1)
     return programs.carrying(tx, replace(candidate, version=number))
 
@@ -256,7 +250,7 @@ def _count_real(report: DryRun, own: Programs, history: PatientHistory, wanted: 
 
 def _real_name(own: Programs, history: PatientHistory, firing: Firing) -> str:
     """What a real firing was about, as `_effect` tells it: the kind of work made, where it moved to, the flag."""
-    at = Point(start=firing.fired_at, end=firing.fired_at + TOGETHER)
+    at = Point(start=firing.fired_at, end=firing.fired_at + ONE_ACT)
     program = own(firing.program or "", firing.program_version)
     if firing.kind == CREATED and firing.task:
         made = history.resource(firing.task, at)
@@ -307,7 +301,7 @@ def _tell(report: DryRun, how: str, one: Replayed, wanted: Program) -> None:
 
 def _note_eligibility(database: Database, report: DryRun, candidate: Program) -> None:
     with database.read() as tx:
-        active = in_force(tx)(candidate.code, None)
+        active = programs.load_readable(tx, candidate.code)
     if active is not None and active.eligible != candidate.eligible:
         report.left_out[_ELIGIBLE] = 1
 

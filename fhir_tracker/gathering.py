@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from fhir_tracker import programs, records
-from fhir_tracker.errors import Incorrect
 from fhir_tracker.model.contact import Contact, contact_of
 from fhir_tracker.model.facts import Facts, PlanFacts
 from fhir_tracker.model.plan import plan_facts
@@ -140,10 +139,7 @@ def _template(tx: Tx, item: WorkItem) -> TaskTemplate | None:
 
 def _program(tx: Tx, item: WorkItem) -> Program | None:
     """The item's program; None for none, and for one that this release cannot read."""
-    try:
-        return programs.load(tx, item.program, item.program_version) if item.program else None
-    except Incorrect:
-        return None
+    return programs.load_readable(tx, item.program, item.program_version) if item.program else None
 
 
 def _with_log(plan: PlanFacts | None, logs: Mapping[str, tuple[Transition, ...]]) -> PlanFacts | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from fhir_tracker import gathering, records
 from fhir_tracker.fhir.body import read_resource
@@ -23,8 +23,6 @@ from fhir_tracker.storage.past import PastResource
 
 WORK = ("Task", "CarePlan")
 TYPES = EVENT_TYPES | {*WORK, "Patient"}
-TOGETHER = timedelta(milliseconds=5)
-"""Changes no further apart are one act: what one transaction writes twice is a millisecond apart."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,8 +113,8 @@ class PatientHistory:
             for row in some
         }
         acts: list[list[tuple[datetime, bool]]] = []
-        for moment in sorted(one for one in seen if since < one[0] <= until + TOGETHER):
-            if acts and moment[0] - acts[-1][-1][0] <= TOGETHER:
+        for moment in sorted(one for one in seen if since < one[0] <= until + records.ONE_ACT):
+            if acts and moment[0] - acts[-1][-1][0] <= records.ONE_ACT:
                 acts[-1].append(moment)
             else:
                 acts.append([moment])
@@ -131,7 +129,7 @@ def _steps(act: Sequence[tuple[datetime, bool]]) -> list[Point]:
 
 def read(tx: Tx, viewer: Viewer, patients: Sequence[str], until: datetime) -> dict[str, PatientHistory]:
     """Patient -> their history up to `until`, with a fixed number of queries."""
-    rows = past.of_patients(tx, viewer, patients, TYPES, until + TOGETHER)
+    rows = past.of_patients(tx, viewer, patients, TYPES, until + records.ONE_ACT)
     versions = {patient: _versions(some) for patient, some in rows.items()}
     refs = [ref for some in versions.values() for ref in some if ref.partition("/")[0] in WORK]
     logs = transitions.of_items(tx, viewer, refs)

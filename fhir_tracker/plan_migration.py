@@ -101,7 +101,7 @@ def preview(tx: Tx, wanted: Program, by: PlanMap) -> Preview:
     changes: Counter[Change] = Counter()
     refused: list[Refused] = []
     for one in standing:
-        former = _former(tx, wanted.code, one.version)
+        former = programs.load_readable(tx, wanted.code, one.version)
         for change, why in _changes(one, wanted, former, by):
             if why:
                 refused.append(
@@ -173,7 +173,7 @@ def migrate_back(
 
 def _require_second_person(tx: Tx, wanted: Program, author: Author, control: ChangeControl) -> None:
     """Raise RuleBroken for who wrote the version (or went back to it), where two people have to agree on what runs."""
-    row, active = rows.find(tx, wanted.code, wanted.version), _former(tx, wanted.code, None)
+    row, active = rows.find(tx, wanted.code, wanted.version), programs.load_readable(tx, wanted.code, None)
     asked = [control, wanted.change_control, *([active.change_control] if active else [])]
     if row is not None and row.published_by == author.viewer.who and any(one.approver for one in asked):
         raise RuleBroken(
@@ -238,7 +238,9 @@ def _try(
             work = work_items.of_plan(tx, author.viewer, ref)
             own += [one for one in work if one.open and one.kind == "task" and one.program == wanted.code]
         moved = plan_rewriting.rewrite(tx, wanted, own, resolve, author, reason)
-        former = _former(tx, wanted.code, item.program_version) if item.program_version is not None else None
+        former = (
+            programs.load_readable(tx, wanted.code, item.program_version) if item.program_version is not None else None
+        )
         if former is not None and former.calendar != wanted.calendar:
             regeneration.recount_work(tx, [one.ref for one in own], former, wanted, author)
     done.plans += item.kind == "plan"
@@ -276,13 +278,6 @@ def _no_status(wanted: Program, former: Program | None, before: str, to: str) ->
     return f"{to} is a hold, and nobody said until when" if status.clock == "paused" and old != "paused" else ""
 
 
-def _former(tx: Tx, code: str, version: int | None) -> Program | None:
-    try:
-        return programs.load(tx, code, version)
-    except Incorrect:
-        return None
-
-
 def _by_version(found: Iterable[Standing]) -> dict[int, int]:
     counts: Counter[int] = Counter()
     for one in found:
@@ -304,7 +299,7 @@ def _notes(tx: Tx, wanted: Program, versions: Sequence[int]) -> tuple[str, ...]:
     """What the map cannot carry over, so that who migrates knows."""
     notes = []
     for version in versions:
-        former = _former(tx, wanted.code, version)
+        former = programs.load_readable(tx, wanted.code, version)
         if former is None:
             continue
         gone = sorted({one.id for one in former.rules} - {one.id for one in wanted.rules} - {*wanted.renamed})

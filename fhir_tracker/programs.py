@@ -158,6 +158,14 @@ def readable_versions(tx: Tx, code: str) -> list[Program]:
     return [one for row in reversed(rows.versions(tx, code)) if (one := readable(row))]
 
 
+def load_readable(tx: Tx, code: str, version: int | None = None) -> Program | None:
+    """As `load`; None too for a version that this release cannot read."""
+    try:
+        return load(tx, code, version)
+    except Incorrect:
+        return None
+
+
 def readable(row: rows.ProgramVersion) -> Program | None:
     """The program of a stored version; None for one that this release cannot read: it must not keep a new one off."""
     try:

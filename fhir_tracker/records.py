@@ -173,6 +173,15 @@ def _check_origin(before: Stored | None, remote: Remote | None) -> None:
     raise Conflict("Its id here belongs to a resource from elsewhere; nothing is ever mixed.")
 
 
+ONE_ACT = timedelta(milliseconds=5)
+"""Changes no further apart are one act: what one transaction writes twice is a millisecond apart."""
+
+
+def is_of_act(changed: datetime, at: datetime) -> bool:
+    """Whether a version was written by the act of the moment `at`, as `moment_of` gives it."""
+    return at <= changed <= at + ONE_ACT
+
+
 def moment_of(now: datetime) -> datetime:
     """What `meta.lastUpdated` can tell of `now`: whole milliseconds."""
     return now.replace(microsecond=now.microsecond // 1000 * 1000)

@@ -119,7 +119,7 @@ def _undoable(tx: Tx, viewer: Viewer, ref: str, rows: Sequence[Transition]) -> U
         raise Gone(f"{ref} was deleted.")
     at = records.moment_of(rows[0].recorded_at)
     before = _version_before(tx, viewer, stored, at)
-    if not at <= stored.updated_at <= at + timedelta(milliseconds=5):
+    if not records.is_of_act(stored.updated_at, at):
         raise RuleBroken(
             f"{item.title} has changed since ({_since(tx, viewer, stored, at)}): it can no longer be undone."
         )

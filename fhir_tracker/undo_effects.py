@@ -6,7 +6,7 @@ Nothing is erased: work is cancelled, an attempt is entered in error, a flag end
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from fhir_tracker import flags, programs, provenance, records, withdrawing
 from fhir_tracker.model.author import Author, Why
@@ -75,14 +75,9 @@ def _effect(tx: Tx, item: WorkItem, fired: Firing, author: Author, why: Why) -> 
 def _lower(tx: Tx, item: WorkItem, code: str, fired: Firing, author: Author, why: Why) -> str | None:
     """Take down the flag that this very act put up, or the cause that it added; None when that was done, else why not."""
     flag = flags.active(tx, item.patient, code) if item.patient else None
-    if flag is not None and not _same_act(flag.updated_at, records.moment_of(fired.fired_at)):
+    if flag is not None and not records.is_of_act(flag.updated_at, records.moment_of(fired.fired_at)):
         return "it stands for something else too"
     return flags.take_down(tx, item.patient, code, (f"{fired.program}#{fired.key.rule}",), author, why)
-
-
-def _same_act(changed: datetime, at: datetime) -> bool:
-    """Whether a version was written by the act of that moment: a second write of one transaction is a millisecond later."""
-    return at <= changed <= at + timedelta(milliseconds=5)
 
 
 def _action(tx: Tx, item: WorkItem, fired: Firing) -> Action | None:

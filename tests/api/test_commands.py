@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
@@ -14,7 +13,6 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from api.cli import main
 from api.worker import HEARTBEAT
 from fhir_tracker import clock
 from fhir_tracker.brake import Limit, held
@@ -23,6 +21,7 @@ from fhir_tracker.storage import settings as states
 from fhir_tracker.storage.database import Database
 from fhir_tracker.storage.schema import head
 from tests.support.clinic import RING, Clinic
+from tests.support.commands import answer, without_settings
 
 DAY = timedelta(days=1)
 Run = Callable[..., tuple[int, str, str]]
@@ -31,15 +30,10 @@ Run = Callable[..., tuple[int, str, str]]
 @pytest.fixture
 def run(ready_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
     """`run("program", "list")` is one command on the test's database: its exit code, output and errors."""
-    for name in [name for name in os.environ if name.startswith("FHIR_TRACKER_")]:
-        monkeypatch.delenv(name)
-    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "share"))
+    without_settings(monkeypatch, tmp_path)
 
     def command(*words: str, database: str = ready_url) -> tuple[int, str, str]:
-        capsys.readouterr()
-        code = main([*words, "--database", database])
-        said = capsys.readouterr()
-        return code, said.out, said.err
+        return answer(capsys, [*words, "--database", database])
 
     return command
 

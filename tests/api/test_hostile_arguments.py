@@ -22,6 +22,7 @@ from fhir_tracker.rules.starters import starter_programs
 from fhir_tracker.storage import notifications
 from fhir_tracker.storage.database import Database
 from tests.support.clinic import MONDAY, RING, Clinic
+from tests.support.commands import without_settings
 from tests.test_staffing import practitioner, role
 
 HUGE: Final = "99999999999999999999"
@@ -182,9 +183,7 @@ TOLD_AS_JSON: Final = (
 @pytest.fixture
 def run(ready_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
     """One command on the test's database, in an empty folder: exit code, output, errors. A crash raises."""
-    for name in [name for name in os.environ if name.startswith("FHIR_TRACKER_")]:
-        monkeypatch.delenv(name)
-    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "share"))
+    without_settings(monkeypatch, tmp_path)
     monkeypatch.chdir(tmp_path)
 
     def command(*words: str) -> Answer:

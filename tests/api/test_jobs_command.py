@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
-from api.cli import main
 from api.context import Access
 from fhir_tracker import clock
 from fhir_tracker.job_running import MOST_ATTEMPTS, UNREADABLE, work_off
 from fhir_tracker.storage import jobs
 from fhir_tracker.storage.database import Database
 from tests.api.conftest import Serve
+from tests.support.commands import answer, without_settings
 
 Run = Callable[..., tuple[int, str, str]]
 SECRET = "Zebulon Quark"
@@ -24,15 +23,10 @@ SECRET = "Zebulon Quark"
 
 @pytest.fixture
 def run(ready_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    for name in [name for name in os.environ if name.startswith("FHIR_TRACKER_")]:
-        monkeypatch.delenv(name)
-    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "share"))
+    without_settings(monkeypatch, tmp_path)
 
     def command(*words: str) -> tuple[int, str, str]:
-        capsys.readouterr()
-        code = main(["jobs", *words, "--database", ready_url])
-        said = capsys.readouterr()
-        return code, said.out, said.err
+        return answer(capsys, ["jobs", *words, "--database", ready_url])
 
     return command
 

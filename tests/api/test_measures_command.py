@@ -5,18 +5,17 @@ from __future__ import annotations
 import csv
 import io
 import json
-import os
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
-from api.cli import main
 from fhir_tracker import clock
 from fhir_tracker.measures.definitions import MEASURES
 from fhir_tracker.storage.database import Database
 from tests.support.clinic import Clinic
+from tests.support.commands import answer, without_settings
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -34,15 +33,10 @@ def late(database: Database) -> Clinic:
 
 @pytest.fixture
 def run(ready_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    for name in [name for name in os.environ if name.startswith("FHIR_TRACKER_")]:
-        monkeypatch.delenv(name)
-    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "share"))
+    without_settings(monkeypatch, tmp_path)
 
     def command(*words: str) -> tuple[int, str, str]:
-        capsys.readouterr()
-        code = main(["measures", *words, "--database", ready_url])
-        said = capsys.readouterr()
-        return code, said.out, said.err
+        return answer(capsys, ["measures", *words, "--database", ready_url])
 
     return command
 

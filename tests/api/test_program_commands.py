@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
-from api.cli import main
 from api.doctor import examine
 from api.worker import run_rules
 from fhir_tracker import clock
@@ -18,6 +16,7 @@ from fhir_tracker.config import load_settings
 from fhir_tracker.storage import programs as rows
 from fhir_tracker.storage.database import Database
 from tests.support.clinic import RING, Clinic
+from tests.support.commands import answer, without_settings
 from tests.test_change_control import tamper
 
 DAY = timedelta(days=1)
@@ -29,18 +28,13 @@ Run = Callable[..., tuple[int, str, str]]
 @pytest.fixture
 def run(ready_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
     """`run("program", "history")` is one command on the test's database: its exit code, output and errors."""
-    for name in [name for name in os.environ if name.startswith("FHIR_TRACKER_")]:
-        monkeypatch.delenv(name)
-    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "share"))
+    without_settings(monkeypatch, tmp_path)
 
     def command(*words: str, **texts: str) -> tuple[int, str, str]:
         for name, text in texts.items():
             (tmp_path / f"{name}.yaml").write_text(text, encoding="utf-8")
-        capsys.readouterr()
         files = [str(tmp_path / f"{word[1:]}.yaml") if word.startswith("@") else word for word in words]
-        code = main([*files, "--database", ready_url])
-        said = capsys.readouterr()
-        return code, said.out, said.err
+        return answer(capsys, [*files, "--database", ready_url])
 
     return command
 

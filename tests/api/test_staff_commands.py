@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
-from api.cli import main
 from fhir_tracker import clock
 from fhir_tracker.storage import dispatches, notifications
 from fhir_tracker.storage.database import Database
 from tests.subscriptions.mail_server import Mailbox, serving
+from tests.support.commands import answer, without_settings
 from tests.test_staffing import Ward
 
 Run = Callable[..., tuple[int, str, str]]
@@ -23,15 +22,10 @@ Run = Callable[..., tuple[int, str, str]]
 @pytest.fixture
 def run(ready_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
     """One command on the test's database: its exit code, output and errors."""
-    for name in [name for name in os.environ if name.startswith("FHIR_TRACKER_")]:
-        monkeypatch.delenv(name)
-    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "share"))
+    without_settings(monkeypatch, tmp_path)
 
     def command(*words: str) -> tuple[int, str, str]:
-        capsys.readouterr()
-        code = main([*words, "--database", ready_url])
-        said = capsys.readouterr()
-        return code, said.out, said.err
+        return answer(capsys, [*words, "--database", ready_url])
 
     return command
 

@@ -13,20 +13,11 @@ from fhir_tracker.fhir.dates import instant
 from fhir_tracker.measures import hygiene, repair
 from fhir_tracker.measures.hygiene import Finding
 from fhir_tracker.model.work import WorkItem
-from fhir_tracker.storage.database import Database
 from fhir_tracker.storage.standing import Moment
 from tests.support.clinic import EVERYONE, MONDAY, NURSE, SYSTEM, Clinic, author
 
 HOUR = timedelta(hours=1)
 LATER = MONDAY + timedelta(days=1)
-
-
-@pytest.fixture
-def clinic(database: Database) -> Clinic:
-    clinic = Clinic(database)
-    clinic.patient("ann")
-    clinic.discharge("ann", MONDAY)
-    return clinic
 
 
 def found(clinic: Clinic, kind: str, at: datetime | None = None) -> list[str]:

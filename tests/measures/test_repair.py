@@ -15,7 +15,6 @@ from fhir_tracker.measures import hygiene, repair
 from fhir_tracker.measures.hygiene import KINDS, Finding
 from fhir_tracker.measures.repair import Repaired
 from fhir_tracker.model.work import WorkItem
-from fhir_tracker.storage.database import Database
 from fhir_tracker.storage.standing import Moment
 from tests.support.clinic import EVERYONE, MONDAY, SYSTEM, Clinic, author
 
@@ -114,14 +113,6 @@ CASES = (
 )
 ONCE = [next(case for case in CASES if case.kind == kind) for kind in KINDS]
 by_kind = pytest.mark.parametrize("case", ONCE, ids=[one.kind for one in ONCE])
-
-
-@pytest.fixture
-def clinic(database: Database) -> Clinic:
-    clinic = Clinic(database)
-    clinic.patient("ann")
-    clinic.discharge("ann", MONDAY)
-    return clinic
 
 
 def finding(clinic: Clinic, kind: str, ref: str) -> Finding:

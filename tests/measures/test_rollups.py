@@ -33,14 +33,6 @@ FAR = datetime(2300, 1, 1, tzinfo=UTC)
 HOURLY = [name for name, one in MEASURES.items() if any(key.name == "hour" for key in one.keys)]
 
 
-@pytest.fixture
-def clinic(database: Database) -> Clinic:
-    clinic = Clinic(database)
-    clinic.patient("ann")
-    clinic.discharge("ann", MONDAY)
-    return clinic
-
-
 def tried(clinic: Clinic, sent: str, at: datetime, id_: str = "", about: str = "") -> None:
     """An attempt that some system says was made at `sent`, and that became known at `at`."""
     body = {
