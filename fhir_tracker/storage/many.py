@@ -33,38 +33,30 @@ def add_new(
 
     Values are as the driver takes them, in the order of `columns`; `where` is that of a partial unique index, as SQL.
     """
-    if not rows:
-        return set()
     index = f"({_listed(unique)}){f' WHERE {where}' if where else ''}"
-    tail = f"ON CONFLICT {index} DO NOTHING RETURNING {told}"
-    if tx.dialect == "postgresql":
-        kinds = _kinds(table, tuple(columns))
-        arrays = ", ".join(f"unnest(%s::{kind}[])" for kind, _ in kinds)
-        sql = f"INSERT INTO {table.name} ({_listed(columns)}) SELECT {arrays} {tail}"
-        return {row[0] for row in tx.run(sql, _arrays(kinds, rows))}
-    added: set[Any] = set()
-    line = f"({', '.join(['%s'] * len(columns))})"
-    for some in slices(rows, _CHUNK):
-        lines = ", ".join([line] * len(some))
-        sql = f"INSERT INTO {table.name} ({_listed(columns)}) VALUES {lines} {tail}"  # noqa: S608
-        added |= {row[0] for row in tx.run(sql, tuple(chain.from_iterable(some)))}
-    return added
+    added = _insert(tx, table, columns, rows, f"ON CONFLICT {index} DO NOTHING RETURNING {told}")
+    return {row[0] for row in added}
 
 
 def add_missing(tx: Tx, table: Table, columns: Sequence[str], rows: Sequence[Row]) -> None:
     """Add the rows that are not there already, by whatever makes them unique."""
+    _insert(tx, table, columns, rows, "ON CONFLICT DO NOTHING")
+
+
+def _insert(tx: Tx, table: Table, columns: Sequence[str], rows: Sequence[Row], tail: str) -> list[Sequence[Any]]:
+    """Insert rows with the few statements that a database takes; what `tail` returns of them."""
     if not rows:
-        return
+        return []
     into = f"INSERT INTO {table.name} ({_listed(columns)})"
     if tx.dialect == "postgresql":
         kinds = _kinds(table, tuple(columns))
         arrays = ", ".join(f"unnest(%s::{kind}[])" for kind, _ in kinds)
-        tx.run(f"{into} SELECT {arrays} ON CONFLICT DO NOTHING", _arrays(kinds, rows))
-        return
-    line = f"({', '.join(['%s'] * len(columns))})"
+        return list(tx.run(f"{into} SELECT {arrays} {tail}", _arrays(kinds, rows)))
+    line, returned = f"({', '.join(['%s'] * len(columns))})", list[Sequence[Any]]()
     for some in slices(rows, _CHUNK):
         lines = ", ".join([line] * len(some))
-        tx.run(f"{into} VALUES {lines} ON CONFLICT DO NOTHING", tuple(chain.from_iterable(some)))
+        returned += tx.run(f"{into} VALUES {lines} {tail}", tuple(chain.from_iterable(some)))
+    return returned
 
 
 def remove(tx: Tx, table: Table, columns: Sequence[str], rows: Sequence[Row]) -> None:

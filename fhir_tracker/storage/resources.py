@@ -115,7 +115,7 @@ def find(tx: Tx, viewer: Viewer, type_: str, id_: str) -> Stored | None:
             return cast("Stored | None", stored)
     if tx.foresight is not None and viewer.patient is None and (type_, id_) in tx.foresight.records:
         return cast("Stored | None", tx.foresight.records[type_, id_])
-    return next(iter(_ROWS.read(tx, viewer, "id", [id_], further=" AND type = %s", values=[type_])), None)
+    return next(iter(_of_type(tx, viewer, type_, [id_])), None)
 
 
 def stored_of(row: Sequence[Any], updated_at: datetime | None = None) -> Stored:
@@ -136,8 +136,7 @@ def find_many(tx: Tx, viewer: Viewer, refs: Iterable[str]) -> dict[str, Stored]:
     found: dict[str, Stored] = {}
     for type_, ids in wanted.items():
         for some in slices(sorted(ids)):
-            read = _ROWS.read(tx, viewer, "id", some, further=" AND type = %s", values=[type_])
-            found |= {one.ref: one for one in read}
+            found |= {one.ref: one for one in _of_type(tx, viewer, type_, some)}
     return found
 
 
@@ -152,7 +151,7 @@ def foresee(tx: Tx, viewer: Viewer, refs: Iterable[str]) -> None:
     for type_, ids in sorted(wanted.items()):
         tx.foreseen |= {(type_, id_): (viewer, None) for id_ in ids}
         for some in slices(sorted(ids)):
-            for one in _ROWS.read(tx, viewer, "id", some, further=" AND type = %s", values=[type_], lock=True):
+            for one in _of_type(tx, viewer, type_, some, lock=True):
                 tx.foreseen[type_, one.id] = (viewer, one)
 
 
@@ -350,6 +349,10 @@ def _remember(tx: Tx, stored: Stored, new: NewVersion, author: Author) -> None:
     held = {"body": new.remote_body, "patient": stored.patient}
     keep = tx.insert(remote_bodies).values(k=stored.k, **held)
     tx.execute(keep.on_conflict_do_update(index_elements=["k"], set_=held))
+
+
+def _of_type(tx: Tx, viewer: Viewer, type_: str, ids: Sequence[str], *, lock: bool = False) -> list[Stored]:
+    return _ROWS.read(tx, viewer, "id", ids, further=" AND type = %s", values=[type_], lock=lock)
 
 
 def _text(value: object) -> str | None:
