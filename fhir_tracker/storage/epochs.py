@@ -1,0 +1,49 @@
+"""The security epoch: a number that grows with every change of who may do what, so that caches of such answers know their age."""
+
+from __future__ import annotations
+
+from sqlalchemy import BigInteger, Text, cast, select
+
+from fhir_tracker import clock
+from fhir_tracker.storage.database import Database, Tx
+from fhir_tracker.storage.glance import Glance
+from fhir_tracker.storage.running_tables import setting
+
+_KEY = "security-epoch"
+_ASKED = select(setting.c.value).where(setting.c.key == _KEY)
+_AS_TEXT = f"SELECT value FROM setting WHERE key = '{_KEY}'"  # noqa: S608
+
+
+def epoch(tx: Tx) -> int:
+    """The present epoch as this transaction or glance sees it; 0 before the first change."""
+    if isinstance(tx, Glance):
+        rows = tx.select(_AS_TEXT, ())
+        return int(rows[0][0]) if rows else 0
+    found = tx.peek(_ASKED)
+    return int(found["value"]) if found else 0
+
+
+def bump(tx: Tx) -> None:
+    """Begin a new epoch, in the transaction of every change that takes or gives rights."""
+    new = tx.insert(setting).values(key=_KEY, value="1")
+    more = cast(cast(setting.c.value, BigInteger) + 1, Text)
+    tx.execute(new.on_conflict_do_update(index_elements=["key"], set_={"value": more}))
+
+
+class Watch:
+    """The epoch as one process knows it, read once for all requests that arrived before; safe to share between threads."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._seen = (float("-inf"), 0)
+
+    def at(self, arrived: float) -> int:
+        """The epoch, read no earlier than `arrived` (of `clock.monotonic`); raises Busy or Unavailable when it cannot be."""
+        began, known = self._seen
+        if began >= arrived:
+            return known
+        began = clock.monotonic()
+        with self._database.drivers.take() as driver:
+            known = epoch(Glance(driver, self._database.dialect))
+        self._seen = (began, known)
+        return known
