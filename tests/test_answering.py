@@ -11,13 +11,14 @@ from fhir_tracker import bulk_moves, escalation, records, transitions, writes
 from fhir_tracker.errors import RuleBroken
 from fhir_tracker.model.author import Author
 from fhir_tracker.model.moves import MoveRequest
+from fhir_tracker.model.sight import EVERYTHING
 from fhir_tracker.model.viewer import Viewer
 from fhir_tracker.storage.database import Database, Tx
 from tests.support.clinic import COORDINATOR, FRONT_DESK, MONDAY, NURSE, PROVIDER, RING, SYSTEM, Clinic, author
 
 DAY = timedelta(days=1)
 LATE = MONDAY + 3 * DAY
-ADMIN = Viewer(who="Practitioner/admin", name="The admin", roles=frozenset({"clinic-admin"}))
+ADMIN = Viewer(who="Practitioner/admin", name="The admin", roles=frozenset({"clinic-admin"}), sight=EVERYTHING)
 ONLY_PROVIDERS = RING.replace("- {to: role/rn}\n", "- {to: role/rn, by: [provider, role/clinic-admin]}\n")
 Act = Callable[[Tx, str, Author], object]
 

@@ -9,6 +9,7 @@ import pytest
 
 from fhir_tracker import explain
 from fhir_tracker.errors import NotFound
+from fhir_tracker.model.sight import EVERYTHING
 from fhir_tracker.model.viewer import Viewer
 from fhir_tracker.storage.database import Database
 from tests.support.clinic import MONDAY, NURSE, Clinic
@@ -99,4 +100,6 @@ def test_what_is_no_work_is_not_found(clinic: Clinic, ref: str) -> None:
 
 def test_a_viewer_locked_to_another_patient_finds_nothing(clinic: Clinic) -> None:
     with pytest.raises(NotFound):
-        explained(clinic, clinic.task("ann", "first-call").ref, Viewer(who="Patient/bob", patient="bob"))
+        explained(
+            clinic, clinic.task("ann", "first-call").ref, Viewer(who="Patient/bob", patient="bob", sight=EVERYTHING)
+        )

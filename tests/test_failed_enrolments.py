@@ -12,6 +12,7 @@ from fhir_tracker.brake import Limit
 from fhir_tracker.errors import NotFound
 from fhir_tracker.fhir.checks import check
 from fhir_tracker.fhir.json_types import Resource
+from fhir_tracker.model.sight import EVERYTHING
 from fhir_tracker.model.viewer import Viewer
 from fhir_tracker.rules.program_file import read_program
 from fhir_tracker.storage import work_items
@@ -160,7 +161,7 @@ def test_only_who_may_see_the_patient_sees_the_task(clinic: Clinic) -> None:
     (task,) = told(clinic)
     ref = f"Task/{task['id']}"
     with clinic.database.read() as tx:
-        own, other = (Viewer(who=f"Patient/{name}", patient=name) for name in ("bob", "ann"))
+        own, other = (Viewer(who=f"Patient/{name}", patient=name, sight=EVERYTHING) for name in ("bob", "ann"))
         assert work_items.find(tx, own, ref) is not None
         assert work_items.find(tx, other, ref) is None
         assert work_items.find(tx, NURSE, ref) is not None

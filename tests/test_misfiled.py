@@ -10,13 +10,14 @@ import pytest
 
 from fhir_tracker import explain
 from fhir_tracker.fhir.dates import instant
+from fhir_tracker.model.sight import EVERYTHING
 from fhir_tracker.model.viewer import Viewer
 from fhir_tracker.storage.database import Database
 from tests.support.clinic import MONDAY, NURSE, Clinic, appointment, encounter
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 LATE = MONDAY + 9 * DAY
-LOCKED = Viewer(who="Practitioner/app", name="A chart", roles=frozenset({"rn"}), patient="ann")
+LOCKED = Viewer(who="Practitioner/app", name="A chart", roles=frozenset({"rn"}), patient="ann", sight=EVERYTHING)
 LOINC = "http://loinc.org"
 PROGRAM = """
 program: papers

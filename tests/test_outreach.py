@@ -10,6 +10,7 @@ from fhir_tracker import outreach, outreach_account, writes
 from fhir_tracker.errors import Incorrect, RuleBroken
 from fhir_tracker.fhir.checks import check
 from fhir_tracker.fhir.dates import instant
+from fhir_tracker.model.sight import EVERYTHING
 from fhir_tracker.model.viewer import Viewer
 from fhir_tracker.model.vocabulary import CHANNELS, CONTACT_USED, OUT_OF_HOURS, OUTCOMES, TIME_SPENT
 from fhir_tracker.model.work import WorkItem
@@ -87,9 +88,12 @@ def test_what_cannot_be_is_refused_and_says_where(clinic: Clinic, wrong: outreac
     ("viewer", "sender"),
     [
         (COORDINATOR, {"reference": "Practitioner/coordinator", "display": "The coordinator"}),
-        (Viewer(who="PractitionerRole/r", name="R"), {"reference": "PractitionerRole/r", "display": "R"}),
+        (
+            Viewer(who="PractitionerRole/r", name="R", sight=EVERYTHING),
+            {"reference": "PractitionerRole/r", "display": "R"},
+        ),
         (SYSTEM, {"display": "test"}),
-        (Viewer(who="client-7"), {"display": "client-7"}),
+        (Viewer(who="client-7", sight=EVERYTHING), {"display": "client-7"}),
     ],
 )
 def test_the_sender_is_who_tried(clinic: Clinic, viewer: Viewer, sender: dict[str, str]) -> None:

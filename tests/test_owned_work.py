@@ -9,6 +9,7 @@ import pytest
 
 from fhir_tracker import records, staff
 from fhir_tracker.fhir.dates import instant
+from fhir_tracker.model.sight import EVERYTHING
 from fhir_tracker.model.viewer import Viewer
 from fhir_tracker.model.work import WorkItem
 from fhir_tracker.storage import caseloads, figures, queue, work_items
@@ -124,7 +125,7 @@ def test_other_filters_narrow_my_work_as_ever(practice: Database) -> None:
 
 
 def test_who_sees_one_patient_learns_of_no_team_of_another(practice: Database) -> None:
-    locked = Viewer(who=NURSE, roles=frozenset({"rn"}), patient="bob")
+    locked = Viewer(who=NURSE, roles=frozenset({"rn"}), patient="bob", sight=EVERYTHING)
     with practice.begin() as tx:
         work_items.save(tx, late("team", "CareTeam/ours").having(patient="bob"))
         work_items.save(tx, late("own", NURSE).having(patient="bob"))

@@ -14,6 +14,7 @@ from fhir_tracker.fhir.dates import instant
 from fhir_tracker.fhir.json_types import Resource
 from fhir_tracker.fhir.search_values import extract
 from fhir_tracker.model.author import Why
+from fhir_tracker.model.sight import EVERYTHING
 from fhir_tracker.model.viewer import Viewer, open_viewer, worker_viewer
 from fhir_tracker.storage.database import Database, Tx
 from fhir_tracker.storage.indexing import index_rows
@@ -33,7 +34,9 @@ def indexed(tx: Tx, k: int) -> tuple[set[tuple[object, ...]], ...]:
 
 
 @pytest.mark.parametrize("activity", ["CREATE", "UPDATE", "DELETE"])
-@pytest.mark.parametrize("viewer", [NURSE, open_viewer(), Viewer(who='odd "name" \\ ä', name="'\n<b>")])
+@pytest.mark.parametrize(
+    "viewer", [NURSE, open_viewer(), Viewer(who='odd "name" \\ ä', name="'\n<b>", sight=EVERYTHING)]
+)
 @pytest.mark.parametrize("target", ["Goal", "Patient", "Task"])
 def test_a_plain_provenance_is_written_and_indexed_as_any_resource(
     clinic: Clinic, viewer: Viewer, activity: str, target: str
@@ -75,11 +78,14 @@ def proof(clinic: Clinic, viewer: Viewer = NURSE, why: Why | None = None, activi
     ("viewer", "who"),
     [
         (NURSE, {"display": "The nurse", "reference": "Practitioner/nurse"}),
-        (Viewer(who="PractitionerRole/7", name="On call"), {"display": "On call", "reference": "PractitionerRole/7"}),
-        (Viewer(who="Practitioner/x"), {"display": "Practitioner/x", "reference": "Practitioner/x"}),
+        (
+            Viewer(who="PractitionerRole/7", name="On call", sight=EVERYTHING),
+            {"display": "On call", "reference": "PractitionerRole/7"},
+        ),
+        (Viewer(who="Practitioner/x", sight=EVERYTHING), {"display": "Practitioner/x", "reference": "Practitioner/x"}),
         (worker_viewer("rule-worker"), {"display": "rule-worker"}),
         (open_viewer(), {"display": "Open mode"}),
-        (Viewer(who="client-7"), {"display": "client-7"}),
+        (Viewer(who="client-7", sight=EVERYTHING), {"display": "client-7"}),
     ],
 )
 def test_who_did_it_is_a_reference_where_there_is_one(clinic: Clinic, viewer: Viewer, who: Resource) -> None:

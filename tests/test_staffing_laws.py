@@ -12,6 +12,7 @@ from fhir_tracker import caseload, staff
 from fhir_tracker import transitions as moving
 from fhir_tracker.errors import RuleBroken
 from fhir_tracker.gathering import gather
+from fhir_tracker.model.sight import EVERYTHING
 from fhir_tracker.model.viewer import Viewer, open_viewer
 from fhir_tracker.rules.parties import parties_of
 from fhir_tracker.storage import caseloads, work_items
@@ -79,14 +80,16 @@ def test_who_is_behind_a_role_is_the_owner_for_rules_and_moves_alike(database: D
         behind = facts.people[ROLE]
         assert (behind.ref, behind.active, behind.away(MONDAY) is not None) == (ANN, True, True)
         for who, is_owner in ((ANN, True), (BEN, False), (ROLE, False)):
-            viewer = Viewer(who=who, name=who, roles=frozenset({"front-desk"}))
+            viewer = Viewer(who=who, name=who, roles=frozenset({"front-desk"}), sight=EVERYTHING)
             assert ("owner" in task.parties(viewer)) is is_owner
     with (
         pytest.raises(RuleBroken),
-        ward.clinic.acting(MONDAY, Viewer(who=BEN, name="Ben", roles=frozenset())) as (tx, by),
+        ward.clinic.acting(MONDAY, Viewer(who=BEN, name="Ben", roles=frozenset(), sight=EVERYTHING)) as (tx, by),
     ):
         moving.claim(tx, ref, by)
-    with ward.clinic.acting(MONDAY, Viewer(who=ANN, name="Ann", roles=frozenset({"care-coordinator"}))) as (tx, by):
+    with ward.clinic.acting(
+        MONDAY, Viewer(who=ANN, name="Ann", roles=frozenset({"care-coordinator"}), sight=EVERYTHING)
+    ) as (tx, by):
         moving.claim(tx, ref, by)
     assert ward.owner("p1") == ANN
 
@@ -95,7 +98,7 @@ def test_nobody_is_the_owner_of_work_whose_owner_is_nobody(database: Database) -
     ward = Ward(database, "{assign: queue}", "ann")
     ward.admit("p1")
     item = ward.clinic.task("p1", "first-call")
-    nobody = Viewer(who="", name="", roles=frozenset())
+    nobody = Viewer(who="", name="", roles=frozenset(), sight=EVERYTHING)
     assert parties_of(item, None, None, nobody) == frozenset()
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from api.demo.records import source
 from fhir_tracker.fhir.identity import local_id
+from fhir_tracker.model.sight import EVERYTHING
 from fhir_tracker.model.viewer import Viewer
 
 CONNECTION = "demo-ehr"
@@ -21,7 +22,13 @@ class Person:
 
     def viewer(self) -> Viewer:
         """This person as a viewer with the one role."""
-        return Viewer(who=self.ref, name=self.name, roles=frozenset({self.role}), scopes=frozenset({"user/*.cruds"}))
+        return Viewer(
+            who=self.ref,
+            name=self.name,
+            roles=frozenset({self.role}),
+            scopes=frozenset({"user/*.cruds"}),
+            sight=EVERYTHING,
+        )
 
 
 def people() -> tuple[Person, ...]:

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from fhir_tracker.model.sight import EVERYTHING, NOTHING, Sight
+
 ROLES = ("rn", "care-coordinator", "provider", "front-desk", "clinic-admin")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Viewer:
     """A person, client or worker: `who` is a reference or a name for logs, `patient` a local Patient id that locks the
-    view.
+    view, `sight` what may be seen and done.
+
+    `client` is the id of the OAuth client, `issuer` who vouched for all this, `address` the network address of the caller,
+    `session` the public id of a launch session, `purpose` that of use (BTG: the glass is broken), `opened` the patients for
+    whom it is.
     """
 
     who: str
@@ -18,12 +24,19 @@ class Viewer:
     roles: frozenset[str] = frozenset()
     scopes: frozenset[str] = frozenset()
     patient: str | None = None
+    sight: Sight = NOTHING
+    client: str = ""
+    issuer: str = ""
+    address: str = ""
+    session: str = ""
+    purpose: str = "TREAT"
+    opened: frozenset[str] = frozenset()
 
 
 ALL_SCOPES = frozenset({"system/*.cruds"})
 
 
-_OPEN = Viewer(who="Device/open-mode", name="Open mode", roles=frozenset(ROLES), scopes=ALL_SCOPES)
+_OPEN = Viewer(who="Device/open-mode", name="Open mode", roles=frozenset(ROLES), scopes=ALL_SCOPES, sight=EVERYTHING)
 
 
 def open_viewer() -> Viewer:
@@ -33,7 +46,7 @@ def open_viewer() -> Viewer:
 
 def worker_viewer(name: str) -> Viewer:
     """A worker of the tracker itself, such as `rule-worker` or `sync`."""
-    return Viewer(who=f"Device/{name}", name=name, roles=frozenset({"system"}), scopes=ALL_SCOPES)
+    return Viewer(who=f"Device/{name}", name=name, roles=frozenset({"system"}), scopes=ALL_SCOPES, sight=EVERYTHING)
 
 
 RULE_WORKER = worker_viewer("rule-worker")

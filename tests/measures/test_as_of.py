@@ -18,6 +18,7 @@ from sqlalchemy import select
 from fhir_tracker.measures.definitions import MEASURES
 from fhir_tracker.measures.figures import all_reports
 from fhir_tracker.measures.report import Asked, Row
+from fhir_tracker.model.sight import EVERYTHING
 from fhir_tracker.model.viewer import Viewer
 from fhir_tracker.storage import rollups
 from fhir_tracker.storage.database import Database
@@ -26,7 +27,7 @@ from fhir_tracker.storage.rollups import Zones
 from tests.support.clinic import MONDAY, SYSTEM, Clinic
 from tests.support.lives import Life
 
-LOCKED = Viewer(who="Patient/ann", name="One patient", patient="ann")
+LOCKED = Viewer(who="Patient/ann", name="One patient", patient="ann", sight=EVERYTHING)
 Figures = dict[str, tuple[Row, ...]]
 
 

@@ -10,6 +10,7 @@ import pytest
 from fhir_tracker.fhir.dates import instant
 from fhir_tracker.measures import expected, figures
 from fhir_tracker.measures.report import Asked, Number
+from fhir_tracker.model.sight import EVERYTHING
 from fhir_tracker.model.viewer import Viewer
 from fhir_tracker.storage.database import Database
 from tests.support.clinic import MONDAY, RING, SYSTEM, Clinic, encounter
@@ -129,7 +130,7 @@ def test_what_was_filed_in_another_patients_record_is_near_and_nobody_locked_out
     assert told(clinic, now)["no-summary"] == (2, 2, 2)
     assert told(clinic, now, as_of=LATE)["no-summary"] == (2, 2, 0)
     for patient in ("ann", "bob"):
-        locked = Viewer(who=f"Patient/{patient}", patient=patient)
+        locked = Viewer(who=f"Patient/{patient}", patient=patient, sight=EVERYTHING)
         assert told(clinic, now, viewer=locked)["no-summary"] == (1, 1, 1)
 
 

@@ -12,6 +12,7 @@ from fhir_tracker.fhir.dates import instant
 from fhir_tracker.measures import figures
 from fhir_tracker.measures.definitions import MEASURES
 from fhir_tracker.measures.report import Asked, Number, Report
+from fhir_tracker.model.sight import EVERYTHING
 from fhir_tracker.model.viewer import Viewer
 from fhir_tracker.storage import figures as operations
 from fhir_tracker.storage.database import Database
@@ -142,10 +143,10 @@ def test_documents_that_are_missing(week: Clinic) -> None:
 
 
 def test_a_view_locked_to_a_patient_counts_that_patient_alone(week: Clinic) -> None:
-    ann = Viewer(who="Patient/ann", name="", patient="ann")
+    ann = Viewer(who="Patient/ann", name="", patient="ann", sight=EVERYTHING)
     assert rows(told(week, "throughput", viewer=ann), "count") == {("ring", "enrolled", "", ""): (1,)}
     assert rows(told(week, "outreach", viewer=ann), "attempts") == {("ring", "phone"): (2,), ("ring", "sms"): (1,)}
-    nobody = Viewer(who="Patient/none", name="", patient="none")
+    nobody = Viewer(who="Patient/none", name="", patient="none", sight=EVERYTHING)
     assert all(told(week, name, viewer=nobody).rows == () for name in MEASURES)
 
 

@@ -18,6 +18,7 @@ from fhir_tracker.measures import formats, measure_reports
 from fhir_tracker.measures.definitions import MEASURES
 from fhir_tracker.measures.report import Asked, Report, Row, ranked
 from fhir_tracker.measures.resources import measure_resources
+from fhir_tracker.model.sight import EVERYTHING
 from fhir_tracker.model.viewer import Viewer
 from tests.measures.page import sections
 from tests.peers.validator.run import validate
@@ -135,7 +136,7 @@ def test_ranks_are_the_nearest() -> None:
 
 @pytest.mark.parametrize("name", MEASURES)
 def test_a_report_is_a_valid_measure_report(name: str) -> None:
-    for viewer in (SYSTEM, Viewer(who="Patient/ann", patient="ann")):
+    for viewer in (SYSTEM, Viewer(who="Patient/ann", patient="ann", sight=EVERYTHING)):
         body = measure_reports.measure_report(report(name, viewer=viewer, rows=2))
         assert [one.message for one in check(body) if one.severity in ("error", "fatal")] == []
     assert body["type"] == "individual"

@@ -17,6 +17,7 @@ from fhir_tracker.fhir.dates import instant
 from fhir_tracker.measures import asking, figures
 from fhir_tracker.measures.definitions import MEASURES
 from fhir_tracker.measures.report import Asked, Row
+from fhir_tracker.model.sight import EVERYTHING
 from fhir_tracker.model.viewer import Viewer, worker_viewer
 from fhir_tracker.storage import programs, rollups, work_items
 from fhir_tracker.storage.database import Database
@@ -229,7 +230,9 @@ def test_a_measure_by_itself_is_what_it_is_in_a_transaction(clinic: Clinic, alig
     clinic.sweep(MONDAY + timedelta(days=4))
     now = MONDAY + timedelta(days=5, minutes=0 if aligned else 7)
     asked = Asked(viewer=SYSTEM, now=now, start=MONDAY - HOUR, end=now, zones=Zones(usual="America/New_York"))
-    locked = Asked(viewer=Viewer(who="Patient/bob", patient="bob"), now=now, start=asked.start, end=now)
+    locked = Asked(
+        viewer=Viewer(who="Patient/bob", patient="bob", sight=EVERYTHING), now=now, start=asked.start, end=now
+    )
     then = Asked(viewer=SYSTEM, now=now, start=asked.start, end=now, as_of=MONDAY + 3 * HOUR)
     one = Asked(viewer=SYSTEM, now=now, start=asked.start, end=now, program="ring")
     other = Asked(viewer=SYSTEM, now=now, start=asked.start, end=now, program="it's")

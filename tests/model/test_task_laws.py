@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fhir_tracker.model.author import Author, Why
+from fhir_tracker.model.sight import EVERYTHING
 from fhir_tracker.model.task import changes_between, next_cycle, with_history
 from fhir_tracker.model.viewer import Viewer
 from fhir_tracker.model.vocabulary import CLOSED_TASK
@@ -19,7 +20,7 @@ from fhir_tracker.model.work import Event, Firing, FiringKey, FiringState, ItemK
 
 START = datetime(2026, 3, 9, 14, tzinfo=UTC)
 HOUR = timedelta(hours=1)
-BY = Author(viewer=Viewer(who="Practitioner/nurse"), origin="staff", at=START)
+BY = Author(viewer=Viewer(who="Practitioner/nurse", sight=EVERYTHING), origin="staff", at=START)
 TOLD: Mapping[str, str] = {
     "status": "status",
     "owner": "owner",

@@ -12,6 +12,7 @@ from fhir_tracker.fhir.body import read_json
 from fhir_tracker.fhir.query import parse_query
 from fhir_tracker.fhir.search_values import extract
 from fhir_tracker.model.author import Author
+from fhir_tracker.model.sight import EVERYTHING
 from fhir_tracker.model.viewer import Viewer, open_viewer
 from fhir_tracker.model.work import WorkItem
 from fhir_tracker.storage import resources, search
@@ -27,7 +28,7 @@ AUTHOR = Author(viewer=VIEWER, origin="api", at=NOW)
 
 def locked(patient: str) -> Viewer:
     """A viewer who may see one patient only."""
-    return Viewer(who=f"Patient/{patient}", patient=patient)
+    return Viewer(who=f"Patient/{patient}", patient=patient, sight=EVERYTHING)
 
 
 def task(id_: str, patient: str = "ann", **members: object) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from sqlalchemy import event as sqlalchemy_event
 
 from fhir_tracker.errors import Fault, Incorrect, Unavailable
 from fhir_tracker.model.patient import PatientSummary
+from fhir_tracker.model.sight import EVERYTHING
 from fhir_tracker.model.viewer import Viewer
 from fhir_tracker.model.work import Event, Firing, FiringKey, Transition, WorkItem
 from fhir_tracker.storage import events, firings, patients, resources, transitions, work_items
@@ -38,7 +39,7 @@ ODD = (
     " ",
     "x" * 900,
 )
-MINE = Viewer(who="Patient/p1", name="p1", patient="p1")
+MINE = Viewer(who="Patient/p1", name="p1", patient="p1", sight=EVERYTHING)
 KINDS: list[tuple[type, Table, str]] = [
     (WorkItem, work_item, "ref"),
     (Event, event, "ref"),

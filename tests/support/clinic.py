@@ -13,6 +13,7 @@ from fhir_tracker.brake import Limit
 from fhir_tracker.model.author import Author
 from fhir_tracker.model.moves import MoveRequest
 from fhir_tracker.model.program import Program
+from fhir_tracker.model.sight import EVERYTHING
 from fhir_tracker.model.viewer import ROLES, Viewer, worker_viewer
 from fhir_tracker.model.work import Firing, Transition, WorkItem
 from fhir_tracker.storage import firings, notifications, resources, transitions, work_items
@@ -23,12 +24,14 @@ from fhir_tracker.storage.resources import Stored
 MONDAY = datetime(2026, 3, 9, 14, 0, tzinfo=UTC)
 """Monday 10:00 in New York."""
 
-NURSE = Viewer(who="Practitioner/nurse", name="The nurse", roles=frozenset({"rn"}))
-COORDINATOR = Viewer(who="Practitioner/coordinator", name="The coordinator", roles=frozenset({"care-coordinator"}))
-PROVIDER = Viewer(who="Practitioner/provider", name="The provider", roles=frozenset({"provider"}))
-FRONT_DESK = Viewer(who="Practitioner/desk", name="The front desk", roles=frozenset({"front-desk"}))
-STRANGER = Viewer(who="Practitioner/stranger", name="A stranger", roles=frozenset({"visitor"}))
-EVERYONE = Viewer(who="Practitioner/all", name="All roles", roles=frozenset(ROLES))
+NURSE = Viewer(who="Practitioner/nurse", name="The nurse", roles=frozenset({"rn"}), sight=EVERYTHING)
+COORDINATOR = Viewer(
+    who="Practitioner/coordinator", name="The coordinator", roles=frozenset({"care-coordinator"}), sight=EVERYTHING
+)
+PROVIDER = Viewer(who="Practitioner/provider", name="The provider", roles=frozenset({"provider"}), sight=EVERYTHING)
+FRONT_DESK = Viewer(who="Practitioner/desk", name="The front desk", roles=frozenset({"front-desk"}), sight=EVERYTHING)
+STRANGER = Viewer(who="Practitioner/stranger", name="A stranger", roles=frozenset({"visitor"}), sight=EVERYTHING)
+EVERYONE = Viewer(who="Practitioner/all", name="All roles", roles=frozenset(ROLES), sight=EVERYTHING)
 SYSTEM = worker_viewer("test")
 
 RING = """

@@ -10,6 +10,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from api.context import Access
+from fhir_tracker.model.sight import EVERYTHING
 from fhir_tracker.model.viewer import Viewer, open_viewer
 from fhir_tracker.storage import audit
 from fhir_tracker.storage.audit import AuditRow
@@ -177,7 +178,7 @@ def test_a_write_that_was_rolled_back_leaves_only_its_error(stocked: TestClient,
 def test_a_patient_sees_the_rows_about_them_alone(stocked: TestClient, database: Database) -> None:
     stocked.put("/fhir/Patient/p2", content=PATIENT.replace("p1", "p2"), headers=JSON)
     with database.read() as tx:
-        seen = audit.list(tx, Viewer(who="Patient/p1", patient="p1"))
+        seen = audit.list(tx, Viewer(who="Patient/p1", patient="p1", sight=EVERYTHING))
         chosen = audit.list(tx, open_viewer(), patient="p2")
     assert {row.patient for row in seen} == {"p1"}
     assert [row.ref for row in chosen] == ["Patient/p2"]

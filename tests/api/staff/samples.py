@@ -19,6 +19,7 @@ from fhir_tracker.model.program import (
     Status,
     TaskTemplate,
 )
+from fhir_tracker.model.sight import EVERYTHING
 from fhir_tracker.model.viewer import Viewer
 from fhir_tracker.model.work import Event, Transition, WorkItem
 
@@ -65,8 +66,8 @@ PROGRAM = Program(
     ),
     version=3,
 )
-NURSE = Viewer(who="Practitioner/nurse", name="The nurse", roles=frozenset({"rn"}))
-DESK = Viewer(who="Practitioner/desk", name="The front desk", roles=frozenset({"front-desk"}))
+NURSE = Viewer(who="Practitioner/nurse", name="The nurse", roles=frozenset({"rn"}), sight=EVERYTHING)
+DESK = Viewer(who="Practitioner/desk", name="The front desk", roles=frozenset({"front-desk"}), sight=EVERYTHING)
 STAFF = {
     "Practitioner/nurse": Staff(initials="TN", name="The nurse", role="RN", me=True),
     "Practitioner/desk": Staff(initials="TD", name="The front desk", role="Front desk"),

@@ -8,10 +8,11 @@ from hypothesis import strategies as st
 
 from api.staff import filters
 from api.staff.filters import Wanted
+from fhir_tracker.model.sight import EVERYTHING
 from fhir_tracker.model.viewer import Viewer, open_viewer
 from fhir_tracker.storage.queue import AGES, QueueFilter
 
-NURSE = Viewer(who="Practitioner/nurse", name="The nurse", roles=frozenset({"rn"}))
+NURSE = Viewer(who="Practitioner/nurse", name="The nurse", roles=frozenset({"rn"}), sight=EVERYTHING)
 
 
 def asked(href: str, viewer: Viewer) -> QueueFilter:

@@ -13,12 +13,20 @@ from starlette.responses import Response
 from api.staff import operations_page, patient_page, queue_page, session, steps_taken, task_page
 from api.staff.visit import Visit
 from fhir_tracker.errors import NotFound
+from fhir_tracker.model.sight import EVERYTHING
 from fhir_tracker.model.viewer import ALL_SCOPES, ROLES, Viewer
 from tests.api.staff.test_pages import at, late
 from tests.support.clinic import Clinic, appointment
 from tests.support.contexts import context_of
 
-MINE = Viewer(who="Practitioner/nurse", name="The nurse", roles=frozenset(ROLES), scopes=ALL_SCOPES, patient="rosa")
+MINE = Viewer(
+    who="Practitioner/nurse",
+    name="The nurse",
+    roles=frozenset(ROLES),
+    scopes=ALL_SCOPES,
+    patient="rosa",
+    sight=EVERYTHING,
+)
 Handler = Callable[[Visit], Response]
 
 

@@ -21,6 +21,7 @@ from itertools import count
 from typing import Literal
 
 from fhir_tracker.model.program import Program, TaskTemplate
+from fhir_tracker.model.sight import EVERYTHING
 from fhir_tracker.model.viewer import Viewer
 from fhir_tracker.model.work import WorkItem
 from tests.benchmarks.simulated_year.people import DAYS, LABS, START, Ehr, Person, chance, readings
@@ -208,7 +209,7 @@ def back_at(seed: int, who: Viewer, at: datetime) -> datetime:
 def staff_of(role: str, dice: random.Random) -> Viewer:
     """One of the people of a role."""
     who = f"Practitioner/sim-{role}-{dice.randrange(PEOPLE)}"
-    return Viewer(who=who, name=f"Synthetic {role}", roles=frozenset({role}))
+    return Viewer(who=who, name=f"Synthetic {role}", roles=frozenset({role}), sight=EVERYTHING)
 
 
 def _office(at: datetime) -> datetime:
