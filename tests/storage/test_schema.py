@@ -16,10 +16,11 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import text
 
 from fhir_tracker.errors import Busy, Fault, Unavailable, UsageError
-from fhir_tracker.storage import database as databases
 from fhir_tracker.storage import (
+    account_tables,
     dispatch_tables,
     inbox_tables,
+    launch_tables,
     measure_tables,
     outbox_tables,
     roster_tables,
@@ -31,6 +32,7 @@ from fhir_tracker.storage import (
     tables,
     work_tables,
 )
+from fhir_tracker.storage import database as databases
 from fhir_tracker.storage.database import Database
 
 SET_UP = """
@@ -115,6 +117,7 @@ def test_the_migrations_make_the_tables_that_the_code_describes(database: Databa
     made = {work_tables.work_item, running_tables.job, inbox_tables.inbox, outbox_tables.outbox}
     made |= {signing_key_tables.signing_key, roster_tables.roster, measure_tables.spell}
     made |= {dispatch_tables.dispatch, staff_tables.staff_person}
+    made |= {account_tables.account, launch_tables.launch_session}
     assert made <= set(tables.metadata.tables.values())
     with database.begin() as tx:
         context = MigrationContext.configure(tx.connection, opts={"compare_type": False})

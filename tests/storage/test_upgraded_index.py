@@ -37,6 +37,10 @@ LATER = (
     "attempt_log",
     "figure_hour",
     "stale_hour",
+    "issuer",
+    "account",
+    "launch_pending",
+    "launch_session",
 )
 LATER_COLUMNS = (
     ("transition", "reason_code"),
