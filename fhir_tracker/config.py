@@ -63,6 +63,9 @@ class Settings:
     notify_webhook: Mapping[str, str] = field(repr=False)
     webhook_secret: str = field(repr=False)
     staff_roles: Mapping[str, str]
+    session_idle: timedelta
+    session_lifetime: timedelta
+    local_login: bool
 
     @property
     def database_file(self) -> Path | None:
@@ -406,6 +409,29 @@ SETTINGS: tuple[Setting, ...] = (
         default="",
         help="Further codes of PractitionerRole and the roles they stand for: `SYSTEM|CODE=role, ...`. They go before the "
         "product's own table.",
+    ),
+    Setting(
+        name="SESSION_IDLE",
+        kind="duration",
+        read=duration,
+        default="15m",
+        help="How long somebody may do nothing until the pages log them off; they are warned 2 minutes before. What a page "
+        "asks for by itself does not count as doing something.",
+    ),
+    Setting(
+        name="SESSION_LIFETIME",
+        kind="duration",
+        read=duration,
+        default="12h",
+        help="How long a session of the pages lasts at most, whatever is done in it.",
+    ),
+    Setting(
+        name="LOCAL_LOGIN",
+        kind="switch",
+        read=_switch,
+        default="off",
+        help="Whether people with a local account (name, password and a code from an app) may log in, besides those an EHR "
+        "or a login provider vouches for.",
     ),
 )
 

@@ -71,6 +71,7 @@ def bare_frame(visit: Visit, title: str, current: str = "") -> Frame:
         density=visit.session.density,
         keys=visit.session.keys,
         version=version("fhir-tracker"),
+        place=visit.place,
     )
 
 

@@ -8,6 +8,7 @@ from jinja2 import Environment
 from starlette.responses import HTMLResponse
 
 from api.page_templates import page_templates
+from api.staff.places import asset, at
 from api.staff.shapes import Frame
 from api.staff.trail import carried
 
@@ -26,7 +27,7 @@ HEADERS = {
 @lru_cache(maxsize=1)
 def templates() -> Environment:
     """The templates of the staff's pages, read once."""
-    return page_templates("api.staff", carried=carried)
+    return page_templates("api.staff", carried=carried, at=at, asset=asset)
 
 
 def render(template: str, frame: Frame, **values: object) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+from api.staff.places import Place
 from api.staff.words import Tone, When
 
 FieldKind = Literal["text", "textarea", "select", "moment", "hidden", "search"]
@@ -144,6 +145,7 @@ class Frame:
     density: str = "comfortable"
     keys: bool = True
     version: str = ""
+    place: Place = Place()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,14 +12,18 @@ from starlette.responses import Response
 from api.context import Access, AppContext
 from api.demo.people import people
 from api.staff import session as sessions
+from api.staff.places import Place
 from api.staff.session import Session
 from fhir_tracker.errors import Forbidden, Incorrect, NotFound
 from fhir_tracker.model.author import Author
+from fhir_tracker.model.sight import EVERYTHING
 from fhir_tracker.model.viewer import ALL_SCOPES, ROLES, Viewer, open_viewer
 from fhir_tracker.storage import audit
 from fhir_tracker.storage.database import Tx
 
-VISITOR = Viewer(who="Device/demo-visitor", name="Demo visitor", roles=frozenset(ROLES), scopes=ALL_SCOPES)
+VISITOR = Viewer(
+    who="Device/demo-visitor", name="Demo visitor", roles=frozenset(ROLES), scopes=ALL_SCOPES, sight=EVERYTHING
+)
 ADMIN = "clinic-admin"
 _VERSION = re.compile("[0-9]{1,9}")
 
@@ -39,6 +43,7 @@ class Visit:
     args: Mapping[str, str]
     headers: Mapping[str, str]
     address: str
+    place: Place = Place()
 
     @property
     def back(self) -> str:
