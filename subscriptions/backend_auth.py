@@ -19,8 +19,9 @@ from fhir_tracker.errors import RemoteFailure, UsageError
 from fhir_tracker.signing_keys import Keyring
 from fhir_tracker.storage.connections import Connection
 from fhir_tracker.storage.signing_keys import StoredKey
-from subscriptions.client import Authorizer, Budget, Fixed, origin
+from subscriptions.client import Authorizer, Budget, Fixed
 from subscriptions.credentials import authorization, read_secret
+from subscriptions.outbound import origin, reach_of
 from subscriptions.token_discovery import Endpoint, discover
 from subscriptions.token_endpoint import INVALID_SCOPE, Token, ask
 
@@ -179,7 +180,8 @@ class TokenAuthorizer:
         return self._by_assertion(endpoint, form, now)
 
     def _ask(self, endpoint: Endpoint, form: dict[str, str], headers: dict[str, str], now: datetime) -> Token:
-        return ask(endpoint.url, form, headers, now, budget=self._budget)
+        reach = reach_of(self.registration.base_url, self.registration.token_url)
+        return ask(endpoint.url, form, headers, now, budget=self._budget, reach=reach)
 
     def _check_confirmed(self, endpoint: Endpoint) -> None:
         """A secret could be used by whoever it is shown to: it goes to another server only when a person named that one."""

@@ -13,14 +13,16 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Protocol
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import urljoin
 
 import httpx
 
 from fhir_tracker import clock
 from fhir_tracker.errors import RemoteFailure
+from subscriptions import outbound
 from subscriptions.decoding import decoder
 from subscriptions.headers import http_date, retry_after_seconds
+from subscriptions.outbound import NOT_PERMITTED, Reach, origin, reach_of
 
 FHIR_JSON = "application/fhir+json"
 NDJSON = "application/fhir+ndjson"
@@ -116,20 +118,11 @@ class _Request:
         return self.method != "GET"
 
 
-def origin(url: str) -> tuple[str, str, int]:
-    """Scheme, host and port of an absolute http(s) address, defaults filled in; RemoteFailure for any other."""
-    try:
-        parts = urlsplit(url)
-        port = parts.port
-    except ValueError:
-        raise RemoteFailure("The server sent an address that cannot be read.", permanent=True) from None
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise RemoteFailure("The server sent an address that is not http or https.", permanent=True)
-    return parts.scheme, parts.hostname.lower(), port or (443 if parts.scheme == "https" else 80)
-
-
 class EhrClient:
-    """Requests to one FHIR server. Nothing is ever asked, and no secret sent, outside the origin of `base_url`."""
+    """Requests to one FHIR server. Nothing is ever asked, and no secret sent, outside the origin of `base_url`.
+
+    `reach` says which addresses may be asked; without it a person has named `base_url`.
+    """
 
     def __init__(
         self,
@@ -138,6 +131,7 @@ class EhrClient:
         authorizer: Authorizer | None = None,
         budget: Budget | None = None,
         limits: Limits | None = None,
+        reach: Reach | None = None,
         pause: Callable[[float], None] = clock.pause,
         jitter: Callable[[], float] = random.random,
         now: Callable[[], datetime] = clock.now,
@@ -145,6 +139,7 @@ class EhrClient:
         self.base_url = base_url.rstrip("/")
         self._origin = origin(self.base_url)
         self._limits = limits or Limits()
+        self._reach = reach or reach_of(self.base_url)
         self._authorizer = authorizer or Fixed()
         self._budget = budget
         self._pause = pause
@@ -294,6 +289,7 @@ class EhrClient:
                     "The server points to another origin, which is not followed; if it has moved, change the base URL.",
                     permanent=True,
                 )
+            self._reach.check(request.url)
             answer = self._once(request)
             if answer.status not in _REDIRECTS or not answer.location:
                 return answer
@@ -378,7 +374,7 @@ class EhrClient:
     def _connected(self) -> httpx.Client:
         limits = self._limits
         timeout = httpx.Timeout(min(limits.silence_seconds, limits.total_seconds), connect=limits.connect_seconds)
-        return httpx.Client(timeout=timeout, follow_redirects=False, trust_env=False)
+        return outbound.client(self._reach, timeout=timeout)
 
 
 def _is_repeated(request: _Request, answer: Answer) -> bool:
@@ -391,6 +387,7 @@ def _is_repeated(request: _Request, answer: Answer) -> bool:
 def _cause(error: httpx.TransportError) -> str:
     text = str(error).lower()
     for part, cause in (
+        (NOT_PERMITTED, "its name leads to an address that is never asked, or not for the address given"),
         ("refused", "connection refused"),
         ("name or service", "the host name is unknown"),
         ("name resolution", "the host name is unknown"),

@@ -19,8 +19,8 @@ from fhir_tracker.storage import cursors, resources
 from fhir_tracker.storage.cursors import Cursor
 from fhir_tracker.storage.database import Tx
 from subscriptions.bundles import Entry, Page, read_object
-from subscriptions.client import origin
 from subscriptions.following import PAGE_SIZE, Follow
+from subscriptions.outbound import origin
 from subscriptions.paging import PagingGuard
 from subscriptions.windows import ROUNDING, progress_from
 

@@ -18,8 +18,8 @@ from fhir_tracker.storage import cursors
 from fhir_tracker.storage.cursors import Cursor
 from subscriptions.abilities import want_comparison
 from subscriptions.bundles import Entry, Page, is_outcome, link_expired, outcome_codes, says_nothing_found, says_partial
-from subscriptions.client import origin
 from subscriptions.following import PAGE_SIZE, Follow, TypeReport
+from subscriptions.outbound import origin
 from subscriptions.paging import PagingGuard
 from subscriptions.quirks import CLOCK_SET_BACK, quirks_of
 from subscriptions.steadying import counts_rows, is_in_order, last_moment

@@ -19,7 +19,7 @@ from fhir_tracker.merging import covers
 from fhir_tracker.storage import outbox, resources
 from subscriptions import ehr_words
 from subscriptions.bundles import is_outcome, read_page
-from subscriptions.client import origin
+from subscriptions.outbound import origin
 from subscriptions.rounds import READER, Round, View, base_of
 from subscriptions.there import There, held, refuse_write
 

@@ -16,6 +16,7 @@ import msgspec
 
 from fhir_tracker.errors import RemoteFailure
 from subscriptions.client import JSON_TYPES, Answer, Budget, EhrClient, Limits
+from subscriptions.outbound import PUBLIC, Reach
 
 LIMITS = Limits(total_seconds=15.0, max_bytes=100_000, tries=1)
 UNTOLD_LIFE = timedelta(minutes=5)
@@ -56,15 +57,16 @@ def ask(
     *,
     budget: Budget | None = None,
     limits: Limits = LIMITS,
+    reach: Reach = PUBLIC,
 ) -> Token:
-    """POST `form` to the token endpoint `url`, once, out of the `budget` of the EHR.
+    """POST `form` to the token endpoint `url`, once, out of the `budget` of the EHR, if `reach` lets it.
 
     Raises RemoteFailure: with `auth` when the request was understood and is refused, or nothing usable comes back; without
     it when trying later may help; `said` is the OAuth error, "" where none was given that is known.
     """
     own = {"Accept": "application/json", "Content-Type": "application/x-www-form-urlencoded", **headers}
     try:
-        with EhrClient(url, limits=limits, budget=budget) as client:
+        with EhrClient(url, limits=limits, budget=budget, reach=reach) as client:
             answer = client.send("POST", url, urlencode(form).encode(), own)
     except RemoteFailure as failure:
         message = f"No token is to be had. {failure.message}"

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 from fhir_tracker.errors import RemoteFailure
 from subscriptions.bundles import Page, link_expired
-from subscriptions.client import origin
 from subscriptions.following import Follow
+from subscriptions.outbound import origin
 from subscriptions.paging import PagingGuard
 
 

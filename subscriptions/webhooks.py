@@ -14,6 +14,7 @@ from standardwebhooks.webhooks import Webhook
 
 from fhir_tracker.errors import RemoteFailure
 from fhir_tracker.fhir.json_types import Json
+from subscriptions import outbound
 
 SILENCE = 10.0
 """Seconds that connecting, sending or the answer may take each."""
@@ -38,7 +39,7 @@ def call(
     }
     try:
         with (
-            httpx.Client(timeout=silence, follow_redirects=False, trust_env=False) as client,
+            outbound.client(outbound.reach_of(address), timeout=silence) as client,
             client.stream("POST", address, content=body.encode(), headers=headers) as answer,
         ):
             status = answer.status_code

@@ -13,7 +13,8 @@ import pytest
 import respx
 
 from fhir_tracker.errors import RemoteFailure
-from subscriptions.client import EhrClient, Fixed, Limits, origin
+from subscriptions.client import EhrClient, Fixed, Limits
+from subscriptions.outbound import origin
 
 BASE = "https://ehr.example/fhir"
 FHIR = {"content-type": "application/fhir+json"}
