@@ -11,7 +11,7 @@ from typing import Any
 from fhir_tracker import rule_watch
 from fhir_tracker.config import Settings
 from fhir_tracker.job_running import Handler
-from fhir_tracker.storage import jobs, leaders
+from fhir_tracker.storage import jobs, leaders, seen_jti, tokens
 from fhir_tracker.storage import settings as states
 from fhir_tracker.storage.database import Database
 
@@ -52,6 +52,8 @@ def _watch_rules(database: Database, payload: Mapping[str, Any], now: datetime) 
 def _forget_done(database: Database, payload: Mapping[str, Any], now: datetime) -> None:
     with database.begin() as tx:
         jobs.forget_done(tx, now - KEEP_DONE)
+        tokens.forget(tx, now)
+        seen_jti.forget(tx, now)
 
 
 JOBS: Mapping[str, Handler] = {"watch-rules": _watch_rules, "forget-done-jobs": _forget_done}

@@ -18,6 +18,7 @@ from sqlalchemy import text
 from fhir_tracker.errors import Busy, Fault, Unavailable, UsageError
 from fhir_tracker.storage import (
     account_tables,
+    client_tables,
     dispatch_tables,
     inbox_tables,
     launch_tables,
@@ -117,7 +118,7 @@ def test_the_migrations_make_the_tables_that_the_code_describes(database: Databa
     made = {work_tables.work_item, running_tables.job, inbox_tables.inbox, outbox_tables.outbox}
     made |= {signing_key_tables.signing_key, roster_tables.roster, measure_tables.spell}
     made |= {dispatch_tables.dispatch, staff_tables.staff_person}
-    made |= {account_tables.account, launch_tables.launch_session}
+    made |= {account_tables.account, launch_tables.launch_session, client_tables.client}
     assert made <= set(tables.metadata.tables.values())
     with database.begin() as tx:
         context = MigrationContext.configure(tx.connection, opts={"compare_type": False})
