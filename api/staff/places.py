@@ -30,6 +30,10 @@ class Place:
         return self.root + path
 
 
+HERE = Place()
+"""Outside a launch, at the root of the server."""
+
+
 class Placed(Protocol):
     """What knows its place."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from api.staff.places import Place
+from api.staff.places import HERE, Place
 from api.staff.words import Tone, When
 
 FieldKind = Literal["text", "textarea", "select", "moment", "hidden", "search"]
@@ -145,7 +145,7 @@ class Frame:
     density: str = "comfortable"
     keys: bool = True
     version: str = ""
-    place: Place = Place()
+    place: Place = HERE
 
 
 @dataclass(frozen=True, kw_only=True)

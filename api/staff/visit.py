@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -12,7 +12,7 @@ from starlette.responses import Response
 from api.context import Access, AppContext
 from api.demo.people import people
 from api.staff import session as sessions
-from api.staff.places import Place
+from api.staff.places import HERE, Place
 from api.staff.session import Session
 from fhir_tracker.errors import Forbidden, Incorrect, NotFound
 from fhir_tracker.model.author import Author
@@ -25,6 +25,7 @@ VISITOR = Viewer(
     who="Device/demo-visitor", name="Demo visitor", roles=frozenset(ROLES), scopes=ALL_SCOPES, sight=EVERYTHING
 )
 ADMIN = "clinic-admin"
+KIND = "page"
 _VERSION = re.compile("[0-9]{1,9}")
 
 
@@ -43,7 +44,7 @@ class Visit:
     args: Mapping[str, str]
     headers: Mapping[str, str]
     address: str
-    place: Place = Place()
+    place: Place = HERE
 
     @property
     def back(self) -> str:
@@ -106,21 +107,36 @@ def keep_session(visit: Visit, response: Response, session: Session) -> None:
     response.set_cookie(sessions.COOKIE, text, path="/", httponly=True, samesite="lax", secure=secure)
 
 
-def note_access(tx: Tx, visit: Visit, action: str, ref: str, patient: str | None = None) -> None:
-    """The audit row of one page or step; never what it showed."""
+def note_access(
+    tx: Tx,
+    visit: Visit,
+    action: str,
+    ref: str,
+    patient: str | None = None,
+    *,
+    patients: Sequence[str] = (),
+    outcome: str = "success",
+    detail: Mapping[str, object] | None = None,
+) -> None:
+    """The audit row of one page or step; `patients` are those it listed, never what it said of them."""
     audit.add(
         tx,
         at=visit.now,
-        who=visit.viewer.who,
+        viewer=visit.viewer,
         action=action,
         ref=ref,
         patient=patient,
+        outcome=outcome,
         request_id=visit.request_id,
-        detail={"through": "pages"},
+        detail=detail,
+        patients=patients,
+        kind=KIND,
     )
 
 
-def note_reading(visit: Visit, action: str, ref: str, patient: str | None = None) -> None:
+def note_reading(
+    visit: Visit, action: str, ref: str, patient: str | None = None, *, patients: Sequence[str] = ()
+) -> None:
     """As `note_access`, in a small transaction of its own, for pages that only read."""
     with visit.context.database.begin() as tx:
-        note_access(tx, visit, action, ref, patient)
+        note_access(tx, visit, action, ref, patient, patients=patients)

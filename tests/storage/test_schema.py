@@ -18,6 +18,7 @@ from sqlalchemy import text
 from fhir_tracker.errors import Busy, Fault, Unavailable, UsageError
 from fhir_tracker.storage import (
     account_tables,
+    audit_tables,
     client_tables,
     dispatch_tables,
     inbox_tables,
@@ -31,6 +32,7 @@ from fhir_tracker.storage import (
     signing_key_tables,
     staff_tables,
     tables,
+    visiting_tables,
     work_tables,
 )
 from fhir_tracker.storage import database as databases
@@ -119,6 +121,8 @@ def test_the_migrations_make_the_tables_that_the_code_describes(database: Databa
     made |= {signing_key_tables.signing_key, roster_tables.roster, measure_tables.spell}
     made |= {dispatch_tables.dispatch, staff_tables.staff_person}
     made |= {account_tables.account, launch_tables.launch_session, client_tables.client}
+    made |= {visiting_tables.launch_tab, visiting_tables.local_login}
+    made.add(audit_tables.audit_block)
     assert made <= set(tables.metadata.tables.values())
     with database.begin() as tx:
         context = MigrationContext.configure(tx.connection, opts={"compare_type": False})

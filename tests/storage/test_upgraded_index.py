@@ -7,6 +7,7 @@ from sqlalchemy import delete, select, text
 from fhir_tracker.storage import schema
 from fhir_tracker.storage.database import Database, Tx
 from fhir_tracker.storage.hashes import presence_key, token_key
+from fhir_tracker.storage.running_tables import AUDIT_TEXTS
 from fhir_tracker.storage.tables import ix, ixn, ixs, resource
 from tests.storage.samples import found, put_all, task
 
@@ -41,6 +42,16 @@ LATER = (
     "account",
     "launch_pending",
     "launch_session",
+    "client",
+    "access_token",
+    "seen_jti",
+    "audit_block",
+    "audit_patient",
+    "launch_ticket",
+    "launch_tab",
+    "preference",
+    "local_login",
+    "login_guess",
 )
 LATER_COLUMNS = (
     ("transition", "reason_code"),
@@ -49,9 +60,13 @@ LATER_COLUMNS = (
     ("work_item", "stands_since"),
     ("patient_summary", "zone"),
     *(("program", one) for one in ("digest", "reason", "approved_by", "approved_at", "effective_at", "active_from")),
+    *(("audit", one) for one in (*AUDIT_TEXTS, "version", "patients", "query", "mac")),
     *(("program", one) for one in ("retired_at", "rolls_back", "former", "renamed")),
 )
-LATER_TRIGGERS = tuple(("program", one) for one in ("program_stays", "program_is_kept", "program_names_stay"))
+LATER_TRIGGERS = (
+    *(("program", one) for one in ("program_stays", "program_is_kept", "program_names_stay")),
+    *(("audit", one) for one in ("audit_stays", "audit_is_kept", "audit_is_not_emptied")),
+)
 LATER_INDEXES = ("ix_notification_untold", "ix_work_item_late")
 
 
@@ -60,7 +75,9 @@ def at_revision(tx: Tx, revision: str) -> None:
     for table in LATER:
         tx.connection.execute(text(f"DROP TABLE {table}"))
     for table, trigger in LATER_TRIGGERS:
-        tx.connection.execute(text(f"DROP TRIGGER {trigger}{f' ON {table}' if tx.dialect == 'postgresql' else ''}"))
+        tx.connection.execute(
+            text(f"DROP TRIGGER IF EXISTS {trigger}{f' ON {table}' if tx.dialect == 'postgresql' else ''}")
+        )
     for index in LATER_INDEXES:
         tx.connection.execute(text(f"DROP INDEX {index}"))
     for table, column in LATER_COLUMNS:
