@@ -15,6 +15,7 @@ from fhir_tracker.config import Settings, default_folder
 from fhir_tracker.errors import UsageError
 from fhir_tracker.model.author import Author
 from fhir_tracker.model.viewer import worker_viewer
+from fhir_tracker.sealing import audit_key
 from fhir_tracker.storage import programs
 from fhir_tracker.storage import settings as states
 from fhir_tracker.storage.database import Database
@@ -26,6 +27,7 @@ def open_store(settings: Settings, *, prepared: bool = True) -> Iterator[Databas
     """The database of the settings, closed at the end; `prepared` False leaves its schema as it is."""
     _make_folder(settings)
     database = Database.open(settings.database)
+    database.seal_rows(lambda: audit_key(secret_key(settings)))
     try:
         if prepared:
             prepare(database)

@@ -14,6 +14,7 @@ from joserfc.jwk import OctKey
 from fhir_tracker.errors import UsageError
 
 _LABEL = b"fhir-tracker: secrets at rest, 1"
+_AUDIT = b"fhir-tracker: rows of the audit trail, 1"
 _HEADER = {"alg": "dir", "enc": "A256GCM"}
 
 
@@ -32,6 +33,11 @@ def unseal(secret_key: str, sealed: str) -> str:
             "A stored secret cannot be opened: it was sealed with another FHIR_TRACKER_SECRET_KEY. Set that one again, or "
             "seal it anew: fhir-tracker keys reseal --former FILE; where the former is lost, make the key anew."
         ) from None
+
+
+def audit_key(secret_key: str) -> bytes:
+    """The key of the seals on the rows of the audit trail and on its blocks."""
+    return HKDF(algorithm=SHA256(), length=32, salt=None, info=_AUDIT).derive(secret_key.encode())
 
 
 def _key(secret_key: str) -> OctKey:

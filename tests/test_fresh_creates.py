@@ -107,7 +107,7 @@ def test_a_create_asks_the_database_nothing(database: Database, what: str) -> No
     late = database.begin_late(refuse)
     stored = writes.create(late.tx, BODIES[what], BY)
     provenance.record(late.tx, [stored], BY)
-    audit.add(late.tx, at=BY.at, who=BY.viewer.who, action="create", ref=stored.ref)
+    audit.add(late.tx, at=BY.at, viewer=BY.viewer, action="create", ref=stored.ref)
     assert not late.tx.has_begun
     late.commit()
     with database.read() as tx:

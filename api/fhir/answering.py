@@ -201,5 +201,5 @@ def _apply(request: FhirRequest, action: Action, tx: Tx) -> FhirResponse:
 
 def _noted(rows: list[Access], response: FhirResponse, tx: Tx) -> FhirResponse:
     for row in rows:
-        audit.add(tx, **row._asdict())
+        audit.add_access(tx, row)
     return response

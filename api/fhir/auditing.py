@@ -4,34 +4,30 @@ from __future__ import annotations
 
 from api.fhir.exchange import AuditNote, FhirRequest
 from fhir_tracker.storage import audit
+from fhir_tracker.storage.audit_rows import Access
 from fhir_tracker.storage.database import Tx
-from fhir_tracker.storage.trail import Access
+
+KIND = "fhir"
 
 
 def record(tx: Tx, request: FhirRequest, note: AuditNote, outcome: str) -> None:
     """Add the row of one answer; `outcome` is `success`, `denied` (not there, or not for this caller) or `error`."""
-    audit.add(
-        tx,
-        at=request.now,
-        who=request.viewer.who,
-        action=note.action,
-        ref=note.ref,
-        patient=note.patient,
-        outcome=outcome,
-        request_id=request.request_id,
-        detail=note.detail,
-    )
+    audit.add_access(tx, access(request, note, outcome))
 
 
 def access(request: FhirRequest, note: AuditNote, outcome: str) -> Access:
     """The row of one answer, for those who write many at a time."""
     return Access(
         at=request.now,
-        who=request.viewer.who,
+        viewer=request.viewer,
         action=note.action,
         ref=note.ref,
         patient=note.patient,
         outcome=outcome,
         request_id=request.request_id,
         detail=note.detail,
+        patients=note.patients,
+        kind=KIND,
+        version=note.version,
+        query=note.query,
     )

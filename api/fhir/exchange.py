@@ -62,11 +62,17 @@ class FhirRequest(Having):
 
 @dataclass(frozen=True, kw_only=True)
 class AuditNote:
-    """What the audit trail says of one answer: `action` is the interaction; `ref` names a resource or a type."""
+    """What the audit trail says of one answer: `action` is the interaction; `ref` names a resource or a type.
+
+    `patients` are those whose data a search returned, `query` its parameters as they came, `version` the one read or made.
+    """
 
     action: str
     ref: str
     patient: str | None = None
+    patients: tuple[str, ...] = ()
+    query: str | None = None
+    version: int | None = None
     detail: Mapping[str, object] = field(default_factory=dict)
 
 

@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import select
+from sqlalchemy.engine import RowMapping
 
-from fhir_tracker.fhir.body import write_json
 from fhir_tracker.model.viewer import Viewer
+from fhir_tracker.storage.audit_rows import NO_SIGNER, SIGNER, Access, values_of
 from fhir_tracker.storage.bulks import AUDIT
 from fhir_tracker.storage.database import Tx
-from fhir_tracker.storage.records import from_row
 from fhir_tracker.storage.running_tables import audit
 from fhir_tracker.storage.scope import row_scope
-from fhir_tracker.storage.types import microseconds
 
 
 @dataclass(frozen=True, kw_only=True)
 class AuditRow:
-    """One access or change; `action` is a word such as `read`, `search`, `create`, `transition`."""
+    """One access or change; `action` is a word such as `read`, `search`, `create`, `transition`.
+
+    `kind` is the way in, `patients` are those whose data a search or list returned, `query` are its parameters as they came.
+    """
 
     seq: int
     at: datetime
@@ -32,23 +35,45 @@ class AuditRow:
     outcome: str
     request_id: str
     detail: Mapping[str, Any] = field(default_factory=dict)
+    kind: str = ""
+    name: str = ""
+    roles: frozenset[str] = frozenset()
+    client: str = ""
+    issuer: str = ""
+    address: str = ""
+    session: str = field(default="", repr=False)
+    purpose: str = ""
+    version: int | None = None
+    patients: tuple[str, ...] = ()
+    query: str | None = field(default=None, repr=False)
 
 
 def add(
     tx: Tx,
     *,
     at: datetime,
-    who: str,
+    viewer: Viewer,
     action: str,
-    ref: str,
+    ref: str = "",
     patient: str | None = None,
     outcome: str = "success",
     request_id: str = "",
     detail: Mapping[str, Any] | None = None,
+    patients: Sequence[str] = (),
+    kind: str = "",
+    version: int | None = None,
+    query: str | None = None,
 ) -> None:
-    """Write one audit row, in the transaction of what it tells."""
-    told = write_json(detail) if detail else "{}"
-    tx.added.add(AUDIT, (microseconds(at), who, action, ref, patient, outcome, request_id, told))
+    """Write one audit row, in the transaction of what it tells; the words are those of `audit_rows.Access`."""
+    told = Access(
+        at, viewer, action, ref, patient, outcome, request_id, detail or {}, patients, kind, version, query
+    )  # fmt: skip
+    add_access(tx, told)
+
+
+def add_access(tx: Tx, access: Access) -> None:
+    """As `add`, of a row that was put together before."""
+    tx.added.add(AUDIT, values_of(access, tx.kept.get(SIGNER, NO_SIGNER)))
 
 
 def list(  # noqa: A001 - read as audit.list
@@ -60,4 +85,11 @@ def list(  # noqa: A001 - read as audit.list
         chosen = chosen.where(audit.c.patient == patient)
     if before is not None:
         chosen = chosen.where(audit.c.seq < before)
-    return [from_row(AuditRow, row) for row in tx.rows(chosen.order_by(audit.c.seq.desc()).limit(limit))]
+    return [row_of(row) for row in tx.rows(chosen.order_by(audit.c.seq.desc()).limit(limit))]
+
+
+def row_of(row: RowMapping) -> AuditRow:
+    """A row of the table as a value."""
+    given: dict[str, Any] = {name: row[name] for name in AuditRow.__dataclass_fields__}
+    patients = tuple(json.loads(given["patients"])) if given["patients"] else ()
+    return AuditRow(**{**given, "roles": frozenset(given["roles"].split()), "patients": patients})

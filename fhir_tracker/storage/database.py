@@ -32,6 +32,7 @@ from sqlalchemy.pool import ConnectionPoolEntry
 
 from fhir_tracker.errors import Fault, UsageError
 from fhir_tracker.model.viewer import Viewer
+from fhir_tracker.storage.audit_rows import NO_SIGNER, SIGNER, Signer
 from fhir_tracker.storage.buffer import WriteBuffer
 from fhir_tracker.storage.drivers import Drivers
 from fhir_tracker.storage.failures import translated
@@ -241,7 +242,7 @@ class Database:
         self._reader = reader
         self._turns = turns
         self._keys = KeyPool()
-        self._kept: dict[Hashable, Any] = {}
+        self._kept: dict[Hashable, Any] = {SIGNER: NO_SIGNER}
         self.drivers = Drivers(reader)
 
     @classmethod
@@ -259,6 +260,15 @@ class Database:
     @property
     def dialect(self) -> Dialect:
         return cast(Dialect, self._writer.dialect.name)
+
+    @property
+    def signer(self) -> Signer:
+        """What seals the rows of the trail that are written here."""
+        return cast(Signer, self._kept[SIGNER])
+
+    def seal_rows(self, key: Callable[[], bytes]) -> None:
+        """From now on seal the rows of the trail with this key, which is asked for when the first is written."""
+        self._kept[SIGNER] = Signer(key)
 
     @contextmanager
     def begin(self) -> Iterator[Tx]:

@@ -106,6 +106,9 @@ Index("uq_job_waiting", job.c.kind, job.c.key, unique=True, sqlite_where=_is_wai
 Index("ix_job_due", job.c.kind, job.c.run_at, sqlite_where=_is_waiting, postgresql_where=_is_waiting)
 Index("ix_job_running", job.c.kind, job.c.lease_until, sqlite_where=_is_running, postgresql_where=_is_running)
 
+AUDIT_TEXTS = ("kind", "name", "roles", "client", "issuer", "address", "session", "purpose")
+"""Columns of a row of the trail that say more of who acted, and by which way."""
+
 audit = Table(
     "audit",
     metadata,
@@ -118,6 +121,11 @@ audit = Table(
     Column("outcome", Text, nullable=False),
     Column("request_id", Text, nullable=False),
     Column("detail", Mapped, nullable=False),
+    *(Column(name, Text, nullable=False, server_default="") for name in AUDIT_TEXTS),
+    Column("version", Integer),
+    Column("patients", Text),
+    Column("query", Text),
+    Column("mac", Text, nullable=False, server_default=""),
     Index(None, "patient", "seq"),
     sqlite_autoincrement=True,
 )

@@ -2,35 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from datetime import datetime
-from typing import NamedTuple
+from collections.abc import Sequence
 
 import msgspec
 
+from fhir_tracker.storage.audit_rows import COLUMNS, Access, values_of
+from fhir_tracker.storage.bulks import AUDIT
 from fhir_tracker.storage.database import Database
 from fhir_tracker.storage.failures import translated
-from fhir_tracker.storage.running_tables import audit
-from fhir_tracker.storage.types import microseconds
 
+__all__ = ["Access", "add"]
+_KINDS = {"at": "bigint", "version": "bigint"}
+_GIVEN = ", ".join(f"{name} {_KINDS.get(name, 'text')}" for name in COLUMNS)
 _INSERT = (
-    b"INSERT INTO audit (at, who, action, ref, patient, outcome, request_id, detail)"
-    b" SELECT * FROM json_to_recordset($1::json) AS given"
-    b"(at bigint, who text, action text, ref text, patient text, outcome text, request_id text, detail text)"
-)
-
-
-class Access(NamedTuple):
-    """One audit row to come, as in `audit.AuditRow`."""
-
-    at: datetime
-    who: str
-    action: str
-    ref: str
-    patient: str | None
-    outcome: str
-    request_id: str
-    detail: Mapping[str, object]
+    f"INSERT INTO audit ({', '.join(COLUMNS)}) SELECT * FROM json_to_recordset($1::json) AS given({_GIVEN})"  # noqa: S608
+).encode()
 
 
 def add(database: Database, rows: Sequence[Access]) -> None:
@@ -40,14 +26,11 @@ def add(database: Database, rows: Sequence[Access]) -> None:
     """
     if database.dialect == "postgresql":
         with translated():
-            given = msgspec.json.encode([_given(row) for row in rows]).decode()
+            signer = database.signer
+            told = [dict(zip(COLUMNS, values_of(row, signer), strict=True)) for row in rows]
+            given = msgspec.json.encode(told).decode()
         with database.drivers.take() as driver:
             driver.run(_INSERT, [given])
         return
     with database.begin() as tx:
-        tx.execute(audit.insert(), [row._asdict() for row in rows])
-
-
-def _given(row: Access) -> Mapping[str, object]:
-    detail = msgspec.json.encode(row.detail).decode()
-    return row._asdict() | {"at": microseconds(row.at), "detail": detail}
+        tx.added.add_all(AUDIT, [values_of(row, database.signer) for row in rows])

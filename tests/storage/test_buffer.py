@@ -8,6 +8,7 @@ import pytest
 from sqlalchemy import func, select
 
 from fhir_tracker.errors import Incorrect, VersionConflict
+from fhir_tracker.model.viewer import Viewer
 from fhir_tracker.storage import audit, changes, resources, work_items
 from fhir_tracker.storage.buffer import Bulk, WriteBuffer
 from fhir_tracker.storage.bulks import AUDIT, ITEM, IX, RESOURCE, TRANSITION
@@ -34,7 +35,7 @@ AWKWARD = [
 
 
 def add_audit(tx: Tx, ref: str) -> None:
-    audit.add(tx, at=NOW, who="Device/test", action="read", ref=ref)
+    audit.add(tx, at=NOW, viewer=Viewer(who="Device/test"), action="read", ref=ref)
 
 
 def run(database: Database, *steps: Callable[[Tx], object]) -> None:
@@ -79,8 +80,8 @@ def test_nothing_is_kept_of_a_transaction_that_fails(database: Database) -> None
 @pytest.mark.parametrize("word", AWKWARD)
 def test_any_text_comes_back_as_it_was_written(database: Database, word: str) -> None:
     with database.begin() as tx:
-        audit.add(tx, at=NOW, who=word, action=word, ref=word, patient=word, detail={"word": word})
-        audit.add(tx, at=NOW, who="other", action="read", ref="Task/1", patient=None)
+        audit.add(tx, at=NOW, viewer=Viewer(who=word), action=word, ref=word, patient=word, detail={"word": word})
+        audit.add(tx, at=NOW, viewer=Viewer(who="other"), action="read", ref="Task/1", patient=None)
     with database.read() as tx:
         rows = list(audit.list(tx, VIEWER))
     assert (rows[1].who, rows[1].action, rows[1].ref, rows[1].patient, rows[1].detail) == (*[word] * 4, {"word": word})
@@ -90,7 +91,7 @@ def test_any_text_comes_back_as_it_was_written(database: Database, word: str) ->
 @pytest.mark.parametrize(
     "spoil",
     [
-        lambda tx: audit.add(tx, at=NOW, who="\ud800", action="read", ref="Task/1"),
+        lambda tx: audit.add(tx, at=NOW, viewer=Viewer(who="\ud800"), action="read", ref="Task/1"),
         lambda tx: tx.added.add(IX, (1 << 70, 1)),
     ],
     ids=["half of a pair", "a number too large"],

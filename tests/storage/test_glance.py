@@ -8,6 +8,7 @@ import psycopg
 import pytest
 
 from fhir_tracker.errors import Incorrect, Unavailable
+from fhir_tracker.model.viewer import Viewer
 from fhir_tracker.storage import audit, resources, trail
 from fhir_tracker.storage.database import Database
 from fhir_tracker.storage.glance import Glance, NeedsTransaction
@@ -22,7 +23,8 @@ WANTED = ["a", "b", "gone", "none"]
 def rows_of(database: Database) -> list[Access]:
     with database.read() as tx:
         found = audit.list(tx, VIEWER)
-    return [Access(*(getattr(row, name) for name in Access._fields)) for row in reversed(found)]
+    told = Access._fields[2:]
+    return [Access(row.at, Viewer(who=row.who), *(getattr(row, name) for name in told)) for row in reversed(found)]
 
 
 def test_each_viewer_is_given_what_they_may_see_and_nothing_else(database: Database) -> None:
@@ -100,11 +102,18 @@ def test_a_read_survives_the_restart_of_the_server_and_says_when_it_is_away(own_
 
 def test_rows_written_together_are_those_written_one_by_one(database: Database) -> None:
     rows = [
-        Access(NOW, "Device/x", "read", "Task/a", "ann", "success", "r-1", {}),
+        Access(NOW, Viewer(who="Device/x"), "read", "Task/a", "ann", "success", "r-1", {}),
         Access(
-            NOW, "Device/é\U0001f600", "search", "Task", None, "error", "r-2", {"parameters": ["a'", '"'], "found": 3}
+            NOW,
+            Viewer(who="Device/é\U0001f600"),
+            "search",
+            "Task",
+            None,
+            "error",
+            "r-2",
+            {"parameters": ["a'", '"'], "found": 3},
         ),
-        Access(NOW.replace(microsecond=123456), "", "call", "", None, "denied", "", {"status": 401}),
+        Access(NOW.replace(microsecond=123456), Viewer(who=""), "call", "", None, "denied", "", {"status": 401}),
     ]
     with database.begin() as tx:
         for row in rows:
@@ -119,7 +128,9 @@ def test_rows_are_there_for_others_when_the_call_returns(postgres: Postgres) -> 
         prepare(database)
         with psycopg.connect(postgres.url(name), autocommit=True) as other:
             for number in range(5):
-                trail.add(database, [Access(NOW, "me", "read", "Task/a", None, "success", "r", {})] * (number + 1))
+                trail.add(
+                    database, [Access(NOW, Viewer(who="me"), "read", "Task/a", None, "success", "r", {})] * (number + 1)
+                )
                 counted = other.execute("SELECT count(*), max(seq) - min(seq) + 1 FROM audit").fetchone()
                 assert counted is not None
                 assert counted[0] == (number + 1) * (number + 2) // 2

@@ -20,6 +20,7 @@ from sqlalchemy import text, update
 from sqlalchemy.exc import DBAPIError
 
 from fhir_tracker.errors import Busy, Fault, Incorrect, NotFound, Unavailable, VersionConflict
+from fhir_tracker.model.viewer import Viewer
 from fhir_tracker.storage import audit, changes, resources
 from fhir_tracker.storage.database import Database, Tx
 from fhir_tracker.storage.group import MOST_WAITING, GroupWriter
@@ -30,6 +31,7 @@ from tests.support.sessions import sessions, wait_until_ended
 
 WRITER = """
 import sys
+from fhir_tracker.model.viewer import Viewer
 from fhir_tracker.storage import audit
 from fhir_tracker.storage.database import Database
 from fhir_tracker.storage.group import GroupWriter
@@ -38,7 +40,7 @@ writer = GroupWriter(Database.open(sys.argv[1]))
 def work_of(name):
     def work(tx):
         put(tx, task(name))
-        audit.add(tx, at=NOW, who="Device/test", action="create", ref=f"Task/{name}")
+        audit.add(tx, at=NOW, viewer=Viewer(who="Device/test"), action="create", ref=f"Task/{name}")
         return name
     return work
 def told(name, error):
@@ -64,7 +66,7 @@ def creating(id_: str) -> Callable[[Tx], str]:
 
     def work(tx: Tx) -> str:
         put(tx, task(id_))
-        audit.add(tx, at=NOW, who="Device/test", action="create", ref=f"Task/{id_}")
+        audit.add(tx, at=NOW, viewer=Viewer(who="Device/test"), action="create", ref=f"Task/{id_}")
         return id_
 
     return work
@@ -245,7 +247,7 @@ def test_a_value_that_cannot_be_held_harms_only_its_own_work(
         assert [writer.run(creating(name)).result(60) for name in ("w1", "w2")] == ["w1", "w2"]
 
     def spoil(tx: Tx) -> None:
-        audit.add(tx, at=NOW, who="\ud800", action="read", ref="Task/1")
+        audit.add(tx, at=NOW, viewer=Viewer(who="\ud800"), action="read", ref="Task/1")
 
     go_on, _ = held(writer)
     futures: list[Future[object]] = [writer.run(creating("a")), writer.run(spoil), writer.run(creating("b"))]

@@ -17,6 +17,7 @@ from fhir_tracker.errors import Incorrect
 from fhir_tracker.model.patient import PatientSummary
 from fhir_tracker.model.spell import Spell
 from fhir_tracker.model.staff import Person
+from fhir_tracker.model.viewer import Viewer
 from fhir_tracker.model.work import Event, Firing, FiringKey, Transition
 from fhir_tracker.storage import (
     absences,
@@ -236,7 +237,7 @@ STORES = {
         write=lambda tx, text, at: audit.add(
             tx,
             at=at,
-            who=text,
+            viewer=Viewer(who=text),
             action=text,
             ref=text,
             patient=text,
@@ -553,21 +554,21 @@ def test_rows_read_one_by_one_with_their_keys_are_in_the_order_they_were_added(d
     """The trail of accesses is written by another way than a transaction's own rows; both are one list."""
     accesses = [
         trail.Access(
-            at=NOW, who=text, action="read", ref=f"Task/{number}", patient=text or None, outcome="success", request_id=text,
+            at=NOW, viewer=Viewer(who=text), action="read", ref=f"Task/{number}", patient=text or None, outcome="success", request_id=text,
             detail={text: [text, number, None, 1.5, True]},
         )
         for number, text in enumerate(TEXTS)
     ]  # fmt: skip
     trail.add(database, accesses)
     with database.begin() as tx:
-        audit.add(tx, at=NOW, who="last", action="read", ref="Task/last")
+        audit.add(tx, at=NOW, viewer=Viewer(who="last"), action="read", ref="Task/last")
     with database.read() as tx:
         rows = audit.list(tx, VIEWER, limit=1000)
     assert [row.ref for row in rows] == ["Task/last", *(f"Task/{number}" for number in reversed(range(len(TEXTS))))]
     for row, access in zip(reversed(rows[1:]), accesses, strict=True):
         assert (row.at, row.who, row.patient, row.request_id) == (
             access.at,
-            access.who,
+            access.viewer.who,
             access.patient,
             access.request_id,
         )
@@ -578,9 +579,9 @@ def test_rows_read_one_by_one_with_their_keys_are_in_the_order_they_were_added(d
 def test_an_access_that_cannot_be_written_down_is_refused_and_nothing_of_its_lot_is_there(
     database: Database, text: str
 ) -> None:
-    fine = trail.Access(NOW, "ann", "read", "Task/1", None, "success", "r", {})
+    fine = trail.Access(NOW, Viewer(who="ann"), "read", "Task/1", None, "success", "r", {})
     try:
-        trail.add(database, [fine, fine._replace(who=text), fine])
+        trail.add(database, [fine, fine._replace(viewer=Viewer(who=text)), fine])
     except Incorrect:
         expected = 0
     else:

@@ -9,6 +9,7 @@ from datetime import timedelta
 import pytest
 
 from fhir_tracker.errors import Conflict
+from fhir_tracker.model.viewer import Viewer
 from fhir_tracker.model.work import Event, Firing, FiringKey, Transition
 from fhir_tracker.storage import (
     audit,
@@ -295,7 +296,15 @@ def test_a_notification_reaches_roles_and_persons(database: Database) -> None:
 def test_audit_rows_are_listed_newest_first(database: Database) -> None:
     with database.begin() as tx:
         for number in range(3):
-            audit.add(tx, at=NOW, who="me", action="read", ref=f"Task/{number}", patient="ann", detail={"n": number})
+            audit.add(
+                tx,
+                at=NOW,
+                viewer=Viewer(who="me"),
+                action="read",
+                ref=f"Task/{number}",
+                patient="ann",
+                detail={"n": number},
+            )
         rows = audit.list(tx, VIEWER, patient="ann")
         assert [one.ref for one in rows] == ["Task/2", "Task/1", "Task/0"]
         assert audit.list(tx, VIEWER, before=rows[0].seq, limit=1) == [rows[1]]

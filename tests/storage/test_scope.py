@@ -267,7 +267,7 @@ def filled(database: Database) -> Database:
         )
         transitions.add(tx, left, "ann")
         measured(tx)
-        audit.add(tx, at=NOW, who="me", action="read", ref="Task/a", patient="ann")
+        audit.add(tx, at=NOW, viewer=Viewer(who="me"), action="read", ref="Task/a", patient="ann")
         outbox.put(
             tx, Changed(connection="c", type="Task", local_id="a", patient="ann", made_here=True, version=1), NOW
         )

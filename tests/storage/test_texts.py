@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from fhir_tracker.errors import Incorrect
+from fhir_tracker.model.viewer import Viewer
 from fhir_tracker.model.work import Event
 from fhir_tracker.storage import audit, events, quarantine, resources, work_items
 from fhir_tracker.storage import settings as states
@@ -44,7 +45,7 @@ def test_texts_beside_resources_are_kept_as_they_are(database: Database) -> None
         with database.begin() as tx:
             work_items.save(tx, item("Task/a", title=text, escalation_reason=text, owner=text))
             states.put(tx, "x", text)
-            audit.add(tx, at=NOW, who=text, action="read", ref="Task/a", detail={"said": text})
+            audit.add(tx, at=NOW, viewer=Viewer(who=text), action="read", ref="Task/a", detail={"said": text})
             events.save(tx, seen)
         with database.read() as tx:
             kept = work_items.find(tx, VIEWER, "Task/a")

@@ -1,0 +1,131 @@
+"""One row of the trail of accesses: what is to be told of an act, as the values that are stored, with the row's own seal."""
+
+from __future__ import annotations
+
+import hmac
+import json
+import os
+from base64 import b64decode, b64encode
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from hashlib import blake2b
+from typing import Any, NamedTuple
+
+import msgspec
+
+from fhir_tracker.model.viewer import Viewer
+from fhir_tracker.storage.bulks import AUDIT
+from fhir_tracker.storage.types import microseconds
+
+SIGNER = "audit-signer"
+"""Under which name a transaction knows who seals its rows, among what is kept."""
+COLUMNS = AUDIT.columns
+SIGNED = COLUMNS[:-1]
+"""What the seal of a row covers: every value of it but its number, and the seal itself."""
+_encode = msgspec.json.Encoder().encode
+
+
+class Access(NamedTuple):
+    """One act to be told of: who, what, on which resource (`Type/id`, a type, or a word for what is no resource).
+
+    `patients` are those whose data a search or a list returned, `query` the parameters as they came, `kind` the way in (`fhir`,
+    `page`, `command`, `worker`, `security`), `detail` what else counts, which never holds what a resource says.
+    """
+
+    at: datetime
+    viewer: Viewer
+    action: str
+    ref: str
+    patient: str | None = None
+    outcome: str = "success"
+    request_id: str = ""
+    detail: Mapping[str, Any] = {}
+    patients: Sequence[str] = ()
+    kind: str = ""
+    version: int | None = None
+    query: str | None = None
+
+
+class Signer:
+    """Seals rows with a key that the database does not hold; without a key it leaves them unsealed.
+
+    `key` is asked for when the first row is sealed.
+    """
+
+    def __init__(self, key: Callable[[], bytes] | None = None) -> None:
+        self._ask = key
+        self._key = b""
+        self.id = ""
+        self.has_signed = False
+
+    @property
+    def key(self) -> bytes:
+        """The key, or nothing."""
+        if not self._key and self._ask is not None:
+            self._key = self._ask()
+            self.id = blake2b(self._key, digest_size=4, person=b"audit key").hexdigest()
+        return self._key
+
+    def mac(self, values: Sequence[object]) -> str:
+        """The seal of a row with these values: the key's id, 8 random bytes, and an HMAC of both and the values."""
+        key = self.key
+        self.has_signed = True
+        if not key:
+            return ""
+        salt = os.urandom(8)
+        return f"{self.id}.{b64encode(salt + _digest(key, salt, values)).decode()}"
+
+    def holds(self, values: Sequence[object], mac: str) -> bool:
+        """Whether a seal of this key fits the values."""
+        return self.key != b"" and fits(self.key, values, mac)
+
+
+NO_SIGNER = Signer()
+
+
+def fits(key: bytes, values: Sequence[object], mac: str) -> bool:
+    """Whether `mac` is the seal that this key gives to a row with these values."""
+    try:
+        raw = b64decode(mac.partition(".")[2], validate=True)
+    except ValueError:
+        return False
+    return hmac.compare_digest(raw[8:], _digest(key, raw[:8], values))
+
+
+def _digest(key: bytes, salt: bytes, values: Sequence[object]) -> bytes:
+    try:
+        told = _encode(values)
+    except UnicodeEncodeError:
+        told = json.dumps(values).encode()
+    return hmac.digest(key, salt + told, "sha256")[:24]
+
+
+def values_of(access: Access, signer: Signer) -> tuple[Any, ...]:
+    """The row as its table takes it, in the order of `COLUMNS`."""
+    viewer = access.viewer
+    values = (
+        microseconds(access.at),
+        viewer.who,
+        access.action,
+        access.ref,
+        access.patient,
+        access.outcome,
+        access.request_id,
+        _told(access.detail) if access.detail else "{}",
+        access.kind,
+        viewer.name,
+        " ".join(sorted(viewer.roles)),
+        viewer.client,
+        viewer.issuer,
+        viewer.address,
+        viewer.session,
+        viewer.purpose,
+        access.version,
+        _told(list(access.patients)) if access.patients else None,
+        access.query,
+    )
+    return (*values, signer.mac(values))
+
+
+def _told(value: object) -> str:
+    return _encode(value).decode()
