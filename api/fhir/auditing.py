@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+from urllib.parse import urlencode
+
 from api.fhir.exchange import AuditNote, FhirRequest
 from fhir_tracker.storage import audit
 from fhir_tracker.storage.audit_rows import Access
 from fhir_tracker.storage.database import Tx
 
 KIND = "fhir"
+MOST_QUERY = 8000
 
 
 def record(tx: Tx, request: FhirRequest, note: AuditNote, outcome: str) -> None:
     """Add the row of one answer; `outcome` is `success`, `denied` (not there, or not for this caller) or `error`."""
     audit.add_access(tx, access(request, note, outcome))
+
+
+def asked_for(request: FhirRequest) -> str | None:
+    """The parameters of a search as they came, for those who may read the trail; None when there are none."""
+    return urlencode(request.pairs)[:MOST_QUERY] if request.pairs else None
 
 
 def access(request: FhirRequest, note: AuditNote, outcome: str) -> Access:

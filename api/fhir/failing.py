@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from api.fhir.actions import Action
+from api.fhir.auditing import asked_for
 from api.fhir.exchange import AuditNote, FhirRequest, FhirResponse
 from api.outcomes import headers_of, outcome_of, status_of
 from fhir_tracker import clock
@@ -34,7 +35,8 @@ def is_recorded(error: TrackerError) -> bool:
 def failure(request: FhirRequest, action: Action, error: TrackerError) -> tuple[AuditNote, str]:
     """What the audit trail says of a request that failed, and with which outcome."""
     ref = f"{request.type}/{request.id}".rstrip("/")
-    note = AuditNote(action=action.interaction, ref=ref, detail={"status": status_of(error)})
+    query = asked_for(request) if request.pairs else None
+    note = AuditNote(action=action.interaction, ref=ref, query=query, detail={"status": status_of(error)})
     return note, "denied" if error.category in _DENIALS else "error"
 
 

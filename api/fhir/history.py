@@ -9,6 +9,7 @@ import re
 from datetime import datetime
 from hashlib import blake2b
 
+from api.fhir.auditing import asked_for
 from api.fhir.bundles import address, bundle, version_entry
 from api.fhir.exchange import AuditNote, FhirRequest, FhirResponse, Pairs
 from api.fhir.negotiation import preference
@@ -65,7 +66,16 @@ def _answer(request: FhirRequest, tx: Tx, ref: str, whole: Span) -> FhirResponse
     page = log.page(tx, request.viewer, span, count=count, after=_place(request, walk))
     entries = [version_entry(request.base, version, subset) for version in page.versions]
     body = bundle("history", entries, _links(request, ref, used, walk, page), request.now, page.total)
-    note = AuditNote(action="history", ref=ref, detail={"versions": len(page.versions)})
+    seen = {one.patient for one in page.versions if one.patient}
+    patient = next(iter(seen)) if whole.id and len(seen) == 1 else None
+    note = AuditNote(
+        action="history",
+        ref=ref,
+        patient=patient,
+        patients=() if patient else tuple(sorted(seen)),
+        query=asked_for(request),
+        detail={"versions": len(page.versions)},
+    )
     return FhirResponse(status=200, body=body, note=note)
 
 

@@ -24,7 +24,7 @@ _NUMBER = re.compile(r"[1-9][0-9]{0,8}")
 def read(request: FhirRequest, tx: Tx) -> FhirResponse:
     """The present version, as stored; 404 for one that never was, 410 for a deleted one, 304 for a caller who has it."""
     stored = find_present(request, tx)
-    note = AuditNote(action="read", ref=stored.ref, patient=stored.patient)
+    note = AuditNote(action="read", ref=stored.ref, patient=stored.patient, version=stored.version)
     return _as_asked(request, stored.version, stored.updated_at, stored.body, note)
 
 
@@ -46,7 +46,8 @@ def read_version(request: FhirRequest, tx: Tx) -> FhirResponse:
         raise NotFound(f"There is no such version of this {request.type}.")
     if version.op == "delete":
         raise Gone(f"This version is the deletion of the {request.type}.")
-    note = AuditNote(action="vread", ref=f"{request.type}/{request.id}", detail={"version": number})
+    ref = f"{request.type}/{request.id}"
+    note = AuditNote(action="vread", ref=ref, patient=version.patient, version=number)
     return _as_asked(request, version.version, version.updated_at, version.body or "", note)
 
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from functools import lru_cache
 
+from api.fhir.auditing import asked_for
 from api.fhir.bundles import address, bundle, match_entries, match_entry, outcome_entry
 from api.fhir.exchange import AuditNote, FhirRequest, FhirResponse, Pairs
 from api.fhir.negotiation import preference
@@ -87,7 +88,8 @@ def _answer(request: FhirRequest, tx: Tx, query: Query, path: str, note: AuditNo
     links = _links(request, query, path, page, given, began)
     body = bundle("searchset", _entries(request, query, page), links, request.now, page.total)
     detail = {**note.detail, "parameters": sorted({name for name, _ in query.applied}), "found": len(page.shown)}
-    noted = AuditNote(action=note.action, ref=note.ref, patient=note.patient, detail=detail)
+    found = {one.patient for one in (*page.shown, *page.included) if one.patient and one.patient != note.patient}
+    noted = replace(note, detail=detail, patients=tuple(sorted(found)), query=asked_for(request))
     return FhirResponse(status=200, body=body, note=noted)
 
 

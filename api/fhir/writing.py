@@ -105,7 +105,8 @@ def delete(request: FhirRequest, tx: Tx) -> FhirResponse:
     stored = writes.delete(tx, request.type, request.id, request.author(), if_match=match, only_unreferred=is_kept)
     patient = stored.patient if stored else None
     headers = {"ETag": etag_of(stored.version)} if stored else {}
-    note = AuditNote(action="delete", ref=f"{request.type}/{request.id}", patient=patient)
+    version = stored.version if stored else None
+    note = AuditNote(action="delete", ref=f"{request.type}/{request.id}", patient=patient, version=version)
     return FhirResponse(status=204, headers=headers, note=note)
 
 
@@ -189,7 +190,7 @@ def written(request: FhirRequest, stored: Stored, status: int, action: str, told
         "ETag": etag_of(stored.version),
         "Last-Modified": http_date(stored.updated_at),
     }
-    note = AuditNote(action=action, ref=stored.ref, patient=stored.patient, detail={"version": stored.version})
+    note = AuditNote(action=action, ref=stored.ref, patient=stored.patient, version=stored.version)
     return FhirResponse(status=status, body=_wanted(request, stored, told), headers=headers, note=note)
 
 

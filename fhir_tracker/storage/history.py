@@ -37,6 +37,7 @@ class PastVersion:
     updated_at: datetime
     op: Op
     body: str | None
+    patient: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,7 +93,7 @@ def page(tx: Tx, viewer: Viewer, span: Span, *, count: int, after: Place | None 
 def _columns() -> Select[Any]:
     is_current = (resource.c.version == resource_version.c.version) & ~resource.c.deleted
     body = case((is_current, resource.c.body), else_=resource_version.c.body).label("body")
-    own = [resource_version.c[name] for name in ("k", "version", "updated_at", "op")]
+    own = [resource_version.c[name] for name in ("k", "version", "updated_at", "op", "patient")]
     return select(*own, resource.c.type, resource.c.id, body).select_from(
         resource_version.join(resource, resource.c.k == resource_version.c.k)
     )

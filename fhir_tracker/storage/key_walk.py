@@ -24,7 +24,7 @@ MOST_KEYS = 20
 SHORT = 2000
 """Where several keys must hold, the walk goes along one with up to so many entries."""
 _NEWEST = PageCursor(query="", values=(), k=1 << 62)
-_SHOWN = "r.k, r.type, r.id, r.body"
+_SHOWN = "r.k, r.type, r.id, r.body, r.patient"
 _READ = frozenset(
     {"type", "types", "own_base", "filters", "count", "applied", "ignored", "summary", "elements", "total"}
 )
@@ -40,6 +40,7 @@ class Hit(NamedTuple):
     type: str
     id: str
     body: str
+    patient: str | None = None
 
     @property
     def ref(self) -> str:

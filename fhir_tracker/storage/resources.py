@@ -73,6 +73,7 @@ class StoredVersion:
     origin: str
     who: str
     body: str | None
+    patient: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -278,7 +279,7 @@ def _versions(viewer: Viewer, type_: str, id_: str) -> Select[tuple[object, ...]
     """Both the resource and the version must be for this viewer: a resource can have changed its patient."""
     is_current = (resource.c.version == resource_version.c.version) & ~resource.c.deleted
     body = case((is_current, resource.c.body), else_=resource_version.c.body).label("body")
-    columns = [resource_version.c[name] for name in ("version", "updated_at", "op", "origin", "who")]
+    columns = [resource_version.c[name] for name in ("version", "updated_at", "op", "origin", "who", "patient")]
     return (
         select(*columns, body)
         .select_from(resource_version.join(resource, resource.c.k == resource_version.c.k))

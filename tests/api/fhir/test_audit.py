@@ -51,9 +51,9 @@ ASKED: list[tuple[str, str, dict[str, Any], tuple[str, str, str | None, str, dic
     ("HEAD", "Task/t1", {}, ("read", "Task/t1", "p1", "success", {})),
     ("GET", "Task/t1", {"headers": {"If-None-Match": "*"}}, ("read", "Task/t1", "p1", "success", {})),
     ("GET", "Patient/p1", {}, ("read", "Patient/p1", "p1", "success", {})),
-    ("GET", "Task/t1/_history/1", {}, ("vread", "Task/t1", None, "success", {"version": 1})),
-    ("GET", "Task/t1/_history", {}, ("history", "Task/t1", None, "success", {"versions": 2})),
-    ("GET", "Task/t1/_history?_count=1", {}, ("history", "Task/t1", None, "success", {"versions": 1})),
+    ("GET", "Task/t1/_history/1", {}, ("vread", "Task/t1", "p1", "success", {"version": 1})),
+    ("GET", "Task/t1/_history", {}, ("history", "Task/t1", "p1", "success", {"versions": 2})),
+    ("GET", "Task/t1/_history?_count=1", {}, ("history", "Task/t1", "p1", "success", {"versions": 1})),
     ("GET", "Task/_history?_count=1", {}, ("history", "Task", None, "success", {"versions": 1})),
     ("GET", "_history?_count=1", {}, ("history", "", None, "success", {"versions": 1})),
     (
@@ -87,7 +87,7 @@ ASKED: list[tuple[str, str, dict[str, Any], tuple[str, str, str | None, str, dic
         {"content": TASK.replace("t1", "t2"), "headers": JSON},
         ("create", "Task/t2", "p1", "success", {"version": 1}),
     ),
-    ("DELETE", "Task/t1", {}, ("delete", "Task/t1", "p1", "success", {})),
+    ("DELETE", "Task/t1", {}, ("delete", "Task/t1", "p1", "success", {"version": 3})),
     ("DELETE", "Task/never", {}, ("delete", "Task/never", None, "success", {})),
     ("GET", "Task/none", {}, ("read", "Task/none", None, "denied", {"status": 404})),
     ("GET", "Task/t1/_history/9", {}, ("vread", "Task/t1", None, "denied", {"status": 404})),
@@ -124,7 +124,9 @@ def test_each_request_leaves_its_row(
     told: tuple[str, str, str | None, str, dict[str, Any]],
 ) -> None:
     row = one_row(stocked, database, method, path, **sent)
-    assert (row.action, row.ref, row.patient, row.outcome, dict(row.detail)) == told
+    detail = dict(row.detail) | ({"version": row.version} if row.action != "read" and row.version else {})
+    assert (row.action, row.ref, row.patient, row.outcome, detail) == told
+    assert row.kind == "fhir"
     assert row.who == open_viewer().who
     assert row.request_id
     assert CANARY not in repr(row)
