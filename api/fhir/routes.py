@@ -21,6 +21,7 @@ from api.fhir import (
 from api.fhir.actions import Action, Route
 from api.fhir.capability import Statement
 from api.fhir.exchange import FhirRequest, FhirResponse
+from api.fhir.needs import ANYTHING, EACH_PART, HERE, MEMBER, OPEN, of_type
 from fhir_tracker import own_operations
 from fhir_tracker.errors import NotFound, UnknownType
 from fhir_tracker.fhir.definitions.registry import resource_types
@@ -35,51 +36,110 @@ def _metadata(request: FhirRequest, tx: Tx | None = None) -> FhirResponse:
     return STATEMENT.answer(request)
 
 
-_SEARCH_ALL = Action(handle=searching.search_all, interaction="search-system")
-_SEARCH_COMPARTMENT = Action(handle=searching.search_compartment, interaction="search-compartment")
-_SEARCH = Action(handle=searching.search, interaction="search-type", quick=True)
+_SEARCH_ALL = Action(handle=searching.search_all, interaction="search-system", needs=of_type("s", ANYTHING))
+_SEARCH_COMPARTMENT = Action(
+    handle=searching.search_compartment, interaction="search-compartment", needs=of_type("s", MEMBER)
+)
+_SEARCH = Action(handle=searching.search, interaction="search-type", needs=of_type("s"), quick=True)
 _VALIDATE = Action(
     handle=validating.validate_here,
     interaction="operation",
+    needs=of_type("rcu"),
     operation=own_operations.VALIDATE,
     own_transactions=validating.validate,
 )
-_APPLY_PLAN = Action(handle=applying.apply_plan, interaction="operation", operation=own_operations.APPLY_PLAN)
+_APPLY_PLAN = Action(
+    handle=applying.apply_plan,
+    interaction="operation",
+    needs=of_type("r", "PlanDefinition", ("r", "Patient")),
+    operation=own_operations.APPLY_PLAN,
+)
 _APPLY_ACTIVITY = Action(
-    handle=applying.apply_activity, interaction="operation", operation=own_operations.APPLY_ACTIVITY
+    handle=applying.apply_activity,
+    interaction="operation",
+    needs=of_type("r", "ActivityDefinition", ("r", "Patient")),
+    operation=own_operations.APPLY_ACTIVITY,
 )
 _INSTANTIATE = Action(
-    handle=applying.instantiate, interaction="operation", operation=own_operations.INSTANTIATE, writes=True
+    handle=applying.instantiate,
+    interaction="operation",
+    needs=of_type("r", "PlanDefinition", ("c", "CarePlan"), ("c", "Task")),
+    operation=own_operations.INSTANTIATE,
+    writes=True,
 )
 _EVALUATE = Action(
     handle=measuring.evaluate_here,
     interaction="operation",
+    needs=of_type("r", "Measure", ("r", "MeasureReport")),
     operation=own_operations.EVALUATE,
     own_transactions=measuring.evaluate,
 )
-_OUTREACH = Action(handle=caring.outreach, interaction="operation", operation=own_operations.OUTREACH)
-_EVIDENCE = Action(handle=caring.evidence_of_month, interaction="operation", operation=own_operations.EVIDENCE)
-_MOVE = Action(
-    handle=moving.move_here, interaction="operation", operation=own_operations.MOVE, own_transactions=moving.move
+_OUTREACH = Action(
+    handle=caring.outreach,
+    interaction="operation",
+    needs=of_type("r", "Task", ("r", "Communication")),
+    operation=own_operations.OUTREACH,
 )
-_TASK_OPTIONS = Action(handle=moving.options_of_task, interaction="operation", operation=own_operations.TASK_OPTIONS)
-_PLAN_OPTIONS = Action(handle=moving.options_of_plan, interaction="operation", operation=own_operations.PLAN_OPTIONS)
-_UNDO_TASK = Action(handle=moving.undo_task, interaction="operation", operation=own_operations.UNDO_TASK, writes=True)
-_UNDO_PLAN = Action(handle=moving.undo_plan, interaction="operation", operation=own_operations.UNDO_PLAN, writes=True)
+_EVIDENCE = Action(
+    handle=caring.evidence_of_month,
+    interaction="operation",
+    needs=of_type("r", "Patient", ("r", "Communication"), ("r", "ChargeItem")),
+    operation=own_operations.EVIDENCE,
+)
+_MOVE = Action(
+    handle=moving.move_here,
+    interaction="operation",
+    needs=of_type("u", "Task"),
+    operation=own_operations.MOVE,
+    own_transactions=moving.move,
+)
+_TASK_OPTIONS = Action(
+    handle=moving.options_of_task,
+    interaction="operation",
+    needs=of_type("r", "Task"),
+    operation=own_operations.TASK_OPTIONS,
+)
+_PLAN_OPTIONS = Action(
+    handle=moving.options_of_plan,
+    interaction="operation",
+    needs=of_type("r", "CarePlan"),
+    operation=own_operations.PLAN_OPTIONS,
+)
+_UNDO_TASK = Action(
+    handle=moving.undo_task,
+    interaction="operation",
+    needs=of_type("u", "Task"),
+    operation=own_operations.UNDO_TASK,
+    writes=True,
+)
+_UNDO_PLAN = Action(
+    handle=moving.undo_plan,
+    interaction="operation",
+    needs=of_type("u", "CarePlan"),
+    operation=own_operations.UNDO_PLAN,
+    writes=True,
+)
 ROUTES: tuple[Route, ...] = (
     Route(
         template=(),
         actions={
             "GET": _SEARCH_ALL,
-            "POST": Action(handle=bundling.nested, interaction="transaction", own_transactions=_process),
+            "POST": Action(
+                handle=bundling.nested, interaction="transaction", needs=EACH_PART, own_transactions=_process
+            ),
         },
     ),
     Route(template=("_search",), actions={"POST": _SEARCH_ALL}),
     Route(
         template=("metadata",),
-        actions={"GET": Action(handle=_metadata, interaction="capabilities", own_transactions=_metadata)},
+        actions={"GET": Action(handle=_metadata, interaction="capabilities", needs=OPEN, own_transactions=_metadata)},
     ),
-    Route(template=("_history",), actions={"GET": Action(handle=history.history_of_all, interaction="history-system")}),
+    Route(
+        template=("_history",),
+        actions={
+            "GET": Action(handle=history.history_of_all, interaction="history-system", needs=of_type("s", ANYTHING))
+        },
+    ),
     Route(template=("{type}", "_search"), actions={"POST": _SEARCH}),
     Route(template=("{type}", "$validate"), actions={"POST": _VALIDATE}),
     Route(template=("{type}", "{id}", "$validate"), actions={"GET": _VALIDATE, "POST": _VALIDATE}),
@@ -99,34 +159,49 @@ ROUTES: tuple[Route, ...] = (
     Route(template=("Measure", "{id}", "$evaluate-measure"), actions={"GET": _EVALUATE, "POST": _EVALUATE}),
     Route(
         template=("{type}", "_history"),
-        actions={"GET": Action(handle=history.history_of_type, interaction="history-type")},
+        actions={"GET": Action(handle=history.history_of_type, interaction="history-type", needs=of_type("s"))},
     ),
     Route(
         template=("{type}",),
         actions={
             "GET": _SEARCH,
-            "POST": Action(handle=writing.create, interaction="create", writes=True),
-            "PUT": Action(handle=writing.update_by_condition, interaction="update", writes=True),
-            "PATCH": Action(handle=patching.patch_by_condition, interaction="patch", writes=True),
-            "DELETE": Action(handle=writing.delete_by_condition, interaction="delete", writes=True),
+            "POST": Action(handle=writing.create, interaction="create", needs=of_type("c"), writes=True),
+            "PUT": Action(
+                handle=writing.update_by_condition,
+                interaction="update",
+                needs=of_type("u", HERE, ("s", HERE)),
+                writes=True,
+            ),
+            "PATCH": Action(
+                handle=patching.patch_by_condition,
+                interaction="patch",
+                needs=of_type("u", HERE, ("s", HERE)),
+                writes=True,
+            ),
+            "DELETE": Action(
+                handle=writing.delete_by_condition,
+                interaction="delete",
+                needs=of_type("d", HERE, ("s", HERE)),
+                writes=True,
+            ),
         },
     ),
     Route(
         template=("{type}", "{id}"),
         actions={
-            "GET": Action(handle=reading.read, interaction="read", quick=True),
-            "PUT": Action(handle=writing.update, interaction="update", writes=True),
-            "PATCH": Action(handle=patching.patch, interaction="patch", writes=True),
-            "DELETE": Action(handle=writing.delete, interaction="delete", writes=True),
+            "GET": Action(handle=reading.read, interaction="read", needs=of_type("r"), quick=True),
+            "PUT": Action(handle=writing.update, interaction="update", needs=of_type("u"), writes=True),
+            "PATCH": Action(handle=patching.patch, interaction="patch", needs=of_type("u"), writes=True),
+            "DELETE": Action(handle=writing.delete, interaction="delete", needs=of_type("d"), writes=True),
         },
     ),
     Route(
         template=("{type}", "{id}", "_history"),
-        actions={"GET": Action(handle=history.history_of_one, interaction="history-instance")},
+        actions={"GET": Action(handle=history.history_of_one, interaction="history-instance", needs=of_type("r"))},
     ),
     Route(
         template=("{type}", "{id}", "_history", "{version}"),
-        actions={"GET": Action(handle=reading.read_version, interaction="vread")},
+        actions={"GET": Action(handle=reading.read_version, interaction="vread", needs=of_type("r"))},
     ),
     Route(template=("{type}", "{id}", "{member}"), actions={"GET": _SEARCH_COMPARTMENT}),
     Route(template=("{type}", "{id}", "{member}", "_search"), actions={"POST": _SEARCH_COMPARTMENT}),

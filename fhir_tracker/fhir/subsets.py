@@ -135,7 +135,7 @@ def _summary(value: Resource, type_: str) -> Resource:
         if name == "resourceType":
             kept[member] = held
         elif element is not None and (element.required or element.name in summary_elements(type_)):
-            cut = held if member.startswith("_") else _cut(held, _leaf(element, name))
+            cut = held if member.startswith("_") else _cut(held, leaf_type(element, name))
             if cut not in ({}, []) or element.required:
                 kept[member] = cut if cut not in ({}, []) else held
     return kept
@@ -175,10 +175,11 @@ def _tagged(resource: Resource) -> Resource:
 
 
 def _element(type_: str, name: str) -> Element | None:
-    return _members(type_).get(name)
+    return members(type_).get(name)
 
 
-def _leaf(element: Element, name: str) -> str:
+def leaf_type(element: Element, name: str) -> str:
+    """The type of an element under one of its JSON names."""
     if not element.is_choice:
         return element.types[0]
     end = name.removeprefix(element.name.removesuffix("[x]"))
@@ -186,7 +187,7 @@ def _leaf(element: Element, name: str) -> str:
 
 
 @cache
-def _members(type_: str) -> Mapping[str, Element]:
+def members(type_: str) -> Mapping[str, Element]:
     """JSON member name -> element, each form of a choice by its own name."""
     found: dict[str, Element] = {}
     for element in elements(type_).values():

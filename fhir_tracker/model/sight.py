@@ -4,41 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cache, lru_cache
-from typing import Protocol
+from functools import cache, cached_property, lru_cache
 
 from fhir_tracker.fhir.definitions.registry import resource_types
 from fhir_tracker.model.grants import ANY, RIGHTS, Grant
+from fhir_tracker.model.policy import ACTS, Policy
 
 Filters = tuple[tuple[str, str], ...]
-
-
-class Allowed(Protocol):
-    """What a policy tells; see `fhir_tracker.model.policy`."""
-
-    @property
-    def grants(self) -> tuple[Grant, ...]:
-        """What may be done with resources."""
-
-    @property
-    def hidden(self) -> Mapping[str, frozenset[str]]:
-        """Type -> paths of elements that are not shown."""
-
-    @property
-    def fixed(self) -> Mapping[str, frozenset[str]]:
-        """Type -> paths of elements that may not be changed."""
-
-    @property
-    def acts(self) -> frozenset[str]:
-        """Words for what is no resource."""
-
-    @property
-    def programs(self) -> frozenset[str] | None:
-        """Names of programs; None for all."""
-
-    @property
-    def locations(self) -> frozenset[str] | None:
-        """References of Locations; None for all."""
 
 
 @dataclass(frozen=True)
@@ -97,21 +69,38 @@ class Sight:
         return self._fixed.get(type_, frozenset()) | self._fixed.get(ANY, frozenset())
 
     @property
+    def hides(self) -> bool:
+        """Whether any element of any type is not shown."""
+        return bool(self._hidden)
+
+    @property
+    def fixes(self) -> bool:
+        """Whether any element of any type may not be changed."""
+        return bool(self._fixed)
+
+    def is_whole(self, right: str) -> bool:
+        """Whether every resource of every type may be reached by a right, whatever it belongs to."""
+        return right in self._whole
+
+    @cached_property
+    def _whole(self) -> frozenset[str]:
+        free = {right for right, ways in self._ways.items() if ways.get(ANY) == FREE and set(ways.values()) == {FREE}}
+        return frozenset() if self.is_bounded else frozenset(free)
+
+    @property
     def is_bounded(self) -> bool:
         """Whether only work of some programs or places may be seen."""
         return self.programs is not None or self.locations is not None
 
 
-ACTS = frozenset(
-    "queue patient task operations programs publish connections outbox quarantine bulk export people roles clients"
-    " audit break-glass settings".split()
-)
-EVERYTHING = Sight(acts=ACTS, _ways={right: {ANY: FREE} for right in RIGHTS})
+EVERYTHING = Sight(acts=frozenset(ACTS), _ways={right: {ANY: FREE} for right in RIGHTS})
+BEHIND = Sight(acts=frozenset(), _ways={right: {ANY: FREE} for right in RIGHTS})
+"""What the tracker has to see to carry out the act of somebody who may do it; nothing of it is shown."""
 NOTHING = Sight(_ways={})
 
 
 @lru_cache(maxsize=1024)
-def sight_of(grants: tuple[Grant, ...] | None, policy: Allowed | None, patient: str | None) -> Sight:
+def sight_of(grants: tuple[Grant, ...] | None, policy: Policy | None, patient: str | None) -> Sight:
     """What both the scopes of a token and the policy of roles allow; None of either does not limit.
 
     `patient/` scopes reach the compartment of `patient`, and nothing where that is None; scopes without a policy give no

@@ -13,6 +13,7 @@ from api.context import AppContext
 from api.fhir.actions import Action
 from api.fhir.exchange import FhirRequest, FhirResponse
 from api.fhir.lanes import Job, Lane, Pool, Returns
+from api.fhir.needs import OPEN
 from fhir_tracker import clock
 from fhir_tracker.errors import Busy
 from fhir_tracker.model.viewer import open_viewer
@@ -30,7 +31,7 @@ def nothing(request: FhirRequest, tx: Tx) -> FhirResponse:
     return FhirResponse(status=200)
 
 
-ACTION = Action(handle=nothing, interaction="read")
+ACTION = Action(handle=nothing, interaction="read", needs=OPEN)
 
 
 def job(name: str) -> Job:
