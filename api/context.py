@@ -9,6 +9,7 @@ from enum import StrEnum
 from functools import cached_property
 from urllib.parse import urlsplit
 
+from api.limits import Limits
 from api.tally import Tally
 from fhir_tracker.config import Settings
 from fhir_tracker.model.viewer import Viewer, open_viewer
@@ -37,6 +38,11 @@ class AppContext:
     tally: Tally = field(default_factory=Tally)
 
     @property
+    def root(self) -> str:
+        """The path below which others reach us, mostly nothing: what is between the host name and our own addresses."""
+        return urlsplit(self.public_url).path.rstrip("/")
+
+    @property
     def fhir_base(self) -> str:
         """The base of our FHIR API, without a slash at its end."""
         return f"{self.public_url}/fhir"
@@ -45,13 +51,28 @@ class AppContext:
         """The same as a caller knows it who came by this Host: where no public address is set, by any local name."""
         return self._local_bases.get(host, self.fhir_base)
 
-    @cached_property
+    @property
+    def bases(self) -> frozenset[str]:
+        """Every base of our FHIR API by which callers may know it."""
+        return frozenset({self.fhir_base, *self._local_names.values()})
+
+    @property
     def _local_bases(self) -> Mapping[str, str]:
+        return {} if self.access is Access.LOCKED else self._local_names
+
+    @cached_property
+    def _local_names(self) -> Mapping[str, str]:
+        """Host -> base, for the names of this machine, where no public address is set."""
         parts = urlsplit(self.public_url)
-        if self.settings.public_url or self.access is Access.LOCKED or not parts.port:
+        if self.settings.public_url or not parts.port:
             return {}
         hosts = [f"{name}:{parts.port}" for name in ("localhost", "127.0.0.1", "[::1]")]
         return {host: f"{parts.scheme}://{host}/fhir" for host in hosts}
+
+    @cached_property
+    def limits(self) -> Limits:
+        """How often clients may ask, and addresses may fail, in this process."""
+        return Limits(self.settings.rate_limit)
 
     @property
     def host_names(self) -> frozenset[str]:
@@ -59,5 +80,5 @@ class AppContext:
         return frozenset({"localhost", "127.0.0.1", "::1", urlsplit(self.public_url).hostname or ""})
 
     def viewer(self) -> Viewer | None:
-        """Who calls the FHIR API; None when there is nobody we know."""
+        """Who calls the FHIR API without having to show it; None where everybody has to."""
         return None if self.access is Access.LOCKED else open_viewer()

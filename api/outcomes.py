@@ -30,6 +30,7 @@ STATUS_OF_CLASS: Mapping[type[TrackerError], int] = {
     errors.VersionConflict: 412,
     errors.PreconditionFailed: 412,
     errors.Unauthenticated: 401,
+    errors.TooMany: 429,
     errors.MethodNotAllowed: 405,
     errors.NotAcceptable: 406,
     errors.UnsupportedMediaType: 415,
@@ -46,6 +47,7 @@ _ISSUE_OF_STATUS: Mapping[int, str] = {
     413: "too-long",
     415: "not-supported",
     421: "forbidden",
+    429: "throttled",
     500: "exception",
     503: "transient",
 }
@@ -61,13 +63,22 @@ def status_of(error: TrackerError) -> int:
 
 def headers_of(error: TrackerError) -> dict[str, str]:
     """What an answer to `error` says besides its body: how to log in, what a patch may be, when to come back."""
+    if isinstance(error, errors.BadToken):
+        return {"WWW-Authenticate": challenge("invalid_token")}
     if isinstance(error, errors.Unauthenticated):
-        return {"WWW-Authenticate": 'Bearer realm="fhir-tracker"'}
+        return {"WWW-Authenticate": challenge()}
+    if isinstance(error, errors.TooMany):
+        return {"Retry-After": str(error.retry_after)}
     if isinstance(error, errors.UnsupportedMediaType):
         return {"Accept-Patch": ACCEPT_PATCH}
     if status_of(error) == 503:
         return {"Retry-After": str(RETRY_AFTER_SECONDS)}
     return {}
+
+
+def challenge(code: str = "") -> str:
+    """How to log in, as WWW-Authenticate says it, with the error code of RFC 6750 where there is one."""
+    return f'Bearer realm="fhir-tracker", error="{code}"' if code else 'Bearer realm="fhir-tracker"'
 
 
 def outcome_of(error: TrackerError) -> bytes:

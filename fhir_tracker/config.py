@@ -15,6 +15,7 @@ from fhir_tracker.addresses import (
     MailServer,
     mail_server,
     mails_of_roles,
+    origins,
     role_codes,
     sender,
     webhook_secret,
@@ -24,6 +25,8 @@ from fhir_tracker.errors import UsageError
 
 PREFIX = "FHIR_TRACKER_"
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
+INSECURE = frozenset({"secret-key", "http", "postgresql", "redis", "failpoint"})
+"""What can be allowed although it is not safe."""
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _DURATION = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,6})?)(ms|s|m|h|d)?")
 _SIZE = re.compile(r"([0-9]{1,9})([kKmM]?)[bB]?")
@@ -63,6 +66,12 @@ class Settings:
     notify_webhook: Mapping[str, str] = field(repr=False)
     webhook_secret: str = field(repr=False)
     staff_roles: Mapping[str, str]
+    insecure: frozenset[str]
+    disk_encrypted: bool
+    metrics_token: str = field(repr=False)
+    cors_origins: tuple[str, ...]
+    token_lifetime: timedelta
+    rate_limit: int
     session_idle: timedelta
     session_lifetime: timedelta
     local_login: bool
@@ -114,6 +123,18 @@ def process_count(text: str) -> int:
     if not re.fullmatch("[0-9]{1,2}", text) or not 1 <= int(text) <= 64:
         raise ValueError("use auto, or a number from 1 to 64")
     return int(text)
+
+
+def token_lifetime(text: str) -> timedelta:
+    """A duration from a second to an hour. Raises ValueError for anything else."""
+    value = duration(text)
+    if not timedelta(seconds=1) <= value <= timedelta(hours=1):
+        raise ValueError("use at least 1s and at most 1h")
+    return value
+
+
+def _rate(text: str) -> int:
+    return 0 if text.lower() == "off" else _count(text)
 
 
 def _share(text: str) -> float:
@@ -181,6 +202,13 @@ def _secret(text: str) -> str:
     if text and len(text) < 32:
         raise ValueError("use at least 32 characters")
     return text
+
+
+def _insecure(text: str) -> frozenset[str]:
+    found = frozenset(filter(None, (one.strip() for one in text.split(","))))
+    if found - INSECURE:
+        raise ValueError("use words of " + ", ".join(sorted(INSECURE)))
+    return found
 
 
 SETTINGS: tuple[Setting, ...] = (
@@ -409,6 +437,55 @@ SETTINGS: tuple[Setting, ...] = (
         default="",
         help="Further codes of PractitionerRole and the roles they stand for: `SYSTEM|CODE=role, ...`. They go before the "
         "product's own table.",
+    ),
+    Setting(
+        name="INSECURE",
+        kind="text",
+        read=_insecure,
+        default="",
+        help="What `serve` (without `--open`) and `worker` otherwise refuse, words parted by commas: `http` (a public address that "
+        "is not https, off this machine), `postgresql` and `redis` (on another machine without TLS), `secret-key` (one that can "
+        "be guessed), `failpoint` (tests that end processes).",
+    ),
+    Setting(
+        name="DISK_ENCRYPTED",
+        kind="switch",
+        read=_switch,
+        default="no",
+        help="Whether a person has seen to it that the disk of a SQLite database, and of its backups, is encrypted; without that "
+        "`serve` and `doctor` warn.",
+    ),
+    Setting(
+        name="METRICS_TOKEN",
+        kind="text",
+        read=_secret,
+        default="",
+        secret=True,
+        help="What whoever reads `/metrics`, `/docs` and `/openapi.json` sends as `Authorization: Bearer`; 32 characters or more. "
+        "Without it a server that is not open shows them to nobody.",
+    ),
+    Setting(
+        name="CORS_ORIGINS",
+        kind="text",
+        read=origins,
+        default="",
+        help="Origins of web pages that may call the FHIR API from a browser, parted by commas: `https://app.example.org`. Without "
+        "it none may. Never `*`, and no cookies are sent along.",
+    ),
+    Setting(
+        name="TOKEN_LIFETIME",
+        kind="duration",
+        read=token_lifetime,
+        default="5m",
+        help="How long the access tokens count that this server gives to systems; at most `1h`.",
+    ),
+    Setting(
+        name="RATE_LIMIT",
+        kind="number",
+        read=_rate,
+        default="500",
+        help="How many requests a second one client of the FHIR API may make of each process, for a short while twice as many; "
+        "above it the answer is 429. `off` or 0 sets no limit.",
     ),
     Setting(
         name="SESSION_IDLE",

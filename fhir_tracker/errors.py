@@ -13,11 +13,13 @@ TrackerError
 │   └── PreconditionFailed a condition of the request does not hold, and would not if it were repeated
 ├── Forbidden              known caller, not allowed
 │   └── Unauthenticated    unknown caller
+│       └── BadToken       a bearer token that nobody was given, or that counts no more
 ├── Unsupported            a right question that this server does not answer
 │   ├── MethodNotAllowed
 │   ├── NotAcceptable
 │   └── UnsupportedMediaType
 ├── Busy                   too many requests, or a lock not had in time
+│   └── TooMany            one caller asks too often
 ├── Unavailable            the database or a remote server cannot be reached now
 │   └── RemoteFailure      an EHR answered wrongly; `permanent` says whether a retry can help
 └── Fault                  our own mistake
@@ -116,6 +118,10 @@ class Unauthenticated(Forbidden):
     issue_code = "login"
 
 
+class BadToken(Unauthenticated):
+    pass
+
+
 class Unsupported(TrackerError):
     category = Category.UNSUPPORTED
     issue_code = "not-supported"
@@ -136,6 +142,14 @@ class UnsupportedMediaType(Unsupported):
 class Busy(TrackerError):
     category = Category.BUSY
     issue_code = "throttled"
+
+
+class TooMany(Busy):
+    """`retry_after` is in whole seconds."""
+
+    def __init__(self, message: str, *, retry_after: int = 60) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
 
 
 class Unavailable(TrackerError):

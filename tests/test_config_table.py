@@ -40,6 +40,11 @@ TABLE: dict[str, tuple[list[tuple[str, object]], list[str]]] = {
         ["-0.1", "1.1", "50%", "nan", "inf", "half"],
     ),
     "MASS_ESCALATION_FLOOR": ([("0", 0), ("25", 25), ("007", 7)], ["-1", "2.5", "1e3", "many", "9" * 10, "١"]),
+    "TOKEN_LIFETIME": (
+        [("5m", timedelta(minutes=5)), ("1h", timedelta(hours=1)), ("1", timedelta(seconds=1))],
+        ["61m", "2h", "0", "999ms", "-5m", "long"],
+    ),
+    "RATE_LIMIT": ([("500", 500), ("off", 0), ("OFF", 0), ("0", 0)], ["-1", "1.5", "10/s", "none"]),
     "RULE_PERIOD": ([("1h", timedelta(hours=1)), ("30s", timedelta(seconds=30))], ["0", "hour", "-1h"]),
     "SWEEP_INTERVAL": (
         [("5s", timedelta(seconds=5)), ("250ms", timedelta(milliseconds=250)), ("1.5m", timedelta(seconds=90))],
@@ -103,6 +108,36 @@ TABLE: dict[str, tuple[list[tuple[str, object]], list[str]]] = {
             ("", ""),
         ],
         ["http://h", "redis://", "localhost:6379"],
+    ),
+    "INSECURE": (
+        [
+            ("", frozenset()),
+            ("http", frozenset({"http"})),
+            (" redis, postgresql ,", frozenset({"redis", "postgresql"})),
+        ],
+        ["yes", "all", "*", "http redis", "HTTP"],
+    ),
+    "DISK_ENCRYPTED": ([("yes", True), ("no", False)], ["luks", "2"]),
+    "METRICS_TOKEN": ([("m" * 32, "m" * 32)], ["m", "m" * 31]),
+    "CORS_ORIGINS": (
+        [
+            ("", ()),
+            ("https://a.example", ("https://a.example",)),
+            (
+                "http://[::1]:80, https://a.example:8443,https://a.example:8443",
+                ("http://[::1]:80", "https://a.example:8443"),
+            ),
+        ],
+        [
+            "*",
+            "null",
+            "a.example",
+            "https://a.example/",
+            "https://u@a.example",
+            "https://",
+            "ftp://a",
+            "https://*.a.example?",
+        ],
     ),
     "PROCESSES": (
         [("auto", 0), ("AUTO", 0), ("1", 1), ("4", 4), ("64", 64)],

@@ -21,9 +21,11 @@ from api.fhir.exchange import FhirRequest, FhirResponse
 from api.fhir.failing import ATTEMPTS, failure, is_recorded, pause_after, refusal
 from api.fhir.lanes import Job, Lane, Pool, Returns
 from api.fhir.patience import Patience
+from fhir_tracker.admission import StaleAdmission
 from fhir_tracker.errors import Busy, TrackerError, Unavailable, VersionConflict
 from fhir_tracker.storage import audit, settings, trail
 from fhir_tracker.storage.database import Tx
+from fhir_tracker.storage.epochs import Watch
 from fhir_tracker.storage.glance import Glance, NeedsTransaction
 from fhir_tracker.storage.group import GroupWriter
 from fhir_tracker.storage.trail import Access
@@ -38,6 +40,7 @@ class Answering:
         self._database = context.database
         self._guard = threading.Lock()
         self._opened: GroupWriter | None = None
+        self._epochs = Watch(context.database)
         self._returns = Returns()
         self._patience = Patience(self._asked, self._returns)
         self._reads = Lane("reads", self._glance, self._returns, threads=2, group=64, most=1024)
@@ -68,7 +71,7 @@ class Answering:
         try:
             for attempt in range(ATTEMPTS):
                 try:
-                    return await self._submitted(request, action, partial(_apply, request, action))
+                    return await self._submitted(request, action, partial(self._apply, request, action))
                 except VersionConflict:
                     if request.header("if-match"):
                         raise
@@ -98,6 +101,18 @@ class Answering:
         if answer is not None:
             self._returns.give(job, answer)
 
+    def _apply(self, request: FhirRequest, action: Action, tx: Tx) -> FhirResponse:
+        self._check(request)
+        response = action.handle(request, tx)
+        if response.note:
+            record(tx, request, response.note, "success")
+        return packed(request, response)
+
+    def _check(self, request: FhirRequest, glance: Glance | None = None) -> None:
+        """Raises StaleAdmission when a right was given or taken since it was found out who asks."""
+        if request.epoch is not None and self._epochs.at(request.arrived, glance) != request.epoch:
+            raise StaleAdmission
+
     def _asked(self) -> None:
         with self._database.read() as tx:
             settings.get(tx, "alive")
@@ -120,7 +135,10 @@ class Answering:
                 glance.fetch((job.request.viewer, job.request.type, job.request.id) for job in group if job.request.id)
                 for job in group:
                     try:
+                        self._check(job.request, glance)
                         response, row = _carried_out(job, glance)
+                    except StaleAdmission as stale:
+                        self._returns.give(job, stale)
                     except NeedsTransaction:
                         self._pass_on(job)
                     else:
@@ -142,6 +160,7 @@ class Answering:
 
     def _read(self, job: Job) -> None:
         try:
+            self._check(job.request)
             with self._database.read() as tx:
                 response = job.action.handle(job.request, tx)
             answered = _succeeded(job, response)
@@ -152,6 +171,7 @@ class Answering:
     def _own(self, job: Job) -> None:
         assert job.action.own_transactions is not None  # noqa: S101 - what this pool is for
         try:
+            self._check(job.request)
             answered = _succeeded(job, job.action.own_transactions(job.request))
         except TrackerError as error:
             answered = _failed(job.request, job.action, error)
@@ -190,13 +210,6 @@ def _succeeded(job: Job, response: FhirResponse) -> tuple[FhirResponse, list[Acc
 
 def _failed(request: FhirRequest, action: Action, error: TrackerError) -> tuple[FhirResponse, list[Access]]:
     return refusal(error), [access(request, *failure(request, action, error))] if is_recorded(error) else []
-
-
-def _apply(request: FhirRequest, action: Action, tx: Tx) -> FhirResponse:
-    response = action.handle(request, tx)
-    if response.note:
-        record(tx, request, response.note, "success")
-    return packed(request, response)
 
 
 def _noted(rows: list[Access], response: FhirResponse, tx: Tx) -> FhirResponse:

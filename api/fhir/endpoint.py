@@ -17,30 +17,30 @@ from api.fhir.actions import Action
 from api.fhir.answering import Answering
 from api.fhir.binaries import as_bytes, is_read_as_bytes
 from api.fhir.encoding import decoded
+from api.fhir.entrance import Caller, Entrance
 from api.fhir.exchange import FhirRequest, FhirResponse, Pairs
 from api.fhir.failing import refusal
+from api.fhir.needs import OPEN
 from api.fhir.negotiation import check_accepts
 from api.fhir.routes import find_route
 from api.outcomes import FHIR_JSON, outcome_of_status
 from fhir_tracker import clock
+from fhir_tracker.admission import StaleAdmission
 from fhir_tracker.errors import (
     Incorrect,
     MethodNotAllowed,
     NotFound,
     TooLarge,
     TrackerError,
-    Unauthenticated,
     UnsupportedMediaType,
 )
 from fhir_tracker.fhir.identity import is_legal_id
-from fhir_tracker.model.viewer import Viewer
 from fhir_tracker.storage.database import Tx
 
 BODY_SECONDS = 30
 MAX_PARAMETERS = 200
 _FORM = "application/x-www-form-urlencoded"
 _METADATA = ("metadata",)
-_NOBODY = Viewer(who="nobody")
 _CONTENT_TYPE: tuple[bytes, bytes] = (b"content-type", FHIR_JSON.encode())
 
 
@@ -49,6 +49,7 @@ class FhirEndpoint:
 
     def __init__(self, context: AppContext) -> None:
         self._context = context
+        self._door = Entrance(context)
         self._answering = Answering(context)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -62,9 +63,16 @@ class FhirEndpoint:
         await _send(scope, response, send)
 
     async def _answer(self, scope: Scope, receive: Receive) -> FhirResponse:
-        headers = scope[HEADERS]
+        headers, arrived = scope[HEADERS], clock.monotonic()
         body = await self._body(headers, receive)
-        asked = _asked(self._context, scope, body)
+        caller = await self._door.caller(scope, arrived)
+        try:
+            return await self._answered(scope, body, caller)
+        except StaleAdmission:
+            return await self._answered(scope, body, await self._door.caller(scope, arrived, anew=True))
+
+    async def _answered(self, scope: Scope, body: bytes, caller: Caller) -> FhirResponse:
+        asked = _asked(self._context, scope, body, caller)
         return asked if isinstance(asked, FhirResponse) else await self._answering.answer(*asked)
 
     async def _body(self, headers: dict[str, str], receive: Receive) -> bytes:
@@ -80,11 +88,10 @@ class FhirEndpoint:
         return await asyncio.to_thread(decoded, body, packing, limit) if packing else body
 
 
-def _asked(context: AppContext, scope: Scope, body: bytes) -> tuple[FhirRequest, Action] | FhirResponse:
+def _asked(context: AppContext, scope: Scope, body: bytes, caller: Caller) -> tuple[FhirRequest, Action] | FhirResponse:
     path = _path(scope["path"])
-    viewer = context.viewer()
-    if viewer is None and path != _METADATA:
-        return _request(context, scope, path, (), body, _NOBODY), _STRANGER
+    if caller.refused is not None and path != _METADATA:
+        return _request(context, scope, path, (), body, caller), _refusing(caller.refused)
     headers: dict[str, str] = scope[HEADERS]
     pairs = _parameters(scope, path, body)
     accept = headers.get("accept", "")
@@ -100,7 +107,7 @@ def _asked(context: AppContext, scope: Scope, body: bytes) -> tuple[FhirRequest,
         wrong = Incorrect if method == "PUT" else NotFound
         raise wrong("The id in the address is not a FHIR id: 1 to 64 letters, digits, - and dots.")
     action = as_bytes(route.actions[method]) if is_content else route.actions[method]
-    return _request(context, scope, path, pairs, body, viewer or _NOBODY, **parts), action
+    return _request(context, scope, path, pairs, body, caller, **parts), action
 
 
 def _request(
@@ -109,7 +116,7 @@ def _request(
     path: tuple[str, ...],
     pairs: Pairs,
     body: bytes,
-    viewer: Viewer,
+    caller: Caller,
     type: str = "",  # noqa: A002 - named as in addresses
     id: str = "",  # noqa: A002 - the same
     version: str = "",
@@ -122,9 +129,11 @@ def _request(
         headers=scope[HEADERS],
         body=body,
         own_base=context.base_for(scope[HEADERS].get("host", "")),
-        viewer=viewer,
+        viewer=caller.viewer,
         request_id=scope[REQUEST_ID],
         now=clock.now(),
+        epoch=caller.epoch,
+        arrived=caller.arrived,
         type=type,
         id=id,
         version=version,
@@ -136,11 +145,13 @@ def _path(path: str) -> tuple[str, ...]:
     return tuple(inner.split("/")) if inner else ()
 
 
-def _refuse_stranger(request: FhirRequest, tx: Tx) -> FhirResponse:
-    raise Unauthenticated("Log in first: this server does not answer strangers.")
+def _refusing(error: TrackerError) -> Action:
+    """What becomes of a request whose caller is not let in: its refusal, recorded as any other."""
 
+    def refuse(request: FhirRequest, tx: Tx) -> FhirResponse:
+        raise error
 
-_STRANGER = Action(handle=_refuse_stranger, interaction="call", quick=True)
+    return Action(handle=refuse, interaction="call", needs=OPEN, quick=True)
 
 
 def _not_allowed(method: str, allowed: str) -> FhirResponse:

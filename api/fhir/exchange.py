@@ -24,6 +24,8 @@ class FhirRequest(Having):
 
     `resource` stands for `body` where it was read already, its references to us made relative: an entry of a Bundle.
     The `id` of a create is one chosen for it by us. `bundle` is the type of the Bundle it is an entry of, or "".
+    `epoch` is the security epoch in which its `viewer` was found out; None where that was after it `arrived` (a moment of
+    `clock.monotonic`), or where nobody has to log in.
     """
 
     context: AppContext
@@ -38,6 +40,8 @@ class FhirRequest(Having):
     viewer: Viewer
     request_id: str
     now: datetime
+    epoch: int | None = None
+    arrived: float = 0.0
     type: str = ""
     id: str = ""
     version: str = ""
@@ -57,7 +61,7 @@ class FhirRequest(Having):
 
     def author(self) -> Author:
         """The stamp on what this request writes."""
-        return Author(viewer=self.viewer, origin="api", at=self.now, request_id=self.request_id)
+        return Author(viewer=self.viewer.behind(), origin="api", at=self.now, request_id=self.request_id)
 
 
 @dataclass(frozen=True, kw_only=True)

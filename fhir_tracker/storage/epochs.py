@@ -37,13 +37,19 @@ class Watch:
         self._database = database
         self._seen = (float("-inf"), 0)
 
-    def at(self, arrived: float) -> int:
-        """The epoch, read no earlier than `arrived` (of `clock.monotonic`); raises Busy or Unavailable when it cannot be."""
+    def at(self, arrived: float, glance: Glance | None = None) -> int:
+        """The epoch, read no earlier than `arrived` (of `clock.monotonic`), by `glance` where one is at hand.
+
+        Raises Busy or Unavailable when it cannot be.
+        """
         began, known = self._seen
         if began >= arrived:
             return known
         began = clock.monotonic()
-        with self._database.drivers.take() as driver:
-            known = epoch(Glance(driver, self._database.dialect))
+        known = epoch(glance) if glance is not None else self._asked()
         self._seen = (began, known)
         return known
+
+    def _asked(self) -> int:
+        with self._database.drivers.take() as driver:
+            return epoch(Glance(driver, self._database.dialect))

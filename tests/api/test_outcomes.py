@@ -26,11 +26,13 @@ STATUS = {
     "PreconditionFailed": 412,
     "Forbidden": 403,
     "Unauthenticated": 401,
+    "BadToken": 401,
     "Unsupported": 501,
     "MethodNotAllowed": 405,
     "NotAcceptable": 406,
     "UnsupportedMediaType": 415,
     "Busy": 503,
+    "TooMany": 429,
     "Unavailable": 503,
     "RemoteFailure": 502,
     "Fault": 500,
@@ -58,11 +60,14 @@ def test_each_issue_is_told_with_its_place() -> None:
 def test_a_busy_server_says_when_to_come_back_and_a_locked_one_how_to_come_in() -> None:
     assert headers_of(errors.Busy("x")) == {"Retry-After": "2"}
     assert headers_of(errors.Unavailable("x")) == {"Retry-After": "2"}
-    assert "WWW-Authenticate" in headers_of(errors.Unauthenticated("x"))
+    assert headers_of(errors.TooMany("x", retry_after=7)) == {"Retry-After": "7"}
+    assert headers_of(errors.Unauthenticated("x")) == {"WWW-Authenticate": 'Bearer realm="fhir-tracker"'}
+    told = 'Bearer realm="fhir-tracker", error="invalid_token"'
+    assert headers_of(errors.BadToken("x")) == {"WWW-Authenticate": told}
     assert "json-patch" in headers_of(errors.UnsupportedMediaType("x"))["Accept-Patch"]
     assert headers_of(errors.NotFound("x")) == {}
 
 
-@pytest.mark.parametrize("status", [400, 401, 404, 405, 408, 413, 418, 421, 500, 503])
+@pytest.mark.parametrize("status", [400, 401, 404, 405, 408, 413, 418, 421, 429, 500, 503])
 def test_a_bare_status_has_a_valid_outcome_too(status: int) -> None:
     assert check(read_resource(outcome_of_status(status, "x"))) == ()

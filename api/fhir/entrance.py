@@ -1,0 +1,109 @@
+"""Who comes to the FHIR API: nobody who has to be known, or the bearer of a token, remembered from a request before or looked up.
+
+https://www.rfc-editor.org/rfc/rfc6750
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from urllib.parse import parse_qsl
+
+from starlette.types import Scope
+
+from api.context import AppContext
+from api.edge import HEADERS
+from fhir_tracker import clock
+from fhir_tracker.admission import Admission, Admitted, Elsewhere
+from fhir_tracker.errors import BadToken, Busy, Incorrect, TrackerError, Unauthenticated
+from fhir_tracker.model.viewer import Viewer
+
+NOBODY = Viewer(who="nobody")
+MOST_WAITING = 256
+LONGEST_TOKEN = 16_384
+_BEARER = re.compile(r"bearer(?: +(?P<token>[A-Za-z0-9._~+/-]+=*))?", re.IGNORECASE)
+_FREE = frozenset({"/fhir/metadata", "/fhir/metadata/"})
+_STRANGER = "Log in first: this server does not answer strangers."
+_TWICE = "A token is sent once, in one Authorization header and nowhere else."
+
+
+@dataclass(frozen=True, kw_only=True)
+class Caller:
+    """Who asks; `refused` says why they are not let in. `epoch` and `arrived` are those of FhirRequest."""
+
+    viewer: Viewer = NOBODY
+    epoch: int | None = None
+    arrived: float = 0.0
+    refused: TrackerError | None = None
+
+
+class Entrance:
+    """The way in to the FHIR API of one process; who comes with a good token is found again without the database."""
+
+    def __init__(self, context: AppContext, elsewhere: Elsewhere | None = None) -> None:
+        open_to_all = context.viewer()
+        self._everybody = Caller(viewer=open_to_all) if open_to_all is not None else None
+        self._limits = context.limits
+        self._admission = Admission(context.database, context.fhir_base, elsewhere)
+        self._threads = ThreadPoolExecutor(4, thread_name_prefix="entrance")
+        self._room = threading.BoundedSemaphore(MOST_WAITING)
+
+    async def caller(self, scope: Scope, arrived: float, *, anew: bool = False) -> Caller:
+        """Who sent a request that arrived then; looked up again when `anew`.
+
+        Raises Incorrect for a token sent in two ways, TooMany, Busy, and Unavailable when it cannot be told.
+        """
+        if self._everybody is not None:
+            return self._everybody
+        token = _token(scope)
+        if token is None or scope["path"] in _FREE:
+            return Caller(refused=Unauthenticated(_STRANGER))
+        address = address_of(scope)
+        found = None if anew else self._admission.remembered(token, address, clock.now())
+        if found is not None:
+            self._limits.request(found.viewer.client)
+            return Caller(viewer=found.viewer, epoch=found.epoch, arrived=arrived)
+        try:
+            fresh = await self._looked_up(token, address)
+        except BadToken as error:
+            self._limits.failure(address)
+            return Caller(viewer=Viewer(who="nobody", address=address), refused=error)
+        self._limits.request(fresh.viewer.client)
+        return Caller(viewer=fresh.viewer)
+
+    async def _looked_up(self, token: str, address: str) -> Admitted:
+        if len(token) > LONGEST_TOKEN:
+            raise BadToken(_STRANGER)
+        if not self._room.acquire(blocking=False):
+            raise Busy("Too many requests wait; try again.")
+        try:
+            loop = asyncio.get_running_loop()
+            return await loop.run_in_executor(self._threads, self._admission.admit, token, address, clock.now())
+        finally:
+            self._room.release()
+
+
+def address_of(scope: Scope) -> str:
+    """The network address a request came from, or ""."""
+    client = scope.get("client")
+    return str(client[0]) if client else ""
+
+
+def _token(scope: Scope) -> str | None:
+    """The token that was sent; "-" for one that cannot be any, None for none. Raises Incorrect when it came in two ways."""
+    given = scope[HEADERS].get("authorization")
+    if given is None:
+        return None
+    if sum(name.lower() == b"authorization" for name, _ in scope["headers"]) > 1 or _is_in_query(scope["query_string"]):
+        raise Incorrect(_TWICE)
+    match = _BEARER.fullmatch(given.strip(" "))
+    if match is None:
+        return "-" if given[:6].lower() == "bearer" else None
+    return match["token"] or "-"
+
+
+def _is_in_query(query: bytes) -> bool:
+    return b"token" in query and any(name == "access_token" for name, _ in parse_qsl(query.decode("latin-1")))

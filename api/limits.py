@@ -1,0 +1,87 @@
+"""How often one client may ask, and how often one address may fail to show who it is; each process counts for itself."""
+
+from __future__ import annotations
+
+import ipaddress
+import math
+import threading
+
+from fhir_tracker import clock
+from fhir_tracker.errors import TooMany
+
+MOST_KEPT = 10_000
+FAILURES, FAILURES_A_SECOND = 100, 2.0
+"""Bad tokens and assertions that one address may send at once, and how fast it may go on; nobody guesses one."""
+LOGINS, LOGINS_A_SECOND = 10, 0.1
+"""The same for passwords, which can be guessed."""
+
+
+class Buckets:
+    """One bucket a key: it holds `size`, fills again at `rate` a second, and of many keys those met longest ago are let go."""
+
+    def __init__(self, size: float, rate: float, most: int = MOST_KEPT) -> None:
+        self._size, self._rate, self._most = size, rate, most
+        self._guard = threading.Lock()
+        self._held: dict[str, tuple[float, float]] = {}
+
+    def take(self, key: str, now: float) -> float:
+        """Take one out of the bucket of `key`; 0.0, or, when it is empty, the seconds until there is one again."""
+        with self._guard:
+            left, at = self._held.pop(key, (self._size, now))
+            left = min(self._size, left + max(0.0, now - at) * self._rate)
+            is_there = left >= 1.0
+            self._held[key] = (left - 1.0 if is_there else left, now)
+            if len(self._held) > self._most:
+                del self._held[next(iter(self._held))]
+        return 0.0 if is_there else (1.0 - left) / self._rate
+
+    def is_empty(self, key: str, now: float) -> bool:
+        """Whether nothing could be taken now; takes nothing."""
+        with self._guard:
+            left, at = self._held.get(key, (self._size, now))
+        return left + max(0.0, now - at) * self._rate < 1.0
+
+    def __len__(self) -> int:
+        return len(self._held)
+
+
+class Limits:
+    """The buckets of one process. Every method raises TooMany with the seconds to wait.
+
+    Who shows a good token or assertion is never held back by failures of others behind the same address.
+    """
+
+    def __init__(self, requests_a_second: int) -> None:
+        self._clients = Buckets(2.0 * requests_a_second, float(requests_a_second)) if requests_a_second else None
+        self._failures = Buckets(FAILURES, FAILURES_A_SECOND)
+        self._logins = Buckets(LOGINS, LOGINS_A_SECOND)
+
+    def request(self, client: str) -> None:
+        """One request of a client."""
+        if self._clients is not None:
+            _check(self._clients.take(client, clock.monotonic()), "This client asks too often.")
+
+    def failure(self, address: str) -> None:
+        """One token or assertion from this address that was not good."""
+        _check(
+            self._failures.take(_network(address), clock.monotonic()),
+            "Too much that is not good comes from this address.",
+        )
+
+    def login(self, address: str) -> None:
+        """One try with a password, before it is looked at."""
+        _check(self._logins.take(_network(address), clock.monotonic()), "Too many logins are tried.")
+
+
+def _network(address: str) -> str:
+    """Whom an address stands for: of IPv6 everybody has a whole network of their own, /64."""
+    try:
+        found = ipaddress.ip_address(address)
+    except ValueError:
+        return address
+    return str(ipaddress.ip_network((found, 64), strict=False)) if found.version == 6 else address
+
+
+def _check(wait: float, message: str) -> None:
+    if wait:
+        raise TooMany(f"{message} Try again later.", retry_after=math.ceil(wait))
