@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from fhir_tracker.model.sight import EVERYTHING, NOTHING, Sight
+from fhir_tracker.model.sight import BEHIND, EVERYTHING, NOTHING, Sight
 
 ROLES = ("rn", "care-coordinator", "provider", "front-desk", "clinic-admin")
 
@@ -31,6 +31,15 @@ class Viewer:
     session: str = ""
     purpose: str = "TREAT"
     opened: frozenset[str] = frozenset()
+
+    @property
+    def sees_all(self) -> bool:
+        """Whether every row of patient data may be read and searched, as what is kept for everybody has it."""
+        return self.patient is None and self.sight.is_whole("r") and self.sight.is_whole("s")
+
+    def behind(self) -> Viewer:
+        """Who an allowed act is carried out for: sees what the tracker itself has to, within the patient that is locked to."""
+        return self if self.sight is EVERYTHING else replace(self, sight=BEHIND)
 
 
 ALL_SCOPES = frozenset({"system/*.cruds"})

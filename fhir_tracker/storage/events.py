@@ -79,7 +79,7 @@ def of_patients(
 ) -> dict[str, tuple[Event, ...]]:
     """Patient -> their events by start, then when they were seen; an empty tuple for a patient without any. One query."""
     ahead = tx.foresight
-    if ahead is not None and viewer.patient is None and types is not None and ahead.knows(patients, types):
+    if ahead is not None and viewer.sees_all and types is not None and ahead.knows(patients, types):
         return {one: tuple(seen for seen in ahead.events[one] if seen.type in types) for one in patients}
     found: dict[str, list[Event]] = {patient: [] for patient in patients}
     if types is None or types:

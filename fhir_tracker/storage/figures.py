@@ -92,7 +92,9 @@ def escalations(tx: Tx, viewer: Viewer, now: datetime, days: int = 30) -> list[F
         select(firing.c.rule, func.count(firing.c.item.distinct()).label("n"))
         .select_from(firing.join(work_item, work_item.c.ref == firing.c.item))
         .where(firing.c.kind == ESCALATE, firing.c.fired_at > since)
-        .where(work_item.c.kind != "plan", row_scope(viewer, work_item), row_scope(viewer, firing))
+        .where(
+            work_item.c.kind != "plan", row_scope(viewer, work_item, right="s"), row_scope(viewer, firing, right="s")
+        )
         .group_by(firing.c.rule)
         .order_by(func.count(firing.c.item.distinct()).desc(), firing.c.rule)
     )

@@ -8,6 +8,7 @@ from typing import Any, Never
 from sqlalchemy import ColumnElement, Select, literal_column
 from sqlalchemy.dialects import postgresql, sqlite
 
+from fhir_tracker.model.sight import Sight
 from fhir_tracker.model.viewer import Viewer
 from fhir_tracker.storage.database import Dialect, Tx
 from fhir_tracker.storage.drivers import Driver
@@ -43,7 +44,7 @@ class Glance(Tx):
     def __init__(self, driver: Driver, dialect: Dialect) -> None:
         self.dialect = dialect
         self._driver = driver
-        self._held: dict[tuple[str | None, str, str], Row | None] = {}
+        self._held: dict[tuple[Sight, str | None, str, str], Row | None] = {}
 
     def __getattr__(self, name: str) -> Never:
         raise NeedsTransaction(name)
@@ -58,20 +59,20 @@ class Glance(Tx):
 
     def fetch(self, wanted: Iterable[tuple[Viewer, str, str]]) -> None:
         """Hold the present versions of these (viewer, type, id), read by one statement a type."""
-        groups: dict[tuple[str | None, str], tuple[Viewer, set[str]]] = {}
+        groups: dict[tuple[Sight, str | None, str], tuple[Viewer, set[str]]] = {}
         for viewer, type_, id_ in wanted:
-            groups.setdefault((viewer.patient, type_), (viewer, set()))[1].add(id_)
-        for (patient, type_), (viewer, ids) in groups.items():
-            self._held |= dict.fromkeys([(patient, type_, id_) for id_ in ids])
-            scope, scoped = row_scope_text(viewer, "r")
+            groups.setdefault((viewer.sight, viewer.patient, type_), (viewer, set()))[1].add(id_)
+        for (sight, patient, type_), (viewer, ids) in groups.items():
+            self._held |= dict.fromkeys([(sight, patient, type_, id_) for id_ in ids])
+            scope, scoped = row_scope_text(viewer, "r", self.dialect, types=(type_,))
             some, listed = self.any_of("r.id", sorted(ids))
             sql = f"SELECT {SELECTED} FROM resource r WHERE r.type = %s AND {some}{scope}"  # noqa: S608
             for row in self.select(sql, [type_, *listed, *scoped]):
-                self._held[patient, type_, row[2]] = row
+                self._held[sight, patient, type_, row[2]] = row
 
     def held(self, viewer: Viewer, type_: str, id_: str) -> Row | None:
         """The row of a resource that was fetched, None when there is none for this viewer; else NeedsTransaction."""
-        place = (viewer.patient, type_, id_)
+        place = (viewer.sight, viewer.patient, type_, id_)
         if place not in self._held:
             raise NeedsTransaction("find")
         return self._held[place]

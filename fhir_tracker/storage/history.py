@@ -107,7 +107,8 @@ def _total(tx: Tx, scope: Sequence[ColumnElement[bool]]) -> int | None:
 
 def _scope(tx: Tx, viewer: Viewer, span: Span) -> list[ColumnElement[bool]]:
     """Both the resource and the version must be for this viewer: a resource can have changed its patient."""
-    scope = [row_scope(viewer, resource), row_scope(viewer, resource_version)]
+    right, types = "s" if span.id is None else "r", () if span.type is None else (span.type,)
+    scope = [row_scope(viewer, table, right=right, types=types) for table in (resource, resource_version)]
     if span.type is not None and span.id is not None:
         scope += [resource.c.type == span.type, resource.c.id == span.id]
     elif span.type is not None:

@@ -127,7 +127,7 @@ def _along(
 ) -> Sequence[tuple[object, ...]]:
     """The limit is inside, over the index alone, so that no more bodies are read than are shown."""
     condition, values = _in_keys(tx, "a", lead)
-    scope, scoped = row_scope_text(viewer, "s")
+    scope, scoped = row_scope_text(viewer, "s", tx.dialect, right="s", types=(query.type,))
     inside = f" AND EXISTS (SELECT 1 FROM resource s WHERE s.k = a.k{scope}{_fence(tx)})" if scope else ""  # noqa: S608
     probes, probed = _probes(tx, "a.k", others)
     distinct = "DISTINCT " if len(lead) > 1 else ""
@@ -146,7 +146,7 @@ def _among_resources(
     if plan.ids is not None:
         some, values = tx.any_of("r.id", plan.ids)
         conditions = f" AND {some}"
-    scope, scoped = row_scope_text(viewer, "r")
+    scope, scoped = row_scope_text(viewer, "r", tx.dialect, right="s", types=(query.type,))
     probes, probed = _probes(tx, "r.k", plan.keys)
     side, order = _direction(start)
     sql = (

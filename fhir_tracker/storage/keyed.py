@@ -41,15 +41,16 @@ class Keyed(Generic[Value]):
         further: str = "",
         values: Sequence[object] = (),
         lock: bool = False,
+        types: Sequence[str] = (),
     ) -> list[Value]:
         """What this viewer may see of the rows whose `column` is one of `keys`, in order.
 
-        `further` is SQL that begins with AND and holds `%s` for each of `values`. With `lock` nobody else can change the
-        rows until the end; writers of SQLite take turns anyway.
+        `further` is SQL that begins with AND and holds `%s` for each of `values`; `types` are as in `row_scope`. With `lock`
+        nobody else can change the rows until the end; writers of SQLite take turns anyway.
         """
         if not keys:
             return []
-        scope, whose = row_scope_text(viewer, self.table.name)
+        scope, whose = row_scope_text(viewer, self.table.name, tx.dialect, table=self.table, types=types)
         before, after = _around(self, column, f"{scope}{further}")
         among, wanted = _among(tx.dialect, keys)
         held = " FOR UPDATE" if lock and tx.dialect == "postgresql" else ""

@@ -46,7 +46,8 @@ def of_patients(
         resource.c.patient.in_(patients),
         resource.c.type.in_(sorted(types)),
         resource_version.c.updated_at <= until,
-        row_scope(viewer, resource),
+        row_scope(viewer, resource, types=sorted(types)),
+        row_scope(viewer, resource_version, types=sorted(types)),
     )
     found: dict[str, list[PastResource]] = {one: [] for one in patients}
     order = (resource_version.c.updated_at, resource_version.c.k, resource_version.c.version)

@@ -142,7 +142,7 @@ def counts(tx: Tx, viewer: Viewer, wanted: QueueFilter, now: datetime) -> QueueC
 def conditions_of(viewer: Viewer, wanted: QueueFilter, now: datetime) -> list[ColumnElement[bool]]:
     """The conditions on `work_item` (joined with `patient_summary`) of a filter and its viewer, but for `owner`."""
     item = work_item.c
-    conditions = [row_scope(viewer, work_item), state_condition(wanted.state, now, wanted.zone)]
+    conditions = [row_scope(viewer, work_item, right="s"), state_condition(wanted.state, now, wanted.zone)]
     conditions.append(item.kind == wanted.kind if wanted.kind else item.kind != "plan")
     for column in ("role", "program", "status", "patient", "plan"):
         value = getattr(wanted, column)

@@ -112,9 +112,9 @@ def find(tx: Tx, viewer: Viewer, type_: str, id_: str) -> Stored | None:
         return stored_of(held) if held else None
     if foreseen := tx.foreseen.get((type_, id_)):
         seen_by, stored = foreseen
-        if seen_by.patient == viewer.patient:
+        if (seen_by.patient, seen_by.sight) == (viewer.patient, viewer.sight):
             return cast("Stored | None", stored)
-    if tx.foresight is not None and viewer.patient is None and (type_, id_) in tx.foresight.records:
+    if tx.foresight is not None and viewer.sees_all and (type_, id_) in tx.foresight.records:
         return cast("Stored | None", tx.foresight.records[type_, id_])
     return next(iter(_of_type(tx, viewer, type_, [id_])), None)
 
@@ -139,6 +139,21 @@ def find_many(tx: Tx, viewer: Viewer, refs: Iterable[str]) -> dict[str, Stored]:
         for some in slices(sorted(ids)):
             found |= {one.ref: one for one in _of_type(tx, viewer, type_, some)}
     return found
+
+
+def reached(tx: Tx, viewer: Viewer, right: str, refs: Iterable[str]) -> frozenset[str]:
+    """Those of these (`Type/id`) that the viewer may have by a right, a letter of `cruds`, as they are stored now."""
+    wanted: dict[str, set[str]] = defaultdict(set)
+    for type_, slash, id_ in (ref.partition("/") for ref in refs):
+        if slash and id_ and viewer.sight.may(right, type_):
+            wanted[type_].add(id_)
+    found: set[str] = set()
+    for type_, ids in wanted.items():
+        for some in slices(sorted(ids)):
+            chosen = select(resource.c.id).where(resource.c.type == type_, resource.c.id.in_(some))
+            rows = tx.rows(chosen.where(row_scope(viewer, resource, right=right, types=[type_])))
+            found |= {f"{type_}/{row['id']}" for row in rows}
+    return frozenset(found)
 
 
 def foresee(tx: Tx, viewer: Viewer, refs: Iterable[str]) -> None:
@@ -190,14 +205,16 @@ def remote_body(tx: Tx, viewer: Viewer, type_: str, id_: str) -> str | None:
         tx.value(
             select(remote_bodies.c.body)
             .select_from(held)
-            .where(resource.c.type == type_, resource.c.id == id_, row_scope(viewer, resource))
+            .where(resource.c.type == type_, resource.c.id == id_, row_scope(viewer, resource, types=[type_]))
         )
     )
 
 
 def scan(tx: Tx, viewer: Viewer, types: Sequence[str], after_k: int = 0, limit: int = SIZE) -> list[Stored]:
     """The next `limit` resources of `types` (none named: all) in order of `k`, without deleted ones."""
-    chosen = select(resource).where(resource.c.k > after_k, ~resource.c.deleted, row_scope(viewer, resource))
+    chosen = select(resource).where(
+        resource.c.k > after_k, ~resource.c.deleted, row_scope(viewer, resource, types=types)
+    )
     if types:
         chosen = chosen.where(resource.c.type.in_(types))
     return [from_row(Stored, row) for row in tx.rows(chosen.order_by(resource.c.k).limit(limit))]
@@ -241,7 +258,7 @@ def save_indexed(tx: Tx, new: NewVersion, rows: IndexRows, author: Author) -> St
         add_index(tx, stored.k, rows)
     else:
         stored = _replace(tx, new, foreseen, IndexRows() if new.op == "delete" else rows)
-        if tx.foresight is not None and foreseen is not None and seen_by is not None and seen_by.patient is None:
+        if tx.foresight is not None and foreseen is not None and seen_by is not None and seen_by.sees_all:
             tx.foreseen[new.type, new.id] = (seen_by, stored)
     _remember(tx, stored, new, author)
     return stored
@@ -284,7 +301,7 @@ def _versions(viewer: Viewer, type_: str, id_: str) -> Select[tuple[object, ...]
         select(*columns, body)
         .select_from(resource_version.join(resource, resource.c.k == resource_version.c.k))
         .where(resource.c.type == type_, resource.c.id == id_)
-        .where(row_scope(viewer, resource), row_scope(viewer, resource_version))
+        .where(row_scope(viewer, resource, types=[type_]), row_scope(viewer, resource_version, types=[type_]))
     )
 
 
@@ -353,7 +370,7 @@ def _remember(tx: Tx, stored: Stored, new: NewVersion, author: Author) -> None:
 
 
 def _of_type(tx: Tx, viewer: Viewer, type_: str, ids: Sequence[str], *, lock: bool = False) -> list[Stored]:
-    return _ROWS.read(tx, viewer, "id", ids, further=" AND type = %s", values=[type_], lock=lock)
+    return _ROWS.read(tx, viewer, "id", ids, further=" AND type = %s", values=[type_], lock=lock, types=[type_])
 
 
 def _text(value: object) -> str | None:

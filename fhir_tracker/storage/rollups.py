@@ -109,7 +109,7 @@ def sums(
     Raises UsageError for hours of the day over more than LONGEST.
     """
     asked = _Asked(what=what, by=tuple(by), program=program, clocks=_clocks(period, zones, program, by))
-    span = _whole_hours(period) if viewer.patient is None and not _is_corrected(what, period) else None
+    span = _whole_hours(period) if viewer.sees_all and not _is_corrected(what, period) else None
     if span is None:
         return _added(_live_rows(tx, viewer, asked, [period]), len(by), is_whole=True)
     found: Sequence[Any]

@@ -164,7 +164,7 @@ def _chosen(tx: Tx, viewer: Viewer, types: Types, conditions: Sequence[Condition
     found = Plan(
         dialect=tx.dialect,
         types=types,
-        base=(~resource.c.deleted, row_scope(viewer, resource)),
+        base=(~resource.c.deleted, row_scope(viewer, resource, right="s", types=_named(types))),
         conditions=tuple(one for one in conditions if lead is None or one is not lead.condition),
     )
     if lead is None:
@@ -179,6 +179,11 @@ def _of_types(types: Types) -> list[ColumnElement[bool]]:
     if len(types) == len(resource_types()):
         return []
     return [resource.c.type == types[0] if len(types) == 1 else resource.c.type.in_(types)]
+
+
+def _named(types: Types) -> Types:
+    """The types where they are not all there are."""
+    return () if len(types) == len(resource_types()) else types
 
 
 def _is_ids(one: Filter) -> bool:

@@ -58,7 +58,7 @@ def walked(
     way = _way(query, found) if len(query.sort) == 1 and len(found.types) == 1 else None
     if way is None or (page is not None and page.values == (absent(query.sort[0]),)):
         return None
-    for most in SORTED_IN if viewer.patient is None else SORTED_IN[:1]:
+    for most in SORTED_IN if viewer.sees_all else SORTED_IN[:1]:
         rows, is_end = _along(tx, query, found, way, page, most)
         if len(rows) > query.count or (is_end and (way.every or (page is not None and page.back))):
             return rows

@@ -215,7 +215,7 @@ def _spreads(tx: Tx, rows: Select[Any], by: Sequence[str], at: datetime, *, coun
 def _glanced(
     tx: Glance, viewer: Viewer, moment: Moment, what: Panel, program: str | None, by: tuple[str, ...]
 ) -> list[Spread]:
-    if viewer.patient is not None or not moment.now:
+    if not viewer.sees_all or not moment.now:
         raise NeedsTransaction(what)
     values = [tx.number(microseconds(moment.at))] if what == "overdue" else []
     return _as_spreads(tx.select(_panel_text(what, program, by, tx.dialect), values), len(by), moment.at)

@@ -112,7 +112,7 @@ def forget(tx: Tx, *items: WorkItem) -> None:
 
 def find(tx: Tx, viewer: Viewer, ref: str) -> WorkItem | None:
     """The item of `Task/<id>` or `CarePlan/<id>`."""
-    if tx.foresight is not None and viewer.patient is None and ref in tx.foresight.items:
+    if tx.foresight is not None and viewer.sees_all and ref in tx.foresight.items:
         return tx.foresight.items[ref]
     in_step(tx, [ref])
     return next(iter(_ROWS.read(tx, viewer, "ref", [ref])), None)
@@ -136,7 +136,7 @@ def foresee(tx: Tx, refs: Sequence[str]) -> list[WorkItem]:
 def find_many(tx: Tx, viewer: Viewer, refs: Iterable[str]) -> dict[str, WorkItem]:
     """Reference -> item, for those there are."""
     wanted = sorted(set(refs))
-    if tx.foresight is not None and viewer.patient is None and all(ref in tx.foresight.items for ref in wanted):
+    if tx.foresight is not None and viewer.sees_all and all(ref in tx.foresight.items for ref in wanted):
         return {ref: tx.foresight.items[ref] for ref in wanted}
     in_step(tx, wanted)
     return {item.ref: item for some in slices(wanted) for item in _ROWS.read(tx, viewer, "ref", some)}
@@ -172,7 +172,7 @@ def plans_of(tx: Tx, viewer: Viewer, program: str, patients: Sequence[str]) -> d
 
 def about(tx: Tx, viewer: Viewer, focus: str) -> list[WorkItem]:
     """The items whose focus is `focus`, such as the escalations of a late task; oldest first."""
-    if tx.foresight is not None and viewer.patient is None and focus in tx.foresight.about:
+    if tx.foresight is not None and viewer.sees_all and focus in tx.foresight.about:
         return tx.foresight.about[focus]
     return _items(tx, viewer, "focus", [focus])
 

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fhir_tracker.model.grants import RIGHTS, Grant, grants_of, narrowed, parse_scope
+from fhir_tracker.model.policy import Policy
 from fhir_tracker.model.sight import EVERYTHING, FREE, NOTHING, Way, sight_of
 
 
@@ -130,16 +131,10 @@ def test_nothing_is_reached_by_a_narrowed_scope_that_both_do_not_reach(
         assert all(one.level == level for one in given)
 
 
-class Allowing:
-    """A policy of grants alone."""
-
-    def __init__(self, grants: list[Grant]) -> None:
-        self.grants = tuple(grants)
-        self.hidden: dict[str, frozenset[str]] = {"Task": frozenset({"note"}), "*": frozenset({"text"})}
-        self.fixed: dict[str, frozenset[str]] = {}
-        self.acts = frozenset({"queue"})
-        self.programs: frozenset[str] | None = None
-        self.locations: frozenset[str] | None = None
+def allowing(grants: list[Grant]) -> Policy:
+    """A policy of grants and a few other things."""
+    hidden = {"Task": frozenset({"note"}), "*": frozenset({"text"})}
+    return Policy(grants=tuple(grants), hidden=hidden, acts=frozenset({"queue"}))
 
 
 @given(SOME, SOME, st.sampled_from(RIGHTS), ROWS, st.sampled_from([None, "p"]))
@@ -148,11 +143,11 @@ def test_a_sight_reaches_what_scopes_and_policy_both_reach(
 ) -> None:
     alone = sight_of(tuple(scopes), None, patient)
     assert sees(alone.ways(right, row[0]), row) == reaches(scopes, right, row, patient=patient)
-    both = sight_of(tuple(scopes), Allowing(policy), patient)
+    both = sight_of(tuple(scopes), allowing(policy), patient)
     expected = reaches(scopes, right, row, patient=patient) and reaches(policy, right, row, patient=patient)
     assert sees(both.ways(right, row[0]), row) == expected
     assert both.may(right, row[0]) or not expected
-    role = sight_of(None, Allowing(policy), patient)
+    role = sight_of(None, allowing(policy), patient)
     assert sees(role.ways(right, row[0]), row) == reaches(policy, right, row, patient=patient)
 
 
@@ -175,8 +170,22 @@ def test_no_grants_are_nothing_and_not_everything() -> None:
 
 
 def test_fields_and_acts_come_from_the_policy() -> None:
-    sight = sight_of(None, Allowing([]), None)
+    sight = sight_of(None, allowing([]), None)
     assert sight.hidden("Task") == {"note", "text"}
     assert sight.hidden("Patient") == {"text"}
     assert sight.acts == {"queue"}
     assert not sight.is_bounded
+
+
+def test_whole_is_what_leads_to_everything() -> None:
+    assert EVERYTHING.is_whole("r")
+    assert not NOTHING.is_whole("r")
+    readers = sight_of(grants_of(["system/*.rs"]), None, None)
+    assert [right for right in RIGHTS if readers.is_whole(right)] == ["r", "s"]
+    named = sight_of(grants_of(["system/*.rs", "system/Task.rs?status=x"]), None, None)
+    assert named.is_whole("s")
+    assert not sight_of(grants_of(["patient/*.rs"]), None, "p").is_whole("r")
+    assert not sight_of(grants_of(["system/*.rs?status=x"]), None, None).is_whole("r")
+    bounded = Policy(grants=grants_of(["user/*.cruds"]), programs=frozenset({"tcm"}))
+    assert not sight_of(None, bounded, None).is_whole("r")
+    assert not sight_of(grants_of(["system/*.rs"]), Policy(grants=grants_of(["user/Task.rs"])), None).is_whole("r")
