@@ -8,14 +8,16 @@ import json
 import subprocess
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from selectors import EVENT_READ, DefaultSelector
 from urllib.parse import urlencode, urljoin, urlsplit
 
+from api.demo.simulator.world import RegisteredApp
 from fhir_tracker.errors import RemoteFailure, Unavailable, UsageError
-from fhir_tracker.fhir.json_types import Resource
+from fhir_tracker.fhir.json_types import Json, Resource
 
 SECONDS_TO_START = 90.0
 SECONDS_TO_STOP = 20.0
@@ -24,16 +26,29 @@ SECONDS_TO_ANSWER = 20.0
 
 @dataclass(frozen=True, kw_only=True)
 class Ehr:
-    """A running simulated EHR; `base_url` is its FHIR base, without a slash at the end."""
+    """A running simulated EHR; `origin` begins its pages' addresses, `base_url` is its FHIR base; neither ends with a slash."""
 
-    base_url: str
+    origin: str
     process: subprocess.Popen[bytes]
     log: Path
+
+    @property
+    def base_url(self) -> str:
+        """Its FHIR base, which is also what apps know it by."""
+        return f"{self.origin}/fhir"
+
+    def tell(self, day: Mapping[str, Json]) -> None:
+        """Show what happens today beside its charts; nothing once the process is gone."""
+        if self.process.stdin and not self.process.stdin.closed:
+            with suppress(OSError):
+                self.process.stdin.write(json.dumps(day).encode() + b"\n")
+                self.process.stdin.flush()
 
     def stop(self) -> None:
         """End the process and wait for it; done twice is done once."""
         if self.process.stdin and not self.process.stdin.closed:
-            self.process.stdin.close()
+            with suppress(OSError):
+                self.process.stdin.close()
         try:
             self.process.wait(SECONDS_TO_STOP)
         except subprocess.TimeoutExpired:
@@ -43,8 +58,10 @@ class Ehr:
             self.process.stdout.close()
 
 
-def start_ehr(port: int, data_dir: Path, now: datetime) -> Ehr:
+def start_ehr(port: int, data_dir: Path, now: datetime, app: RegisteredApp | None = None) -> Ehr:
     """Start the EHR on loopback `port` (0: any free one) with its records dated from `now`; returns when it answers.
+
+    `app` is registered with it, to be launched from its charts.
 
     Raises UsageError where sekmet-fhir is not installed, Unavailable where the process does not come up.
     """
@@ -60,8 +77,8 @@ def start_ehr(port: int, data_dir: Path, now: datetime) -> Ehr:
             stderr=errors,
             start_new_session=True,
         )
-    wanted = {"port": port, "data_dir": str(data_dir), "now": now.isoformat()}
-    ehr = Ehr(base_url="", process=process, log=log)
+    wanted = {"port": port, "data_dir": str(data_dir), "now": now.isoformat(), "app": asdict(app) if app else None}
+    ehr = Ehr(origin="", process=process, log=log)
     try:
         answer = _told(process, json.dumps(wanted) + "\n")
     except OSError as problem:
@@ -71,7 +88,7 @@ def start_ehr(port: int, data_dir: Path, now: datetime) -> Ehr:
         ehr.stop()
         last = log.read_text(errors="replace").strip().splitlines()[-1:]
         raise Unavailable(f"the simulated EHR did not start: {' '.join(last) or 'no answer in time'}")
-    return Ehr(base_url=f"http://127.0.0.1:{json.loads(answer)['port']}/fhir", process=process, log=log)
+    return replace(ehr, origin=f"http://localhost:{json.loads(answer)['port']}")
 
 
 def _told(process: subprocess.Popen[bytes], line: str) -> bytes:

@@ -12,10 +12,13 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
+import httpx
 import pytest
 
 from api.demo.ehr import Ehr, FhirApi, start_ehr
+from api.demo.records import source
 from fhir_tracker.errors import RemoteFailure, Unavailable
+from tests.support.simulated_ehr import app_at
 
 NOW = datetime(2026, 3, 11, 15, 4, 9, tzinfo=UTC)
 PARENT = """
@@ -100,3 +103,33 @@ def test_it_dies_with_a_parent_that_had_no_time_to_tidy_up(how: signal.Signals, 
         os.kill(parent.pid, how)
         parent.wait(60)
     assert gone_within(child, 60)
+
+
+def test_it_opens_as_an_ehr_with_the_demos_staff_charts_and_app(tmp_path: Path) -> None:
+    other = start_ehr(0, tmp_path, NOW, app_at("http://127.0.0.1:9"))
+    try:
+        known = api(other).call("GET", ".well-known/smart-configuration")
+        assert known["issuer"] == other.base_url
+        with httpx.Client(base_url=other.origin, follow_redirects=True) as browser:
+            assert "Who are you?" in browser.get("/").text
+            frame = browser.post("/ehr/login", data={"member": source()["people"][0]["id"]}).text
+            assert source()["people"][0]["name"] in frame
+            assert frame.count("data-chart=") == len(api(other).search("Patient", _count="100"))
+            assert "Launch Care plan tracker" in frame
+            assert browser.get("/ehr/day.json").json() == {}
+            other.tell({"phase": "running", "steps": [], "recent": []})
+            other.tell({"phase": "over", "steps": [], "recent": []})
+            end = time.monotonic() + 60
+            while browser.get("/ehr/day.json").json().get("phase") != "over":
+                assert time.monotonic() < end
+                time.sleep(0.05)
+    finally:
+        other.stop()
+    other.tell({"phase": "over"})
+
+
+def test_a_token_that_is_none_opens_no_record(ehr: Ehr) -> None:
+    guessed = FhirApi(base_url=ehr.base_url, headers={"Authorization": "Bearer guessed"})
+    with pytest.raises(RemoteFailure, match="401"):
+        guessed.search("Patient", _count="1")
+    assert guessed.call("GET", "metadata")["resourceType"] == "CapabilityStatement"
