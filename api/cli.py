@@ -33,6 +33,7 @@ COMMANDS = (
     "jobs",
     "evidence",
     "staff",
+    "login-provider",
     "notifications",
     "quarantine",
     "outbox",
@@ -98,7 +99,7 @@ def _parser(words: Sequence[str]) -> Parser:
     parser = Parser(prog="fhir-tracker", description=_DESCRIPTION, epilog=_EPILOG)
     subparsers = parser.add_subparsers(metavar="COMMAND", required=True, dest="command")
     for name in (named,) if named else COMMANDS:
-        importlib.import_module(f"api.commands.{name}").register(subparsers)
+        importlib.import_module(f"api.commands.{name.replace('-', '_')}").register(subparsers)
     for one in _all_parsers(parser):
         _add_common(one)
     return parser

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 from fhir_tracker import records
 from fhir_tracker.errors import NotFound, UsageError
 from fhir_tracker.fhir.identity import is_legal_id, local_id
-from fhir_tracker.storage import accounts, epochs
+from fhir_tracker.storage import accounts, epochs, launches
 from fhir_tracker.storage.accounts import Account
 from fhir_tracker.storage.database import Tx
 
@@ -76,9 +76,10 @@ def change_roles(tx: Tx, id_: str, roles: Sequence[str], *, known: Collection[st
 
 
 def disable(tx: Tx, id_: str, now: datetime) -> Account:
-    """Let a person in no more, from the next request on; their account is kept. NotFound when there is none."""
+    """Let a person in no more, from the next request on; their sessions end, their account is kept. NotFound when there is none."""
     made = replace(get(tx, id_), active=False, changed_at=now)
     accounts.save(tx, made)
+    launches.end_of_account(tx, id_, now, "disabled")
     epochs.bump(tx)
     return made
 

@@ -52,7 +52,7 @@ def checked_authentication(options: Mapping[str, Any], base_url: str) -> None:
     others = [flag for name, flag in _FLAGS.items() if options.get(name) and name not in allowed]
     if others:
         raise UsageError(f"--auth {kind} takes no {' and no '.join(others)}: {_WHY_NOT[kind]}.")
-    _check_texts(options)
+    check_texts(options)
     for name in ("token_url", "jku"):
         if options.get(name) and not is_safe(str(options[name]), base_url):
             raise UsageError(f"{_FLAGS[name]} has to be an https address, without user, password or fragment.")
@@ -76,7 +76,8 @@ def travels_openly(options: Mapping[str, Any], base_url: str) -> bool:
     return options.get("auth", "none") != "none" and parts.scheme == "http" and not is_here
 
 
-def _check_texts(options: Mapping[str, Any]) -> None:
+def check_texts(options: Mapping[str, Any]) -> None:
+    """UsageError when `client_id` or `scopes` among the options are not what can be sent."""
     client_id, scopes = str(options.get("client_id") or ""), str(options.get("scopes") or "")
     if not client_id.isprintable() or client_id != client_id.strip() or len(client_id) > _MOST_TEXT:
         raise UsageError("--client-id is one line of text without spaces around it.")

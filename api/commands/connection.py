@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from api.authentication import examine
-from api.commands import connection_terms, following
+from api.commands import connection_smart, connection_terms, following
 from api.commands.connection_terms import EPILOG, former_client
 from api.commands.connection_words import own_part, print_shown, summary
 from api.console import print_json, print_table
@@ -35,6 +35,7 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser = subparsers.add_parser("connection", help="the EHR servers that are followed", epilog=EPILOG)
     group = parser.add_subparsers(metavar="ACTION", required=True)
     connection_terms.register(group)
+    connection_smart.register(group)
     listed = group.add_parser("list", help="all connections and how they do")
     listed.set_defaults(func=_list)
     for name, function, about in (

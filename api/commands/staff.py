@@ -1,4 +1,4 @@
-"""`fhir-tracker staff`: who has which roles and how much open work, and who is away - show, cap, away, list, back."""
+"""`fhir-tracker staff`: who may come in, who has how much open work, and who is away."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import argparse
 from datetime import datetime
 from typing import Any
 
+from api.commands import staff_accounts
 from api.console import print_json, print_lines, print_table
 from api.stores import open_store
 from fhir_tracker import caseload, clock, staff
@@ -23,15 +24,17 @@ _EPILOG = """examples:
   fhir-tracker staff show
   fhir-tracker staff cap Practitioner/ann 15
   fhir-tracker staff away Practitioner/ann --from 2026-03-09 --until 2026-03-16 --substitute Practitioner/ben
-  fhir-tracker staff list
-  fhir-tracker staff back 1234"""
+  fhir-tracker staff absences
+  fhir-tracker staff back 1234
+  fhir-tracker staff add --connection clinic --fhir-user Practitioner/123 --name "Ann Example, RN" --role rn
+  fhir-tracker staff disable Practitioner/123"""
 _COLUMNS = ("id", "person", "from", "until", "substitute", "state")
 _PEOPLE = ("person", "name", "active", "roles", "openWork", "cap", "away")
 
 
 def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the command group."""
-    parser = subparsers.add_parser("staff", help="who has which roles, and who is away", epilog=_EPILOG)
+    parser = subparsers.add_parser("staff", help="who may come in, who has which work, and who is away", epilog=_EPILOG)
     group = parser.add_subparsers(metavar="ACTION", required=True)
     shown = group.add_parser("show", help="everybody with roles and open work, as the EHRs tell of them")
     shown.set_defaults(func=_show)
@@ -56,9 +59,10 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "--keep-work", action="store_true", help="what they have stays theirs; only new work passes them by"
     )
     away.set_defaults(func=_away)
-    listed = group.add_parser("list", help="absences that are not over")
+    staff_accounts.register(group, _EPILOG)
+    listed = group.add_parser("absences", help="absences that are not over")
     listed.add_argument("--all", action="store_true", help="also those that are")
-    listed.set_defaults(func=_list)
+    listed.set_defaults(func=_absences)
     back = group.add_parser("back", help="end an absence now, or take it back before it began")
     back.add_argument("id", metavar="ID", type=int)
     back.set_defaults(func=_back)
@@ -149,7 +153,7 @@ def _away(args: argparse.Namespace, settings: Settings) -> int:
     return 0
 
 
-def _list(args: argparse.Namespace, settings: Settings) -> int:
+def _absences(args: argparse.Namespace, settings: Settings) -> int:
     now = clock.now()
     with open_store(settings) as database, database.read() as tx:
         found = [_summary(one, now) for one in rows.absences(tx, since=None if args.all else now)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from sqlalchemy import delete, or_, select, update
+from sqlalchemy import ColumnElement, delete, or_, select, update
 
 from fhir_tracker.storage.database import Tx
 from fhir_tracker.storage.launch_tables import launch_pending, launch_session
@@ -79,9 +79,24 @@ def touch(tx: Tx, id_: str, at: datetime) -> None:
 
 def end(tx: Tx, id_: str, at: datetime, why: str) -> bool:
     """End a session and drop its tokens; False when it had ended, or there is none."""
-    mine = (launch_session.c.id == id_, launch_session.c.ended_at.is_(None))
+    return _end(tx, launch_session.c.id == id_, at, why) == 1
+
+
+def end_of_issuer(tx: Tx, key: str, at: datetime, why: str) -> int:
+    """End every session that an issuer began, and drop the attempts that wait for it; how many sessions."""
+    tx.execute(delete(launch_pending).where(launch_pending.c.issuer == key))
+    return _end(tx, or_(launch_session.c.connection == key, launch_session.c.provider == key), at, why)
+
+
+def end_of_account(tx: Tx, account: str, at: datetime, why: str) -> int:
+    """End every session of a person; how many."""
+    return _end(tx, launch_session.c.account == account, at, why)
+
+
+def _end(tx: Tx, which: ColumnElement[bool], at: datetime, why: str) -> int:
     gone = {"sealed_tokens": None, "tokens_end": None, "renewing_until": None}
-    return tx.changed(update(launch_session).where(*mine).values(ended_at=at, ended_why=why, **gone)) == 1
+    ended = update(launch_session).where(which, launch_session.c.ended_at.is_(None))
+    return tx.changed(ended.values(ended_at=at, ended_why=why, **gone))
 
 
 def of_account(tx: Tx, account: str) -> list[LaunchSession]:

@@ -34,11 +34,11 @@ def test_an_absence_is_written_down_listed_and_taken_back(run: Run) -> None:
     code, out, _ = run("staff", "away", "Practitioner/ann", "--until", "2999-01-01", "--json")
     assert code == 0
     id_ = json.loads(out)["absence"]
-    code, out, _ = run("staff", "list")
+    code, out, _ = run("staff", "absences")
     assert (code, "Practitioner/ann" in out, "away" in out) == (0, True, True)
     assert run("staff", "back", str(id_))[0] == 0
-    assert run("staff", "list")[1] == "nobody is away\n"
-    assert "Practitioner/ann" in run("staff", "list", "--all")[1]
+    assert run("staff", "absences")[1] == "nobody is away\n"
+    assert "Practitioner/ann" in run("staff", "absences", "--all")[1]
     assert run("staff", "back", str(id_))[0] == 1
 
 
