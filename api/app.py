@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from fastapi import FastAPI
 from starlette.middleware import Middleware
-from starlette.responses import HTMLResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from api.context import Access, AppContext
@@ -15,19 +14,8 @@ from api.hooks import hook_routes
 from api.keys_page import keys_routes
 from api.metrics import RequestNumbers
 from api.reference import reference_routes
-from api.staff import nowhere, routes
-
-_LOCKED_PAGE = """<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><title>Log in first - fhir-tracker</title>
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<style>body{font:16px/1.5 system-ui,sans-serif;max-width:38rem;margin:4rem auto;padding:0 1rem}</style></head>
-<body><main><h1>Nobody is logged in</h1>
-<p>This tracker runs, but it shows work and patients only to people it knows, and logging in is not part of this version
-yet.</p>
-<p>To look at it on your own machine with synthetic data, run <code>fhir-tracker demo</code>. To try it with a test server of
-your own, run <code>fhir-tracker serve --open --port 8080</code>, which answers this machine only and asks for no login.</p>
-</main></body></html>
-"""
+from api.staff import launched_routes, nowhere, public_routes, routes
+from api.staff.entry import EntryPage, entry_routes
 
 
 class Application(FastAPI):
@@ -59,12 +47,11 @@ def create_app(context: AppContext) -> Application:
     app.include_router(keys_routes(context))
     app.router.routes += hook_routes(context)
     if context.access is Access.LOCKED:
-        app.router.default = _locked_page()
+        app.router.routes += public_routes()
+        app.router.routes += launched_routes(context)
+        app.router.routes += entry_routes(context)
+        app.router.default = EntryPage(context, "other")
     else:
         app.router.routes += routes(context)
         app.router.default = nowhere(context)
     return app
-
-
-def _locked_page() -> Response:
-    return HTMLResponse(_LOCKED_PAGE, status_code=401, headers={"WWW-Authenticate": 'Bearer realm="fhir-tracker"'})

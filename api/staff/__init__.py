@@ -21,11 +21,14 @@ from api.staff import (
     plan_steps,
     quarantine_page,
     queue_page,
+    session_pages,
     steps_taken,
     sync_page,
     task_page,
 )
 from api.staff.endpoint import Handler, Page
+from api.staff.entry import TicketPage
+from api.staff.launched import LaunchedPage
 from api.staff.visit import Visit
 from fhir_tracker.errors import NotFound
 
@@ -72,12 +75,44 @@ _POST: dict[str, Handler] = {
 }
 
 
+_SESSION_GET: dict[str, Handler] = {"/open": session_pages.open_page, "/session": session_pages.session_state}
+_SESSION_POST: dict[str, Handler] = {
+    "/stay": session_pages.stay,
+    "/tickets": session_pages.tickets,
+    "/logout": session_pages.logout,
+}
+_BY_ITSELF = frozenset({"/pulse", "/session"})
+"""What a page asks for without anybody doing something."""
+_NO_LAUNCH = frozenset({"/people"})
+
+
 def routes(context: AppContext) -> list[BaseRoute]:
     """Every page of the staff, for open and demo mode."""
-    found: list[BaseRoute] = [Mount("/static", StaticFiles(packages=[("api.staff", "static")]), name="static")]
-    found.append(Route("/favicon.ico", _icon, methods=["GET"]))
+    found = public_routes()
     found += [Route(path, Page(context, handler, path), methods=["GET"]) for path, handler in _GET.items()]
     return found + [Route(path, Page(context, handler, path), methods=["POST"]) for path, handler in _POST.items()]
+
+
+def public_routes() -> list[BaseRoute]:
+    """What holds nothing of anybody: styles, the script and the icon."""
+    static = Mount("/static", StaticFiles(packages=[("api.staff", "static")]), name="static")
+    return [static, Route("/favicon.ico", _icon, methods=["GET"])]
+
+
+def launched_routes(context: AppContext) -> list[BaseRoute]:
+    """Every page of the staff, below a launch, for a server that knows who comes in."""
+    gets = {**_GET, **_SESSION_GET, "/": _home}
+    posts = {**_POST, **_SESSION_POST}
+    found: list[BaseRoute] = []
+    for method, table in (("GET", gets), ("POST", posts)):
+        for path, handler in table.items():
+            if path not in _NO_LAUNCH:
+                page = LaunchedPage(context, handler, path, counts=path not in _BY_ITSELF)
+                found.append(Route(f"/l/{{launch}}{path}", page, methods=[method]))
+    rest = LaunchedPage(context, _nowhere, "/{path:path}")
+    found.append(Route("/l/{launch}/{path:path}", rest, methods=["GET", "POST"]))
+    found.append(Route("/t/{ticket}", TicketPage(context), methods=["GET"]))
+    return found
 
 
 def nowhere(context: AppContext) -> Page:
@@ -89,6 +124,11 @@ def _icon(_: Request) -> Response:
     """The address that browsers try by themselves; the icon is among the static files."""
     icon = files("api.staff").joinpath("static", "icon.svg").read_bytes()
     return Response(icon, media_type="image/svg+xml", headers={"Cache-Control": "max-age=86400"})
+
+
+def _home(visit: Visit) -> Response:
+    """GET `/` of a launch: the queue, or the chart of its patient."""
+    return queue_page.queue_page(visit) if visit.viewer.patient is None else session_pages.chart(visit)
 
 
 def _nowhere(visit: Visit) -> Response:

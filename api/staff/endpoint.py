@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from datetime import datetime
 from urllib.parse import parse_qsl
 
 from starlette.concurrency import run_in_threadpool
@@ -16,6 +17,7 @@ from api.edge import REQUEST_ID, ROUTE
 from api.outcomes import headers_of, status_of
 from api.staff import session as sessions
 from api.staff.frames import bare_frame, frame_of
+from api.staff.places import Place
 from api.staff.rendering import HEADERS, answer
 from api.staff.shapes import Frame
 from api.staff.visit import Visit, check_form, keep_session, viewer_of
@@ -30,6 +32,8 @@ from fhir_tracker.errors import (
     Unavailable,
     UnsupportedMediaType,
 )
+from fhir_tracker.model.viewer import Viewer
+from fhir_tracker.storage.launches import LaunchSession
 
 Handler = Callable[[Visit], Response]
 MOST_FORM = 64_000
@@ -53,42 +57,67 @@ class Page:
         """Serve one request."""
         scope[ROUTE] = self._route
         request = Request(scope, receive)
-        body = await _body(request) if request.method == "POST" else b""
+        body = await body_of(request) if request.method == "POST" else b""
         response = await run_in_threadpool(self._serve, request, body)
         await response(scope, receive, send)
 
     def _serve(self, request: Request, body: bytes | None) -> Response:
         known = sessions.read(request.cookies.get(sessions.COOKIE, ""), self._context.secret_key)
         session = known or sessions.fresh()
-        visit = self._visit(request, session)
-        try:
-            if request.method == "POST":
-                visit = replace(visit, form=_form(request, body))
-                check_form(visit)
-            response = self._handler(visit)
-        except TrackerError as error:
-            response = problem(visit, error)
+        place = Place(root=self._context.root)
+        visit = visit_of(self._context, request, viewer_of(self._context, session), session, clock.now(), place)
+        response = respond(visit, self._handler, request, body)
         if known is None and not any(name == b"set-cookie" for name, _ in response.raw_headers):
             keep_session(visit, response, session)
-        return response
+        return placed(response, place)
 
-    def _visit(self, request: Request, session: sessions.Session) -> Visit:
-        query = request.url.query[:8000]
-        pairs = [(name, text) for name, text in _pairs(query) if name not in _LEAKY]
-        here = request.url.path + ("?" + "&".join(_raw(query)) if pairs else "")
-        return Visit(
-            context=self._context,
-            viewer=viewer_of(self._context, session),
-            session=session,
-            now=clock.now(),
-            request_id=str(request.scope.get(REQUEST_ID, "")),
-            path=request.url.path,
-            query=dict(_pairs(query)),
-            form={},
-            args={name: str(value) for name, value in request.path_params.items()},
-            headers={name.lower(): text for name, text in request.headers.items()},
-            address=here,
-        )
+
+def visit_of(
+    context: AppContext,
+    request: Request,
+    viewer: Viewer,
+    session: sessions.Session,
+    now: datetime,
+    place: Place,
+    launch: LaunchSession | None = None,
+) -> Visit:
+    """The visit that a request is, without its form; its addresses are those within `place`."""
+    query = request.url.query[:8000]
+    pairs = [(name, text) for name, text in _pairs(query) if name not in _LEAKY]
+    path = request.url.path.removeprefix(f"/l/{place.launch}") if place.launch else request.url.path
+    return Visit(
+        context=context,
+        viewer=viewer,
+        session=session,
+        now=now,
+        request_id=str(request.scope.get(REQUEST_ID, "")),
+        path=path,
+        query=dict(_pairs(query)),
+        form={},
+        args={name: str(value) for name, value in request.path_params.items()},
+        headers={name.lower(): text for name, text in request.headers.items()},
+        address=path + ("?" + "&".join(_raw(query)) if pairs else ""),
+        place=place,
+        launch=launch,
+    )
+
+
+def respond(visit: Visit, handler: Handler, request: Request, body: bytes | None) -> Response:
+    """What the handler answers, once the form of a POST is known to be of a page of ours; an error as a page."""
+    try:
+        if request.method == "POST":
+            visit = replace(visit, form=form_of(request, body))
+            check_form(visit)
+        return handler(visit)
+    except TrackerError as error:
+        return problem(visit, error)
+
+
+def placed(response: Response, place: Place) -> Response:
+    """The answer, with the address it leads to as the browser asks for it."""
+    if "location" in response.headers:
+        response.headers["location"] = place.at(response.headers["location"])
+    return response
 
 
 def see_other(path: str, said: str = "") -> Response:
@@ -127,7 +156,7 @@ def _frame(visit: Visit) -> Frame:
         return bare_frame(visit, "Problem")
 
 
-async def _body(request: Request) -> bytes | None:
+async def body_of(request: Request) -> bytes | None:
     """The body, or None when it is larger than any form of ours."""
     found = b""
     async for chunk in request.stream():
@@ -137,7 +166,8 @@ async def _body(request: Request) -> bytes | None:
     return found
 
 
-def _form(request: Request, body: bytes | None) -> Mapping[str, str]:
+def form_of(request: Request, body: bytes | None) -> Mapping[str, str]:
+    """The fields of a form, the last of each name; TooLarge, UnsupportedMediaType or Incorrect for what is none."""
     if body is None:
         raise TooLarge(f"A form may have {MOST_FORM} bytes.")
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/x-www-form-urlencoded":

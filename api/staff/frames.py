@@ -6,14 +6,16 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from importlib.metadata import version
+from urllib.parse import quote
 
 from api.context import Access
 from api.freshness import TypeAge, age_of, is_stale, promised, type_ages
 from api.staff import words
 from api.staff.names import role_named, roster
-from api.staff.shapes import Frame, Staff, Tab
+from api.staff.rows import person_of
+from api.staff.shapes import Frame, Lasting, Person, Staff, Tab
 from api.staff.visit import VISITOR, Visit
-from fhir_tracker.storage import connections
+from fhir_tracker.storage import connections, patients
 from fhir_tracker.storage.connections import Connection
 from fhir_tracker.storage.database import Tx
 
@@ -37,6 +39,7 @@ SAID = {
     "discarded": "Discarded, with your reason.",
 }
 NAMED_TYPES = 4
+WARNED_BEFORE = timedelta(minutes=2)
 _NAV = (("Queue", "/"), ("Operations", "/operations"), ("Programs", "/programs"), ("EHR sync", "/sync"))
 _MODES = {
     Access.DEMO: "Demo · synthetic patients",
@@ -54,6 +57,7 @@ def frame_of(tx: Tx, visit: Visit, title: str, current: str = "") -> Frame:
         bare_frame(visit, title, current),
         stale=" ".join(one for one in told if one),
         freshness=_freshness(known, visit.now),
+        banner=_banner(tx, visit),
     )
 
 
@@ -64,7 +68,7 @@ def bare_frame(visit: Visit, title: str, current: str = "") -> Frame:
         mode=_MODES[visit.context.access],
         csrf=visit.csrf,
         here=visit.address,
-        nav=tuple(Tab(label=label, href=href, current=href == current) for label, href in _NAV),
+        nav=tuple(Tab(label=label, href=href, current=href == current) for label, href in _nav(visit)),
         who=_who(visit),
         picker=visit.context.access is Access.DEMO,
         said=SAID.get(visit.query.get("said", ""), ""),
@@ -72,7 +76,29 @@ def bare_frame(visit: Visit, title: str, current: str = "") -> Frame:
         keys=visit.session.keys,
         version=version("fhir-tracker"),
         place=visit.place,
+        session=_lasting(visit),
     )
+
+
+def _nav(visit: Visit) -> Sequence[tuple[str, str]]:
+    """The places there are; in a patient's chart that patient only."""
+    patient = visit.viewer.patient
+    return _NAV if patient is None else (("Patient", f"/patients/{quote(patient)}"),)
+
+
+def _banner(tx: Tx, visit: Visit) -> Person | None:
+    patient = visit.viewer.patient
+    if visit.launch is None or patient is None or not visit.launch.needs_banner:
+        return None
+    return person_of(patients.find(tx, visit.viewer, patient), patient, visit.now)
+
+
+def _lasting(visit: Visit) -> Lasting | None:
+    if visit.launch is None:
+        return None
+    idle = visit.context.settings.session_idle
+    left = min(visit.now + idle, visit.launch.ends_at) - visit.now
+    return Lasting(left=int(left.total_seconds()), warn=int(min(WARNED_BEFORE, idle / 2).total_seconds()))
 
 
 def _who(visit: Visit) -> Staff:

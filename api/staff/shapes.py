@@ -129,8 +129,19 @@ class Line:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Lasting:
+    """How long a session stands if nobody does anything, and how long before its end to warn, in seconds."""
+
+    left: int
+    warn: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class Frame:
-    """What surrounds every page. `mode` is the sentence of open or demo mode, `said` what was just done."""
+    """What surrounds every page. `mode` is the sentence of open or demo mode, `said` what was just done.
+
+    `banner` is the patient a launch is locked to, unless the EHR says it shows them itself.
+    """
 
     title: str
     mode: str
@@ -146,6 +157,8 @@ class Frame:
     keys: bool = True
     version: str = ""
     place: Place = HERE
+    session: Lasting | None = None
+    banner: Person | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

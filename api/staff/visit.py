@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from urllib.parse import urlsplit
 
 from starlette.responses import Response
 
@@ -18,8 +19,10 @@ from fhir_tracker.errors import Forbidden, Incorrect, NotFound
 from fhir_tracker.model.author import Author
 from fhir_tracker.model.sight import EVERYTHING
 from fhir_tracker.model.viewer import ALL_SCOPES, ROLES, Viewer, open_viewer
-from fhir_tracker.storage import audit
+from fhir_tracker.storage import audit, preferences
 from fhir_tracker.storage.database import Tx
+from fhir_tracker.storage.launches import LaunchSession
+from fhir_tracker.storage.preferences import Preference
 
 VISITOR = Viewer(
     who="Device/demo-visitor", name="Demo visitor", roles=frozenset(ROLES), scopes=ALL_SCOPES, sight=EVERYTHING
@@ -31,7 +34,10 @@ _VERSION = re.compile("[0-9]{1,9}")
 
 @dataclass(frozen=True, kw_only=True)
 class Visit:
-    """`query` and `form` hold the last value of each name; `back` is where a POST returns to."""
+    """`query` and `form` hold the last value of each name; `back` is where a POST returns to.
+
+    `path` and `address` are those within `place`; `launch` is the session, where this is a page of one.
+    """
 
     context: AppContext
     viewer: Viewer
@@ -45,6 +51,7 @@ class Visit:
     headers: Mapping[str, str]
     address: str
     place: Place = HERE
+    launch: LaunchSession | None = None
 
     @property
     def back(self) -> str:
@@ -54,7 +61,7 @@ class Visit:
     @property
     def author(self) -> Author:
         """The viewer as writer of this request."""
-        return Author(viewer=self.viewer, origin="staff", at=self.now, request_id=self.request_id)
+        return Author(viewer=self.viewer.behind(), origin="staff", at=self.now, request_id=self.request_id)
 
     @property
     def version(self) -> int | None:
@@ -79,11 +86,17 @@ def viewer_of(context: AppContext, session: Session) -> Viewer:
 
 def check_form(visit: Visit) -> None:
     """Raise Forbidden unless the form was sent by a page of ours, in this very browser."""
-    host, origin = visit.headers.get("host", ""), visit.headers.get("origin", "")
-    if not sessions.is_same_origin(host, origin, visit.headers.get("sec-fetch-site", "")):
-        raise Forbidden("This form was sent from another site.")
+    check_origin(visit.context, visit.headers)
     if not sessions.is_token(visit.form.get("csrf", ""), visit.session, visit.context.secret_key):
         raise Forbidden("This form is from an older visit: open the page again and repeat the step.")
+
+
+def check_origin(context: AppContext, headers: Mapping[str, str]) -> None:
+    """Raise Forbidden unless the browser says that a page of this server asks, or says nothing."""
+    origin, site = headers.get("origin", ""), headers.get("sec-fetch-site", "")
+    hosts = (headers.get("host", ""), urlsplit(context.public_url).netloc)
+    if not any(sessions.is_same_origin(host, origin, site) for host in hosts):
+        raise Forbidden("This form was sent from another site.")
 
 
 def require_admin(visit: Visit, otherwise: str) -> None:
@@ -101,7 +114,12 @@ def numbered(visit: Visit, otherwise: str) -> int:
 
 
 def keep_session(visit: Visit, response: Response, session: Session) -> None:
-    """Put the session into the browser's cookie; it lives until the browser closes."""
+    """Put the session into the browser's cookie, which lives until the browser closes; in a launch, keep it for the person."""
+    if visit.launch:
+        liked = Preference(account=visit.launch.account, density=session.density, keys=session.keys)
+        with visit.context.database.begin() as tx:
+            preferences.save(tx, liked)
+        return
     secure = visit.context.public_url.startswith("https://")
     text = sessions.write(session, visit.context.secret_key)
     response.set_cookie(sessions.COOKIE, text, path="/", httponly=True, samesite="lax", secure=secure)

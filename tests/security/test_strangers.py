@@ -20,7 +20,9 @@ from tests.conformance.talk import JSON, issue_of
 from tests.support.contexts import context_of
 
 FOR_EVERYBODY = {"/livez", "/readyz", "/metrics", "/fhir/metadata", "/openapi.json", "/docs", "/.well-known/jwks.json"}
-FILLED = {"{type}": "Patient", "{id}": "x1", "{version}": "1", "{path:anything}": "anything"}
+FOR_EVERYBODY |= {"/static/pages.css", "/favicon.ico"}
+FILLED = {"{path:path}": "tasks/x", "{launch}": "no-such-launch", "{ticket}": "no-such-ticket"}
+FILLED |= {"{type}": "Patient", "{id}": "x1", "{version}": "1", "{path:anything}": "anything"}
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 
 
