@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -50,10 +50,12 @@ def tracker(tmp_path: Path, now: datetime) -> Iterator[Tracker]:
 
 
 @contextmanager
-def running(folder: Path, now: datetime, access: Access = Access.OPEN) -> Iterator[Tracker]:
-    """Serve until the block ends."""
+def running(
+    folder: Path, now: datetime, access: Access = Access.OPEN, values: Mapping[str, str] | None = None
+) -> Iterator[Tracker]:
+    """Serve until the block ends, with further values of settings."""
     url = f"sqlite:///{folder / 'tracker.db'}"
-    settings = load_settings(SETTINGS, database=url)
+    settings = load_settings({**SETTINGS, **(values or {})}, database=url)
     database = Database.open(url)
     prepare(database)
     listening = listen("127.0.0.1", 0)

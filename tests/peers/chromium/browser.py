@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
+from typing import Literal
 
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, sync_playwright
 
 from tests.peers.process import PeerFailed
 
@@ -24,12 +27,43 @@ QUIET = (
 @contextmanager
 def running_chromium() -> Iterator[Browser]:
     """One browser; open a context of your own in it (`browser.new_context`) and close that."""
-    program = shutil.which("chromium") or shutil.which("chromium-browser")
-    if program is None:
-        raise PeerFailed("chromium is missing; `make test` installs it")
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=program, headless=True, args=list(QUIET))
+        browser = playwright.chromium.launch(executable_path=_program(), headless=True, args=list(QUIET))
         try:
             yield browser
         finally:
             browser.close()
+
+
+@contextmanager
+def person_at(
+    browser: Browser, folder: Path, blocked: Literal["none", "third-party", "all"]
+) -> Iterator[BrowserContext]:
+    """A browser of its own, set as a person sets it: which cookies are blocked. `folder` is empty and keeps its profile.
+
+    Contexts of `browser.new_context` are incognito windows, where cookies of others are blocked in any case.
+    """
+    preferences = {
+        "profile": {
+            "block_third_party_cookies": blocked != "none",
+            "cookie_controls_mode": 0 if blocked == "none" else 1,
+            "default_content_setting_values": {"cookies": 2 if blocked == "all" else 1},
+        }
+    }
+    (folder / "Default").mkdir(parents=True)
+    (folder / "Default" / "Preferences").write_text(json.dumps(preferences))
+    context = browser.browser_type.launch_persistent_context(
+        folder, executable_path=_program(), headless=True, args=list(QUIET), viewport={"width": 1400, "height": 900}
+    )
+    try:
+        context.set_default_timeout(90_000)
+        yield context
+    finally:
+        context.close()
+
+
+def _program() -> str:
+    program = shutil.which("chromium") or shutil.which("chromium-browser")
+    if program is None:
+        raise PeerFailed("chromium is missing; `make test` installs it")
+    return program
