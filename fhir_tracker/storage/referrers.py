@@ -10,11 +10,12 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 
-from sqlalchemy import select
+from sqlalchemy import ColumnElement, false, select
 
 from fhir_tracker.fhir.definitions.registry import resource_types
 from fhir_tracker.fhir.expressions import NotCompilable, compile_expression
 from fhir_tracker.fhir.own_parameters import parameters_of
+from fhir_tracker.model.sight import BEHIND
 from fhir_tracker.model.viewer import Viewer
 from fhir_tracker.storage.arrays import among
 from fhir_tracker.storage.database import Tx
@@ -86,7 +87,7 @@ def _referrers(tx: Tx, viewer: Viewer, keys: Mapping[int, str], besides: frozens
     """A resource that refers twice comes twice, and the target itself may come as often as it has keys."""
     limit = MOST_COUNTED + len(keys) + 1
     chosen = (
-        select(ix.c.h, resource.c.type, resource.c.id, row_scope(viewer, resource).label("is_seen"))
+        select(ix.c.h, resource.c.type, resource.c.id, _seen(viewer).label("is_seen"))
         .select_from(ix.join(resource, resource.c.k == ix.c.k))
         .where(among(tx.dialect, ix.c.h, list(keys)), ~resource.c.deleted)
         .limit(limit)
@@ -98,6 +99,11 @@ def _referrers(tx: Tx, viewer: Viewer, keys: Mapping[int, str], besides: frozens
         if ref != target and ref not in besides:
             by_target[target][ref] = bool(row["is_seen"])
     return {target: _told(some, more=len(rows) == limit) for target, some in by_target.items()}
+
+
+def _seen(viewer: Viewer) -> ColumnElement[bool]:
+    """Nothing is named to who acts for somebody else: what that one may see is known to others."""
+    return false() if viewer.sight is BEHIND else row_scope(viewer, resource)
 
 
 def _told(some: Mapping[str, bool], *, more: bool) -> Referrers:

@@ -14,6 +14,7 @@ from sqlalchemy import func, select
 
 from fhir_tracker.errors import Incorrect, Issue
 from fhir_tracker.fhir.query import Query
+from fhir_tracker.model.search_rights import permitted
 from fhir_tracker.model.viewer import Viewer
 from fhir_tracker.storage import key_walk
 from fhir_tracker.storage.arrays import among
@@ -58,7 +59,8 @@ class SearchPage:
 
 
 def search(tx: Tx, viewer: Viewer, query: Query, *, page: PageCursor | None = None) -> SearchPage:
-    """One page of what `query` finds for `viewer`; raises Incorrect for a cursor of another query."""
+    """One page of what `query` finds for `viewer`; raises Incorrect for a cursor of another query, Forbidden as `permitted`."""
+    query = permitted(viewer.sight, query)
     if page is not None and page.query != query.fingerprint:
         raise Incorrect("The page link belongs to another search.")
     is_counted = query.only_count or query.total in {"accurate", "estimate"}

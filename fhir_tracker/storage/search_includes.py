@@ -23,6 +23,7 @@ from fhir_tracker.fhir.query_results import EVERY
 from fhir_tracker.fhir.references import ReferenceKind, parse_reference
 from fhir_tracker.fhir.search_rows import ReferenceRow
 from fhir_tracker.fhir.search_values import extract
+from fhir_tracker.model.search_rights import hidden_parameters
 from fhir_tracker.model.viewer import Viewer
 from fhir_tracker.storage import resources
 from fhir_tracker.storage.arrays import among
@@ -91,7 +92,7 @@ class _Gathering:
             for type_, listed in references.items()
             if include.source in {EVERY, type_}
             for row in listed
-            if include.param in {EVERY, row.param}
+            if include.param in {EVERY, row.param} and row.param not in hidden_parameters(self.viewer.sight, type_)
         ]
         local = {ref for row in rows if (ref := self._local(row)) and include.target in {None, ref.partition("/")[0]}}
         wanted = sorted(local - self.seen)
@@ -121,7 +122,7 @@ class _Gathering:
         params = [common_parameter((source,), include.param) for source in sources if include.param != EVERY]
         targets = {target for one in params if one is not None for target in one.targets} or resource_types()
         keys = [uri_key(type_, "url", url) for type_ in sorted(targets) if _has_url(type_) for url in versions]
-        for one in self._found_by(keys):
+        for one in self._found_by(keys, "r"):
             told = msgspec.json.decode(one.body, type=dict[str, Any])
             wanted = versions.get(told.get("url", ""), set())
             if include.target in {None, one.type} and (told.get("version") in wanted or wanted == {""}):
@@ -131,15 +132,16 @@ class _Gathering:
         wanted = [one.ref for one in around if include.target in {None, one.type}]
         keys = self._keys_to(include, wanted)
         while some := list(islice(keys, KEYS_AT_ONCE)):
-            yield from self._found_by(some)
+            yield from self._found_by(some, "s")
 
     def _keys_to(self, include: Include, wanted: Sequence[str]) -> Iterator[int]:
         """The keys of references to these resources, as many as may be looked up in one round."""
         sources = self._stored_types if include.source == EVERY else (include.source,)
         seen: set[int] = set()
         for source in sources:
+            untold = hidden_parameters(self.viewer.sight, source)
             for param, targets in _reference_parameters(source):
-                if include.param in {EVERY, param}:
+                if include.param in {EVERY, param} and param not in untold:
                     aimed = [ref for ref in wanted if not targets or ref.partition("/")[0] in targets]
                     fresh = dict.fromkeys(reference_key(source, param, ref) for ref in aimed)
                     self.cut = self.cut or len(seen) + len(fresh) > MOST_KEYS
@@ -149,17 +151,19 @@ class _Gathering:
 
     @cached_property
     def _stored_types(self) -> tuple[str, ...]:
-        """The types that anything is stored of, each by one step in the index."""
+        """The types that anything is stored of and that may be searched, each by one step in the index."""
         walked = select(func.min(resource.c.type).label("type")).cte("stored_types", recursive=True)
         following = select(func.min(resource.c.type)).where(resource.c.type > walked.c.type).scalar_subquery()
         walked = walked.union_all(select(following).where(walked.c.type.is_not(None)))
-        return tuple(row["type"] for row in self.tx.rows(select(walked.c.type).where(walked.c.type.is_not(None))))
+        types = [row["type"] for row in self.tx.rows(select(walked.c.type).where(walked.c.type.is_not(None)))]
+        return tuple(one for one in types if self.viewer.sight.may("s", one))
 
-    def _found_by(self, keys: Sequence[int]) -> list[Stored]:
+    def _found_by(self, keys: Sequence[int], right: str) -> list[Stored]:
         if not keys:
             return []
         having = select(ix.c.k).where(among(self.tx.dialect, ix.c.h, keys))
-        chosen = select(resource).where(resource.c.k.in_(having), ~resource.c.deleted, row_scope(self.viewer, resource))
+        chosen = select(resource).where(resource.c.k.in_(having), ~resource.c.deleted)
+        chosen = chosen.where(row_scope(self.viewer, resource, right=right))
         rows = self.tx.rows(chosen.order_by(resource.c.k.desc()).limit(MOST_INCLUDED + len(self.seen) + 1))
         return [from_row(Stored, row) for row in rows]
 

@@ -13,6 +13,7 @@ from fhir_tracker.fhir.query import parse_query
 from fhir_tracker.model.viewer import Viewer
 from fhir_tracker.storage import search, search_includes
 from fhir_tracker.storage.database import Database
+from fhir_tracker.storage.scope import SHARED
 from tests.storage.samples import VIEWER, locked, pairs, put, put_all, task
 
 Body = dict[str, Any]
@@ -128,7 +129,8 @@ def test_includes_bring_what_the_specification_says(filled: Database) -> None:
 )
 def test_includes_show_a_locked_viewer_only_their_own(filled: Database, type_: str, text: str) -> None:
     page = page_of(filled, type_, text, locked("bob"))
-    assert {one.patient for one in (*page.matches, *page.included)} == {"bob"}
+    assert {one.patient for one in (*page.matches, *page.included) if one.type not in SHARED} == {"bob"}
+    assert {one.patient for one in (*page.matches, *page.included) if one.type in SHARED} <= {None}
 
 
 def test_what_was_deleted_is_not_included(filled: Database) -> None:

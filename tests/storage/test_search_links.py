@@ -118,7 +118,7 @@ def test_a_chain_finds_the_same_when_many_resources_refer(filled: Database, monk
         ("Task", "patient.name=ash", ""),
         ("Task", "patient.name=birch", "c"),
         ("Task", "part-of.status=requested", ""),
-        ("Task", "owner.name=reed", ""),
+        ("Task", "owner.name=reed", "c"),
         ("Patient", "_has:Task:patient:status=requested", ["bob"]),
         ("Patient", "_has:Task:patient:part-of.status=requested", []),
     ],
