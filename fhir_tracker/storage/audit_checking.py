@@ -1,0 +1,330 @@
+"""Whether the trail is as it was written: each row against its seal, each block against its rows and the block before it."""
+
+from __future__ import annotations
+
+import hmac
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from sqlalchemy import func, select, text
+
+from fhir_tracker.storage.audit_chain import (
+    Block,
+    Head,
+    block_mac,
+    digest_of,
+    hash_of,
+    patients_of,
+    values_after,
+    values_between,
+)
+from fhir_tracker.storage.audit_rows import COLUMNS, fits
+from fhir_tracker.storage.audit_tables import audit_block, audit_patient
+from fhir_tracker.storage.database import Tx
+from fhir_tracker.storage.records import from_row
+from fhir_tracker.storage.running_tables import audit
+
+PRUNE = "prune"
+"""The action of the row that says up to which block the rows were let go."""
+MOST_OF_A_KIND = 100
+MOST_NAMED = 20
+"""Problems of one kind and block that are named one by one."""
+_AT, _ACTION, _DETAIL, _PATIENTS, _MAC = (COLUMNS.index(one) for one in ("at", "action", "detail", "patients", "mac"))
+Row = tuple[int, Sequence[object]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Problem:
+    """What is wrong: `kind` is one word, `where` names a row (`row 17`), a block (`block 3`) or the chain, `said` is for people."""
+
+    kind: str
+    where: str
+    said: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """What a look through the trail found: how much there is, its head, and what is wrong with it."""
+
+    rows: int
+    blocks: int
+    pruned_blocks: int
+    unsealed: int
+    unsigned: int
+    head: Head | None
+    problems: tuple[Problem, ...]
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether nothing is wrong."""
+        return not self.problems
+
+
+@dataclass
+class _Look:
+    """A look under way."""
+
+    tx: Tx
+    keys: Mapping[str, bytes]
+    problems: list[Problem] = field(default_factory=list)
+    rows: int = 0
+    unsigned: int = 0
+    is_signed: bool = False
+    are_blocks_signed: bool = False
+    unknown: set[str] = field(default_factory=set)
+
+    def found(self, kind: str, where: str, said: str) -> None:
+        if sum(one.kind == kind for one in self.problems) < MOST_OF_A_KIND:
+            self.problems.append(Problem(kind=kind, where=where, said=said))
+
+
+def check(tx: Tx, keys: Mapping[str, bytes], anchors: Sequence[Head] = (), heads: Sequence[str] = ()) -> Finding:
+    """Look through all of the trail; `keys` by their ids, `anchors` and hashes of `heads` as others wrote them down."""
+    look = _Look(tx, keys)
+    blocks = [from_row(Block, row) for row in tx.rows(select(audit_block).order_by(audit_block.c.number))]
+    pruned = _pruned(look)
+    _check_chain(look, blocks)
+    before = 0
+    for block in blocks:
+        if block.number > pruned:
+            _check_block(look, block, before)
+        else:
+            _check_pruned(look, block, before)
+        before = max(before, block.last_seq)
+    unsealed = _check_tail(look, before)
+    _check_copies(look)
+    _check_sqlite_end(look)
+    _check_anchors(look, blocks, anchors, heads)
+    if look.unknown:
+        named = ", ".join(sorted(look.unknown))
+        look.found(
+            "unknown-key", "trail", f"Rows are sealed with a key that is not known here ({named}): give it by --former."
+        )
+    return Finding(
+        rows=look.rows,
+        blocks=len(blocks),
+        pruned_blocks=sum(one.number <= pruned for one in blocks),
+        unsealed=unsealed,
+        unsigned=look.unsigned,
+        head=_head(blocks),
+        problems=tuple(look.problems),
+    )
+
+
+def _head(blocks: Sequence[Block]) -> Head | None:
+    if not blocks:
+        return None
+    last = blocks[-1]
+    return Head(chain=blocks[0].previous, block=last.number, seq=last.last_seq, hash=last.hash, at=last.sealed_at)
+
+
+def _pruned(look: _Look) -> int:
+    """Up to which block rows were let go by the command; a row that says so must bear a seal."""
+    rows = look.tx.rows(select(audit.c.seq).where(audit.c.action == PRUNE, audit.c.kind == "command"))
+    found = 0
+    for row in rows:
+        for seq, values in values_between(look.tx, row["seq"], row["seq"]):
+            if _is_sealed(look, seq, values):
+                told = json.loads(str(values[_DETAIL]))
+                found = max(found, int(told.get("through_block", 0)))
+    return found
+
+
+def _check_chain(look: _Look, blocks: Sequence[Block]) -> None:
+    previous: Block | None = None
+    for number, block in enumerate(blocks, 1):
+        where = f"block {block.number}"
+        expected = previous.number + 1 if previous else 1
+        if block.number != expected:
+            look.found("block-removed", where, f"Blocks {expected} to {block.number - 1} are gone.")
+        elif previous is not None and block.previous != previous.hash:
+            look.found("chain-broken", where, "It does not follow the block before it: one of the two was replaced.")
+        if hash_of(block) != block.hash:
+            look.found("block-edited", where, "What the block says was edited.")
+        _check_block_mac(look, block)
+        if previous is not None and block.first_seq <= previous.last_seq:
+            look.found("block-edited", where, "Its rows overlap those of the block before it.")
+        del number
+        previous = block
+
+
+def _check_block_mac(look: _Look, block: Block) -> None:
+    id_, _, mac = block.mac.partition(".")
+    if not block.mac:
+        if look.are_blocks_signed:
+            look.found("block-unsigned", f"block {block.number}", "The block bears no seal, although earlier ones do.")
+        return
+    look.are_blocks_signed = True
+    key = look.keys.get(id_)
+    if key is None:
+        look.unknown.add(id_)
+    elif not hmac.compare_digest(block_mac(key, block.hash), mac):
+        look.found(
+            "block-edited", f"block {block.number}", "The seal of the block is not ours: it was made again by another."
+        )
+
+
+def _check_pruned(look: _Look, block: Block, before: int) -> None:
+    left = look.tx.value(
+        select(func.count()).select_from(audit).where(audit.c.seq > before, audit.c.seq <= block.last_seq)
+    )
+    if left:
+        look.found("inserted", f"block {block.number}", f"{left} rows are where the rows had been let go.")
+
+
+def _check_block(look: _Look, block: Block, before: int) -> None:
+    where = f"block {block.number}"
+    rows = list(values_between(look.tx, before + 1, block.last_seq))
+    look.rows += len(rows)
+    outside = [seq for seq, _ in rows if seq < block.first_seq]
+    for seq in outside[:MOST_NAMED]:
+        look.found("inserted", f"row {seq}", f"No block holds the row, although those around it are sealed ({where}).")
+    rows = [row for row in rows if row[0] >= block.first_seq]
+    problems = len(look.problems)
+    edited = _check_rows(look, rows)
+    _check_gaps(look, before or _start(rows), rows, block.last_seq)
+    found = digest_of((seq, str(values[_MAC]), values[:-1]) for seq, values in rows)
+    if found != block.digest:
+        _say_why(look, block, len(rows), already=len(look.problems) > problems)
+    elif edited == 0 and len(rows) != block.rows:
+        look.found("block-edited", where, "The block counts other rows than it holds.")
+    _check_patients(look, block, rows)
+
+
+def _say_why(look: _Look, block: Block, there: int, *, already: bool) -> None:
+    where = f"block {block.number}"
+    if there < block.rows:
+        look.found("removed", where, f"{block.rows - there} of its {block.rows} rows are gone.")
+    elif there > block.rows:
+        look.found("inserted", where, f"{there - block.rows} rows were put between its {block.rows} rows.")
+    elif not already:
+        look.found("reordered", where, "Its rows are not those that were sealed here, or not in their order.")
+    else:
+        look.found("digest", where, "Its rows are not those that were sealed.")
+
+
+def _check_rows(look: _Look, rows: Sequence[Row]) -> int:
+    edited = [seq for seq, values in rows if not _is_sealed(look, seq, values)]
+    for seq in edited[:MOST_NAMED]:
+        look.found("edited", f"row {seq}", "What the row says is not what was written, or it was not written by us.")
+    if len(edited) > MOST_NAMED:
+        look.found(
+            "edited", f"rows {edited[0]} to {edited[-1]}", f"{len(edited)} rows in all are not what was written."
+        )
+    return len(edited)
+
+
+def _is_sealed(look: _Look, seq: int, values: Sequence[object]) -> bool:
+    """Whether a row bears our seal; one without any does, until the first with one."""
+    mac = str(values[_MAC])
+    if not mac:
+        look.unsigned += 1
+        return not look.is_signed
+    look.is_signed = True
+    id_ = mac.partition(".")[0]
+    key = look.keys.get(id_)
+    if key is None:
+        look.unknown.add(id_)
+        return True
+    return fits(key, values[:-1], mac)
+
+
+def _start(rows: Sequence[Row]) -> int:
+    """What the first row of all follows: nothing, or where an earlier program wrote it whatever came before."""
+    return rows[0][0] - 1 if rows and not rows[0][1][_MAC] else 0
+
+
+def _check_gaps(look: _Look, before: int, rows: Sequence[Row], last: int) -> None:
+    """SQLite gives numbers without a gap, so a missing one was a row; PostgreSQL leaves out those of what was rolled back."""
+    if look.tx.dialect != "sqlite":
+        return
+    expected = before + 1
+    for seq in [*(seq for seq, _ in rows), last + 1]:
+        if seq > expected:
+            what = f"row {expected}" if seq == expected + 1 else f"rows {expected} to {seq - 1}"
+            look.found("removed", what, "Between rows that are there, these numbers are missing.")
+        expected = seq + 1
+
+
+def _check_patients(look: _Look, block: Block, rows: Sequence[Row]) -> None:
+    """The list of whose data searches returned follows from the rows."""
+    asked = select(audit_patient.c.patient, audit_patient.c.seq).where(
+        audit_patient.c.seq >= block.first_seq, audit_patient.c.seq <= block.last_seq
+    )
+    held = {(row["patient"], row["seq"]) for row in look.tx.rows(asked)}
+    told = {(patient, seq) for seq, values in rows for patient in patients_of(_text(values[_PATIENTS]))}
+    if held != told:
+        look.found(
+            "list-edited",
+            f"block {block.number}",
+            "The list of the patients that searches returned does not fit the rows.",
+        )
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) else None
+
+
+def _check_tail(look: _Look, last: int) -> int:
+    """The rows that no block holds yet; how many they are."""
+    unsealed, before = 0, last
+    while rows := values_after(look.tx, before):
+        unsealed += len(rows)
+        look.rows += len(rows)
+        _check_rows(look, rows)
+        _check_gaps(look, before or _start(rows), rows, rows[-1][0])
+        before = rows[-1][0]
+    return unsealed
+
+
+def _check_copies(look: _Look) -> None:
+    """No two rows bear the same seal, each of which has its own random part."""
+    asked = (
+        select(audit.c.mac, func.max(audit.c.seq).label("seq"))
+        .where(audit.c.mac != "")
+        .group_by(audit.c.mac)
+        .having(func.count() > 1)
+        .limit(MOST_NAMED)
+    )
+    for row in look.tx.rows(asked):
+        look.found("inserted", f"row {row['seq']}", "The row is a copy of another one.")
+
+
+def _check_sqlite_end(look: _Look) -> None:
+    if look.tx.dialect != "sqlite":
+        return
+    given = look.tx.value(text("SELECT seq FROM sqlite_sequence WHERE name = 'audit'"))
+    last = look.tx.value(select(func.max(audit.c.seq)))
+    sealed = look.tx.value(select(func.max(audit_block.c.last_seq)))
+    there = int(sealed or 0) if last is None else int(last)
+    if given is None and there:
+        look.found("tail-cut", "trail", "The database does not know any more which number the last row had.")
+    elif given is not None and int(given) > there:
+        look.found("tail-cut", f"rows {there + 1} to {given}", "The last rows were removed.")
+
+
+def _check_anchors(look: _Look, blocks: Sequence[Block], anchors: Sequence[Head], heads: Sequence[str]) -> None:
+    by_number = {one.number: one for one in blocks}
+    known = {one.hash for one in blocks}
+    chain = blocks[0].previous if blocks else None
+    ahead = None
+    for one in {(one.chain, one.block): one for one in anchors}.values():
+        block = by_number.get(one.block)
+        if chain is not None and one.chain != chain:
+            said = f"The anchor of {one.at.isoformat()} is of another chain, which began with {one.chain}: the trail was made anew."
+            look.found("chain-replaced", f"block {one.block}", said)
+        elif block is None:
+            ahead = one
+        elif block.hash != one.hash:
+            said = f"The anchor of {one.at.isoformat()} has another hash: the chain was made anew."
+            look.found("chain-replaced", f"block {one.block}", said)
+    if ahead is not None:
+        said = (
+            f"The anchor of {ahead.at.isoformat()} names block {ahead.block}, up to row {ahead.seq}, which is not there"
+        )
+        look.found("tail-cut", f"block {ahead.block}", f"{said}: the end was cut, or an old copy put back.")
+    for hash_ in heads:
+        if hash_ not in known:
+            said = f"No block has the hash {hash_[:16]}...: the end was cut, or the chain made anew."
+            look.found("head-missing", "chain", said)
