@@ -14,6 +14,7 @@ from api.stores import key_file, open_store, secret_key
 from fhir_tracker import brake, clock, program_integrity
 from fhir_tracker.config import Settings
 from fhir_tracker.errors import TrackerError
+from fhir_tracker.hazards import hazards
 from fhir_tracker.signing_keys import Keyring
 from fhir_tracker.storage import connections, dispatches, jobs, programs, quarantine
 from fhir_tracker.storage import settings as states
@@ -31,6 +32,7 @@ def examine(settings: Settings) -> list[Finding]:
     """Every finding, in the order in which to mend them; a database that cannot be used ends the list."""
     found = [ok("settings", f"log level {settings.log_level}, body limit {settings.body_limit} bytes")]
     found.append(_secret(settings))
+    found += _safety(settings)
     try:
         with open_store(settings, prepared=False) as database:
             found.append(ok("database", f"{database.dialect} answers"))
@@ -80,6 +82,17 @@ def _secret(settings: Settings) -> Finding:
         fix = "set FHIR_TRACKER_SECRET_KEY, the same for every process"
         return Finding(status="WARN", what="secret key", detail="made on this machine, unknown to others", fix=fix)
     return ok("secret key", f"kept in {key_file(settings).name}, readable by its owner only")
+
+
+def _safety(settings: Settings) -> Iterator[Finding]:
+    """What is unsafe with data of real patients; what a person has allowed is still told."""
+    found = hazards(settings)
+    if not found:
+        yield ok("safety", "secret key, addresses and connections are as they should be")
+    for one in found:
+        is_allowed = not one.word or one.word in settings.insecure
+        told = f"{one.detail}{' (allowed)' if one.word and is_allowed else ''}"
+        yield warn("safety", told, one.fix) if is_allowed else fail("safety", told, one.fix)
 
 
 def _journal(settings: Settings, database: Database) -> Finding:

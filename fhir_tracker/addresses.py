@@ -113,6 +113,19 @@ def webhook_secret(text: str) -> str:
     return text
 
 
+def origins(text: str) -> tuple[str, ...]:
+    """`https://app.example.org, http://localhost:3000`: origins as browsers write them. Raises ValueError."""
+    wanted = "use origins such as https://app.example.org, parted by commas"
+    found: list[str] = []
+    for one in filter(None, (entry.strip() for entry in text.split(","))):
+        parts, port = _split(one, wanted)
+        host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
+        if one != f"{parts.scheme}://{host}{f':{port}' if port else ''}" or parts.scheme not in ("http", "https"):
+            raise ValueError(wanted)
+        found.append(one)
+    return tuple(dict.fromkeys(found))
+
+
 def role_codes(text: str) -> Mapping[str, str]:
     """`SYSTEM|CODE=role, ...`: further codes of PractitionerRole and the roles they stand for. Raises ValueError."""
     found: dict[str, str] = {}

@@ -11,6 +11,11 @@ _place, _, _rest = os.environ.get(VARIABLE, "").partition(":")
 _left = int(_rest.partition(":")[0] or 1) if _place else 0
 
 
+def is_set() -> bool:
+    """Whether the environment names one."""
+    return bool(_place)
+
+
 def reached(place: str) -> None:
     """Say that the program is at `place`; nothing happens there, unless the environment asks for it."""
     global _left

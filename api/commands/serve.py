@@ -17,6 +17,7 @@ from api.worker import start_embedded
 from fhir_tracker import clock
 from fhir_tracker.config import Settings, load_settings, process_count
 from fhir_tracker.errors import UsageError
+from fhir_tracker.hazards import check_safe
 
 _BANNER = """
   ****************************************************************
@@ -52,9 +53,11 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 def run(args: argparse.Namespace, settings: Settings) -> int:
     """Serve until a signal; 0."""
+    settings = replace(settings, public_url=_public_url(args.public_url) or settings.public_url)
     if args.open:
         check_loopback(args.host)
-    settings = replace(settings, public_url=_public_url(args.public_url) or settings.public_url)
+    else:
+        check_safe(settings)
     processes = how_many(args.processes, settings)
     with listen(args.host, args.port) as listening:
         address = address_of(args.host, listening)

@@ -13,6 +13,7 @@ from types import FrameType
 from api.stores import open_store, set_up_store, with_secret_key
 from api.worker import run_worker
 from fhir_tracker.config import PREFIX, Settings
+from fhir_tracker.hazards import check_safe
 
 
 def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -36,6 +37,7 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 def run(args: argparse.Namespace, settings: Settings) -> int:
     """Work until a signal, or once; the worker's exit code."""
+    check_safe(settings, "postgresql", "redis")
     if settings.redis_url and not args.once:
         return _celery_worker(settings, beat=args.beat)
     stop = threading.Event()

@@ -38,9 +38,12 @@ STATEMENT = {
 JSON = {"content-type": "application/fhir+json"}
 
 
+KEY = "q8Zr3vT0yLw5nXk1Bd7Hs2Jf9Gm4Pc6Ua"
+
+
 @pytest.fixture
 def settings(tmp_path: Path, ready_url: str) -> Settings:
-    environ = {"XDG_DATA_HOME": str(tmp_path), "FHIR_TRACKER_SECRET_KEY": "k" * 40}
+    environ = {"XDG_DATA_HOME": str(tmp_path), "FHIR_TRACKER_SECRET_KEY": KEY, "FHIR_TRACKER_DISK_ENCRYPTED": "yes"}
     return load_settings(environ, database=ready_url)
 
 
@@ -62,6 +65,7 @@ def test_a_healthy_store_has_nothing_to_mend(settings: Settings, store: Database
     assert {one.what: one.status for one in told.values() if one.what != "disk"} == {
         "settings": "OK",
         "secret key": "OK",
+        "safety": "OK",
         "database": "OK",
         "schema": "OK",
         "durability": "OK",
@@ -266,6 +270,7 @@ def test_a_database_that_is_away_ends_the_list(tmp_path: Path) -> None:
     assert [(one.what, one.status) for one in told] == [
         ("settings", "OK"),
         ("secret key", "WARN"),
+        ("safety", "OK"),
         ("database", "FAIL"),
     ]
     assert "--database" in told[-1].fix
@@ -278,7 +283,7 @@ def test_a_database_of_another_version_ends_the_list(tmp_path: Path, prepared_fi
     with closing(sqlite3.connect(path)) as file, file:
         file.execute("UPDATE alembic_version SET version_num = ?", (version,))
     told = list(examine(load_settings({"XDG_DATA_HOME": str(tmp_path)}, database=f"sqlite:///{path}")))
-    assert [one.what for one in told] == ["settings", "secret key", "database", "schema"]
+    assert [one.what for one in told] == ["settings", "secret key", "safety", "database", "schema"]
     assert told[-1].status == "FAIL"
     assert "migrate" in told[-1].fix
 
@@ -325,6 +330,6 @@ def test_the_exit_code_is_1_on_a_failure_and_when_strict_on_a_warning(
     assert main(["doctor", "--database", url, *words]) == code
     said = capsys.readouterr().out
     rows = json.loads(said) if "--json" in words else said.splitlines()
-    assert len(rows) == (15 if away else 10)
+    assert len(rows) == (16 if away else 11)
     if away:
         assert ("connection clinic" in said, "FAIL" in said) == (True, False)

@@ -129,7 +129,7 @@ def test_a_server_killed_at_a_notification_loses_none_and_disorder_changes_nothi
     words = ("--port", str(port), "--processes", "1", "--public-url", f"http://127.0.0.1:{port}")
     add(database, ehr, subscribe="rest-hook", poll_seconds=SELDOM)
     ehr.write(FIRST)
-    env = {"FHIR_TRACKER_FAILPOINT": "hook-before-insert"}
+    env = {"FHIR_TRACKER_FAILPOINT": "hook-before-insert", "FHIR_TRACKER_INSECURE": "failpoint"}
     with running_tracker(ready_url, tmp_path, *words, env=env) as tracker:
         wait_for(lambda: FIRST in held(database) and ehr.state()["subscriptions"], "loaded and subscribed")
         ehr.write(REFUSED)
@@ -137,7 +137,7 @@ def test_a_server_killed_at_a_notification_loses_none_and_disorder_changes_nothi
         tracker.process.wait(60)
     assert _open(database) == 0
     check_always(database, ehr.truth(), now=clock.now())
-    env = {"FHIR_TRACKER_FAILPOINT": "hook-after-insert:3"}
+    env = {"FHIR_TRACKER_FAILPOINT": "hook-after-insert:3", "FHIR_TRACKER_INSECURE": "failpoint"}
     with running_tracker(ready_url, tmp_path, *words, env=env) as tracker:
         assert ehr.act("notify", order=[_told(REFUSED), _told(REFUSED)]) == [204, 204]
         wait_for(lambda: REFUSED in held(database), "what was sent again is here")
