@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from fhir_tracker import provenance, records
+from fhir_tracker import provenance, reach, records
 from fhir_tracker.fhir.codeable import concept
 from fhir_tracker.fhir.dates import instant
 from fhir_tracker.fhir.json_types import Resource
@@ -27,6 +27,7 @@ def put_up(tx: Tx, patient: str | None, code: str, cause: str, author: Author, w
     """Flag the patient, or add a cause to the flag that is up; None when done, else why not."""
     if patient is None:
         return "the work is about no patient"
+    reach.require_new(author, "Flag")
     present = active(tx, patient, code)
     if present is not None:
         return _add_cause(tx, present, cause, author, why)
@@ -49,6 +50,7 @@ def take_down(tx: Tx, patient: str | None, code: str, of: Sequence[str], author:
     present = active(tx, patient, code) if patient else None
     if present is None:
         return f"the patient has no flag {code}"
+    reach.require(tx, author, "u", present.ref)
     if present.connection:
         return f"the flag {code} is the EHR's: it is ended there"
     resource = records.resource_of(present)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from fhir_tracker import applying, enrolment, records, writes
+from fhir_tracker import applying, enrolment, reach, records, writes
 from fhir_tracker.applying import Parameters
 from fhir_tracker.errors import Conflict, RuleBroken
 from fhir_tracker.fhir.apply.contained import renamed
@@ -45,13 +45,19 @@ def instantiate(
         raise RuleBroken("Only an active PlanDefinition can be instantiated.", expression="PlanDefinition.status")
     tx.wait_for_others(f"instantiate {key}")
     subject = asked.subjects[0]
+    for named in (subject, asked.encounter, asked.practitioner, asked.organization):
+        if named is not None:
+            reach.require(tx, author, "r", named)
     before = _of_key(tx, author, key)
     if before is not None:
         _check_same(before, definition, subject)
+        reach.require(tx, author, "r", before.ref)
         return before, False
     program = applying.program_of(tx, definition)
     if program is not None:
-        return _enrolled(tx, author, program, subject, key), True
+        made = _enrolled(tx, author, program, subject, key)
+        reach.require_still(tx, author, "c", made.ref)
+        return made, True
     situation = applying.situation_of(tx, author, asked, subject, intent="plan")
     applied = applying.applied_plan(tx, definition, situation, author)
     refused = sorted({one["resourceType"] for one in applied.requests if not may_write(one["resourceType"])})
@@ -75,11 +81,13 @@ def _written(tx: Tx, author: Author, applied: Applied, key: str) -> Stored:
     names = {str(one["id"]): f"{one['resourceType']}/{ids[str(one['id'])]}" for one in parts}
     for goal in applied.goals:
         active = goal | {"lifecycleStatus": "accepted"}
-        writes.create(tx, renamed(active, names), author, id_=ids[str(goal["id"])])
+        writes.create(tx, renamed(active, names), author, id_=ids[str(goal["id"])], in_bundle=True)
     for request in applied.requests:
         whole = _as_work(renamed(request, names), plan_id, key)
-        writes.create(tx, whole, author, id_=ids[str(request["id"])])
-    return writes.create(tx, _as_plan(renamed(applied.plan, names), applied, names, key), author, id_=plan_id)
+        writes.create(tx, whole, author, id_=ids[str(request["id"])], in_bundle=True)
+    return writes.create(
+        tx, _as_plan(renamed(applied.plan, names), applied, names, key), author, id_=plan_id, in_bundle=True
+    )
 
 
 def _as_work(request: Resource, plan_id: str, key: str) -> Resource:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import cast
 
 from fhir_tracker.model.author import Author, Why
@@ -28,8 +28,9 @@ class Moved:
 
 
 def note(tx: Tx, moved: Moved) -> None:
-    """Remember a change until its consequences are drawn."""
-    cast(deque[Moved], tx.here.setdefault(_WAITING, deque())).append(moved)
+    """Remember a change until its consequences are drawn, which are the tracker's doing and bound by nobody's rights."""
+    told = replace(moved, author=moved.author.unbound())
+    cast(deque[Moved], tx.here.setdefault(_WAITING, deque())).append(told)
 
 
 def take(tx: Tx) -> Moved | None:

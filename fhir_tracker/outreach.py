@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
 
-from fhir_tracker import gathering, programs, provenance, records
+from fhir_tracker import gathering, programs, provenance, reach, records
 from fhir_tracker.errors import Incorrect, RuleBroken
 from fhir_tracker.fhir.codeable import concept
 from fhir_tracker.fhir.dates import instant
@@ -66,6 +66,7 @@ def log_attempt(tx: Tx, item: WorkItem, attempt: Attempt, author: Author, *, if_
     attempt leaves as it is.
     """
     _check(attempt, author.at)
+    reach.require_new(author, "Communication")
     records.check_match(resources.find(tx, author.viewer, "Task", item.ref.partition("/")[2]), if_match)
     resource: Resource = {
         "resourceType": "Communication",

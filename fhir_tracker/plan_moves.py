@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from fhir_tracker import moved, plan_changes, programs, provenance, records, transitions
+from fhir_tracker import moved, plan_changes, programs, provenance, reach, records, transitions
 from fhir_tracker.errors import Gone, Issue, NotFound, RuleBroken
 from fhir_tracker.fhir.codeable import concept, first_code
 from fhir_tracker.fhir.dates import instant
@@ -82,6 +82,7 @@ def move(tx: Tx, ref: str, request: MoveRequest, author: Author, *, if_match: in
     """
     moved.one_at_a_time(tx, ref)
     plan = find_plan(tx, author.viewer, ref)
+    reach.require(tx, author, "u", ref)
     given = {name: text for name, text in request.fields.items() if text.strip()}
     fields = with_words(plan.program, given)
     check_stage_move(plan.program, plan.item, replace(request, fields=fields), roles=author.viewer.roles, given={})
@@ -106,7 +107,9 @@ def update(tx: Tx, ref: str, resource: Resource, author: Author, if_match: int |
 
 def _store(tx: Tx, plan: OpenPlan, resource: Resource, author: Author, why: Why | None, if_match: int | None) -> Stored:
     expected = plan.stored.version if if_match is None else if_match
+    reach.check_fixed(author.limits, plan.resource, resource)
     saved = records.save(tx, resource, author, if_match=expected, why=why)
+    reach.require_still(tx, author, "u", saved.ref)
     provenance.record(tx, [saved], author, why)
     transitions.settle_escalations(tx, saved.ref, author)
     moved.note(tx, moved.Moved(before=plan.item, author=author, why=why))

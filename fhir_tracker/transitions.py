@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from fhir_tracker import merged_patients, moved, outreach, programs, provenance, records, task_resources
+from fhir_tracker import merged_patients, moved, outreach, programs, provenance, reach, records, task_resources
 from fhir_tracker.errors import Gone, Incorrect, NotFound, RuleBroken
 from fhir_tracker.fhir.checks import require_valid
 from fhir_tracker.fhir.dates import parse_datetime
@@ -91,6 +91,13 @@ def find_task(tx: Tx, viewer: Viewer, ref: str) -> OpenTask:
     )
 
 
+def _task_to_change(tx: Tx, ref: str, author: Author) -> OpenTask:
+    """As `find_task`, where the author may change it."""
+    task = find_task(tx, author.viewer, ref)
+    reach.require(tx, author, "u", task.item.ref)
+    return task
+
+
 def _program(tx: Tx, item: WorkItem | None) -> Program | None:
     return programs.load(tx, item.program, item.program_version) if item and item.program else None
 
@@ -129,7 +136,7 @@ def options_of(task: OpenTask, viewer: Viewer) -> tuple[Move, ...]:
 
 def move(tx: Tx, ref: str, request: MoveRequest, author: Author, *, if_match: int | None = None) -> Stored:
     """Change the status; raises RuleBroken naming the allowed next states or each missing field."""
-    task = find_task(tx, author.viewer, ref)
+    task = _task_to_change(tx, ref, author)
     request = _meant(task, request)
     refuse_outside(task.item)
     check(tx, task, request, author, task.resource)
@@ -256,7 +263,7 @@ def assign(
     if_match: int | None = None,
 ) -> Stored:
     """Give the task to `owner` (`Practitioner/<id>`), or with None back to its role's queue; `rule` as in Why."""
-    task = find_task(tx, author.viewer, ref)
+    task = _task_to_change(tx, ref, author)
     refuse_outside(task.item)
     _refuse_closed(task.item)
     require_answering(task, author)
@@ -287,7 +294,7 @@ def give_role(
     if_match: int | None = None,
 ) -> Stored:
     """Move the task to another role's queue, owned by nobody."""
-    task = find_task(tx, author.viewer, ref)
+    task = _task_to_change(tx, ref, author)
     refuse_outside(task.item)
     _refuse_closed(task.item)
     require_answering(task, author)
@@ -299,7 +306,7 @@ def give_role(
 
 def prioritise(tx: Tx, ref: str, priority: str, author: Author, *, reason: str | None = None) -> Stored:
     """Give open work another priority."""
-    task = find_task(tx, author.viewer, ref)
+    task = _task_to_change(tx, ref, author)
     refuse_outside(task.item)
     _refuse_closed(task.item)
     changed = task_resources.stamped(task.resource, author.at) | {"priority": priority}
@@ -308,7 +315,7 @@ def prioritise(tx: Tx, ref: str, priority: str, author: Author, *, reason: str |
 
 def note(tx: Tx, ref: str, text: str, author: Author, *, if_match: int | None = None) -> Stored:
     """Add a note without moving anything."""
-    task = find_task(tx, author.viewer, ref)
+    task = _task_to_change(tx, ref, author)
     refuse_outside(task.item)
     changed = task_resources.with_note(task_resources.stamped(task.resource, author.at), text, author)
     return store(tx, changed, author, Why(note=text), if_match=if_match)
@@ -333,7 +340,9 @@ def store(
     before = work_items.find(tx, _SYSTEM, f"Task/{resource['id']}")
     if before is not None and before.plan and before.open and text_at(resource, "status") in CLOSED_TASK:
         moved.one_at_a_time(tx, before.plan)
+    _check_fixed(tx, resource, author)
     stored = records.save(tx, resource, author, if_match=expected, why=why)
+    reach.require_still(tx, author, "u", stored.ref)
     provenance.record(tx, [stored], author, why)
     if text_at(resource, "status") in CLOSED_TASK:
         settle_escalations(tx, f"Task/{stored.id}", author)
@@ -341,6 +350,11 @@ def store(
     if before is not None and before.kind == "task":
         moved.note(tx, moved.Moved(before=before, author=author, why=why, quietly=quietly))
     return stored
+
+
+def _check_fixed(tx: Tx, resource: Resource, author: Author) -> None:
+    if author.limits.sight.fixes and (before := resources.find(tx, author.viewer, "Task", resource["id"])):
+        reach.check_fixed(author.limits, records.resource_of(before), resource)
 
 
 def settle_escalations(tx: Tx, ref: str, author: Author) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from fhir_tracker import consequences, effects, moved, provenance, records, task_resources, undo_effects
+from fhir_tracker import consequences, effects, moved, provenance, reach, records, task_resources, undo_effects
 from fhir_tracker.errors import Gone, NotFound, RuleBroken
 from fhir_tracker.fhir.body import read_resource
 from fhir_tracker.fhir.json_types import Resource
@@ -61,6 +61,7 @@ def undo(tx: Tx, ref: str, author: Author, within: timedelta, *, if_match: int |
 
     Raises RuleBroken when it was somebody else, or too long ago, or when something has changed since.
     """
+    reach.require(tx, author, "u", ref)
     rows = _act(tx, author.viewer, ref, author.at, within)
     first = _undoable(tx, author.viewer, ref, rows)
     records.check_match(first.stored, if_match)
@@ -71,6 +72,7 @@ def undo(tx: Tx, ref: str, author: Author, within: timedelta, *, if_match: int |
     stored = _back(tx, first, author, Why(reason=REASON, note="; ".join(told) or None))
     for one in others:
         _back(tx, one, author, why)
+    reach.require_still(tx, author, "u", ref)
     consequences.draw(tx, effects.apply)
     return Undone(stored=stored, told=tuple(told))
 

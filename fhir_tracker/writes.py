@@ -12,18 +12,21 @@ from fhir_tracker import (
     outreach,
     plan_moves,
     provenance,
+    reach,
     records,
     task_writes,
     transitions,
 )
-from fhir_tracker.errors import MethodNotAllowed, RuleBroken
+from fhir_tracker.errors import MethodNotAllowed, NotFound, RuleBroken
 from fhir_tracker.fhir.checks import require_valid
 from fhir_tracker.fhir.json_types import Resource
 from fhir_tracker.model.author import Author
+from fhir_tracker.model.viewer import worker_viewer
 from fhir_tracker.storage import resources
 from fhir_tracker.storage.database import Tx
 from fhir_tracker.storage.resources import Stored
 
+_SYSTEM = worker_viewer("writes")
 READ_ONLY = frozenset({"Provenance", "AuditEvent"})
 PROVEN = frozenset(
     {
@@ -42,25 +45,42 @@ PROVEN = frozenset(
 
 
 def create(
-    tx: Tx, resource: Resource, author: Author, *, id_: str | None = None, tells_of_others: bool = False
+    tx: Tx,
+    resource: Resource,
+    author: Author,
+    *,
+    id_: str | None = None,
+    tells_of_others: bool = False,
+    in_bundle: bool = False,
 ) -> Stored:
     """Store a new resource; a Task of a program gets what its template says and it left out.
 
     `id_` is a fresh id that is promised to it already; without one it is given one here. `tells_of_others` is for a
-    caller's Provenance of what it writes in the same transaction.
+    caller's Provenance of what it writes in the same transaction; `in_bundle`: what it refers to may be written later in it.
     """
     require_valid(resource)
     if not tells_of_others:
         _refuse_read_only(resource["resourceType"])
+    reach.require_new(author, resource["resourceType"])
+    resource = reach.accepted(tx, author, None, resource, in_bundle=in_bundle)
     if resource["resourceType"] == "Task":
         made = task_writes.create(tx, resource, author, id_ or records.fresh_id(author.at), fresh=True)
         consequences.draw(tx, effects.apply)
-        return made
-    return _proven(tx, records.create(tx, _heeded(tx, resource, author), author, id_=id_), author, "CREATE")
+    else:
+        made = _proven(tx, records.create(tx, _heeded(tx, resource, author), author, id_=id_), author, "CREATE")
+    reach.require_still(tx, author, "c", made.ref)
+    return made
 
 
 def update(
-    tx: Tx, type_: str, id_: str, resource: Resource, author: Author, *, if_match: int | None = None
+    tx: Tx,
+    type_: str,
+    id_: str,
+    resource: Resource,
+    author: Author,
+    *,
+    if_match: int | None = None,
+    in_bundle: bool = False,
 ) -> tuple[Stored, bool]:
     """Store the next version, or the first under a given id; True when it was created.
 
@@ -68,7 +88,20 @@ def update(
     """
     require_valid(resource)
     _refuse_read_only(type_)
-    before = resources.find(tx, author.viewer, type_, id_)
+    before = _reached(tx, type_, id_, author, "u")
+    is_there = before is not None and not before.deleted
+    if not is_there:
+        reach.require_new(author, type_, id_)
+    known = records.resource_of(before) if before is not None and is_there else None
+    resource = reach.accepted(tx, author, known, resource, in_bundle=in_bundle)
+    saved, is_new = _updated(tx, before, type_, id_, resource, author, if_match)
+    reach.require_still(tx, author, "c" if is_new else "u", saved.ref)
+    return saved, is_new
+
+
+def _updated(
+    tx: Tx, before: Stored | None, type_: str, id_: str, resource: Resource, author: Author, if_match: int | None
+) -> tuple[Stored, bool]:
     records.check_match(before, if_match)
     if before is not None and before.connection and not before.deleted:
         return _update_mirrored(tx, before, resource | {"id": id_}, author), False
@@ -100,7 +133,7 @@ def delete(
     `only_unreferred`: raises Conflict while current resources refer to it; see `integrity.refusals`.
     """
     _refuse_read_only(type_)
-    before = resources.find(tx, author.viewer, type_, id_)
+    before = _reached(tx, type_, id_, author, "d")
     _refuse_mirrored(before)
     records.check_match(before, if_match)
     if before is not None and not before.deleted and type_ in definition_lifecycle.PUBLISHED:
@@ -113,6 +146,21 @@ def delete(
     if type_ == "Task":
         transitions.resolve_escalations(tx, removed.ref, "The work was deleted", author)
     return _proven(tx, removed, author, "DELETE")
+
+
+def _reached(tx: Tx, type_: str, id_: str, author: Author, right: str) -> Stored | None:
+    """What is stored under an id, if the writer reaches it by a right; raises NotFound or Forbidden where not.
+
+    To who sees a part only, nothing there and nothing reached are the same.
+    """
+    if not reach.is_limited(author):
+        return resources.find(tx, author.viewer, type_, id_)
+    before = resources.find(tx, _SYSTEM, type_, id_)
+    if before is not None:
+        reach.require_stored(tx, author, right, before)
+    elif right == "d" and not reach.is_free(author.limits, right):
+        raise NotFound(f"There is no {type_} with this id.")
+    return before
 
 
 def _heeded(tx: Tx, resource: Resource, author: Author) -> Resource:

@@ -84,7 +84,7 @@ def _applied(request: FhirRequest, tx: Tx, type_: str, apply: Apply) -> FhirResp
     asked = _asked(request)
     definition = _definition(request, tx, asked, type_)
     parameters = _parameters(asked)
-    author = request.author()
+    author = replace(request.author(), viewer=request.viewer, asked=None)
     made = [apply(tx, author, definition, parameters, subject) for subject in parameters.subjects]
     patients = [one.removeprefix("Patient/") for one in parameters.subjects if one.startswith("Patient/")]
     patient = patients[0] if len(made) == len(patients) == 1 else None

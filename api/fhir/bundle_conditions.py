@@ -13,6 +13,7 @@ from urllib.parse import parse_qsl
 
 from api.fhir.conditional import condition_query
 from api.fhir.exchange import FhirRequest
+from api.fhir.needs import require
 from fhir_tracker.fhir.body import read_json
 from fhir_tracker.fhir.bundle_references import Target
 from fhir_tracker.fhir.definitions.registry import search_parameters
@@ -101,6 +102,7 @@ class Conditions:
                     self._stored[type_, system, value] += (_target(row),)
 
     def _search(self, wanted: Condition, count: int) -> tuple[Stored, ...]:
+        require(self._request.viewer.sight, "s", wanted.type)
         query = condition_query(replace(self._request, type=wanted.type), wanted.text)
         return search.search(self._tx, self._request.viewer, replace(query, count=count)).matches
 

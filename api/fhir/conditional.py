@@ -10,6 +10,7 @@ from dataclasses import replace
 from urllib.parse import parse_qsl
 
 from api.fhir.exchange import FhirRequest
+from api.fhir.needs import require
 from fhir_tracker.errors import Incorrect, Issue, PreconditionFailed
 from fhir_tracker.fhir.dates import milliseconds
 from fhir_tracker.fhir.query import NOT_FILTERS, Query, parse_query
@@ -64,6 +65,7 @@ def _query(request: FhirRequest, pairs: Sequence[tuple[str, str]]) -> Query:
 
 def _only(request: FhirRequest, tx: Tx, query: Query) -> Stored | None:
     """Requests of one type with a condition wait for each other, so that two of them cannot both find nothing."""
+    require(request.viewer.sight, "s", request.type)
     take_turn(tx, request.type)
     found = search.search(tx, request.viewer, replace(query, count=2)).matches
     if len(found) > 1:

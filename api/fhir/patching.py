@@ -10,6 +10,7 @@ from dataclasses import replace
 
 from api.fhir.conditional import match_of_address
 from api.fhir.exchange import FhirRequest, FhirResponse
+from api.fhir.fields import shown_to_patch
 from api.fhir.linking import may_have_conditions, resolved
 from api.fhir.negotiation import check_content_type
 from api.fhir.reading import find_present
@@ -54,10 +55,13 @@ def patch_by_condition(request: FhirRequest, tx: Tx) -> FhirResponse:
 
 def _patch(request: FhirRequest, tx: Tx, stored: Stored, change: Change) -> FhirResponse:
     expected_version(request, tx)
-    before = records.resource_of(stored)
+    before = shown_to_patch(request.viewer, records.resource_of(stored))
     after = _checked(request, tx, before, change(before))
     try:
-        changed, _ = writes.update(tx, stored.type, stored.id, after, request.author(), if_match=stored.version)
+        is_part = request.bundle == "transaction"
+        changed, _ = writes.update(
+            tx, stored.type, stored.id, after, request.author(), if_match=stored.version, in_bundle=is_part
+        )
     except Incorrect as error:
         if isinstance(error, RuleBroken):
             raise

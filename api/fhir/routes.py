@@ -175,7 +175,7 @@ ROUTES: tuple[Route, ...] = (
             "PATCH": Action(
                 handle=patching.patch_by_condition,
                 interaction="patch",
-                needs=of_type("u", HERE, ("s", HERE)),
+                needs=of_type("u", HERE, ("s", HERE), ("r", HERE)),
                 writes=True,
             ),
             "DELETE": Action(
@@ -191,7 +191,9 @@ ROUTES: tuple[Route, ...] = (
         actions={
             "GET": Action(handle=reading.read, interaction="read", needs=of_type("r"), quick=True),
             "PUT": Action(handle=writing.update, interaction="update", needs=of_type("u"), writes=True),
-            "PATCH": Action(handle=patching.patch, interaction="patch", needs=of_type("u"), writes=True),
+            "PATCH": Action(
+                handle=patching.patch, interaction="patch", needs=of_type("u", HERE, ("r", HERE)), writes=True
+            ),
             "DELETE": Action(handle=writing.delete, interaction="delete", needs=of_type("d"), writes=True),
         },
     ),

@@ -26,6 +26,7 @@ from fhir_tracker.errors import (
     VersionConflict,
 )
 from fhir_tracker.fhir.body import read_resource
+from fhir_tracker.fhir.field_rules import is_only_cut
 from fhir_tracker.fhir.identity import is_legal_id
 from fhir_tracker.fhir.json_types import Resource
 from fhir_tracker.fhir.references import ReferenceKind, parse_reference, rewrite_references
@@ -51,7 +52,10 @@ def create(request: FhirRequest, tx: Tx) -> FhirResponse:
             return written(request, found, 200, "read")
     author = request.author()
     resource = linked(request, tx, resource)
-    stored = writes.create(tx, resource, author, id_=request.id or None, tells_of_others=tells_of_others)
+    is_part = request.bundle == "transaction"
+    stored = writes.create(
+        tx, resource, author, id_=request.id or None, tells_of_others=tells_of_others, in_bundle=is_part
+    )
     return written(request, stored, 201, "create")
 
 
@@ -151,13 +155,17 @@ def expected_version(request: FhirRequest, tx: Tx) -> int | None:
 
 
 def _update(request: FhirRequest, tx: Tx, resource: Resource) -> FhirResponse:
-    if is_subset(resource):
+    bare = is_only_cut(resource) if request.viewer.sight.hides else None
+    if is_subset(resource if bare is None else bare):
         raise RuleBroken(
             "The body is a part of a resource (SUBSETTED): read it whole, then change it.", expression="meta.tag"
         )
     match = expected_version(request, tx)
     resource = linked(request, tx, resource)
-    stored, created = writes.update(tx, request.type, request.id, resource, request.author(), if_match=match)
+    is_part = request.bundle == "transaction"
+    stored, created = writes.update(
+        tx, request.type, request.id, resource, request.author(), if_match=match, in_bundle=is_part
+    )
     return written(request, stored, 201 if created else 200, "create" if created else "update")
 
 
@@ -196,7 +204,7 @@ def written(request: FhirRequest, stored: Stored, status: int, action: str, told
 
 def _wanted(request: FhirRequest, stored: Stored, told: Sequence[str]) -> bytes:
     returned = preference(request.header("prefer")).returned
-    if returned == "minimal":
+    if returned == "minimal" or not request.viewer.sight.may("r", stored.type):
         return b""
     if returned == "OperationOutcome":
         message = f"{stored.ref} is stored as version {stored.version}."

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from fhir_tracker.model.viewer import Viewer
@@ -13,12 +13,32 @@ class Author:
     """One act of writing.
 
     `origin` is `api`, `staff`, `rules`, `ehr:<connection>` or `cli`: what came from an EHR never goes back to it.
+    `asked` is who asked for it, where that is somebody with limits: `viewer` is then the same person seeing what the tracker
+    itself has to see to do it.
     """
 
     viewer: Viewer
     origin: str
     at: datetime
     request_id: str = ""
+    asked: Viewer | None = None
+
+    @classmethod
+    def for_viewer(cls, viewer: Viewer, origin: str, at: datetime, request_id: str) -> Author:
+        """The author of what a viewer asks for."""
+        acting = viewer.behind()
+        return cls(
+            viewer=acting, origin=origin, at=at, request_id=request_id, asked=None if acting is viewer else viewer
+        )
+
+    @property
+    def limits(self) -> Viewer:
+        """Whose rights and field rules bound what is written."""
+        return self.asked or self.viewer
+
+    def unbound(self) -> Author:
+        """The same for what follows from the act by rule: it is the tracker's doing, whatever the writer may reach."""
+        return self if self.asked is None else replace(self, asked=None)
 
     @property
     def connection(self) -> str | None:
