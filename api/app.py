@@ -14,6 +14,7 @@ from api.hooks import hook_routes
 from api.keys_page import keys_routes
 from api.metrics import RequestNumbers
 from api.reference import reference_routes
+from api.smart.routes import token_routes
 from api.staff import launched_routes, nowhere, public_routes, routes
 from api.staff.entry import EntryPage, entry_routes
 
@@ -46,6 +47,7 @@ def create_app(context: AppContext) -> Application:
     app.include_router(reference_routes(context))
     app.include_router(keys_routes(context))
     app.router.routes += hook_routes(context)
+    app.router.routes += token_routes(context)
     if context.access is Access.LOCKED:
         app.router.routes += public_routes()
         app.router.routes += launched_routes(context)

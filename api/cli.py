@@ -34,6 +34,7 @@ COMMANDS = (
     "evidence",
     "staff",
     "login-provider",
+    "client",
     "notifications",
     "quarantine",
     "outbox",

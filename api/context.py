@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 from api.limits import Limits
 from api.tally import Tally
+from fhir_tracker.admission import Admission
 from fhir_tracker.config import Settings
 from fhir_tracker.model.viewer import Viewer, open_viewer
 from fhir_tracker.storage.database import Database
@@ -73,6 +74,11 @@ class AppContext:
     def limits(self) -> Limits:
         """How often clients may ask, and addresses may fail, in this process."""
         return Limits(self.settings.rate_limit)
+
+    @cached_property
+    def admission(self) -> Admission:
+        """Who came lately with a token, in this process."""
+        return Admission(self.database, self.fhir_base)
 
     @property
     def host_names(self) -> frozenset[str]:

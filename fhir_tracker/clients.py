@@ -15,8 +15,7 @@ from fhir_tracker.client_keys import checked_keys
 from fhir_tracker.errors import Conflict, NotFound, UsageError
 from fhir_tracker.fhir.identity import is_legal_id
 from fhir_tracker.model.grants import parse_scope
-from fhir_tracker.model.viewer import Viewer
-from fhir_tracker.storage import audit, clients, epochs, tokens
+from fhir_tracker.storage import clients, epochs, tokens
 from fhir_tracker.storage.clients import Client
 from fhir_tracker.storage.database import Tx
 
@@ -66,7 +65,7 @@ def reference_of(client_id: str) -> str:
     return f"Device/client-{digest}"
 
 
-def add(tx: Tx, new: Client, by: Viewer) -> Client:
+def add(tx: Tx, new: Client) -> Client:
     """Let a new system in, or one that was shut out; what is kept. Raises UsageError for what cannot be taken, Conflict."""
     if not _ID.fullmatch(new.id) or new.id in OUR_OWN:
         raise UsageError(
@@ -84,25 +83,24 @@ def add(tx: Tx, new: Client, by: Viewer) -> Client:
     if before is not None:
         told = {name: getattr(made, name) for name in ("name", "scopes", "jwks_url", "jwks", "added_at")}
         clients.change(tx, new.id, **told, rotated_at=None, revoked_at=None)
-    _tell(tx, made, by, made.added_at, {"client": "added", "scopes": list(made.scopes)})
+    epochs.bump(tx)
     return made
 
 
-def rotate(tx: Tx, client_id: str, keys: Keys, by: Viewer, now: datetime) -> Client:
+def rotate(tx: Tx, client_id: str, keys: Keys, now: datetime) -> Client:
     """Give a system new keys in place of all it had. Raises NotFound, and UsageError for what cannot be taken."""
     good, client = keys.checked(), known(tx, client_id)
     clients.change(tx, client_id, jwks=good.key_set, jwks_url=good.url, rotated_at=now)
-    _tell(tx, client, by, now, {"client": "rotated"})
+    epochs.bump(tx)
     return replace(client, jwks=good.key_set, jwks_url=good.url, rotated_at=now)
 
 
-def revoke(tx: Tx, client_id: str, by: Viewer, now: datetime) -> int:
+def revoke(tx: Tx, client_id: str, now: datetime) -> int:
     """Shut a system out: its tokens end with this, how many they were. Raises NotFound."""
-    client = known(tx, client_id)
+    known(tx, client_id)
     clients.change(tx, client_id, revoked_at=now)
-    ended = tokens.end_of(tx, client_id)
-    _tell(tx, client, by, now, {"client": "revoked", "tokens": ended})
-    return ended
+    epochs.bump(tx)
+    return tokens.end_of(tx, client_id)
 
 
 def known(tx: Tx, client_id: str) -> Client:
@@ -127,9 +125,3 @@ def checked_scopes(scopes: Sequence[str]) -> tuple[str, ...]:
         if grant.level != "system":
             raise UsageError(f"{one[:100]!r} is for people; a system has scopes that begin with system/.")
     return found
-
-
-def _tell(tx: Tx, client: Client, by: Viewer, now: datetime, detail: Mapping[str, Any]) -> None:
-    """A new epoch, and a row in the trail."""
-    epochs.bump(tx)
-    audit.add(tx, at=now, viewer=by, action="configure", ref=reference_of(client.id), detail=detail)

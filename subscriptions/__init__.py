@@ -10,6 +10,7 @@ from subscriptions.deliver import DeliveryReport, deliver_due
 from subscriptions.following import TypeReport
 from subscriptions.hints import sync_hints
 from subscriptions.inbox import receive_notification
+from subscriptions.key_sets import KeySets, fetch_key_set
 from subscriptions.leaving import follow_otherwise, leave
 from subscriptions.notifications import read_notification
 from subscriptions.opened import note_opened, refresh_patient
@@ -30,6 +31,7 @@ __all__ = [
     "Capabilities",
     "DeliveryReport",
     "EhrClient",
+    "KeySets",
     "Limits",
     "SyncReport",
     "TokenAuthorizer",
@@ -41,6 +43,7 @@ __all__ = [
     "deliver_due",
     "due_connections",
     "endpoint_of",
+    "fetch_key_set",
     "follow_otherwise",
     "keys_of",
     "leave",

@@ -68,6 +68,7 @@ class Answer:
     etag: str = ""
     location: str = ""
     content_location: str = ""
+    cache_control: str = ""
 
 
 class Authorizer(Protocol):
@@ -332,6 +333,7 @@ class EhrClient:
             etag=response.headers.get("etag", ""),
             location=location,
             content_location=response.headers.get("content-location", ""),
+            cache_control=response.headers.get("cache-control", ""),
         )
 
     @contextmanager

@@ -24,6 +24,8 @@ from api.fhir.needs import OPEN
 from api.fhir.negotiation import check_accepts
 from api.fhir.routes import find_route
 from api.outcomes import FHIR_JSON, outcome_of_status
+from api.smart.configuration import PATH as SMART_CONFIGURATION
+from api.smart.configuration import configuration_answer
 from fhir_tracker import clock
 from fhir_tracker.admission import StaleAdmission
 from fhir_tracker.errors import (
@@ -41,6 +43,9 @@ BODY_SECONDS = 30
 MAX_PARAMETERS = 200
 _FORM = "application/x-www-form-urlencoded"
 _METADATA = ("metadata",)
+FOR_ALL = frozenset({"/fhir/metadata", SMART_CONFIGURATION})
+"""What pages of any site may read."""
+FROM_ANYWHERE = {"Access-Control-Allow-Origin": "*"}
 _CONTENT_TYPE: tuple[bytes, bytes] = (b"content-type", FHIR_JSON.encode())
 
 
@@ -56,6 +61,8 @@ class FhirEndpoint:
         """Serve one request."""
         try:
             response = await self._answer(scope, receive)
+            if scope["path"] in FOR_ALL:
+                response = replace(response, headers={**response.headers, **FROM_ANYWHERE})
         except TrackerError as error:
             response = refusal(error)
         except TimeoutError:
@@ -64,6 +71,9 @@ class FhirEndpoint:
 
     async def _answer(self, scope: Scope, receive: Receive) -> FhirResponse:
         headers, arrived = scope[HEADERS], clock.monotonic()
+        if scope["path"] == SMART_CONFIGURATION:
+            scope[ROUTE] = SMART_CONFIGURATION
+            return _configured(self._context, scope["method"])
         body = await self._body(headers, receive)
         caller = await self._door.caller(scope, arrived)
         try:
@@ -86,6 +96,10 @@ class FhirEndpoint:
         body = await _received(receive, limit)
         packing = headers.get("content-encoding")
         return await asyncio.to_thread(decoded, body, packing, limit) if packing else body
+
+
+def _configured(context: AppContext, method: str) -> FhirResponse:
+    return configuration_answer(context) if method in ("GET", "HEAD") else _not_allowed(method, "GET, HEAD")
 
 
 def _asked(context: AppContext, scope: Scope, body: bytes, caller: Caller) -> tuple[FhirRequest, Action] | FhirResponse:

@@ -17,7 +17,7 @@ from starlette.types import Scope
 from api.context import AppContext
 from api.edge import HEADERS
 from fhir_tracker import clock
-from fhir_tracker.admission import Admission, Admitted, Elsewhere
+from fhir_tracker.admission import Admitted
 from fhir_tracker.errors import BadToken, Busy, Incorrect, TrackerError, Unauthenticated
 from fhir_tracker.model.viewer import Viewer
 
@@ -43,11 +43,11 @@ class Caller:
 class Entrance:
     """The way in to the FHIR API of one process; who comes with a good token is found again without the database."""
 
-    def __init__(self, context: AppContext, elsewhere: Elsewhere | None = None) -> None:
+    def __init__(self, context: AppContext) -> None:
         open_to_all = context.viewer()
         self._everybody = Caller(viewer=open_to_all) if open_to_all is not None else None
         self._limits = context.limits
-        self._admission = Admission(context.database, context.fhir_base, elsewhere)
+        self._admission = context.admission
         self._threads = ThreadPoolExecutor(4, thread_name_prefix="entrance")
         self._room = threading.BoundedSemaphore(MOST_WAITING)
 
@@ -64,14 +64,14 @@ class Entrance:
         address = address_of(scope)
         found = None if anew else self._admission.remembered(token, address, clock.now())
         if found is not None:
-            self._limits.request(found.viewer.client)
+            self._limits.request(_bucket(found.viewer))
             return Caller(viewer=found.viewer, epoch=found.epoch, arrived=arrived)
         try:
             fresh = await self._looked_up(token, address)
         except BadToken as error:
             self._limits.failure(address)
             return Caller(viewer=Viewer(who="nobody", address=address), refused=error)
-        self._limits.request(fresh.viewer.client)
+        self._limits.request(_bucket(fresh.viewer))
         return Caller(viewer=fresh.viewer)
 
     async def _looked_up(self, token: str, address: str) -> Admitted:
@@ -92,17 +92,26 @@ def address_of(scope: Scope) -> str:
     return str(client[0]) if client else ""
 
 
+def token_in(authorization: str) -> str | None:
+    """The token in an Authorization header; "-" for one that cannot be any, None where it is of another kind."""
+    match = _BEARER.fullmatch(authorization.strip(" "))
+    if match is None:
+        return "-" if authorization[:6].lower() == "bearer" else None
+    return match["token"] or "-"
+
+
+def _bucket(viewer: Viewer) -> str:
+    return f"{viewer.issuer} {viewer.client}"
+
+
 def _token(scope: Scope) -> str | None:
-    """The token that was sent; "-" for one that cannot be any, None for none. Raises Incorrect when it came in two ways."""
+    """The token that was sent, as `token_in` has it. Raises Incorrect when one came in two ways."""
     given = scope[HEADERS].get("authorization")
     if given is None:
         return None
     if sum(name.lower() == b"authorization" for name, _ in scope["headers"]) > 1 or _is_in_query(scope["query_string"]):
         raise Incorrect(_TWICE)
-    match = _BEARER.fullmatch(given.strip(" "))
-    if match is None:
-        return "-" if given[:6].lower() == "bearer" else None
-    return match["token"] or "-"
+    return token_in(given)
 
 
 def _is_in_query(query: bytes) -> bool:

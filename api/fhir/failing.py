@@ -12,7 +12,7 @@ from typing import TypeVar
 from api.fhir.actions import Action
 from api.fhir.auditing import asked_for
 from api.fhir.exchange import AuditNote, FhirRequest, FhirResponse
-from api.outcomes import headers_of, outcome_of, status_of
+from api.outcomes import challenge, headers_of, outcome_of, status_of
 from fhir_tracker import clock
 from fhir_tracker.errors import Busy, Category, TrackerError, VersionConflict
 
@@ -24,7 +24,10 @@ T = TypeVar("T")
 
 def refusal(error: TrackerError) -> FhirResponse:
     """The answer that says what was wrong."""
-    return FhirResponse(status=status_of(error), body=outcome_of(error), headers=headers_of(error))
+    status, headers = status_of(error), headers_of(error)
+    if status == 403:
+        headers["WWW-Authenticate"] = challenge("insufficient_scope")
+    return FhirResponse(status=status, body=outcome_of(error), headers=headers)
 
 
 def is_recorded(error: TrackerError) -> bool:
