@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Literal
@@ -24,6 +25,7 @@ Why = Literal["", "unknown", "ended", "idle", "over", "disabled"]
 TICKET_LASTS = timedelta(seconds=30)
 TOUCHED_EVERY = timedelta(seconds=5)
 _MOST_SECRET = 200
+_ENDED: Mapping[str, Why] = {"idle": "idle", "over": "over", "disabled": "disabled"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,7 +96,7 @@ def _viewer(session: LaunchSession, account: Account, address: str) -> Viewer:
 def state_of(session: LaunchSession, now: datetime, idle: timedelta) -> Why:
     """Why a session stands no more; "" while it does."""
     if session.ended_at is not None:
-        return "idle" if session.ended_why == "idle" else "ended"
+        return _ENDED.get(session.ended_why, "ended")
     if now >= session.ends_at:
         return "over"
     return "idle" if now >= session.active_at + idle else ""
@@ -114,8 +116,7 @@ def act(tx: Tx, session: LaunchSession, now: datetime) -> None:
 
 
 def end(tx: Tx, session: LaunchSession, now: datetime, why: str) -> bool:
-    """End a session with all its tabs; False when it had ended."""
-    launch_tabs.drop(tx, session.id)
+    """End a session with all its tabs, and drop its tokens; False when it had ended."""
     return launches.end(tx, session, now, why)
 
 

@@ -68,7 +68,7 @@ def bare_frame(visit: Visit, title: str, current: str = "") -> Frame:
         mode=_MODES[visit.context.access],
         csrf=visit.csrf,
         here=visit.address,
-        nav=tuple(Tab(label=label, href=href, current=href == current) for label, href in _nav(visit)),
+        nav=tuple(Tab(label=label, href=href, current=href in (current, visit.path)) for label, href in _nav(visit)),
         who=_who(visit),
         picker=visit.context.access is Access.DEMO,
         said=SAID.get(visit.query.get("said", ""), ""),

@@ -45,9 +45,3 @@ def has(tx: Tx, launch: str, digest: str) -> bool:
     """Whether a tab of that launch shows the secret with that digest."""
     mine = (launch_tab.c.digest == digest, launch_tab.c.launch == launch)
     return tx.first(select(launch_tab.c.digest).where(*mine)) is not None
-
-
-def drop(tx: Tx, launch: str) -> None:
-    """Nothing opens a tab of that launch any more."""
-    tx.execute(delete(launch_ticket).where(launch_ticket.c.launch == launch))
-    tx.execute(delete(launch_tab).where(launch_tab.c.launch == launch))
