@@ -15,6 +15,7 @@ from collections.abc import Iterator, Sequence
 from types import TracebackType
 from typing import NoReturn
 
+from api.command_acts import NAME, running
 from api.console import show_everything
 from api.logs import set_up_logs
 from fhir_tracker.config import load_settings
@@ -33,6 +34,7 @@ COMMANDS = (
     "jobs",
     "evidence",
     "staff",
+    "roles",
     "login-provider",
     "client",
     "notifications",
@@ -82,7 +84,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         settings = load_settings(os.environ, database=getattr(args, "database", None))
         set_up_logs(settings.log_level)
-        code: int = args.func(args, settings)
+        with running(args):
+            code: int = args.func(args, settings)
         sys.stdout.flush()
     except TrackerError as error:
         return _refused(error)
@@ -124,6 +127,8 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
             help="sqlite:///FILE or postgresql://USER@HOST/NAME (else FHIR_TRACKER_DATABASE, else a file of your own)",
         )
     is_leaf = not any(isinstance(action, argparse._SubParsersAction) for action in parser._actions)
+    if is_leaf:
+        parser.set_defaults(**{NAME: parser.prog.removeprefix("fhir-tracker ")})
     if is_leaf and "--json" not in known:
         parser.add_argument("--json", action="store_true", help=argparse.SUPPRESS)
 

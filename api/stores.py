@@ -6,13 +6,15 @@ import os
 import secrets
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
+from api.audit_keeper import seal_at_end
+from api.command_acts import note_begun, note_failed
 from fhir_tracker import built_in, clock, publishing
 from fhir_tracker.config import Settings, default_folder
-from fhir_tracker.errors import UsageError
+from fhir_tracker.errors import TrackerError, UsageError
 from fhir_tracker.model.author import Author
 from fhir_tracker.model.viewer import worker_viewer
 from fhir_tracker.sealing import audit_key
@@ -31,11 +33,21 @@ def open_store(settings: Settings, *, prepared: bool = True) -> Iterator[Databas
     try:
         if prepared:
             prepare(database)
+            note_begun(database, clock.now())
             _publish_built_in(database)
             _publish_starters(database)
         yield database
+    except TrackerError as error:
+        _note_failed(database, error)
+        raise
     finally:
+        seal_at_end(database, settings)
         database.close()
+
+
+def _note_failed(database: Database, error: TrackerError) -> None:
+    with suppress(TrackerError):
+        note_failed(database, clock.now(), type(error).__name__)
 
 
 def set_up_store(settings: Settings) -> None:

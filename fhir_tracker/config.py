@@ -76,6 +76,9 @@ class Settings:
     session_lifetime: timedelta
     local_login: bool
 
+    audit_anchor: Path | None
+    audit_retention: timedelta
+
     @property
     def database_file(self) -> Path | None:
         """The file of a SQLite database; None for a server."""
@@ -114,6 +117,21 @@ def duration(text: str) -> timedelta:
     if not value:
         raise ValueError("must be more than 0")
     return value
+
+
+def retention(text: str) -> timedelta:
+    """As `duration`, also a number of years such as `6y`, and never less than 30 days. Raises ValueError for anything else."""
+    years = re.fullmatch(r"([0-9]{1,3})y", text.strip())
+    value = timedelta(days=-(-int(years[1]) * 36525 // 100)) if years else duration(text)
+    if value < timedelta(days=30):
+        raise ValueError("must be at least 30d")
+    return value
+
+
+def _file(text: str) -> Path | None:
+    if "\0" in text:
+        raise ValueError("use the name of a file")
+    return Path(text) if text else None
 
 
 def process_count(text: str) -> int:
@@ -509,6 +527,23 @@ SETTINGS: tuple[Setting, ...] = (
         default="off",
         help="Whether people with a local account (name, password and a code from an app) may log in, besides those an EHR "
         "or a login provider vouches for.",
+    ),
+    Setting(
+        name="AUDIT_ANCHOR",
+        kind="file",
+        read=_file,
+        default="",
+        help="The file to which the head of the audit trail's chain is added, which `audit verify` compares: one of its own for each "
+        "database, best on another machine's disk or one that is only added to. Without it: beside the SQLite database, its name "
+        "with `.anchor`; for PostgreSQL in the folder of the default database.",
+    ),
+    Setting(
+        name="AUDIT_RETENTION",
+        kind="duration",
+        read=retention,
+        default="6y",
+        help="How long the rows of the audit trail are kept; `audit prune` takes away none that is younger. A number and `y`, or as "
+        "other durations; at least `30d`.",
     ),
 )
 

@@ -45,6 +45,16 @@ TABLE: dict[str, tuple[list[tuple[str, object]], list[str]]] = {
         ["61m", "2h", "0", "999ms", "-5m", "long"],
     ),
     "RATE_LIMIT": ([("500", 500), ("off", 0), ("OFF", 0), ("0", 0)], ["-1", "1.5", "10/s", "none"]),
+    "AUDIT_ANCHOR": ([("", None), ("/var/heads", Path("/var/heads")), ("heads", Path("heads"))], []),
+    "AUDIT_RETENTION": (
+        [
+            ("6y", timedelta(days=2192)),
+            ("10y", timedelta(days=3653)),
+            ("30d", timedelta(days=30)),
+            ("720h", timedelta(days=30)),
+        ],
+        ["0y", "29d", "6 years", "y", "-6y", "1s", "forever"],
+    ),
     "RULE_PERIOD": ([("1h", timedelta(hours=1)), ("30s", timedelta(seconds=30))], ["0", "hour", "-1h"]),
     "SWEEP_INTERVAL": (
         [("5s", timedelta(seconds=5)), ("250ms", timedelta(milliseconds=250)), ("1.5m", timedelta(seconds=90))],

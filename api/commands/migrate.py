@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import argparse
 
+from api.command_acts import note_begun
 from api.console import print_json, progress
 from api.stores import open_store
+from fhir_tracker import clock
 from fhir_tracker.config import Settings
 from fhir_tracker.storage.schema import migrate
 
@@ -24,6 +26,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
     """Migrate; 0, also when there was nothing to do."""
     with open_store(settings, prepared=False) as database, progress("Migrating"):
         steps = migrate(database)
+        note_begun(database, clock.now())
     if args.json:
         print_json({"steps": steps})
     else:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import argparse
 import socket
+import ssl
 import sys
 from contextlib import ExitStack
 from dataclasses import replace
 
 from api.app import create_app
+from api.audit_keeper import AuditKeeper
 from api.context import Access, AppContext
 from api.processes import Place, how_many, spread
-from api.serve import address_of, check_loopback, listen, run_server
+from api.serve import address_of, check_loopback, listen, run_server, tls_of
 from api.stores import open_store, set_up_store, with_secret_key
 from api.worker import start_embedded
 from fhir_tracker import clock
@@ -39,6 +41,8 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.add_argument("--port", type=_port, default=8080, help="the port to listen on; 0 takes a free one (8080)")
     parser.add_argument("--host", default="127.0.0.1", help="the address to listen on (127.0.0.1)")
     parser.add_argument("--public-url", metavar="URL", help="the address others use (else FHIR_TRACKER_PUBLIC_URL)")
+    parser.add_argument("--tls-cert", metavar="FILE", help="serve https with this certificate chain (PEM)")
+    parser.add_argument("--tls-key", metavar="FILE", help="the key of --tls-cert (PEM, without a password)")
     parser.add_argument("--open", action="store_true", help="no login, every type writable, this machine only")
     parser.add_argument("--no-worker", action="store_true", help="serve only; run `fhir-tracker worker` elsewhere")
     parser.add_argument(
@@ -58,9 +62,9 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
         check_loopback(args.host)
     else:
         check_safe(settings)
-    processes = how_many(args.processes, settings)
+    processes, tls = how_many(args.processes, settings), tls_of(args.tls_cert, args.tls_key)
     with listen(args.host, args.port) as listening:
-        address = address_of(args.host, listening)
+        address = address_of(args.host, listening, "https" if tls else "http")
         set_up_store(settings)
         access = Access.OPEN if args.open else Access.LOCKED
         settings, now = with_secret_key(settings), clock.now()
@@ -79,16 +83,18 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
                 worker=not args.no_worker,
                 tally=place.tally,
             )
-            _serve(context, listening, place)
+            _serve(context, listening, place, tls)
     return 0
 
 
-def _serve(context: AppContext, listening: socket.socket, place: Place) -> None:
+def _serve(context: AppContext, listening: socket.socket, place: Place, tls: ssl.SSLContext | None) -> None:
     with ExitStack() as undo:
         app = create_app(context)
+        if place.has_worker:
+            undo.callback(AuditKeeper(context.database, context.settings).start().stop)
         if context.worker and place.has_worker:
             undo.callback(start_embedded(context.database, context.settings).stop)
-        run_server(app, listening, place, context.settings.send_timeout.total_seconds())
+        run_server(app, listening, place, context.settings.send_timeout.total_seconds(), tls)
 
 
 def _tell(access: Access, address: str, public_url: str) -> None:

@@ -10,6 +10,7 @@ import sys
 import threading
 from types import FrameType
 
+from api.audit_keeper import AuditKeeper
 from api.stores import open_store, set_up_store, with_secret_key
 from api.worker import run_worker
 from fhir_tracker.config import PREFIX, Settings
@@ -52,7 +53,11 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
             signal.signal(number, on_signal)
         if not args.once:
             print("Working; Ctrl-C ends it.", file=sys.stderr)
-        return run_worker(database, settings, once=args.once, stop=stop)
+        keeper = AuditKeeper(database, settings).start()
+        try:
+            return run_worker(database, settings, once=args.once, stop=stop)
+        finally:
+            keeper.stop()
 
 
 def _celery_worker(settings: Settings, *, beat: bool) -> int:

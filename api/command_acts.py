@@ -1,0 +1,173 @@
+"""What the trail says of the command that runs: written when it opens the store, before it does anything with it."""
+
+from __future__ import annotations
+
+import argparse
+import getpass
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from fhir_tracker.config import SETTINGS
+from fhir_tracker.model.viewer import Viewer
+from fhir_tracker.storage import audit
+from fhir_tracker.storage.database import Database
+
+KIND = "command"
+WHO = "Device/command-line"
+NAME = "told_as"
+"""Where a parsed command line keeps the words of its command."""
+_MOST = 200
+_SECRET = ("secret", "password", "token", "passphrase")
+_NOT_TOLD = frozenset({"func", "command", "database", "json", NAME})
+START = "start"
+UNTOLD = frozenset(
+    {
+        *(
+            "connection list",
+            "connection show",
+            "connection test",
+            "program validate",
+            "program diff",
+            "program history",
+        ),
+        *("program list", "program show", "measures list", "measures show", "measures report", "jobs list"),
+        *(
+            "staff list",
+            "staff show",
+            "staff absences",
+            "login-provider list",
+            "client list",
+            "roles show",
+            "roles check",
+        ),
+        *("keys list", "demo", "doctor", "version"),
+    }
+)
+"""Commands that change nothing and show nothing of patients."""
+READING = frozenset(
+    {
+        *("rules explain", "rules replay", "program dry-run", "measures findings", "evidence", "notifications list"),
+        *("quarantine list", "quarantine show", "outbox list", "outbox show"),
+    }
+)
+"""Commands that show something of patients, and change nothing."""
+_ACTIONS = {
+    **dict.fromkeys(READING, "read"),
+    **dict.fromkeys(("serve", "worker"), START),
+    **dict.fromkeys(("audit show", "audit verify"), "read"),
+    "audit export": "export",
+    "audit prune": "prune-begun",
+    "sync": "sync",
+}
+
+
+def action_of(name: str) -> str | None:
+    """What the trail calls a command; None for those it does not tell of. What is not named changes something."""
+    return None if name in UNTOLD else _ACTIONS.get(name, "configure")
+
+
+@dataclass
+class CommandAct:
+    """One command: its words (`connection add`), what it does (`configure`, `read` or another action), what it was given."""
+
+    name: str
+    action: str
+    arguments: Mapping[str, object] = field(default_factory=dict)
+    is_written: bool = False
+
+
+RUNNING: ContextVar[CommandAct | None] = ContextVar("RUNNING", default=None)
+"""The command that runs and is told of; None where there is none, as in tests that open a store themselves."""
+
+
+@contextmanager
+def running(args: argparse.Namespace) -> Iterator[None]:
+    """Let the store know which command runs, for as long as it does."""
+    name = str(getattr(args, NAME, ""))
+    action = action_of(name)
+    told = told_arguments(args)
+    if action == START:
+        told["settings"] = told_settings(os.environ)
+    act = CommandAct(name=name, action=action, arguments=told) if action else None
+    token = RUNNING.set(act)
+    try:
+        yield
+    finally:
+        RUNNING.reset(token)
+
+
+def command_viewer() -> Viewer:
+    """Whoever runs a command: the account of the operating system, which is all that is known of them."""
+    try:
+        name = getpass.getuser()
+    except (KeyError, OSError):
+        name = "unknown account"
+    return Viewer(who=WHO, name=name, purpose="")
+
+
+def told_arguments(args: argparse.Namespace) -> dict[str, object]:
+    """What a command was given, without secrets and without what says nothing."""
+    found: dict[str, object] = {}
+    for name, value in sorted(vars(args).items()):
+        if name in _NOT_TOLD or value in (None, False, [], ""):
+            continue
+        is_secret = any(word in name for word in _SECRET) and not name.endswith("_file")
+        found[name] = "..." if is_secret else _told(value)
+    return found
+
+
+def told_settings(environ: Mapping[str, str]) -> dict[str, str]:
+    """The settings that were set, those that are secret without their value."""
+    given = {one.variable: "..." if one.secret else environ.get(one.variable, "") for one in SETTINGS}
+    return {name: value[:_MOST] for name, value in given.items() if name in environ}
+
+
+def _told(value: object) -> object:
+    if isinstance(value, bool | int | float):
+        return value
+    if isinstance(value, list | tuple):
+        return [_told(one) for one in value[:50]]
+    return str(value)[:_MOST]
+
+
+def note_begun(database: Database, now: datetime) -> None:
+    """The row of the command that runs, durable before it goes on; once for each."""
+    act = RUNNING.get()
+    if act is not None and not act.is_written:
+        _note(database, act, now, "success", {})
+        act.is_written = True
+
+
+def note_failed(database: Database, now: datetime, error: str) -> None:
+    """A second row where the command failed after all; `error` names its kind."""
+    act = RUNNING.get()
+    if act is not None and act.is_written:
+        _note(database, act, now, "error", {"error": error})
+
+
+def _note(database: Database, act: CommandAct, now: datetime, outcome: str, more: Mapping[str, object]) -> None:
+    detail = {"arguments": act.arguments, **more} if act.arguments else dict(more)
+    with database.begin() as tx:
+        audit.add(
+            tx,
+            at=now,
+            viewer=command_viewer(),
+            action=act.action,
+            ref=f"command/{act.name}",
+            patient=_patient(act.arguments),
+            outcome=outcome,
+            kind=KIND,
+            detail=detail,
+        )
+
+
+def _patient(arguments: Mapping[str, object]) -> str | None:
+    """The patient whom the command names."""
+    for value in arguments.values():
+        if isinstance(value, str) and value.startswith("Patient/"):
+            return value.removeprefix("Patient/")[:64]
+    return None

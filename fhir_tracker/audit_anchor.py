@@ -1,0 +1,76 @@
+"""The heads of the audit trail's chain, written down outside the database: one JSON line each, only ever added."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from hashlib import blake2b
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from fhir_tracker.config import Settings, default_folder
+from fhir_tracker.errors import Incorrect, Unavailable
+from fhir_tracker.fhir.dates import instant, parse_datetime
+from fhir_tracker.storage.audit_chain import Head
+
+
+def anchor_file(settings: Settings, environ: Mapping[str, str]) -> Path:
+    """The file of the settings, else the one that goes with the database."""
+    if settings.audit_anchor is not None:
+        return settings.audit_anchor
+    if settings.database_file is not None:
+        return settings.database_file.with_name(f"{settings.database_file.name}.anchor")
+    parts = urlsplit(settings.database)
+    place = blake2b(f"{parts.hostname}:{parts.port}{parts.path}".encode(), digest_size=6).hexdigest()
+    return default_folder(environ) / f"audit-{place}.anchor"
+
+
+def append(file: Path, head: Head) -> None:
+    """Add a head, on disk when the call returns; raises Unavailable when that cannot be done."""
+    told = {"at": instant(head.at), "chain": head.chain, "block": head.block, "seq": head.seq, "hash": head.hash}
+    line = json.dumps(told).encode() + b"\n"
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        try:
+            if os.write(descriptor, line) != len(line):
+                raise Unavailable("The anchor of the audit trail could not be written whole.")
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        raise Unavailable(f"The anchor of the audit trail cannot be written: {error.strerror}.") from None
+
+
+def read(file: Path) -> list[Head]:
+    """The heads in the file, oldest first; none where there is no file.
+
+    A line cut off at the end, as a crash leaves it, is passed over; raises Incorrect for any other that is no head.
+    """
+    try:
+        text = file.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return []
+    except (OSError, UnicodeError):
+        raise Unavailable(f"The anchor file {file} cannot be read.") from None
+    lines = text.split("\n")
+    found = []
+    for number, line in enumerate(lines, 1):
+        try:
+            found += [_head(line)] if line else []
+        except (ValueError, KeyError, TypeError, Incorrect):
+            if number < len(lines):
+                raise Incorrect(f"Line {number} of the anchor file {file} is no head of a chain.") from None
+    return found
+
+
+def _head(line: str) -> Head:
+    told = json.loads(line)
+    return Head(
+        chain=str(told["chain"]),
+        block=int(told["block"]),
+        seq=int(told["seq"]),
+        hash=str(told["hash"]),
+        at=parse_datetime(told["at"]),
+    )
