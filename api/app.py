@@ -14,9 +14,11 @@ from api.hooks import hook_routes
 from api.keys_page import keys_routes
 from api.metrics import RequestNumbers
 from api.reference import reference_routes
+from api.smart.login_routes import login_routes
 from api.smart.routes import token_routes
 from api.staff import launched_routes, nowhere, public_routes, routes
 from api.staff.entry import EntryPage, entry_routes
+from api.staff.local_login import local_routes
 
 
 class Application(FastAPI):
@@ -52,6 +54,8 @@ def create_app(context: AppContext) -> Application:
         app.router.routes += public_routes()
         app.router.routes += launched_routes(context)
         app.router.routes += entry_routes(context)
+        app.router.routes += local_routes(context)
+        app.router.routes += login_routes(context)
         app.router.default = EntryPage(context, "other")
     else:
         app.router.routes += routes(context)

@@ -6,6 +6,7 @@ import base64
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote_plus
 
 from fhir_tracker.errors import UsageError
 
@@ -24,6 +25,12 @@ def authorization(options: Mapping[str, Any]) -> str | None:
     if ":" not in secret:
         raise UsageError("The secret file for basic authentication has to hold user:password.")
     return f"Basic {base64.b64encode(secret.encode()).decode()}"
+
+
+def client_header(client_id: str, secret: str) -> str:
+    """The header of a client with a secret, both encoded as RFC 6749 has it."""
+    pair = f"{quote_plus(client_id)}:{quote_plus(secret)}"
+    return f"Basic {base64.b64encode(pair.encode()).decode()}"
 
 
 def read_secret(path: str, what: str = "The connection's secret file") -> str:

@@ -75,16 +75,26 @@ def _configured(client: EhrClient) -> Endpoint:
 def _stated(client: EhrClient) -> Endpoint | None:
     """What the CapabilityStatement says, None where it does not."""
     try:
-        rest = msgspec.json.decode(read_object(client.get("metadata")).get("rest", b"[]"))
-    except (RemoteFailure, msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+        url = stated_addresses(client).get("token", "")
+    except RemoteFailure:
         return None
+    return Endpoint(url=url) if is_safe(url, client.base_url) else None
+
+
+def stated_addresses(client: EhrClient) -> dict[str, str]:
+    """The addresses of `token`, `authorize` and others in the CapabilityStatement of an older server; RemoteFailure."""
+    found: dict[str, str] = {}
+    try:
+        rest = msgspec.json.decode(read_object(client.get("metadata")).get("rest", b"[]"))
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+        return found
     for server in _dicts(rest):
         for one in _dicts(_dict(server.get("security")).get("extension")):
             for part in _dicts(one.get("extension")) if one.get("url") == OAUTH_URIS else ():
-                url = part.get("valueUri")
-                if part.get("url") == "token" and isinstance(url, str) and is_safe(url, client.base_url):
-                    return Endpoint(url=url)
-    return None
+                name, url = part.get("url"), part.get("valueUri")
+                if isinstance(name, str) and isinstance(url, str):
+                    found.setdefault(name, url)
+    return found
 
 
 def _words(value: object) -> tuple[str, ...]:

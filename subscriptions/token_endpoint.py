@@ -36,13 +36,17 @@ _MEANINGS = {
 
 @dataclass(frozen=True, kw_only=True)
 class Token:
-    """An access token. It counts until `ends_at`, and a new one is asked for from `renew_at` on; `scope` is what was granted."""
+    """An access token. It counts until `ends_at`, and a new one is asked for from `renew_at` on; `scope` is what was granted.
+
+    `told` is all that came with it.
+    """
 
     value: str = field(repr=False)
     got_at: datetime
     renew_at: datetime
     ends_at: datetime
     scope: str = ""
+    told: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
 
     def is_fresh(self, now: datetime) -> bool:
         """Whether it can be used without a thought; never after our clock was put back."""
@@ -62,7 +66,8 @@ def ask(
     """POST `form` to the token endpoint `url`, once, out of the `budget` of the EHR, if `reach` lets it.
 
     Raises RemoteFailure: with `auth` when the request was understood and is refused, or nothing usable comes back; without
-    it when trying later may help; `said` is the OAuth error, "" where none was given that is known.
+    it when trying later may help, `unknown` when what was shown may count as used; `said` is the OAuth error, "" where none was
+    given that is known.
     """
     own = {"Accept": "application/json", "Content-Type": "application/x-www-form-urlencoded", **headers}
     try:
@@ -70,7 +75,9 @@ def ask(
             answer = client.send("POST", url, urlencode(form).encode(), own)
     except RemoteFailure as failure:
         message = f"No token is to be had. {failure.message}"
-        raise RemoteFailure(message, retry_after=failure.retry_after, auth=failure.permanent) from None
+        raise RemoteFailure(
+            message, retry_after=failure.retry_after, auth=failure.permanent, unknown=failure.unknown
+        ) from None
     if answer.status != 200:
         raise _refusal(answer)
     return _token(answer, now)
@@ -85,6 +92,7 @@ def _refusal(answer: Answer) -> RemoteFailure:
         f"No token is to be had: the token endpoint answered {answer.status}{said}.",
         retry_after=answer.retry_after if transient else None,
         auth=not transient,
+        unknown=transient,
         said=known,
     )
 
@@ -106,6 +114,7 @@ def _token(answer: Answer, now: datetime) -> Token:
         renew_at=now + spare,
         ends_at=now + life,
         scope=scope if isinstance(scope, str) and scope.isprintable() else "",
+        told=told,
     )
 
 

@@ -130,6 +130,12 @@ def claim_renewal(tx: Tx, one: LaunchSession, now: datetime, until: datetime) ->
     return tx.changed(update(launch_session).where(*mine).values(renewing_until=until)) == 1
 
 
+def release_renewal(tx: Tx, one: LaunchSession) -> None:
+    """Let a claimed renewal go that was not begun."""
+    mine = (launch_session.c.id == one.id, launch_session.c.renewed == one.renewed)
+    tx.execute(update(launch_session).where(*mine).values(renewing_until=None))
+
+
 def keep_tokens(tx: Tx, one: LaunchSession, sealed: str | None, ends: datetime | None) -> bool:
     """Put the tokens that came of a claimed renewal in the place of those of `one`; False when it has ended meanwhile."""
     mine = (
@@ -145,6 +151,12 @@ def add_pending(tx: Tx, new: Pending) -> None:
     """Keep an attempt; those whose time is over are dropped."""
     tx.execute(delete(launch_pending).where(launch_pending.c.ends_at <= new.made_at))
     tx.execute(tx.insert(launch_pending).values(to_row(new)))
+
+
+def find_pending(tx: Tx, state_digest: str) -> Pending | None:
+    """The attempt with that state, which stays; None when there is none."""
+    row = tx.first(select(launch_pending).where(launch_pending.c.state_digest == state_digest))
+    return from_row(Pending, row) if row else None
 
 
 def take_pending(tx: Tx, state_digest: str) -> Pending | None:

@@ -1,0 +1,126 @@
+"""The public keys of issuers: pages kept for as long as they say, asked anew once when a key is not on them.
+
+https://openid.net/specs/openid-connect-core-1_0.html#RotateSigKeys
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+from joserfc.errors import JoseError
+from joserfc.jwk import ECKey, RSAKey
+
+from fhir_tracker.errors import RemoteFailure
+from subscriptions.client import EhrClient, Limits
+from subscriptions.issuer_metadata import members_of
+from subscriptions.outbound import Reach
+
+LIMITS = Limits(total_seconds=10.0, max_bytes=200_000, tries=1, redirects=0)
+LEAST, MOST = timedelta(minutes=1), timedelta(hours=1)
+MISSED_EVERY = timedelta(seconds=30)
+"""How often a page is asked again for a key that is not on it."""
+MOST_KEYS = 50
+_MAX_AGE = re.compile(r"max-age=\"?([0-9]{1,9})\"?")
+_KINDS = {"RS256": ("RSA", None), "ES384": ("EC", "P-384")}
+_LEAST_BITS = 2048
+Key = RSAKey | ECKey
+
+
+@dataclass
+class _Page:
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    keys: Sequence[Mapping[str, Any]] = ()
+    until: datetime | None = None
+    at: datetime | None = None
+    missed_at: datetime | None = None
+
+
+class KeyPages:
+    """The pages of keys that this process has read; safe to share between threads."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._pages: dict[str, _Page] = {}
+
+    def key(self, url: str, reach: Reach, kid: str | None, alg: str, now: datetime) -> Key:
+        """The one key at `url` that is called `kid` and made for `alg`; without `kid` the only one made for it.
+
+        A key that is missing is looked for once more on a fresh page. Raises RemoteFailure.
+        """
+        with self._lock:
+            page = self._pages.setdefault(url, _Page())
+        with page.lock:
+            fresh = page.at is not None and page.until is not None and page.at <= now < page.until
+            if not fresh:
+                _read(page, url, reach, now)
+            found = _fitting(page.keys, kid, alg)
+            if (
+                not found
+                and fresh
+                and (page.missed_at is None or not page.missed_at <= now < page.missed_at + MISSED_EVERY)
+            ):
+                page.missed_at = now
+                _read(page, url, reach, now)
+                found = _fitting(page.keys, kid, alg)
+        if len(found) != 1:
+            why = "has no key" if not found else "has more than one key"
+            raise RemoteFailure(f"The EHR's page of keys {why} for what it signed.", permanent=True)
+        return _imported(found[0])
+
+
+KEY_PAGES = KeyPages()
+
+
+def _read(page: _Page, url: str, reach: Reach, now: datetime) -> None:
+    try:
+        with EhrClient(url, limits=LIMITS, reach=reach) as client:
+            answer = client.get(url, {"Accept": "application/json"})
+        told = members_of(answer)
+    except RemoteFailure as failure:
+        raise RemoteFailure(f"The EHR's page of keys cannot be read. {failure.message}") from None
+    keys = told.get("keys")
+    if not isinstance(keys, list) or len(keys) > MOST_KEYS:
+        raise RemoteFailure("The EHR's page of keys is no JWK Set.", permanent=True)
+    page.keys = [one for one in keys if isinstance(one, dict)]
+    page.at, page.until = now, now + _kept_for(answer.cache_control)
+
+
+def _kept_for(told: str) -> timedelta:
+    """How long a page is kept: as long as it says, within bounds."""
+    words = told.lower()
+    match = _MAX_AGE.search(words)
+    if "no-store" in words or "no-cache" in words or match is None:
+        return LEAST
+    return max(LEAST, min(timedelta(seconds=int(match[1])), MOST))
+
+
+def _fitting(keys: Sequence[Mapping[str, Any]], kid: str | None, alg: str) -> list[Mapping[str, Any]]:
+    kind, curve = _KINDS[alg]
+    return [
+        one
+        for one in keys
+        if one.get("kty") == kind
+        and (curve is None or one.get("crv") == curve)
+        and one.get("alg", alg) == alg
+        and one.get("use", "sig") == "sig"
+        and (kid is None or one.get("kid") == kid)
+    ]
+
+
+def _imported(found: Mapping[str, Any]) -> Key:
+    """A key with its public part only."""
+    names = ("kty", "n", "e") if found["kty"] == "RSA" else ("kty", "crv", "x", "y")
+    told: dict[str, Any] = {name: found.get(name) for name in names}
+    try:
+        key: Key = RSAKey.import_key(told) if found["kty"] == "RSA" else ECKey.import_key(told)
+        size = key.raw_value.key_size
+    except (JoseError, ValueError, KeyError, TypeError, OverflowError):
+        raise RemoteFailure("The EHR's page of keys holds a key that is none.", permanent=True) from None
+    if isinstance(key, RSAKey) and size < _LEAST_BITS:
+        raise RemoteFailure("The EHR signs with a key that is too short to be trusted.", permanent=True)
+    return key
