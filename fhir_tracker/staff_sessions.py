@@ -10,10 +10,9 @@ from typing import Literal
 
 from fhir_tracker import launches
 from fhir_tracker.errors import NotFound
-from fhir_tracker.model.policy import policy_of
 from fhir_tracker.model.sight import sight_of
 from fhir_tracker.model.viewer import Viewer
-from fhir_tracker.roles import built_in
+from fhir_tracker.roles import policy_for
 from fhir_tracker.storage import accounts, launch_tabs
 from fhir_tracker.storage import launches as kept
 from fhir_tracker.storage.accounts import Account
@@ -68,7 +67,7 @@ def viewer_of_session(
     account = accounts.find(tx, session.account)
     if account is None or not account.active or state_of(session, now, idle):
         return None
-    return _viewer(session, account, address)
+    return _viewer(tx, session, account, address)
 
 
 def person_of(tx: Tx, session: LaunchSession) -> Viewer:
@@ -76,16 +75,16 @@ def person_of(tx: Tx, session: LaunchSession) -> Viewer:
     account = accounts.find(tx, session.account)
     if account is None:
         raise NotFound(f"There is no account {session.account}.")
-    return _viewer(session, account, "")
+    return _viewer(tx, session, account, "")
 
 
-def _viewer(session: LaunchSession, account: Account, address: str) -> Viewer:
+def _viewer(tx: Tx, session: LaunchSession, account: Account, address: str) -> Viewer:
     return Viewer(
         who=account.ref,
         name=account.name,
         roles=frozenset(account.roles),
         patient=session.patient,
-        sight=sight_of(None, policy_of(account.roles, built_in()), session.patient),
+        sight=sight_of(None, policy_for(tx, account.roles), session.patient),
         client=session.client,
         issuer=session.issuer,
         address=address,

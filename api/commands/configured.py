@@ -17,11 +17,11 @@ VIEWER = worker_viewer("command-line")
 
 def note_change(tx: Tx, command: str, ref: str, now: datetime, **changed: Any) -> None:
     """In the transaction of the change: `command` as it is called, `ref` what it changed, never a secret."""
-    detail: Mapping[str, Any] = {"command": command, "by": _operating_user(), **changed}
+    detail: Mapping[str, Any] = {"command": command, "by": operating_user(), **changed}
     audit.add(tx, at=now, viewer=VIEWER, action="configure", ref=ref, detail=detail, kind="command")
 
 
-def _operating_user() -> str:
+def operating_user() -> str:
     """Who the operating system says is running this."""
     try:
         return pwd.getpwuid(os.getuid()).pw_name

@@ -8,7 +8,7 @@ from typing import Any
 from api.commands.configured import note_change
 from api.console import print_json, print_lines, print_table
 from api.stores import open_store
-from fhir_tracker import accounts, clock, connections, issuers, roles
+from fhir_tracker import accounts, clock, connections, issuers, local_accounts, roles
 from fhir_tracker.config import Settings
 from fhir_tracker.errors import UsageError
 from fhir_tracker.storage import accounts as stored
@@ -29,7 +29,8 @@ def register(group: argparse._SubParsersAction[argparse.ArgumentParser], epilog:
         epilog=epilog,
     )
     _register_who(add)
-    add.add_argument("--name", required=True, help="as pages and the audit trail call them")
+    add.add_argument("--local", default="", metavar="LOGIN", help="a local account: the name they log in with here")
+    add.add_argument("--name", default="", help="as pages and the audit trail call them (needed without --local)")
     add.add_argument("--role", action="append", default=[], metavar="ROLE", help="repeatable")
     add.set_defaults(func=_add)
     listed = group.add_parser("list", help="who may come in, by which way, with which roles")
@@ -49,13 +50,15 @@ def _register_who(parser: argparse.ArgumentParser) -> None:
 
 def _add(args: argparse.Namespace, settings: Settings) -> int:
     now = clock.now()
+    if args.local:
+        return _invite(args, settings)
     with open_store(settings) as database, database.begin() as tx:
         _check_way(tx, args)
         made, had = accounts.add(
             tx,
             args.name,
             args.role,
-            known=roles.built_in(),
+            known=roles.defined(tx),
             now=now,
             connection=args.connection,
             fhir_user=args.fhir_user,
@@ -70,6 +73,29 @@ def _add(args: argparse.Namespace, settings: Settings) -> int:
     print_lines([f"{made.name} ({_known_as(made)}) comes in as {', '.join(made.roles)}{' from now on' if had else ''}"])
     if opened is None:
         print(f"next: fhir-tracker connection smart {args.connection} --issuer URL --client-id ID")
+    return 0
+
+
+def _invite(args: argparse.Namespace, settings: Settings) -> int:
+    """A local account, or a fresh start of one: what opens the enrolment is shown once, here, and kept nowhere."""
+    if any((args.connection, args.fhir_user, args.provider, args.subject)):
+        raise UsageError("--local is for somebody whom no EHR and no login provider vouches for.")
+    now = clock.now()
+    with open_store(settings) as database, database.begin() as tx:
+        made, code, had = local_accounts.invite(
+            tx, args.local, args.name, args.role, known=roles.defined(tx), now=now
+        )  # fmt: skip
+        note_change(tx, "staff add --local", f"account/{made.id}", now, **_plain(made))
+    if args.json:
+        print_json(_summary(made) | {"changed": had, "invitation": code})
+        return 0
+    again = " has to enrol again; their sessions have ended" if had else f" may come in as {', '.join(made.roles)}"
+    days = local_accounts.ENROLMENT_LASTS.days
+    where = f"{settings.public_url or 'the address of this server, '}/login/enrol"
+    print_lines([f"{made.name} ({made.subject}){again}", f"invitation  {code}"])
+    print(f"next: within {days} days they open {where} and give this code, which works once.")
+    if not settings.local_login:
+        print("Local accounts are off: set FHIR_TRACKER_LOCAL_LOGIN=on where the server runs.")
     return 0
 
 

@@ -40,7 +40,7 @@ class Policy:
     """What a role, or a person with several, may see and do. What is not granted is not allowed.
 
     `hidden` fields are neither shown nor searched nor written, `fixed` ones cannot be changed. `programs` and `locations`
-    None set no limit.
+    None set no limit. `restricted`: patients who are restricted are seen as others are, without breaking the glass.
     """
 
     grants: tuple[Grant, ...] = ()
@@ -49,11 +49,12 @@ class Policy:
     acts: frozenset[str] = frozenset()
     programs: frozenset[str] | None = None
     locations: frozenset[str] | None = None
+    restricted: bool = False
     title: str = ""
     means: str = ""
 
     def __hash__(self) -> int:
-        parts = (_frozen(self.hidden), _frozen(self.fixed), self.acts, self.programs, self.locations)
+        parts = (_frozen(self.hidden), _frozen(self.fixed), self.acts, self.programs, self.locations, self.restricted)
         return hash((self.grants, *parts))
 
     def granting(self, type_: str, rights: frozenset[str]) -> tuple[Grant, ...]:
@@ -82,6 +83,7 @@ def policy_of(roles: Iterable[str], defined: Mapping[str, Policy]) -> Policy:
         acts=frozenset(act for one in held for act in one.acts),
         programs=_limit(one.programs for one in held),
         locations=_limit(one.locations for one in held),
+        restricted=any(one.restricted for one in held),
         title=", ".join(one.title for one in held if one.title),
     )
 

@@ -30,7 +30,7 @@ from fhir_tracker.rules.source import (
 )
 
 REQUIRED: Final = ("role", "may")
-OPTIONAL: Final = ("title", "means", "hide", "fix", "acts", "programs", "locations")
+OPTIONAL: Final = ("title", "means", "hide", "fix", "acts", "programs", "locations", "restricted")
 MOST_ROLES: Final = 100
 RESERVED: Final = frozenset({"system"})
 """Names that stand for the tracker's own workers."""
@@ -80,6 +80,7 @@ def _policy(entries: Entries, role: str, problems: Problems) -> Policy:
         acts=frozenset(_acts(entries.node("acts"), problems)),
         programs=_names(entries, "programs"),
         locations=_locations(entries, problems),
+        restricted=entries.choice("restricted", ("yes", "no", "true", "false"), "no") in ("yes", "true"),
         title=entries.text("title", role.replace("-", " ").capitalize()),
         means=entries.text("means"),
     )

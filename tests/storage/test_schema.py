@@ -25,6 +25,7 @@ from fhir_tracker.storage import (
     launch_tables,
     measure_tables,
     outbox_tables,
+    role_tables,
     roster_tables,
     running_tables,
     schema,
@@ -122,7 +123,7 @@ def test_the_migrations_make_the_tables_that_the_code_describes(database: Databa
     made |= {dispatch_tables.dispatch, staff_tables.staff_person}
     made |= {account_tables.account, launch_tables.launch_session, client_tables.client}
     made |= {visiting_tables.launch_tab, visiting_tables.local_login}
-    made.add(audit_tables.audit_block)
+    made |= {audit_tables.audit_block, role_tables.role_file}
     assert made <= set(tables.metadata.tables.values())
     with database.begin() as tx:
         context = MigrationContext.configure(tx.connection, opts={"compare_type": False})

@@ -52,6 +52,9 @@ LATER = (
     "preference",
     "local_login",
     "login_guess",
+    "role_file",
+    "restricted_patient",
+    "broken_glass",
 )
 LATER_COLUMNS = (
     ("transition", "reason_code"),
