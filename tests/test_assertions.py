@@ -1,0 +1,127 @@
+"""Client assertions: what is good is believed, what attackers make is not, whichever part of it is wrong."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from fhir_tracker.assertions import LEEWAY, check_claims, check_signature, read_assertion
+from fhir_tracker.client_keys import usable_keys
+from fhir_tracker.errors import Unauthenticated
+from tests.support.hostile_assertions import EC_HEADER, FOREIGN, RSA_HEADER, hostile
+from tests.support.systems import System, ec_key, key_set, public, raw_signed, rsa_key, signed
+
+SYSTEM = System()
+AUDIENCES = {"http://testserver/auth/token"}
+KEYS = usable_keys(key_set("ec", "rsa"))
+
+
+def believed(compact: str, now: datetime | None = None) -> str:
+    """The jti of an assertion that is."""
+    given = read_assertion(compact)
+    if given.jku is not None or given.client != SYSTEM.id:
+        raise Unauthenticated("as the endpoint does")
+    check_signature(given, KEYS)
+    return check_claims(given, AUDIENCES, now or datetime.now(UTC)).jti
+
+
+def refused(compact: str, now: datetime | None = None) -> str:
+    """Why an assertion is not believed."""
+    with pytest.raises(Unauthenticated) as caught:
+        believed(compact, now)
+    return caught.value.message
+
+
+@pytest.mark.security("S1", "S2", "S3", "S4", "S5", "S6", "D1")
+@pytest.mark.requirement(104)
+def test_nothing_that_an_attacker_makes_is_believed() -> None:
+    tried = list(hostile(SYSTEM))
+    assert len(tried) > 150
+    got_through = []
+    for what, compact in tried:
+        try:
+            believed(compact)
+        except Unauthenticated:
+            continue
+        got_through.append(what)
+    assert got_through == []
+
+
+@pytest.mark.requirement(104)
+@pytest.mark.parametrize(
+    "claims",
+    [
+        {},
+        {"exp": int(time.time()) + 240.5},
+        {"iat": int(time.time()), "nbf": int(time.time()) - 5},
+        {"iat": time.time() + 2, "extra": {"any": ["thing"]}},
+        {"jti": "a"},
+        {"jti": "j" * 500},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("kid", ["ec", "rsa"])
+def test_a_good_assertion_is_believed(kid: str, claims: Mapping[str, object]) -> None:
+    assert believed(System(kid=kid).assertion(None, **claims))
+
+
+@pytest.mark.requirement(104)
+@pytest.mark.security("S2")
+@pytest.mark.parametrize("header", [EC_HEADER, RSA_HEADER, {**EC_HEADER, "typ": "jwt"}, {**EC_HEADER, "custom": 1}])
+def test_headers_that_say_more_are_passed_over_and_keys_in_them_never_used(header: Mapping[str, object]) -> None:
+    key = rsa_key() if header["alg"] == "RS384" else ec_key("ec")
+    assert believed(signed(header, SYSTEM.claims(), key))
+    own = public(ec_key(FOREIGN), "ec")
+    assert believed(signed({**header, "jwk": own, "x5u": "https://attacker.example/x"}, SYSTEM.claims(), key))
+
+
+@pytest.mark.security("S5", "S6")
+def test_an_assertion_counts_until_just_after_its_end_and_not_before_it_may() -> None:
+    now = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
+    at = int(now.timestamp())
+    given = SYSTEM.assertion(exp=at, nbf=at, iat=at)
+    assert believed(given, now + LEEWAY - timedelta(seconds=1))
+    assert refused(given, now + LEEWAY) == "exp"
+    assert believed(given, now - LEEWAY)
+    assert refused(given, now - LEEWAY - timedelta(seconds=1)) == "nbf"
+    longest = SYSTEM.assertion(exp=at + 310)
+    assert believed(longest, now)
+    assert refused(SYSTEM.assertion(exp=at + 311), now) == "exp"
+
+
+@pytest.mark.security("S5")
+def test_it_is_remembered_for_as_long_as_it_could_be_shown_again() -> None:
+    now = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
+    given = read_assertion(SYSTEM.assertion(exp=int(now.timestamp()) + 100))
+    shown = check_claims(given, AUDIENCES, now)
+    assert shown.until == now + timedelta(seconds=100) + LEEWAY
+    assert refused(given.compact, shown.until) == "exp"
+
+
+@pytest.mark.security("S4")
+def test_a_key_id_that_two_keys_have_names_neither() -> None:
+    twice = usable_keys({"keys": [public(ec_key("ec"), "ec"), public(ec_key("ec"), "ec")]})
+    assert len(twice) == 2
+    with pytest.raises(Unauthenticated):
+        check_signature(read_assertion(SYSTEM.assertion()), twice)
+    mixed = usable_keys({"keys": [public(ec_key("ec"), "ec"), public(rsa_key(), "ec")]})
+    with pytest.raises(Unauthenticated):
+        check_signature(read_assertion(SYSTEM.assertion()), mixed)
+
+
+@pytest.mark.security("S1")
+def test_neither_the_assertion_nor_its_claims_are_shown_by_what_holds_them() -> None:
+    given = read_assertion(SYSTEM.assertion(secret="canary"))
+    assert "canary" not in repr(given)
+    assert given.compact not in repr(given)
+
+
+@pytest.mark.security("S6")
+def test_json_that_two_readers_could_take_differently_is_refused() -> None:
+    claims = json.dumps(SYSTEM.claims())
+    for text in (claims[:-1] + ', "aud": "http://testserver/auth/token"}', claims.replace("reports", "rep\\u0000orts")):
+        assert refused(raw_signed(json.dumps(EC_HEADER), text, ec_key("ec")))
