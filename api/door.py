@@ -6,6 +6,7 @@ import asyncio
 import logging
 import os
 import socket
+import ssl
 from collections.abc import Callable
 
 import uvicorn
@@ -19,18 +20,69 @@ from fhir_tracker import clock
 _PATIENCE_SECONDS = 0.001
 _OUT_OF_FILES_SECONDS = 0.5
 _TURN_SECONDS = 1.0
+HEAD_SECONDS = 30.0
+"""How long the head of a request may take to come."""
+MOST_HEAD = 65_536
+"""Bytes of all headers of a request together."""
+MOST_URL = 32_768
+MOST_HEADERS = 200
 _GONE = (BlockingIOError, InterruptedError, ConnectionAbortedError)
 log = logging.getLogger(__name__)
 
 
 class Connection(HttpToolsProtocol):
-    """One HTTP connection, which tells when it has ended, also to the request that runs while others wait behind it."""
+    """One HTTP connection, which tells when it has ended, also to the request that runs while others wait behind it.
+
+    A head of a request that is too large is refused, and one that does not come to its end in time is not waited for.
+    """
 
     def __init__(self, server: Server, loop: asyncio.AbstractEventLoop) -> None:
         state, shared = server.server_state, server.lifespan.state
         super().__init__(config=server.config, server_state=state, app_state=shared, _loop=loop)
         self._server = server
         self._running: RequestResponseCycle | None = None
+        self._head = 0
+        self._in_head = True
+        self._patience: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """The beginning: the first request has to come soon."""
+        super().connection_made(transport)
+        self._await_head()
+
+    def data_received(self, data: bytes) -> None:
+        """Some bytes of one or several requests."""
+        super().data_received(data)
+        if self._in_head and not self.transport.is_closing():
+            self._head += len(data)
+            if self._head > MOST_HEAD:
+                self.send_400_response("The head of the request is too large.")
+            elif self._patience is None:
+                self._await_head()
+
+    def on_message_begin(self) -> None:
+        """The first byte of a request."""
+        super().on_message_begin()
+        self._head, self._in_head = 0, True
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """One header; one too many makes the parser give up, which is answered 400."""
+        super().on_header(name, value)
+        if len(self.headers) > MOST_HEADERS:
+            raise ValueError("too many headers")
+
+    def on_headers_complete(self) -> None:
+        """The end of the head."""
+        self._in_head = False
+        if self._patience is not None:
+            self._patience.cancel()
+            self._patience = None
+        if len(self.url) > MOST_URL or sum(len(name) + len(value) for name, value in self.headers) > MOST_HEAD:
+            raise ValueError("a head that is too large")
+        super().on_headers_complete()
+
+    def _await_head(self) -> None:
+        self._patience = self.loop.call_later(HEAD_SECONDS, self.transport.abort)
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
         self._running = cycle
@@ -41,6 +93,8 @@ class Connection(HttpToolsProtocol):
         if self._running is not None and not self._running.response_complete:
             self._running.disconnected = True
             self._running.message_event.set()
+        if self._patience is not None:
+            self._patience.cancel()
         super().connection_lost(exc)
         self._server.count(-1)
 
@@ -102,8 +156,16 @@ class Server(uvicorn.Server):
     A client that takes nothing of its answer for `send_seconds` loses its connection.
     """
 
-    def __init__(self, config: uvicorn.Config, tally: Tally, leash: int | None, send_seconds: float) -> None:
+    def __init__(
+        self,
+        config: uvicorn.Config,
+        tally: Tally,
+        leash: int | None,
+        send_seconds: float,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
         super().__init__(config)
+        self._tls = tls
         self._stalls = Stalls(send_seconds)
         self._tally = tally
         self._leash = leash
@@ -153,7 +215,8 @@ class Server(uvicorn.Server):
         try:
             connection.setblocking(False)
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            await loop.connect_accepted_socket(lambda: Connection(self, loop), connection)
+            patience = {"ssl_handshake_timeout": HEAD_SECONDS} if self._tls else {}
+            await loop.connect_accepted_socket(lambda: Connection(self, loop), connection, ssl=self._tls, **patience)
         except OSError:
             connection.close()
             self.count(-1)

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import hmac
 import logging
 import os
 import random
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from http import HTTPStatus
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.context import Access, AppContext
+from api.cors import Cors, Headers
 from api.logs import plain_record
 from api.metrics import RequestNumbers
 from api.outcomes import FHIR_JSON, outcome_of_status
@@ -30,6 +32,17 @@ _HEADERS = (
     (b"x-content-type-options", b"nosniff"),
     (b"referrer-policy", b"no-referrer"),
 )
+_FHIR_HEADERS = (
+    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'; sandbox"),
+    (b"x-frame-options", b"DENY"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+)
+"""An answer of the API is data: shown by a browser, it does nothing."""
+_HSTS = (b"strict-transport-security", b"max-age=31536000")
+PROBES = frozenset({"/livez", "/readyz"})
+"""What machines ask that know this server by its number; they tell nothing of patients."""
+OPERATORS = frozenset({"/metrics", "/docs", "/openapi.json"})
+"""What is shown to everybody only where everybody is let in; elsewhere to those who have the token."""
 _LISTS = frozenset({"accept", "accept-encoding", "if-match", "if-none-match", "prefer"})
 _fresh = random.Random()  # noqa: S311 - an id names a request, it opens nothing
 os.register_at_fork(after_in_child=_fresh.seed)
@@ -41,7 +54,11 @@ class Edge:
 
     def __init__(self, app: ASGIApp, context: AppContext, numbers: RequestNumbers) -> None:
         self._app = app
-        self._names = None if context.access is Access.LOCKED else context.host_names
+        self._names = context.host_names
+        self._is_locked = context.access is Access.LOCKED
+        self._fixed = (*_HEADERS, _HSTS) if context.public_url.startswith("https://") else _HEADERS
+        self._cors = Cors(context.settings.cors_origins)
+        self._token = context.settings.metrics_token
         self._met: set[str] = set()
         self._numbers = numbers
 
@@ -53,20 +70,41 @@ class Edge:
         scope[HEADERS] = headers = by_name(scope["headers"])
         scope[REQUEST_ID] = request = request_id(headers.get("x-request-id", ""))
         began = clock.monotonic()
-        answer = _Answer(send, request, lambda status: self._note(scope, status, clock.monotonic() - began))
+        added = ((b"x-request-id", request.encode()), *self._added(scope, headers))
+        answer = _Answer(send, added, lambda status: self._note(scope, status, clock.monotonic() - began))
         try:
-            if self._host_is_ours(headers.get("host", "")):
-                await self._app(scope, receive, answer.send)
-            else:
-                await answer.plainly(scope, 421, "This server does not answer under that host name.")
+            await self._let_in(scope, headers, receive, answer)
         except Exception:
             log.exception("request failed", extra={"fields": {"request": request, "route": route_of(scope)}})
             await answer.plainly(scope, 500, "The server made a mistake; the request id names it in the log.")
         answer.note()
 
+    async def _let_in(self, scope: Scope, headers: Mapping[str, str], receive: Receive, answer: _Answer) -> None:
+        is_probe = self._is_locked and scope["path"] in PROBES
+        if not is_probe and not self._host_is_ours(headers.get("host", "")):
+            await answer.plainly(scope, 421, "This server does not answer under that host name.")
+        elif self._is_locked and scope["path"] in OPERATORS and not self._is_operator(headers):
+            challenge = (b"www-authenticate", b'Bearer realm="fhir-tracker operators"')
+            await answer.plainly(scope, 401, "This needs the token of FHIR_TRACKER_METRICS_TOKEN.", challenge)
+        elif is_fhir(scope["path"]) and (told := self._cors.on_preflight(scope["method"], headers)):
+            await answer.send({"type": "http.response.start", "status": 204, "headers": list(told)})
+            await answer.send({"type": "http.response.body", "body": b""})
+        else:
+            await self._app(scope, receive, answer.send)
+
+    def _added(self, scope: Scope, headers: Mapping[str, str]) -> Headers:
+        if not is_fhir(scope["path"]):
+            return self._fixed
+        return (*self._fixed, *_FHIR_HEADERS, *self._cors.on_answer(headers))
+
+    def _is_operator(self, headers: Mapping[str, str]) -> bool:
+        kind, _, given = headers.get("authorization", "").partition(" ")
+        is_right = hmac.compare_digest(given.strip().encode("latin-1"), self._token.encode())
+        return bool(self._token) and kind.lower() == "bearer" and is_right
+
     def _host_is_ours(self, host: str) -> bool:
-        """Without login, a foreign name that points here (DNS rebinding) would open the data to any web page."""
-        if self._names is None or host in self._met:
+        """A foreign name that points here (DNS rebinding) would open the data to a web page, and stand in our links."""
+        if host in self._met:
             return True
         match = _HOST_FORM.fullmatch(host)
         is_ours = match is not None and match["name"].strip("[]").lower() in self._names
@@ -93,11 +131,11 @@ class Edge:
 class _Answer:
     """Passes the answer on, adding what every answer carries; notes it before its end is out, so that who has it finds it counted."""
 
-    def __init__(self, send: Send, request: str, note: Callable[[int], None]) -> None:
+    def __init__(self, send: Send, headers: Headers, note: Callable[[int], None]) -> None:
         self._send = send
         self._note = note
         self._is_noted = False
-        self._headers = ((b"x-request-id", request.encode()), *_HEADERS)
+        self._headers = headers
         self.status = 0
 
     async def send(self, message: Message) -> None:
@@ -118,14 +156,14 @@ class _Answer:
             self._is_noted = True
             self._note(self.status)
 
-    async def plainly(self, scope: Scope, status: int, text: str) -> None:
+    async def plainly(self, scope: Scope, status: int, text: str, *more: tuple[bytes, bytes]) -> None:
         """Answer with one sentence, as OperationOutcome under /fhir; nothing if an answer has begun."""
         if self.status:
             return
         fhir = is_fhir(scope["path"])
         body = outcome_of_status(status, text) if fhir else f"{HTTPStatus(status).phrase}: {text}\n".encode()
         kind = FHIR_JSON if fhir else "text/plain; charset=utf-8"
-        headers = [(b"content-type", kind.encode()), (b"content-length", str(len(body)).encode())]
+        headers = [(b"content-type", kind.encode()), (b"content-length", str(len(body)).encode()), *more]
         await self.send({"type": "http.response.start", "status": status, "headers": headers})
         await self.send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else body})
 

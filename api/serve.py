@@ -6,6 +6,7 @@ import gc
 import ipaddress
 import signal
 import socket
+import ssl
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -42,14 +43,34 @@ def listen(host: str, port: int) -> socket.socket:
         raise Conflict(f"Cannot listen on {host} port {port}: {error.strerror}. Choose another --port.") from None
 
 
-def address_of(host: str, listening: socket.socket) -> str:
-    """The `http://` address under which this machine reaches the socket."""
+def tls_of(certificate: str | None, key: str | None) -> ssl.SSLContext | None:
+    """TLS 1.2 and newer with the certificate chain and key of two PEM files; None for none. Raises UsageError."""
+    if not certificate and not key:
+        return None
+    if not certificate or not key:
+        raise UsageError("--tls-cert and --tls-key belong together.")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    try:
+        context.load_cert_chain(certificate, key, password="")
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) and not isinstance(error, ssl.SSLError) else None
+        raise UsageError(
+            f"--tls-cert and --tls-key cannot be used: {reason or 'they are no PEM certificate and its key'}."
+        ) from None
+    return context
+
+
+def address_of(host: str, listening: socket.socket, scheme: str = "http") -> str:
+    """The address under which this machine reaches the socket."""
     port = listening.getsockname()[1]
     shown = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)  # noqa: S104
-    return f"http://{shown}:{port}"
+    return f"{scheme}://{shown}:{port}"
 
 
-def run_server(app: FastAPI, listening: socket.socket, place: Place, send_seconds: float) -> None:
+def run_server(
+    app: FastAPI, listening: socket.socket, place: Place, send_seconds: float, tls: ssl.SSLContext | None = None
+) -> None:
     """Serve at a place until SIGTERM or SIGINT, then let requests under way finish for a while.
 
     A client may take nothing of its answer for `send_seconds`.
@@ -69,7 +90,7 @@ def run_server(app: FastAPI, listening: socket.socket, place: Place, send_second
     collect_lines()
     _settle()
     with _quiet_signals():
-        Server(config, place.tally, place.leash, send_seconds).run(sockets=[listening])
+        Server(config, place.tally, place.leash, send_seconds, tls).run(sockets=[listening])
 
 
 def _settle() -> None:

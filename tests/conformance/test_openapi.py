@@ -82,11 +82,11 @@ def test_each_path_is_served_with_statuses_the_document_names(one_client: httpx.
 
 @pytest.mark.requirement(14)
 def test_a_server_that_knows_nobody_describes_itself_like_metadata(tmp_path: Path) -> None:
-    with running_tracker(
-        f"sqlite:///{tmp_path / 'a.db'}", tmp_path, "--public-url", "https://tracker.example", "--no-worker"
-    ) as locked:
-        described = httpx.get(f"{locked.url}/openapi.json", timeout=60, trust_env=False).json()
-        page = httpx.get(f"{locked.url}/docs", timeout=60, trust_env=False)
+    words, token = ("--public-url", "https://tracker.example", "--no-worker"), "for-those-who-operate-it-" + "t" * 20
+    env, shown = {"FHIR_TRACKER_METRICS_TOKEN": token}, {"Authorization": f"Bearer {token}"}
+    with running_tracker(f"sqlite:///{tmp_path / 'a.db'}", tmp_path, *words, env=env) as locked:
+        described = httpx.get(f"{locked.url}/openapi.json", headers=shown, timeout=60, trust_env=False).json()
+        page = httpx.get(f"{locked.url}/docs", headers=shown, timeout=60, trust_env=False)
     assert described["servers"] == [{"url": "https://tracker.example/fhir"}]
     assert "Patient" not in described["components"]["schemas"]["WritableType"]["enum"]
     assert "401" in described["paths"]["/{type}/{id}"]["get"]["responses"]
