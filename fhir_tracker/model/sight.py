@@ -35,11 +35,15 @@ FREE = (Way(),)
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Sight:
-    """Compared by identity, so that it can be a key of what is kept; `sight_of` gives the same one for the same values."""
+    """Compared by identity, so that it can be a key of what is kept; `sight_of` gives the same one for the same values.
+
+    `sees_restricted`: restricted patients are seen as all others are, without breaking the glass.
+    """
 
     acts: frozenset[str] = frozenset()
     programs: frozenset[str] | None = None
     locations: frozenset[str] | None = None
+    sees_restricted: bool = True
     _ways: Mapping[str, Mapping[str, tuple[Way, ...]]] = field(repr=False)
     _hidden: Mapping[str, frozenset[str]] = field(default_factory=dict, repr=False)
     _fixed: Mapping[str, frozenset[str]] = field(default_factory=dict, repr=False)
@@ -85,7 +89,7 @@ class Sight:
     @cached_property
     def _whole(self) -> frozenset[str]:
         free = {right for right, ways in self._ways.items() if ways.get(ANY) == FREE and set(ways.values()) == {FREE}}
-        return frozenset() if self.is_bounded else frozenset(free)
+        return frozenset(free) if self.sees_restricted and not self.is_bounded else frozenset()
 
     @property
     def is_bounded(self) -> bool:
@@ -115,6 +119,7 @@ def sight_of(grants: tuple[Grant, ...] | None, policy: Policy | None, patient: s
         acts=policy.acts,
         programs=policy.programs,
         locations=policy.locations,
+        sees_restricted=policy.restricted,
         _ways=_common(given, _ways_of(policy.grants, patient)),
         _hidden=policy.hidden,
         _fixed=policy.fixed,

@@ -33,6 +33,11 @@ class Viewer:
     opened: frozenset[str] = frozenset()
 
     @property
+    def seen_as(self) -> tuple[Sight, str | None, frozenset[str]]:
+        """Equal for those to whom the same rows are shown: the key of what is kept of them."""
+        return self.sight, self.patient, self.opened
+
+    @property
     def sees_all(self) -> bool:
         """Whether every row of patient data may be read and searched, as what is kept for everybody has it."""
         return self.patient is None and self.sight.is_whole("r") and self.sight.is_whole("s")

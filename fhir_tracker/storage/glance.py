@@ -16,6 +16,7 @@ from fhir_tracker.storage.scope import row_scope_text
 from fhir_tracker.storage.tables import resource
 
 Row = tuple[Any, ...]
+_SeenAs = tuple[Sight, str | None, frozenset[str]]
 COLUMNS = tuple(resource.c.keys())
 """Of a resource, as rows here hold them."""
 SELECTED = ", ".join(f"r.{name}" for name in COLUMNS)
@@ -44,7 +45,7 @@ class Glance(Tx):
     def __init__(self, driver: Driver, dialect: Dialect) -> None:
         self.dialect = dialect
         self._driver = driver
-        self._held: dict[tuple[Sight, str | None, str, str], Row | None] = {}
+        self._held: dict[tuple[_SeenAs, str, str], Row | None] = {}
 
     def __getattr__(self, name: str) -> Never:
         raise NeedsTransaction(name)
@@ -59,20 +60,20 @@ class Glance(Tx):
 
     def fetch(self, wanted: Iterable[tuple[Viewer, str, str]]) -> None:
         """Hold the present versions of these (viewer, type, id), read by one statement a type."""
-        groups: dict[tuple[Sight, str | None, str], tuple[Viewer, set[str]]] = {}
+        groups: dict[tuple[_SeenAs, str], tuple[Viewer, set[str]]] = {}
         for viewer, type_, id_ in wanted:
-            groups.setdefault((viewer.sight, viewer.patient, type_), (viewer, set()))[1].add(id_)
-        for (sight, patient, type_), (viewer, ids) in groups.items():
-            self._held |= dict.fromkeys([(sight, patient, type_, id_) for id_ in ids])
+            groups.setdefault((viewer.seen_as, type_), (viewer, set()))[1].add(id_)
+        for (seen_as, type_), (viewer, ids) in groups.items():
+            self._held |= dict.fromkeys([(seen_as, type_, id_) for id_ in ids])
             scope, scoped = row_scope_text(viewer, "r", self.dialect, types=(type_,))
             some, listed = self.any_of("r.id", sorted(ids))
             sql = f"SELECT {SELECTED} FROM resource r WHERE r.type = %s AND {some}{scope}"  # noqa: S608
             for row in self.select(sql, [type_, *listed, *scoped]):
-                self._held[sight, patient, type_, row[2]] = row
+                self._held[seen_as, type_, row[2]] = row
 
     def held(self, viewer: Viewer, type_: str, id_: str) -> Row | None:
         """The row of a resource that was fetched, None when there is none for this viewer; else NeedsTransaction."""
-        place = (viewer.sight, viewer.patient, type_, id_)
+        place = (viewer.seen_as, type_, id_)
         if place not in self._held:
             raise NeedsTransaction("find")
         return self._held[place]

@@ -112,7 +112,7 @@ def find(tx: Tx, viewer: Viewer, type_: str, id_: str) -> Stored | None:
         return stored_of(held) if held else None
     if foreseen := tx.foreseen.get((type_, id_)):
         seen_by, stored = foreseen
-        if (seen_by.patient, seen_by.sight) == (viewer.patient, viewer.sight):
+        if seen_by.seen_as == viewer.seen_as:
             return cast("Stored | None", stored)
     if tx.foresight is not None and viewer.sees_all and (type_, id_) in tx.foresight.records:
         return cast("Stored | None", tx.foresight.records[type_, id_])

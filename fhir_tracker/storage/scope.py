@@ -6,7 +6,20 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import ColumnElement, FromClause, Select, and_, exists, false, literal_column, or_, select, true
+from sqlalchemy import (
+    ColumnElement,
+    FromClause,
+    Select,
+    and_,
+    exists,
+    false,
+    literal,
+    literal_column,
+    not_,
+    or_,
+    select,
+    true,
+)
 from sqlalchemy.dialects import postgresql, sqlite
 
 from fhir_tracker.fhir.definitions.registry import resource_types
@@ -14,6 +27,7 @@ from fhir_tracker.model.grants import ANY
 from fhir_tracker.model.sight import Sight, Way
 from fhir_tracker.model.viewer import Viewer
 from fhir_tracker.storage.database import Dialect
+from fhir_tracker.storage.role_tables import restricted_patient
 from fhir_tracker.storage.scope_filters import able, needed
 from fhir_tracker.storage.scope_rows import Told, one_of, told_by
 from fhir_tracker.storage.tables import resource
@@ -42,7 +56,7 @@ def row_scope(viewer: Viewer, table: FromClause, *, right: str = "r", types: Seq
     """
     if viewer.patient is None and viewer.sight.is_whole(right):
         return true()
-    return _condition(table, viewer.sight, viewer.patient, right, tuple(types))
+    return _condition(table, viewer.sight, viewer.patient, viewer.opened, right, tuple(types))
 
 
 def row_scope_text(
@@ -57,7 +71,7 @@ def row_scope_text(
     """The same for a statement kept as text, over `table` under this alias: what to add to its WHERE, and the values."""
     if viewer.patient is None and viewer.sight.is_whole(right):
         return "", ()
-    return _text(table, alias, dialect, viewer.sight, viewer.patient, right, tuple(types))
+    return _text(table, alias, dialect, viewer.sight, viewer.patient, viewer.opened, right, tuple(types))
 
 
 @lru_cache(maxsize=4096)
@@ -67,11 +81,12 @@ def _text(
     dialect: Dialect,
     sight: Sight,
     lock: str | None,
+    opened: frozenset[str],
     right: str,
     types: tuple[str, ...],
 ) -> tuple[str, tuple[str, ...]]:
     named = table if getattr(table, "name", "") == alias else table.alias(alias)
-    condition = _condition(named, sight, lock, right, types)
+    condition = _condition(named, sight, lock, opened, right, types)
     if condition.compare(true()):
         return "", ()
     whole: Select[Any] = select(literal_column("1")).select_from(named).where(condition)
@@ -82,7 +97,7 @@ def _text(
 
 @lru_cache(maxsize=4096)
 def _condition(
-    table: FromClause, sight: Sight, lock: str | None, right: str, types: tuple[str, ...]
+    table: FromClause, sight: Sight, lock: str | None, opened: frozenset[str], right: str, types: tuple[str, ...]
 ) -> ColumnElement[bool]:
     row = told_by(table)
     groups = _groups(sight, right, types or row.types)
@@ -91,6 +106,8 @@ def _condition(
         for led, some, rest, is_part in groups
     ]
     seen = or_(*ways) if ways else false()
+    if not sight.sees_restricted and row.patient is not None:
+        seen = and_(seen, _unrestricted(row, row.patient, opened))
     return and_(seen, _inside(row, sight, types or row.types)) if sight.is_bounded and row.current is None else seen
 
 
@@ -148,6 +165,12 @@ def _of_patient(row: Told, patient: str, types: tuple[str, ...]) -> ColumnElemen
         return own
     nobodys = column.is_(None)
     return or_(own, nobodys if len(shared) == len(types) else and_(nobodys, row.is_of(shared, ())))
+
+
+def _unrestricted(row: Told, patient: ColumnElement[str], opened: frozenset[str]) -> ColumnElement[bool]:
+    """Of nobody, of a patient who is not restricted, or of one for whom the glass is broken."""
+    others = restricted_patient.c.patient.not_in([literal(one) for one in sorted(opened)]) if opened else true()
+    return not_(exists().where(restricted_patient.c.patient == patient, others).correlate(row.table))
 
 
 def _inside(row: Told, sight: Sight, types: tuple[str, ...]) -> ColumnElement[bool]:

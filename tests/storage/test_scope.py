@@ -6,14 +6,19 @@ import importlib
 import inspect
 import pkgutil
 from collections.abc import Callable
+from dataclasses import replace
 from types import ModuleType
 
 import pytest
 from sqlalchemy import select
 
 from fhir_tracker import storage
+from fhir_tracker.errors import Fault, Forbidden
 from fhir_tracker.fhir.query import parse_query
 from fhir_tracker.model.author import Author
+from fhir_tracker.model.grants import grants_of
+from fhir_tracker.model.policy import Policy
+from fhir_tracker.model.sight import sight_of
 from fhir_tracker.model.spell import beginning
 from fhir_tracker.model.staff import Person
 from fhir_tracker.model.viewer import Viewer
@@ -58,6 +63,7 @@ from fhir_tracker.storage.outbox import Changed
 from fhir_tracker.storage.patients import PatientSummary
 from fhir_tracker.storage.queue import QueueFilter
 from fhir_tracker.storage.resources import Stored
+from fhir_tracker.storage.scope import row_scope, row_scope_text
 from fhir_tracker.storage.search_sorting import Sorting
 from tests.storage.samples import NOW, VIEWER, item, locked, put, task
 
@@ -135,6 +141,7 @@ READS: dict[str, Callable[[Tx, Viewer], object]] = {
     "resources.find_many": lambda tx, viewer: resources.find_many(tx, viewer, ["Task/a"]),
     "resources.find_version": lambda tx, viewer: resources.find_version(tx, viewer, "Task", "a", 1),
     "resources.history": lambda tx, viewer: resources.history(tx, viewer, "Task", "a", count=9),
+    "resources.reached": lambda tx, viewer: resources.reached(tx, viewer, "r", ["Task/a"]),
     "resources.remote_body": lambda tx, viewer: resources.remote_body(tx, viewer, "Task", "a"),
     "resources.scan": lambda tx, viewer: resources.scan(tx, viewer, []),
     "search.search": lambda tx, viewer: search.search(tx, viewer, parse_query("Task", [], strict=True)).matches,
@@ -181,6 +188,7 @@ WRITES = {
     "resolve_all", "save", "set_flags", "set_state", "settle", "start_at_head", "wake", "wake_owned",
     "look_at", "change", "discard", "forget", "wake_all", "withdrawn", "save_indexed", "foresee",
     "glance", "in_step", "replace", "take_back", "save_many", "settle_many", "reserve_many", "fire_many", "skip", "add_missing", "add_new",
+    "add_access",
 }  # fmt: skip
 WORKERS_OWN = {
     "changes.side_by_side": "names of readers of the log",
@@ -225,9 +233,17 @@ WORKERS_OWN = {
     "spells.last_end": "a moment",
     "work_items.claim_due": "the sweep works on everybody's items and shows them to nobody",
 }
+WAYS_IN = {
+    "accounts", "clients", "epochs", "issuers", "launch_tabs", "launches", "local_logins", "role_files", "seen_jti", "tokens",
+}  # fmt: skip
+"""Who may come in and do what: read to know the viewer, before there is one."""
+TRAIL = {"audit_chain", "audit_checking"}
+"""The seal of the trail: digests and numbers."""
+OWN_WAYS = {"access_token", "audit_patient", "broken_glass", "launch_session", "restricted_patient", "roster"}
+"""Tables that name a patient and have other keepers: who may do what, the trail, and what the sync worker goes by."""
 WITHOUT_PATIENTS = {
     "budgets", "connections", "cursors", "dispatches", "heartbeats", "jobs", "leaders", "poisoned", "programs",
-    "remote_subscriptions", "settings", "signing_keys", "staff",
+    "preferences", "remote_subscriptions", "settings", "signing_keys", "staff",
 }  # fmt: skip
 
 
@@ -310,7 +326,7 @@ def test_every_read_of_patient_data_takes_a_viewer_and_is_in_the_table() -> None
         name
         for name in public_functions()
         if name.partition(".")[2] not in WRITES
-        and name.partition(".")[0] not in WITHOUT_PATIENTS
+        and name.partition(".")[0] not in WITHOUT_PATIENTS | WAYS_IN | TRAIL
         and name not in WORKERS_OWN.keys() | internal
     }
     assert reads == set(READS)
@@ -343,3 +359,161 @@ def test_a_notification_of_another_patient_cannot_be_marked(filled: Database) ->
         assert notifications.mark_read(tx, locked("ann"), told.id, NOW)
         assert not notifications.mark_read(tx, VIEWER, told.id, NOW)
         assert notifications.unread_count(tx, VIEWER, ["rn"]) == 0
+
+
+def of(*scopes: str, patient: str | None = None, policy: Policy | None = None) -> Viewer:
+    """A client with these scopes, or a person with a policy."""
+    return Viewer(who="Device/asker", sight=sight_of(grants_of(scopes) if scopes else None, policy, patient))
+
+
+EVERY_RIGHT = grants_of(["user/*.cruds"])
+WORK = "system/Task.rs", "system/CarePlan.rs"
+OF_RECORDS = {
+    "audit.list", "changes.read_since", "events.find", "events.of_patients", "events.owners", "patients.find",
+    "patients.find_many", "quarantine.find", "quarantine.list", "resources.scan", "outbox.find", "outbox.listed",
+}  # fmt: skip
+"""Reads of more than work."""
+
+
+@pytest.mark.security("A3", "S44", "S48")
+@pytest.mark.parametrize(
+    "viewer",
+    [
+        Viewer(who="Device/asker"),
+        of("openid", "system/Nothing.rs"),
+        of("system/*.cud"),
+        of("system/Medication.rs"),
+        of("patient/*.cruds"),
+        of("patient/*.cruds", patient="bob"),
+        of("system/*.rs?_tag=none"),
+        of("system/*.rs?status:not=none"),
+        of("system/*.rs", policy=Policy()),
+        of(policy=Policy(grants=EVERY_RIGHT, programs=frozenset())),
+        of(policy=Policy(grants=EVERY_RIGHT, programs=frozenset({"other"}))),
+        of(policy=Policy(grants=EVERY_RIGHT, locations=frozenset({"Location/none"}))),
+    ],
+    ids=["nobody", "no-scope", "writer", "other-type", "patient-of-none", "other-patient", "tag", "unheld", "empty-role",
+         "no-program", "other-program", "other-place"],
+)  # fmt: skip
+def test_who_has_no_way_to_a_row_gets_nothing_from_any_read(filled: Database, viewer: Viewer) -> None:
+    with filled.read() as tx:
+        given = {name: value for name, read in READS.items() if (value := refused(read, tx, viewer))}
+    assert given == {}
+
+
+def refused(read: Callable[[Tx, Viewer], object], tx: Tx, viewer: Viewer) -> object:
+    """What a read gives; nothing where a search is refused."""
+    try:
+        return read(tx, viewer)
+    except Forbidden:
+        return None
+
+
+@pytest.mark.security("A3")
+def test_rights_on_work_show_work_and_nothing_else(filled: Database) -> None:
+    with filled.read() as tx:
+        empty = {name for name, read in READS.items() if not refused(read, tx, of(*WORK))}
+    # The team is a CareTeam; an included Task is found from a Patient.
+    assert empty == {"owners.owners_of", *OF_RECORDS} - {"changes.read_since", "outbox.find", "outbox.listed",
+                                                         "quarantine.find", "quarantine.list", "resources.scan"}  # fmt: skip
+    with filled.read() as tx:
+        assert {one.type for one in changes.read_since(tx, of(*WORK), "test", 9)} == {"Task"}
+        assert {one.type for one in resources.scan(tx, of(*WORK), [])} == {"Task"}
+        assert not quarantine.list(tx, of("system/Observation.rs"))
+
+
+@pytest.mark.security("A3", "S44")
+def test_a_filter_of_a_scope_holds_for_everything_about_a_task(filled: Database) -> None:
+    asked = {"status": "requested", "code": "none"}
+    shown: dict[str, set[str]] = {}
+    for name, value in asked.items():
+        with filled.read() as tx:
+            viewer = of(f"system/Task.rs?{name}={value}")
+            shown[name] = {one for one, read in READS.items() if refused(read, tx, viewer)}
+    assert shown["code"] == set()
+    assert {"resources.find", "transitions.of_items", "firings.of_items", "work_items.find", "queue.queue"} <= shown[
+        "status"
+    ]
+    with filled.read() as tx:
+        viewer = of("system/Task.rs?status=requested")
+        assert {row.item.ref for row in queue.queue(tx, viewer, QueueFilter(), NOW).rows} == {"Task/a"}
+        assert queue.counts(tx, viewer, QueueFilter(), NOW).open == 1
+        assert work_items.find(tx, viewer, "Task/own") is None
+
+
+@pytest.mark.security("A3", "S50")
+def test_a_role_of_one_program_sees_its_work_and_the_rest_of_the_records_of_its_patients(filled: Database) -> None:
+    with filled.begin() as tx:
+        put(tx, task("other", "bob"))
+        put(tx, {"resourceType": "Patient", "id": "bob"})
+        put(tx, {"resourceType": "Patient", "id": "ann"})
+        put(tx, {"resourceType": "Practitioner", "id": "p"})
+        work_items.save(tx, item("Task/other", patient="bob", program="other"))
+    viewer = of(policy=Policy(grants=EVERY_RIGHT, programs=frozenset({"tcm"})))
+    with filled.read() as tx:
+        assert {row.item.program for row in queue.queue(tx, viewer, QueueFilter(), NOW).rows} == {"tcm"}
+        seen = {one.ref for one in resources.scan(tx, viewer, [])}
+        assert seen == {"Task/a", "CareTeam/team", "Patient/ann", "Practitioner/p"}
+        other = of(policy=Policy(grants=EVERY_RIGHT, programs=frozenset({"other"})))
+        assert {one.ref for one in resources.scan(tx, other, [])} == {"Task/other", "Patient/bob", "Practitioner/p"}
+        assert patients.find(tx, other, "ann") is None
+        assert not enrolments.of_patient(tx, other, "ann")
+        assert not events.of_patients(tx, other, ["ann"])["ann"]
+
+
+@pytest.mark.security("A3")
+def test_a_role_of_one_place_sees_the_work_there(filled: Database) -> None:
+    with filled.begin() as tx:
+        work_items.save(tx, item("Task/here", patient="bob", site="Location/north"))
+        work_items.save(tx, item("Task/there", patient="bob", site="Location/south"))
+    viewer = of(policy=Policy(grants=EVERY_RIGHT, locations=frozenset({"Location/north"})))
+    with filled.read() as tx:
+        assert [row.item.ref for row in queue.queue(tx, viewer, QueueFilter(), NOW).rows] == ["Task/here"]
+        assert queue.counts(tx, viewer, QueueFilter(), NOW).open == 1
+        assert resources.find(tx, viewer, "Task", "a") is None
+
+
+@pytest.mark.security("A5")
+def test_a_restricted_patient_is_nobodys_to_see_but_for_the_broken_glass_and_roles_that_may(filled: Database) -> None:
+    ordinary = of(policy=Policy(grants=EVERY_RIGHT))
+    with filled.read() as tx:
+        seen = {name for name, read in READS.items() if refused(read, tx, ordinary)}
+    with filled.begin() as tx:
+        tx.execute(tables.metadata.tables["restricted_patient"].insert().values(patient="ann"))
+    with filled.read() as tx:
+        given = {name for name, read in READS.items() if refused(read, tx, ordinary)}
+        assert given <= {"quarantine.find", "quarantine.list"}
+        opened = replace(ordinary, opened=frozenset({"ann"}))
+        assert {name for name, read in READS.items() if refused(read, tx, opened)} == seen
+        elsewhere = replace(ordinary, opened=frozenset({"bob"}))
+        assert {name for name, read in READS.items() if refused(read, tx, elsewhere)} == given
+        for free in (of(policy=Policy(grants=EVERY_RIGHT, restricted=True)), of("system/*.rs"), VIEWER):
+            assert resources.find(tx, free, "Task", "a") is not None
+
+
+@pytest.mark.security("S48")
+def test_a_role_of_no_program_sees_no_work() -> None:
+    assert sight_of(None, Policy(grants=EVERY_RIGHT, programs=frozenset()), None).is_bounded
+
+
+@pytest.mark.security("S42", "S44")
+def test_the_text_of_a_scope_is_one_for_all_patients_and_carries_no_value(database: Database) -> None:
+    one, other = (of("patient/Task.rs", patient=name) for name in ("ann", "bob' OR 1=1"))
+    texts = [row_scope_text(viewer, "r", database.dialect, types=["Task"]) for viewer in (one, other)]
+    assert texts[0][0] == texts[1][0]
+    assert [values for _, values in texts] == [("ann",), ("bob' OR 1=1",)]
+    assert row_scope_text(of("system/*.rs"), "r", database.dialect) == ("", ())
+    assert row_scope_text(VIEWER, "r", database.dialect) == ("", ())
+
+
+def test_every_table_with_a_patient_is_known_to_the_row_scope(database: Database) -> None:
+    unread = {"remote_body"}
+    kept = {name for name, table in tables.metadata.tables.items() if "patient" in table.c} - unread
+    nobody = Viewer(who="Device/asker")
+    unknown = set()
+    for name in sorted(kept):
+        try:
+            row_scope(nobody, tables.metadata.tables[name])
+        except Fault:
+            unknown.add(name)
+    assert unknown <= OWN_WAYS

@@ -34,7 +34,6 @@ HELD: dict[str, Callable[[Body, str], bool]] = {
     "code": lambda body, value: body["resourceType"] in {"Task", "Observation"} and coded(body, value),
     "gender": lambda body, value: body["resourceType"] == "Patient" and body.get("gender") == value,
     "owner": lambda body, value: body["resourceType"] == "Task" and body.get("owner", {}).get("reference") == value,
-    "_id": lambda body, value: body["id"] in value.split(","),
     "_tag": lambda body, value: f"{CODES}|{tag(body)}" == value,
 }
 FILTERS = (
@@ -202,7 +201,11 @@ class Asker:
         _, asks, query = text.partition("?")
         body = self.records.now(name)
         wanted = [one.partition("=") for one in query.split("&")] if asks else []
-        return all(body is not None and key in HELD and HELD[key](body, value) for key, _, value in wanted)
+        ids = name.partition("/")[2]
+        return all(
+            ids in value.split(",") if key == "_id" else body is not None and key in HELD and HELD[key](body, value)
+            for key, _, value in wanted
+        )
 
     def _is_with(self, patient: str, name: str) -> bool:
         owner = self.records.owner(name)
