@@ -8,6 +8,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from api.context import AppContext
+from api.fhir.entrance import address_of
 from api.staff import cookies
 from api.staff.endpoint import Handler, Page, placed, respond, visit_of
 from api.staff.entry import refused
@@ -73,7 +74,7 @@ def _shown(request: Request) -> Shown:
         launch=launch,
         secret=request.cookies.get(cookies.name_of(launch), ""),
         handle=request.headers.get(HANDLE, ""),
-        address=request.client.host if request.client else "",
+        address=address_of(request.scope),
     )
 
 

@@ -48,7 +48,12 @@ class Outside:
 @lru_cache(maxsize=1)
 def templates() -> Environment:
     """The templates of the staff's pages, read once."""
-    return page_templates("api.staff", carried=carried, at=at, asset=asset)
+    return page_templates("api.staff", carried=carried, at=at, asset=asset, spelled=spelled)
+
+
+def spelled(text: str) -> str:
+    """A long secret in groups of four, as people type it."""
+    return " ".join(text[at : at + 4] for at in range(0, len(text), 4))
 
 
 def render(template: str, frame: Frame, **values: object) -> str:

@@ -8,7 +8,7 @@ from typing import Literal
 from api.staff.places import HERE, Place
 from api.staff.words import Tone, When
 
-FieldKind = Literal["text", "textarea", "select", "moment", "hidden", "search"]
+FieldKind = Literal["text", "textarea", "select", "moment", "hidden", "search", "password"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,6 +64,7 @@ class Field:
     required: bool = False
     hint: str = ""
     error: str = ""
+    autocomplete: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
