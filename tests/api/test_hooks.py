@@ -73,6 +73,7 @@ def post(client: TestClient, body: object) -> httpx2.Response:
     return client.post("/hooks/clinic", json=body, headers=SECRET)
 
 
+@pytest.mark.security("S30", "S31", "D1", "M3")
 @pytest.mark.fault("F35")
 @pytest.mark.requirement(71)
 @pytest.mark.parametrize(
@@ -103,6 +104,7 @@ def test_without_the_secret_nothing_is_kept_and_every_answer_is_the_same(
     assert held(database).heard_at is None
 
 
+@pytest.mark.security("S31")
 @pytest.mark.requirement(71)
 def test_a_secret_opens_the_hook_of_its_own_connection_only(
     serve: Serve, database: Database, subscription: RemoteSubscription
@@ -122,6 +124,7 @@ def test_an_empty_post_has_the_type_pulled_in_every_access_mode(
     assert held(database).heard_at is not None
 
 
+@pytest.mark.security("S31")
 @pytest.mark.requirement(70, 72)
 @pytest.mark.parametrize(
     "headers",
@@ -218,6 +221,7 @@ def test_a_flood_of_empty_notifications_is_one_row(
     assert [one.times for one in rows(database)] == [50]
 
 
+@pytest.mark.security("S31")
 @pytest.mark.requirement(80)
 def test_a_flood_of_resources_ends_in_a_pull_of_the_type(
     serve: Serve, database: Database, subscription: RemoteSubscription
@@ -290,6 +294,7 @@ def test_a_packed_body_is_read(serve: Serve, database: Database, subscription: R
     assert waiting(database) == [("Task", "1", "", False)]
 
 
+@pytest.mark.security("S34")
 def test_a_body_without_end_is_refused_after_its_news_were_kept(
     serve: Serve, database: Database, subscription: RemoteSubscription
 ) -> None:
@@ -307,6 +312,7 @@ def test_an_address_that_names_nothing_says_that_something_changed(
     assert waiting(database) == [("Task", "", "", False)]
 
 
+@pytest.mark.security("S30")
 @pytest.mark.parametrize("method", ["GET", "PATCH", "OPTIONS"])
 def test_other_methods_are_refused_alike_with_and_without_the_secret(
     serve: Serve, subscription: RemoteSubscription, method: str
@@ -323,6 +329,7 @@ def test_without_a_database_the_sender_is_asked_to_come_again(serve: Serve, subs
     assert answer.json()["issue"][0]["code"] == "transient"
 
 
+@pytest.mark.security("L1")
 def test_numbers_know_the_route_and_neither_key_nor_ids(serve: Serve, subscription: RemoteSubscription) -> None:
     client = serve(Access.OPEN)
     client.put("/hooks/clinic/Task/canary", headers=SECRET)

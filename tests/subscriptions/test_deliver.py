@@ -87,6 +87,7 @@ def late_clinic(database: Database) -> Clinic:
     return clinic
 
 
+@pytest.mark.security("L4")
 def test_mail_of_one_role_within_a_minute_is_one_and_names_no_patient(
     database: Database, mailbox: Mailbox, smtp: str
 ) -> None:
@@ -110,6 +111,7 @@ def test_mail_of_one_role_within_a_minute_is_one_and_names_no_patient(
     assert "zebulon" not in message.as_string().lower()
 
 
+@pytest.mark.security("L4")
 def test_the_kinds_of_work_are_words_of_the_program_and_never_of_a_resource(
     database: Database, mailbox: Mailbox, smtp: str
 ) -> None:
@@ -352,6 +354,7 @@ def hooking(hook: Hook) -> Settings:
     return settings(NOTIFY_WEBHOOK=f"provider={hook.address}", WEBHOOK_SECRET=SECRET)
 
 
+@pytest.mark.security("L4", "D1")
 @pytest.mark.fault("F38")
 def test_a_webhook_call_is_signed_names_our_own_ids_and_is_repeated_under_the_same_id(
     database: Database, hook: Hook
@@ -374,6 +377,7 @@ def test_a_webhook_call_is_signed_names_our_own_ids_and_is_repeated_under_the_sa
         Webhook(SECRET).verify(hook.calls[0][1].replace("provider", "everyone"), headers[0])
 
 
+@pytest.mark.security("S27")
 @pytest.mark.fault("F38")
 @pytest.mark.parametrize("status", [301, 307, 410])
 def test_a_webhook_that_redirects_or_is_gone_is_dead_and_nothing_else_is_called(
