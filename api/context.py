@@ -10,6 +10,7 @@ from functools import cached_property
 from urllib.parse import urlsplit
 
 from api.limits import Limits
+from api.smart.foreign import ForeignTokens
 from api.tally import Tally
 from fhir_tracker.admission import Admission
 from fhir_tracker.config import Settings
@@ -78,7 +79,7 @@ class AppContext:
     @cached_property
     def admission(self) -> Admission:
         """Who came lately with a token, in this process."""
-        return Admission(self.database, self.fhir_base)
+        return Admission(self.database, self.fhir_base, ForeignTokens(self.database, self.secret_key, self.fhir_base))
 
     @property
     def host_names(self) -> frozenset[str]:

@@ -68,6 +68,12 @@ class Limits:
             "Too much that is not good comes from this address.",
         )
 
+    def check_failures(self, address: str) -> None:
+        """Before others are asked about a token from this address: nothing, unless too many were not good lately."""
+        now, network = clock.monotonic(), _network(address)
+        if self._failures.is_empty(network, now):
+            _check(self._failures.take(network, now), "Too much that is not good comes from this address.")
+
     def login(self, address: str) -> None:
         """One try with a password, before it is looked at."""
         _check(self._logins.take(_network(address), clock.monotonic()), "Too many logins are tried.")

@@ -10,6 +10,7 @@ from subscriptions.deliver import DeliveryReport, deliver_due
 from subscriptions.following import TypeReport
 from subscriptions.hints import sync_hints
 from subscriptions.inbox import receive_notification
+from subscriptions.introspecting import introspect
 from subscriptions.key_sets import KeySets, fetch_key_set
 from subscriptions.leaving import follow_otherwise, leave
 from subscriptions.notifications import read_notification
@@ -45,6 +46,7 @@ __all__ = [
     "endpoint_of",
     "fetch_key_set",
     "follow_otherwise",
+    "introspect",
     "keys_of",
     "leave",
     "limits_of",

@@ -80,11 +80,11 @@ def exchange(
 
 
 def _asked(issuer: Issuer, metadata: Metadata, keys: Keyring, form: dict[str, str], now: datetime) -> Token:
-    more, headers = _shown(issuer, metadata, keys, metadata.token, now)
+    more, headers = shown(issuer, metadata, keys, metadata.token, now)
     return ask(metadata.token, form | more, headers, now, reach=reach(issuer))
 
 
-def _shown(
+def shown(
     issuer: Issuer, metadata: Metadata, keys: Keyring, url: str, now: datetime
 ) -> tuple[dict[str, str], dict[str, str]]:
     """What shows who we are: members of the form, and headers."""
@@ -213,7 +213,7 @@ class SessionTokens:
             return
         for kind, value in (("refresh_token", held.refresh), ("access_token", held.access)):
             if value:
-                more, headers = _shown(issuer, metadata, self._keys, metadata.revocation, now)
+                more, headers = shown(issuer, metadata, self._keys, metadata.revocation, now)
                 body = urlencode({"token": value, "token_type_hint": kind, **more}).encode()
                 own = {"Content-Type": "application/x-www-form-urlencoded", "Accept": "application/json", **headers}
                 with EhrClient(metadata.revocation, limits=LIMITS, reach=reach(issuer)) as client:

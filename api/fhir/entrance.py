@@ -10,6 +10,7 @@ import re
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from urllib.parse import parse_qsl
 
 from starlette.types import Scope
@@ -17,6 +18,7 @@ from starlette.types import Scope
 from api.context import AppContext
 from api.edge import HEADERS
 from fhir_tracker import clock
+from fhir_tracker.access_tokens import is_ours
 from fhir_tracker.admission import Admitted
 from fhir_tracker.errors import BadToken, Busy, Incorrect, TrackerError, Unauthenticated
 from fhir_tracker.model.viewer import Viewer
@@ -49,6 +51,7 @@ class Entrance:
         self._limits = context.limits
         self._admission = context.admission
         self._threads = ThreadPoolExecutor(4, thread_name_prefix="entrance")
+        self._abroad = ThreadPoolExecutor(4, thread_name_prefix="entrance-abroad")
         self._room = threading.BoundedSemaphore(MOST_WAITING)
 
     async def caller(self, scope: Scope, arrived: float, *, anew: bool = False) -> Caller:
@@ -67,6 +70,8 @@ class Entrance:
             self._limits.request(_bucket(found.viewer))
             return Caller(viewer=found.viewer, epoch=found.epoch, arrived=arrived)
         try:
+            if not is_ours(token):
+                self._limits.check_failures(address)
             fresh = await self._looked_up(token, address)
         except BadToken as error:
             self._limits.failure(address)
@@ -80,8 +85,9 @@ class Entrance:
         if not self._room.acquire(blocking=False):
             raise Busy("Too many requests wait; try again.")
         try:
-            loop = asyncio.get_running_loop()
-            return await loop.run_in_executor(self._threads, self._admission.admit, token, address, clock.now())
+            threads = self._threads if is_ours(token) else self._abroad
+            look_up = partial(self._admission.admit, token, address, clock.now())
+            return await asyncio.get_running_loop().run_in_executor(threads, look_up)
         finally:
             self._room.release()
 

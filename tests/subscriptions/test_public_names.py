@@ -22,6 +22,7 @@ def test_the_public_names_are_these_and_no_others() -> None:
         "endpoint_of",
         "fetch_key_set",
         "follow_otherwise",
+        "introspect",
         "keys_of",
         "leave",
         "limits_of",
