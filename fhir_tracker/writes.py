@@ -58,11 +58,11 @@ def create(
     `id_` is a fresh id that is promised to it already; without one it is given one here. `tells_of_others` is for a
     caller's Provenance of what it writes in the same transaction; `in_bundle`: what it refers to may be written later in it.
     """
-    require_valid(resource)
     if not tells_of_others:
         _refuse_read_only(resource["resourceType"])
     reach.require_new(author, resource["resourceType"])
     resource = reach.accepted(tx, author, None, resource, in_bundle=in_bundle)
+    require_valid(resource)
     if resource["resourceType"] == "Task":
         made = task_writes.create(tx, resource, author, id_ or records.fresh_id(author.at), fresh=True)
         consequences.draw(tx, effects.apply)
@@ -86,7 +86,6 @@ def update(
 
     What was found here is what is built on: raises VersionConflict when another writer came in between.
     """
-    require_valid(resource)
     _refuse_read_only(type_)
     before = _reached(tx, type_, id_, author, "u")
     is_there = before is not None and not before.deleted
@@ -94,6 +93,7 @@ def update(
         reach.require_new(author, type_, id_)
     known = records.resource_of(before) if before is not None and is_there else None
     resource = reach.accepted(tx, author, known, resource, in_bundle=in_bundle)
+    require_valid(resource)
     saved, is_new = _updated(tx, before, type_, id_, resource, author, if_match)
     reach.require_still(tx, author, "c" if is_new else "u", saved.ref)
     return saved, is_new

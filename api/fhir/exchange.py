@@ -61,7 +61,7 @@ class FhirRequest(Having):
 
     def author(self) -> Author:
         """The stamp on what this request writes."""
-        return Author(viewer=self.viewer.behind(), origin="api", at=self.now, request_id=self.request_id)
+        return Author.for_viewer(self.viewer, "api", self.now, self.request_id)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -61,7 +61,7 @@ class Visit:
     @property
     def author(self) -> Author:
         """The viewer as writer of this request."""
-        return Author(viewer=self.viewer.behind(), origin="staff", at=self.now, request_id=self.request_id)
+        return Author.for_viewer(self.viewer, "staff", self.now, self.request_id)
 
     @property
     def version(self) -> int | None:
