@@ -19,7 +19,7 @@ from fhir_tracker.fhir.identity import local_id
 from fhir_tracker.issuers import Terms
 from tests.browser.conftest import Tracker, running
 from tests.support.clinic import Clinic
-from tests.support.simulated_ehr import CHARTS, CLERK, NURSE, app_at, simulated_ehr
+from tests.support.simulated_ehr import CHARTS, NURSE, app_at, simulated_ehr
 
 KEY = "ehr"
 SECRET_KEY = "k" * 40
@@ -61,13 +61,17 @@ def site(
     auto: Choice | None = None,
 ) -> Iterator[Site]:
     """Both servers, set up through what the command line calls; `framed_by` replaces the EHR's origin."""
+    folder.mkdir(exist_ok=True)
     with ExitStack() as undo:
         ehr = undo.enter_context(simulated_ehr(host="localhost", auto=auto))
         tracker = undo.enter_context(running(folder, now, Access.LOCKED, values))
         simulator = ehr.simulator
         simulator.register(app_at(tracker.address))
         terms = Terms(
-            url=simulator.fhir_base, client_id="care-tracker", frame_ancestors=(framed_by or simulator.origin,)
+            url=simulator.fhir_base,
+            client_id="care-tracker",
+            frame_ancestors=(framed_by or simulator.origin,),
+            intents={"work-queue": "queue", "operations": "operations"},
         )
         with tracker.clinic.database.begin() as tx:
             connections.add(tx, KEY, simulator.fhir_base, now=now, poll_seconds=3600, types=("Patient",))
@@ -110,6 +114,3 @@ class Desk:
     def frame(self) -> FrameLocator:
         """The tracker in the tab that is shown."""
         return self.page.frame_locator("#panels section:not([hidden]) iframe")
-
-
-__all__ = ["ADA", "BEN", "CLERK", "KEY", "NURSE", "Desk", "Site", "site"]

@@ -37,17 +37,19 @@ def running_chromium() -> Iterator[Browser]:
 
 @contextmanager
 def person_at(
-    browser: Browser, folder: Path, blocked: Literal["none", "third-party", "all"]
+    browser: Browser, folder: Path, blocked: Literal["none", "third-party", "all"], *, but: str = ""
 ) -> Iterator[BrowserContext]:
-    """A browser of its own, set as a person sets it: which cookies are blocked. `folder` is empty and keeps its profile.
+    """A browser of its own, set as a person sets it: which cookies are blocked, `but` those of one host.
 
-    Contexts of `browser.new_context` are incognito windows, where cookies of others are blocked in any case.
+    `folder` does not exist yet and keeps its profile. Contexts of `browser.new_context` are incognito windows, where
+    cookies of other sites are blocked in any case.
     """
     preferences = {
         "profile": {
             "block_third_party_cookies": blocked != "none",
             "cookie_controls_mode": 0 if blocked == "none" else 1,
             "default_content_setting_values": {"cookies": 2 if blocked == "all" else 1},
+            "content_settings": {"exceptions": {"cookies": {f"{but},*": {"setting": 1}} if but else {}}},
         }
     }
     (folder / "Default").mkdir(parents=True)
