@@ -14,7 +14,7 @@ from fhir_tracker import access_tokens
 from fhir_tracker.clients import reference_of
 from fhir_tracker.errors import BadToken
 from fhir_tracker.model.grants import grants_of
-from fhir_tracker.model.sight import sight_of
+from fhir_tracker.model.sight import lock_of, sight_of
 from fhir_tracker.model.viewer import Viewer
 from fhir_tracker.storage import epochs
 from fhir_tracker.storage.clients import Client
@@ -90,12 +90,13 @@ class Admission:
         return Admitted(viewer=self._viewer(issued, client, address), epoch=present, ends_at=ends_at)
 
     def _viewer(self, issued: IssuedToken, client: Client, address: str) -> Viewer:
+        grants = grants_of(issued.scopes)
         return Viewer(
             who=reference_of(client.id),
             name=client.name or client.id,
             scopes=frozenset(issued.scopes),
-            patient=issued.patient,
-            sight=sight_of(grants_of(issued.scopes), None, issued.patient),
+            patient=lock_of(grants, issued.patient),
+            sight=sight_of(grants, None, issued.patient),
             client=client.id,
             issuer=self._own_base,
             address=address,

@@ -126,6 +126,11 @@ def sight_of(grants: tuple[Grant, ...] | None, policy: Policy | None, patient: s
     )
 
 
+def lock_of(grants: tuple[Grant, ...], patient: str | None) -> str | None:
+    """The patient that all of a token's scopes are confined to: None where some lead beyond, each by its own restriction."""
+    return patient if all(one.level == "patient" for one in grants) else None
+
+
 def _ways_of(grants: tuple[Grant, ...], patient: str | None) -> Mapping[str, Mapping[str, tuple[Way, ...]]]:
     """Right -> type -> ways; a type that is named has those of `*` too."""
     found: dict[str, dict[str, tuple[Way, ...]]] = {}
