@@ -15,7 +15,7 @@ SEED ?= $(shell date +%j)
 MINUTES ?= 10
 CODE := fhir_tracker mappings subscriptions api
 
-.PHONY: help demo test check bench agreement soak clean constraints servers
+.PHONY: help demo test check sbom bench agreement soak clean constraints servers
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -26,13 +26,19 @@ demo: $(VENV)/.demo ## Start a simulated EHR and the tracker, and open a live de
 test: $(VENV)/.dev servers ## Run every test against real databases, servers and a browser (TESTS=tests/rules runs a part, ARGS goes to pytest)
 	@scripts/run-tests $(BIN)/python $(TESTS) -n $(WORKERS) --dist loadfile $(ARGS)
 
-check: $(VENV)/.dev ## Lint, formatting, types, import contracts, Compose file, size budgets
+check: $(VENV)/.dev ## Lint, formatting, types, import contracts, Compose file, size budgets, weaknesses of code and dependencies, SBOM
 	@$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python scripts/check_compose.py docker-compose.yml
 	$(BIN)/python scripts/budgets.py
+	$(BIN)/bandit --quiet --severity-level medium --confidence-level medium --recursive $(CODE)
+	$(BIN)/python -m scripts.dependencies audit
+	$(BIN)/python -m scripts.dependencies sbom build/sbom.json
+
+sbom: $(VENV)/.dev ## Write the list of everything the product is made of (CycloneDX) to build/sbom.json
+	@$(BIN)/python -m scripts.dependencies sbom build/sbom.json
 
 bench: $(VENV)/.dev servers ## Measure: prints a table of timings (ARGS=... goes to pytest)
 	@$(BIN)/python -m pytest tests/benchmarks -q -s -o 'python_files=bench_*.py' $(ARGS)

@@ -64,7 +64,7 @@ def tls_of(certificate: str | None, key: str | None) -> ssl.SSLContext | None:
 def address_of(host: str, listening: socket.socket, scheme: str = "http") -> str:
     """The address under which this machine reaches the socket."""
     port = listening.getsockname()[1]
-    shown = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)  # noqa: S104
+    shown = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)  # noqa: S104  # nosec B104
     return f"{scheme}://{shown}:{port}"
 
 
