@@ -65,6 +65,7 @@ _POST: dict[str, Handler] = {
     "/plans/{id}/undo": plan_steps.take_back,
     "/patients/{id}/exceptions": exceptions.put_up,
     "/patients/{id}/exceptions/{code}/end": exceptions.take_down,
+    "/find": queue_page.find,
     "/bulk": bulk_page.bulk,
     "/outbox/{id}": outbox_page.resolve,
     "/outbox/{id}/retry": outbox_page.retry,

@@ -7,19 +7,25 @@ from dataclasses import dataclass, replace
 from typing import get_args
 from urllib.parse import urlencode
 
+from fhir_tracker.errors import UsageError
 from fhir_tracker.model.viewer import Viewer
+from fhir_tracker.sealing import seal, unseal
 from fhir_tracker.storage.queue import QueueFilter, State
 
 TABS = ("mine", "team", "unassigned", "hold", "escalated", "done", "all")
 NONE = "none"
 EVERY = "every"
 _STATES: tuple[State, ...] = get_args(State)
+_LONGEST, _LONGEST_SEALED = 200, 2000
 _OF_TAB: Mapping[str, State] = {"hold": "hold", "escalated": "escalated", "done": "done"}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Wanted:
-    """The parts of a queue address, each "" when not asked for. `role`, `owner` and `program` may be `none`."""
+    """The parts of a queue address, each "" when not asked for. `role`, `owner` and `program` may be `none`.
+
+    `find` is what stands for `q` in an address: the words of a search, mostly a patient's name, sealed.
+    """
 
     tab: str = "team"
     role: str = ""
@@ -33,12 +39,17 @@ class Wanted:
     rule: str = ""
     kind: str = ""
     reason: str = ""
+    find: str = ""
     after: str = ""
 
     def href(self, path: str = "/", **changes: str) -> str:
         """The address of this queue, with changes; a change other than `after` begins at the first page."""
         changed = replace(self, **{"after": "", **changes})
         given = {name: value for name, value in vars(changed).items() if value}
+        if not changed.q:
+            given.pop("find", None)
+        elif changed.find:
+            del given["q"]
         return f"{path}?{urlencode(given)}"
 
     @property
@@ -48,9 +59,25 @@ class Wanted:
         return {name: text for name in names if (text := getattr(self, name))}
 
 
+def searched(wanted: Wanted, secret_key: str) -> Wanted:
+    """The same with what is searched for: the words that `find` stands for; none when it is not one of ours."""
+    if not wanted.find:
+        return wanted
+    try:
+        return replace(wanted, q=unseal(secret_key, wanted.find)[:_LONGEST])
+    except UsageError:
+        return replace(wanted, find="")
+
+
+def hidden(wanted: Wanted, secret_key: str) -> Wanted:
+    """The same with its words sealed, so that no address shows them."""
+    return replace(wanted, find=seal(secret_key, wanted.q)) if wanted.q else replace(wanted, find="")
+
+
 def read(params: Mapping[str, str], viewer: Viewer) -> Wanted:
     """The queue that an address asks for; unknown words count as not said. Without a team the viewer's own is meant."""
-    given = {name: params.get(name, "").strip()[:200] for name in vars(Wanted())}
+    given = {name: params.get(name, "").strip()[:_LONGEST] for name in vars(Wanted())}
+    given["find"] = params.get("find", "")[:_LONGEST_SEALED]
     own = next(iter(viewer.roles)) if len(viewer.roles) == 1 else EVERY
     tab = given["tab"] if given["tab"] in TABS else "team"
     named = given["state"] if given["state"] in _STATES else ""

@@ -10,6 +10,7 @@ from starlette.responses import Response
 
 from api.staff import filters
 from api.staff.bulk_page import PICK, bulk_form
+from api.staff.endpoint import see_other
 from api.staff.filters import EVERY, NONE, Wanted
 from api.staff.frames import frame_of
 from api.staff.names import Names, names_for, practitioners, role_choices, role_named
@@ -41,7 +42,7 @@ _ANY = Choice(value="", label="Any")
 
 def queue_page(visit: Visit) -> Response:
     """GET `/`."""
-    wanted = filters.read(visit.query, visit.viewer)
+    wanted = filters.searched(filters.read(visit.query, visit.viewer), visit.context.secret_key)
     with visit.context.database.read() as tx:
         zone = _zone(tx)
         page = queue(tx, visit.viewer, filters.to_filter(wanted, visit.viewer, zone), visit.now, wanted.after or None)
@@ -67,9 +68,15 @@ def queue_page(visit: Visit) -> Response:
     return answer("queue.html", frame, view=view)
 
 
+def find(visit: Visit) -> Response:
+    """POST `/find`: to the queue that the form asks for, by an address that does not show whom it searches for."""
+    wanted = filters.hidden(filters.read(visit.form, visit.viewer), visit.context.secret_key)
+    return see_other(wanted.href())
+
+
 def pulse(visit: Visit) -> Response:
     """GET `/pulse`: opaque keys and digests of the rows of a queue as JSON, 304 when nothing changed."""
-    wanted = filters.read(visit.query, visit.viewer)
+    wanted = filters.searched(filters.read(visit.query, visit.viewer), visit.context.secret_key)
     with visit.context.database.read() as tx:
         chosen = filters.to_filter(wanted, visit.viewer, _zone(tx))
         page = queue(tx, visit.viewer, chosen, visit.now, wanted.after or None)

@@ -133,7 +133,7 @@ def test_the_walk_works_without_javascript(tracker: Tracker, chromium: Browser, 
     assert tracker.clinic.item(task).status == "unreachable"
 
 
-@pytest.mark.security("stored-script")
+@pytest.mark.security("S24", "S25")
 def test_a_script_in_a_name_or_a_note_stays_text(tracker: Tracker, page: Page, now: datetime) -> None:
     task = late(tracker, now, "rosa")
     attack = "<img src=x onerror=\"document.title='owned'\"><script>document.title='owned'</script>"
@@ -163,7 +163,7 @@ def test_a_script_in_a_name_or_a_note_stays_text(tracker: Tracker, page: Page, n
     assert seen == []
 
 
-@pytest.mark.security("cross-site-form")
+@pytest.mark.security("S22")
 def test_a_page_of_another_site_cannot_press_our_buttons(tracker: Tracker, page: Page, now: datetime) -> None:
     task = late(tracker, now, "rosa")
     page.goto(f"{tracker.address}/")

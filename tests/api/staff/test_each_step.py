@@ -186,7 +186,7 @@ def test_work_that_is_no_escalation_is_not_answered_as_one(
     assert "is not an escalation." in refused.words
 
 
-@pytest.mark.security("cross-site-form")
+@pytest.mark.security("S22")
 @pytest.mark.parametrize("step", list(FORMS))
 def test_a_form_of_a_session_that_is_over_is_refused_kindly(
     reader: Reader, clinic: Clinic, now: datetime, step: str

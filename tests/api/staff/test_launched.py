@@ -596,3 +596,43 @@ def active_at(database: Database, tab: Tab) -> datetime:
 def trail(database: Database) -> list[audit.AuditRow]:
     with database.begin() as tx:
         return list(audit.list(tx, worker_viewer("auditor")))
+
+
+# --- what addresses tell
+
+
+@pytest.mark.security("L2")
+@pytest.mark.requirement(97)
+def test_who_is_searched_for_is_in_no_address(tab: Tab, clinic: Clinic, now: datetime) -> None:
+    for name in ("rosa", "ivo"):
+        late(clinic, now, name)
+    page = tab.get("/?role=every")
+    (form,) = [one for one in tree(page.text).all("form") if "search" in one.attrs.get("role", "")]
+    assert (form.attrs["method"], form.attrs["action"]) == ("post", f"{tab.prefix}/find")
+    sent = tab.post("/find", {"q": " Rosa ", "role": "every", "tab": "all", "state": "late", "after": "x"})
+    assert sent.status_code == 303
+    address = sent.headers["location"]
+    assert "osa" not in address
+    found = tab.get(address.removeprefix(tab.prefix))
+    assert "rosa Synthetic" in found.text
+    assert "ivo Synthetic" not in found.text
+    assert 'value="Rosa"' in found.text
+    addresses = [one.attrs.get("href", "") + one.attrs.get("action", "") for one in tree(found.text).walk()]
+    addresses += [one.attrs.get("data-pulse", "") + one.attrs.get("data-here", "") for one in tree(found.text).walk()]
+    assert not [one for one in addresses if "Rosa" in one or "q=" in one]
+    (whole,) = [one for one in tree(found.text).all("a") if one.name == "Remove filter Search: Rosa"]
+    assert "ivo Synthetic" in tab.get(whole.attrs["href"].removeprefix(tab.prefix)).text
+    task = next(one for one in tree(found.text).all("a") if "open" in one.attrs.get("class", "").split())
+    back = tree(tab.get(task.attrs["href"].removeprefix(tab.prefix)).text).all("a")
+    (crumb,) = [one for one in back if one.name == "← Queue"]
+    assert "ivo Synthetic" not in tab.get(crumb.attrs["href"].removeprefix(tab.prefix)).text
+
+
+@pytest.mark.security("L2", "S45")
+@pytest.mark.parametrize("find", ["", "x", "Rosa", "a.b.c.d.e", "%00", "e30..a.b.c", "x" * 5000])
+def test_words_that_were_not_sealed_here_search_for_nothing(tab: Tab, clinic: Clinic, now: datetime, find: str) -> None:
+    for name in ("rosa", "ivo"):
+        late(clinic, now, name)
+    page = tab.get(f"/?role=every&find={find}").text
+    assert "rosa Synthetic" in page
+    assert "ivo Synthetic" in page

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import datetime, timedelta
+from typing import cast
 
 import httpx
 import pytest
@@ -64,7 +65,7 @@ def key(context: AppContext, now: datetime) -> str:
 
 def opened(client: TestClient, path: str) -> tuple[dict[str, str], str]:
     """The headers by which the browser is known from then on, and the form's token."""
-    page = client.get(path)
+    page = cast(httpx.Response, client.get(path))
     assert page.status_code == 200
     cookie = page.headers["set-cookie"].partition(";")[0]
     return {"Cookie": cookie, "Sec-Fetch-Site": "same-origin"}, hidden(page, "csrf")
@@ -78,7 +79,8 @@ def hidden(page: httpx.Response, name: str) -> str:
 
 def sent(client: TestClient, path: str, fields: dict[str, str]) -> httpx.Response:
     headers, token = opened(client, path)
-    return client.post(path, data={"csrf": token, **fields}, headers=headers, follow_redirects=False)
+    answer = client.post(path, data={"csrf": token, **fields}, headers=headers, follow_redirects=False)
+    return cast(httpx.Response, answer)
 
 
 def trail(database: Database) -> list[audit.AuditRow]:

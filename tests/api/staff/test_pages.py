@@ -39,7 +39,7 @@ def test_a_server_without_login_shows_no_page(serve: Serve) -> None:
         assert "Nobody is logged in" in answer.text, path
 
 
-@pytest.mark.security("page-headers")
+@pytest.mark.security("S23")
 def test_every_page_keeps_its_content_here(reader: Reader, clinic: Clinic, now: datetime) -> None:
     task = late(clinic, now)
     for path in (*PAGES, at(task), "/patients/rosa", "/nowhere", at(task) + "?do=attempt", at(task) + "?move=reached"):
@@ -254,7 +254,7 @@ def test_without_a_database_a_page_says_to_come_back(serve: Serve) -> None:
     assert "cannot be reached" in answer.text
 
 
-@pytest.mark.security("stored-script")
+@pytest.mark.security("S24", "S25")
 def test_what_patients_and_staff_write_is_text_and_never_markup(reader: Reader, clinic: Clinic, now: datetime) -> None:
     attack = "<script>alert(1)</script><img src=x onerror=alert(1)>\"'>"
     task = late(clinic, now)

@@ -33,7 +33,7 @@ def test_a_form_token_fits_one_session_only() -> None:
     assert not session.is_token("é", MINE, SECRET)
 
 
-@pytest.mark.security("cross-site-form")
+@pytest.mark.security("S22")
 @pytest.mark.parametrize(
     ("origin", "fetch_site", "ours"),
     [
@@ -55,7 +55,7 @@ def test_only_our_own_pages_may_send_forms(origin: str, fetch_site: str, ours: b
     assert session.is_same_origin("here:80", origin, fetch_site) is ours
 
 
-@pytest.mark.security("open-redirect")
+@pytest.mark.security("S16")
 @pytest.mark.parametrize(
     "text",
     [

@@ -163,7 +163,7 @@ def test_a_step_leaves_an_audit_row_and_a_refused_one_changes_nothing(
     assert rows[0] == ("update", task, "rosa")
 
 
-@pytest.mark.security("cross-site-form")
+@pytest.mark.security("S22")
 @pytest.mark.parametrize(
     ("csrf", "headers"),
     [
@@ -183,7 +183,7 @@ def test_a_form_from_elsewhere_changes_nothing(
     assert clinic.item(task).owner is None
 
 
-@pytest.mark.security("cross-site-form")
+@pytest.mark.security("S22")
 def test_a_token_of_another_browser_opens_nothing(reader: Reader, clinic: Clinic, now: datetime) -> None:
     task = late(clinic, now)
     token = reader.get("/").hidden("csrf")
@@ -192,7 +192,7 @@ def test_a_token_of_another_browser_opens_nothing(reader: Reader, clinic: Clinic
     assert clinic.item(task).owner is None
 
 
-@pytest.mark.security("open-redirect")
+@pytest.mark.security("S16")
 @pytest.mark.parametrize("back", ["//evil.example", "https://evil.example", "/\\evil.example", "/x\r\nX-Y: z", ""])
 def test_a_step_never_leads_to_another_site(reader: Reader, clinic: Clinic, now: datetime, back: str) -> None:
     sent = reader.send(at(late(clinic, now)) + "/claim", {"back": back})
@@ -200,7 +200,7 @@ def test_a_step_never_leads_to_another_site(reader: Reader, clinic: Clinic, now:
     assert sent.location == "/?said=claimed"
 
 
-@pytest.mark.security("hostile-form")
+@pytest.mark.security("S34")
 def test_hostile_bodies_are_refused_in_a_sentence(reader: Reader, clinic: Clinic, now: datetime) -> None:
     path = at(late(clinic, now)) + "/note"
     token = reader.get("/").hidden("csrf")

@@ -54,7 +54,7 @@ def test_the_way_back_is_called_what_it_leads_to(back: str, label: str, href: st
     assert (shown.label, shown.href) == (label, href)
 
 
-@pytest.mark.security("open-redirect")
+@pytest.mark.security("S16")
 @settings(max_examples=150)
 @given(st.text(max_size=60) | st.text("/\\.:@?#[]%abehlpstx \t\r\n", max_size=30))
 def test_no_text_makes_a_way_out_of_this_server(text: str) -> None:

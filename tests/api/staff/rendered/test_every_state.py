@@ -118,7 +118,7 @@ def test_a_refusal_is_a_sound_page_too(world: World, step: str, fields: dict[str
     )
 
 
-@pytest.mark.security("page-headers")
+@pytest.mark.security("S23")
 def test_the_policy_allows_nothing_unsafe_and_nothing_from_elsewhere() -> None:
     parts = {part.split()[0]: part.split()[1:] for part in POLICY.split(";")}
     assert not any("unsafe" in word or "*" in word or "http" in word for words in parts.values() for word in words)
@@ -128,7 +128,7 @@ def test_the_policy_allows_nothing_unsafe_and_nothing_from_elsewhere() -> None:
     assert not {"script-src", "style-src"} & set(parts), "what is not said falls back to default-src"
 
 
-@pytest.mark.security("stored-script")
+@pytest.mark.security("S24", "S25")
 def test_no_template_switches_escaping_off_for_what_is_stored() -> None:
     environment = templates()
     assert environment.autoescape is True

@@ -186,7 +186,7 @@ def test_a_chosen_person_gets_a_session_of_their_own(world: World) -> None:
     assert reader.send("/preferences", {"keys": "off"}, csrf=before).status == 403
 
 
-@pytest.mark.security("page-headers")
+@pytest.mark.security("S23")
 def test_the_cookie_can_be_read_by_no_script_and_lasts_as_long_as_the_browser(world: World) -> None:
     given = world.reader().client.get("/").headers["set-cookie"].lower()
     assert "httponly" in given
@@ -216,7 +216,7 @@ def test_styles_know_dark_rooms_narrow_panels_and_those_who_want_no_motion() -> 
     assert ":focus-visible" in CSS
 
 
-@pytest.mark.security("page-headers")
+@pytest.mark.security("S23")
 def test_styles_and_script_load_and_run_nothing_of_others() -> None:
     assert "url(" not in CSS
     assert "@import" not in CSS
