@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache
 
 from api.context import Access
+from api.fhir import trail_view
 from api.fhir.actions import Action, Route
 from api.fhir.exchange import FhirRequest, FhirResponse
 from api.fhir.negotiation import is_unchanged
@@ -63,6 +64,8 @@ class Statement:
         """The interactions a caller may use on a type."""
         may_write = is_writable(type_, access)
         offered = {one.interaction for one in self._actions(type_) if may_write or not one.writes}
+        if type_ == trail_view.TYPE:
+            offered &= trail_view.INTERACTIONS
         return tuple(code for code in OF_TYPE if code in offered)
 
     def system_interactions(self) -> tuple[str, ...]:
@@ -129,15 +132,17 @@ class Statement:
             **({"documentation": _CONTENT} if type_ == "Binary" else {}),
             "interaction": [{"code": code} for code in self.interactions(type_, access)],
             "versioning": "versioned-update" if is_open else "versioned",
-            "readHistory": True,
+            "readHistory": type_ != trail_view.TYPE,
             "updateCreate": is_open,
             "conditionalCreate": is_open,
             "conditionalRead": "full-support",
             "conditionalUpdate": is_open and self._takes("PUT", (EACH,)),
             "conditionalDelete": "single" if is_open and self._takes("DELETE", (EACH,)) else "not-supported",
-            "searchInclude": includes_of(type_),
+            "searchInclude": [] if type_ == trail_view.TYPE else includes_of(type_),
             **_unless_empty("searchRevInclude", reverse_includes_of(type_)),
-            "searchParam": [_parameter(one) for one in supported_parameters(type_)],
+            "searchParam": [
+                _parameter(one) for one in supported_parameters(type_) if trail_view.knows(type_, one.code)
+            ],
             **_unless_empty("operation", _operations(self.operations(type_))),
         }
 

@@ -8,9 +8,11 @@ from __future__ import annotations
 import re
 from datetime import datetime
 
+from api.fhir import trail_view
 from api.fhir.exchange import AuditNote, FhirRequest, FhirResponse
 from api.fhir.negotiation import etag_of, http_date, is_unchanged
 from api.fhir.subsets import subset_of_one
+from fhir_tracker import glass
 from fhir_tracker.errors import Gone, NotFound
 from fhir_tracker.fhir.subsets import subset_text
 from fhir_tracker.storage import resources
@@ -23,6 +25,8 @@ _NUMBER = re.compile(r"[1-9][0-9]{0,8}")
 
 def read(request: FhirRequest, tx: Tx) -> FhirResponse:
     """The present version, as stored; 404 for one that never was, 410 for a deleted one, 304 for a caller who has it."""
+    if request.type == trail_view.TYPE:
+        return trail_view.read(request, tx)
     stored = find_present(request, tx)
     note = AuditNote(action="read", ref=stored.ref, patient=stored.patient, version=stored.version)
     return _as_asked(request, stored.version, stored.updated_at, stored.body, note)
@@ -32,6 +36,8 @@ def find_present(request: FhirRequest, tx: Tx) -> Stored:
     """The resource at the address; raises NotFound for one that never was, Gone for a deleted one."""
     stored = resources.find(tx, request.viewer, request.type, request.id)
     if stored is None:
+        if patient := glass.shut_by(tx, request.viewer, request.type, request.id):
+            raise glass.shut(patient)
         raise NotFound(f"There is no {request.type} with this id.")
     if stored.deleted:
         raise Gone(f"This {request.type} was deleted; its history is still there.")
@@ -40,6 +46,8 @@ def find_present(request: FhirRequest, tx: Tx) -> Stored:
 
 def read_version(request: FhirRequest, tx: Tx) -> FhirResponse:
     """One version, as stored; 404 for one that never was, 410 for the version that is a deletion."""
+    if request.type == trail_view.TYPE:
+        return trail_view.read(request, tx)
     number = int(request.version) if _NUMBER.fullmatch(request.version) else 0
     version = resources.find_version(tx, request.viewer, request.type, request.id, number) if number else None
     if version is None:

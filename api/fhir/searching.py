@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from functools import lru_cache
 
+from api.fhir import trail_view
 from api.fhir.auditing import asked_for
 from api.fhir.bundles import address, bundle, match_entries, match_entry, outcome_entry
 from api.fhir.exchange import AuditNote, FhirRequest, FhirResponse, Pairs
@@ -80,6 +81,8 @@ def _is_strict(request: FhirRequest) -> bool:
 def _answer(request: FhirRequest, tx: Tx, query: Query, path: str, note: AuditNote) -> FhirResponse:
     if query.subset.summary == "text" and query.includes:
         raise Incorrect("_summary=text cannot be used with _include and _revinclude.", expression="_summary")
+    if query.types == (trail_view.TYPE,):
+        return trail_view.search(request, tx, query, path, note)
     given = next(iter(request.values(PAGE)), None)
     key = request.context.secret_key.encode()
     place = PageCursor.decode(given, key) if given else None
