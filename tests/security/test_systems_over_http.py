@@ -1,0 +1,181 @@
+"""Systems at real servers in processes of their own: tokens of one open all, and no process lets in whom a command shut out."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+import warnings
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.conformance.server import Tracker, running_tracker
+from tests.peers.postgres.server import Postgres
+from tests.support.loops import in_own_loop
+from tests.support.systems import System, key_set
+
+ROOT = Path(__file__).parents[2]
+PROGRAM = Path(sys.executable).parent / "fhir-tracker"
+TASK = {"resourceType": "Task", "status": "requested", "intent": "order"}
+
+
+@pytest.fixture(scope="module")
+def pair(postgres: Postgres, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Tracker, Tracker]]:
+    """Two servers over one database, the first of two processes; all have one public address, as behind a balancer."""
+    url = postgres.url(postgres.create())
+    with ExitStack() as undo:
+        public = "http://127.0.0.1:9"
+        folders = [tmp_path_factory.mktemp(name) for name in ("one", "two")]
+        options = ("--no-worker", "--public-url", public)
+        one = undo.enter_context(running_tracker(url, folders[0], *options, "--processes", "2"))
+        yield one, undo.enter_context(running_tracker(url, folders[1], *options))
+
+
+def command(server: Tracker, *words: str, code: int = 0) -> str:
+    """What a command prints, run as an operator runs it."""
+    run = subprocess.run(
+        [PROGRAM, *words, "--database", server.database],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+        stdin=subprocess.DEVNULL,
+    )
+    assert run.returncode == code, run.stderr
+    return run.stdout
+
+
+def let_in(server: Tracker, folder: Path, id_: str, scopes: str) -> System:
+    """A system with the key `ec`, added by the command."""
+    (folder / "keys.json").write_text(json.dumps(key_set("ec")))
+    command(server, "client", "add", id_, "--scopes", scopes, "--jwks-file", str(folder / "keys.json"))
+    known = httpx.get(f"{server.fhir}/.well-known/smart-configuration", timeout=60, trust_env=False).json()
+    return System(id=id_, audience=known["token_endpoint"])
+
+
+def token_at(server: Tracker, form: dict[str, Any]) -> httpx.Response:
+    return httpx.post(f"{server.url}/auth/token", data=form, timeout=60, trust_env=False)
+
+
+@pytest.mark.requirement(81, 105)
+@pytest.mark.security("S50", "A2", "A1")
+def test_a_token_opens_every_process_and_none_any_more_after_the_command(
+    pair: tuple[Tracker, Tracker], tmp_path: Path
+) -> None:
+    system = let_in(pair[0], tmp_path, "shut-out", "system/Task.cruds")
+    headers = {"Authorization": f"Bearer {token_at(pair[1], system.form('system/Task.cruds')).json()['access_token']}"}
+    with ExitStack() as undo:
+        clients = [
+            undo.enter_context(httpx.Client(base_url=one.fhir, timeout=60, trust_env=False, headers=headers))
+            for one in (pair[0],) * 6 + (pair[1],) * 2
+        ]
+        for _ in range(3):
+            assert {one.get("/Task/x").status_code for one in clients} == {404}
+        assert clients[0].post("/Task", json=TASK).status_code == 201
+        command(pair[0], "client", "revoke", "shut-out")
+        assert [one.get("/Task/x").status_code for one in clients] == [401] * 8
+        assert [one.post("/Task", json=TASK).status_code for one in clients] == [401] * 8
+        assert [one.get("/Task").status_code for one in clients] == [401] * 8
+    assert token_at(pair[0], system.form("system/Task.cruds")).json()["error"] == "invalid_client"
+
+
+@pytest.mark.requirement(105)
+@pytest.mark.security("S5", "D1")
+def test_an_assertion_shown_to_two_servers_at_the_same_instant_counts_once(
+    pair: tuple[Tracker, Tracker], tmp_path: Path
+) -> None:
+    system = let_in(pair[0], tmp_path, "replayed", "system/Task.rs")
+    for _ in range(3):
+        form = system.form("system/Task.rs")
+        with ThreadPoolExecutor(8) as pool:
+            answers = list(pool.map(lambda one, form=form: token_at(one, form), [*pair] * 4))
+        assert sorted(one.status_code for one in answers) == [200] + [400] * 7
+
+
+@pytest.mark.requirement(81, 106)
+@pytest.mark.peer
+def test_fhirclient_and_fhirpy_work_with_a_token(
+    pair: tuple[Tracker, Tracker], tmp_path: Path, peer_versions: dict[str, str]
+) -> None:
+    system = let_in(pair[0], tmp_path, "python", "system/Task.cruds system/Patient.rs")
+    token = token_at(pair[0], system.form("system/Task.cruds system/Patient.rs")).json()["access_token"]
+    assert _with_fhirclient(pair[1].fhir, token) == "requested"
+    assert in_own_loop(lambda: _with_fhirpy(pair[1].fhir, token)) == ["requested"]
+
+
+def _with_fhirclient(base: str, token: str) -> str:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from fhirclient import client
+        from fhirclient.models.task import Task
+
+        smart = client.FHIRClient(settings={"app_id": "python", "api_base": base})
+        smart.server.session.headers["Authorization"] = f"Bearer {token}"
+        made = Task({"status": "requested", "intent": "order"}).create(smart.server)
+        return str(Task.read(made["id"], smart.server).status)
+
+
+async def _with_fhirpy(base: str, token: str) -> list[str]:
+    from fhirpy import AsyncFHIRClient
+
+    client = AsyncFHIRClient(base, authorization=f"Bearer {token}")
+    return [one["status"] for one in await client.resources("Task").search(status="requested").fetch_all()]
+
+
+@pytest.mark.requirement(82, 102, 106)
+def test_what_the_page_for_clients_says_to_run_works_to_the_letter(
+    pair: tuple[Tracker, Tracker], tmp_path: Path
+) -> None:
+    page = (ROOT / "docs/clients.md").read_text()
+    scripts = re.findall(r"```python\n(# (\S+\.py).*?)```", page, re.DOTALL)
+    assert [name for _, name in scripts] == ["public.py", "token.py"]
+    for text, name in scripts:
+        (tmp_path / f"ask_{name}").write_text(text)
+    (making,) = re.findall(r"^openssl .*$", page, re.MULTILINE)
+    subprocess.run(making.split(), cwd=tmp_path, check=True, capture_output=True, timeout=60)
+    shown = _run(tmp_path, "ask_public.py", "reports-private.pem")
+    (tmp_path / "reports-public.json").write_text(shown)
+    command(
+        pair[0],
+        *"client add reports --scopes system/Task.rs --jwks-file".split(),
+        str(tmp_path / "reports-public.json"),
+    )
+    known = httpx.get(f"{pair[0].fhir}/.well-known/smart-configuration", timeout=60, trust_env=False).json()
+    assert known["token_endpoint"].startswith("http://127.0.0.1:9/")
+    script = (tmp_path / "ask_token.py").read_text()
+    (tmp_path / "ask_token.py").write_text(
+        script.replace("httpx.post(token_url", f'httpx.post("{pair[0].url}/auth/token"')
+    )
+    token = _run(tmp_path, "ask_token.py", pair[0].fhir, "reports", "system/Task.rs", "reports-private.pem").strip()
+    headers = {"Authorization": f"Bearer {token}"}
+    answer = httpx.get(f"{pair[0].fhir}/Task?status=requested", headers=headers, timeout=60, trust_env=False)
+    assert answer.status_code == 200
+
+
+def _run(folder: Path, *words: str) -> str:
+    run = subprocess.run([sys.executable, *words], cwd=folder, capture_output=True, text=True, timeout=120, check=False)
+    assert run.returncode == 0, run.stderr
+    return run.stdout
+
+
+@pytest.mark.security("S18", "S55", "L1")
+def test_neither_tokens_nor_assertions_reach_the_log(pair: tuple[Tracker, Tracker], tmp_path: Path) -> None:
+    system = let_in(pair[0], tmp_path, "logged", "system/Task.rs")
+    form = system.form("system/Task.rs")
+    token = token_at(pair[0], form).json()["access_token"]
+    bad = system.assertion(aud="http://other.example")
+    token_at(pair[0], {**form, "client_assertion": bad})
+    for headers in ({"Authorization": f"Bearer {token}"}, {"Authorization": "Bearer made-up-by-somebody"}):
+        httpx.get(f"{pair[0].fhir}/Task?access_token=made-up-too", headers=headers, timeout=60, trust_env=False)
+        httpx.get(f"{pair[0].fhir}/Task", headers=headers, timeout=60, trust_env=False)
+    written = pair[0].log.read_text()
+    assert "/auth/token" in written
+    for secret in (token, form["client_assertion"], bad, "made-up-by-somebody", "made-up-too"):
+        assert secret not in written
