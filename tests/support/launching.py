@@ -113,7 +113,9 @@ class Browser:
         self.log.append(str(answer.url))
         return cast(httpx.Response, answer)
 
-    def launch(self, member: str = "nurse", context: Context | None = None, **headers: str) -> httpx.Response:
+    def launch(
+        self, member: str = "nurse", context: Context | None = None, headers: Mapping[str, str] | None = None
+    ) -> httpx.Response:
         """The first answer of the tracker to a launch from the EHR."""
         pressed = self.pad.simulator.launch(member, context or Context())
         return self.get("/launch", headers, iss=self.pad.simulator.fhir_base, launch=pressed.id)
