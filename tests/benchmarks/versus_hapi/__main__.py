@@ -1,6 +1,8 @@
 """The tracker against HAPI on one machine and one PostgreSQL, in turns: rates, latencies and ratios as a table.
 
-python -m tests.benchmarks.versus_hapi [--seconds 8] [--rounds 3] [--without-hapi] [--output FILE]
+python -m tests.benchmarks.versus_hapi [--seconds 8] [--rounds 3] [--without-hapi] [--secured] [--output FILE]
+
+With --secured each tracker runs once more on the same rows, with access tokens, scopes and all of the audit trail.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.benchmarks.versus_hapi.load import Measured, put, transactions, wrk
-from tests.benchmarks.versus_hapi.servers import Target, hapi_on, tracker_on
+from tests.benchmarks.versus_hapi.servers import Target, hapi_on, secured_on, tracker_on
 from tests.benchmarks.versus_hapi.stock import scripts, stock
 from tests.peers.postgres.server import Postgres
 from tests.peers.synthea import bundles
@@ -37,6 +39,12 @@ class Work:
     unit: str
     goal: float
     run: Callable[[Target], Measured]
+    only_open: bool = False
+    """Whether it writes what a system may not write where the EHR is the source of truth."""
+
+    def is_for(self, target: Target) -> bool:
+        """Whether this can be asked of a server."""
+        return not (self.only_open and target.token)
 
 
 def works(folder: Path, seconds: int) -> Sequence[Work]:
@@ -45,7 +53,7 @@ def works(folder: Path, seconds: int) -> Sequence[Work]:
     imports = [json.dumps(bundle).encode() for bundle in bundles()] * COPIES
 
     def driven(name: str, connections: int) -> Callable[[Target], Measured]:
-        return lambda target: wrk(target.base, lua[name], connections=connections, seconds=seconds)
+        return lambda target: wrk(target.base, lua[name], connections=connections, seconds=seconds, token=target.token)
 
     return (
         Work(name="create Task, 8 connections", unit="req/s", goal=10, run=driven("create", 8)),
@@ -57,6 +65,7 @@ def works(folder: Path, seconds: int) -> Sequence[Work]:
             unit="res/s",
             goal=10,
             run=lambda target: transactions(target.base, imports, at_once=4),
+            only_open=True,
         ),
     )
 
@@ -72,14 +81,18 @@ def main() -> None:
             (folder / "postgres").mkdir()
             postgres = Postgres(folder / "postgres", settings=DURABLE)
             stack.callback(postgres.stop)
-            own = stack.enter_context(
-                tracker_on(postgres.url(postgres.create()), folder / "own", "tracker, PostgreSQL")
-            )
-            lite = stack.enter_context(tracker_on(f"sqlite:///{folder}/tracker.db", folder / "lite", "tracker, SQLite"))
+            stores = {"PostgreSQL": postgres.url(postgres.create()), "SQLite": f"sqlite:///{folder}/tracker.db"}
+            trackers = [
+                stack.enter_context(tracker_on(url, folder / kind, f"tracker, {kind}")) for kind, url in stores.items()
+            ]
             peer = [] if asked.without_hapi else [stack.enter_context(hapi_on(postgres, folder))]
-            targets = [*peer, own, lite]
-            for target in targets:
+            for target in (*peer, *trackers):
                 put(target.base, stock())
+            secured = [
+                stack.enter_context(secured_on(url, folder / f"{kind}-secured", f"tracker, {kind}, secured"))
+                for kind, url in (stores.items() if asked.secured else ())
+            ]
+            targets = [*peer, *trackers, *secured]
             measured = _measure(works(folder, asked.seconds), targets, asked.rounds)
             lines = [*_head(postgres, asked), *_table(works(folder, asked.seconds), targets, measured), *_tail(targets)]
     finally:
@@ -95,6 +108,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--seconds", type=int, default=8)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--without-hapi", action="store_true")
+    parser.add_argument("--secured", action="store_true")
     parser.add_argument("--output")
     return parser.parse_args()
 
@@ -106,7 +120,7 @@ def _measure(
     best: dict[tuple[str, str], tuple[Measured, float]] = {}
     for turn in range(rounds + 1):
         for work in rows:
-            for target in targets:
+            for target in filter(work.is_for, targets):
                 seen = work.run(target)
                 print(f"  round {turn}: {work.name}: {target.name}: {seen.rate:,.0f} {work.unit}", flush=True)
                 key = (work.name, target.name)
@@ -129,7 +143,7 @@ def _table(
     yield "|---|---|---|---|---|---|---|---|"
     for work in rows:
         floor = best[work.name, targets[0].name][0].rate if targets[0].name.startswith("HAPI") else 0.0
-        for target in targets:
+        for target in filter(work.is_for, targets):
             seen, load = best[work.name, target.name]
             ratio = f"{seen.rate / floor:.1f}x" if floor and target is not targets[0] else ""
             goal = f"{work.goal:.0f}x" if target.name.endswith("PostgreSQL") else ""

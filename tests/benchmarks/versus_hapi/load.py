@@ -32,12 +32,16 @@ class Measured:
     p99: float = 0.0
 
 
-def wrk(base: str, script: Path, *, connections: int, seconds: int) -> Measured:
-    """Drive `base` with the requests of a Lua script; raises PeerFailed when any answer is not 2xx."""
+def wrk(base: str, script: Path, *, connections: int, seconds: int, token: str = "") -> Measured:
+    """Drive `base` with the requests of a Lua script, each with the bearer token where there is one.
+
+    Raises PeerFailed when any answer is not 2xx.
+    """
     program = shutil.which("wrk")
     if program is None:
         raise PeerFailed("wrk is missing; install Debian's package wrk")
     command = [program, "-t1", f"-c{connections}", f"-d{seconds}s", "--latency", "--timeout", "30s", "-s", str(script)]
+    command += ["-H", f"Authorization: Bearer {token}"] if token else []
     done = subprocess.run([*command, base], stdin=subprocess.DEVNULL, capture_output=True, text=True, check=True)
     found, wrong = _SPENT.search(done.stdout), _FAILED.search(done.stdout)
     if found is None or wrong is not None:

@@ -16,6 +16,7 @@ local number = 0
 request = function()
   number = number + 1
   local headers = {["Content-Type"] = "application/fhir+json", ["Prefer"] = "return=minimal"}
+  headers["Authorization"] = wrk.headers["Authorization"]
   return wrk.format("POST", "/fhir/Task", headers, bodies[number %% #bodies + 1])
 end
 """
@@ -24,7 +25,8 @@ local paths = {%s}
 local number = 0
 request = function()
   number = number + 1
-  return wrk.format("GET", paths[number %% #paths + 1], {["Accept"] = "application/fhir+json"})
+  local headers = {["Accept"] = "application/fhir+json", ["Authorization"] = wrk.headers["Authorization"]}
+  return wrk.format("GET", paths[number %% #paths + 1], headers)
 end
 """
 
