@@ -31,8 +31,8 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser = subparsers.add_parser(
         "demo",
         help="start a simulated EHR and the tracker, and watch a day happen",
-        description="Starts a simulated EHR with synthetic patients, a tracker that follows it, and a page that shows "
-        "both. Everything listens on this machine only, lives in a temporary folder and is gone when it ends.",
+        description="Starts a simulated EHR with synthetic patients and a tracker that follows it and opens inside it. "
+        "Everything listens on this machine only, lives in a temporary folder and is gone when it ends.",
         epilog="Examples:\n  fhir-tracker demo\n  fhir-tracker demo --port 9000\n  fhir-tracker demo --check",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -77,10 +77,10 @@ def _stopping() -> Iterator[threading.Event]:
 
 def _say_addresses(console: Console, stage: Stage) -> None:
     console.print()
-    console.print(f"  Demo day, EHR and tracker side by side   [bold]{stage.address}[/]")
-    console.print(f"  Tracker: queues and pages                {stage.tracker}/")
-    console.print(f"  Tracker: FHIR API                        {stage.tracker}/fhir/metadata")
-    console.print(f"  Simulated EHR: FHIR API                  {stage.ehr.base_url}/metadata")
+    console.print(f"  Simulated EHR: open this, be somebody, launch the tracker   [bold]{stage.address}[/]")
+    console.print(f"  Tracker: log in from outside the EHR                        {stage.tracker}/login")
+    console.print(f"  Tracker: FHIR API                                           {stage.tracker}/fhir/metadata")
+    console.print(f"  Simulated EHR: FHIR API                                     {stage.ehr.base_url}/metadata")
     console.print()
     sys.stdout.flush()
 

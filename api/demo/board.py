@@ -24,14 +24,14 @@ class Sight:
 
 @dataclass(frozen=True, kw_only=True)
 class Happening:
-    """One step of the day: `patient` and `page` say who it is about, `call` the request made to the EHR, `at` when that was."""
+    """One step of the day: `patient` and the EHR's `chart` say who it is about, `call` is the request, `at` when that was."""
 
     number: int
     title: str
     why: str
     planned_for: float
     patient: str = ""
-    page: str = ""
+    chart: str = ""
     call: str = ""
     detail: str = ""
     at: datetime | None = None

@@ -12,6 +12,7 @@ from api.demo.day import Scene, Step, written
 from api.demo.ehr import FhirApi
 from api.demo.people import CONNECTION
 from api.demo.sights import Work, work_of
+from api.demo.visitor import ChartReader
 from fhir_tracker import clock
 from fhir_tracker.errors import TrackerError
 from fhir_tracker.fhir.identity import local_id
@@ -31,7 +32,7 @@ def board_of(steps: Sequence[Step], names: Mapping[str, str], cast: Mapping[str,
                 why=step.why,
                 planned_for=step.at,
                 patient=names.get(step.who, ""),
-                page=f"/patients/{local_id(CONNECTION, cast[step.who])}" if step.who in cast else "",
+                chart=cast.get(step.who, ""),
                 sights=tuple(Sight(title=title) for title in step.expect),
             )
             for number, step in enumerate(steps)
@@ -50,6 +51,7 @@ class Director:
     board: Board
     ehr: FhirApi
     tracker: FhirApi
+    reader: ChartReader
     cast: Mapping[str, str]
     stop: threading.Event
     load: Callable[[], None]
@@ -88,7 +90,9 @@ class Director:
             return False
 
     def _work(self, step: Step) -> Work:
-        return work_of(self.tracker, f"Patient/{local_id(CONNECTION, self.cast[step.who])}")
+        id_ = local_id(CONNECTION, self.cast[step.who])
+        page = self.reader.page(self.cast[step.who], f"/patients/{id_}")
+        return work_of(self.tracker, f"Patient/{id_}", page)
 
     def _play(self, number: int, step: Step) -> None:
         self._acted[number] = clock.monotonic()

@@ -7,7 +7,7 @@ import importlib.util
 import json
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
@@ -107,7 +107,8 @@ class FhirApi:
     """A small FHIR client for one loopback server: what the demo writes to the EHR and reads from the tracker."""
 
     base_url: str
-    headers: Mapping[str, str]
+    headers: Callable[[], Mapping[str, str]] = dict
+    """What every request carries besides."""
 
     def read(self, reference: str) -> Resource:
         """The resource at `Type/id`."""
@@ -132,14 +133,10 @@ class FhirApi:
         answer: Resource = json.loads(self._fetch(method, path, body))
         return answer
 
-    def page(self, path: str) -> str:
-        """The text of a page of the same server, `path` counted from the FHIR base."""
-        return self._fetch("GET", path, None).decode()
-
     def _fetch(self, method: str, path: str, body: Resource | None) -> bytes:
         target = urlsplit(urljoin(f"{self.base_url}/", path))
         connection = http.client.HTTPConnection(target.netloc, timeout=SECONDS_TO_ANSWER)
-        headers = {"Accept": "application/fhir+json", "Content-Type": "application/fhir+json", **self.headers}
+        headers = {"Accept": "application/fhir+json", "Content-Type": "application/fhir+json", **self.headers()}
         place = target.path + (f"?{target.query}" if target.query else "")
         try:
             connection.request(method, place, json.dumps(body) if body is not None else None, headers)

@@ -14,9 +14,10 @@ CONNECTION = "demo-ehr"
 
 @dataclass(frozen=True, kw_only=True)
 class Person:
-    """One member of staff: `ref` is the tracker's `Practitioner/<id>`, `role` one of model.viewer.ROLES."""
+    """One member of staff: `ref` is the tracker's `Practitioner/<id>`, `remote_id` the EHR's, `role` one of model.viewer.ROLES."""
 
     ref: str
+    remote_id: str
     name: str
     role: str
 
@@ -35,7 +36,10 @@ def people() -> tuple[Person, ...]:
     """Everyone the picker offers, role by role."""
     return tuple(
         Person(
-            ref=f"Practitioner/{local_id(CONNECTION, one['id'], 'Practitioner')}", name=one["name"], role=one["role"]
+            ref=f"Practitioner/{local_id(CONNECTION, one['id'], 'Practitioner')}",
+            remote_id=one["id"],
+            name=one["name"],
+            role=one["role"],
         )
         for one in source()["people"]
     )

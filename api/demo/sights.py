@@ -24,11 +24,10 @@ Expectation = Callable[[Work, Work], str | None]
 """What is seen in words, from the work before the step and the work now; None as long as it is not there."""
 
 
-def work_of(tracker: FhirApi, patient: str) -> Work:
-    """The work about the tracker's `Patient/<id>` now."""
+def work_of(tracker: FhirApi, patient: str, page: str) -> Work:
+    """The work about the tracker's `Patient/<id>` now, with their page as staff sees it."""
     tasks = tracker.search("Task", patient=patient, _count="200")
     plans = tracker.search("CarePlan", patient=patient, _count="200")
-    page = tracker.page(f"../{patient.replace('Patient', 'patients')}")
     return Work(tasks={one["id"]: one for one in tasks}, plans={one["id"]: one for one in plans}, page=page)
 
 

@@ -1,4 +1,4 @@
-"""Sets the demo up in a folder of its own: the EHR's process, the tracker with its worker and pages, and the page of both."""
+"""Sets the demo up in a folder of its own: the EHR's process with its frame, and the tracker with its worker, let in by it."""
 
 from __future__ import annotations
 
@@ -23,23 +23,31 @@ from api.demo.board import Board
 from api.demo.day import DAY
 from api.demo.director import Director, board_of
 from api.demo.ehr import Ehr, FhirApi, start_ehr
-from api.demo.page import DemoPage
-from api.demo.people import CONNECTION
+from api.demo.people import CONNECTION, people
 from api.demo.records import load
+from api.demo.simulator.world import ClientType, RegisteredApp
+from api.demo.system import DemoSystem
+from api.demo.telling import Teller
+from api.demo.visitor import ChartReader
 from api.logs import set_up_logs
 from api.serve import listen
 from api.worker import Worker, start_embedded
-from fhir_tracker import clock, connections, publishing
+from fhir_tracker import accounts, clients, clock, connections, issuers, publishing, roles
 from fhir_tracker.config import Settings
 from fhir_tracker.errors import Conflict, UsageError
+from fhir_tracker.issuers import Terms
 from fhir_tracker.model.author import Author
 from fhir_tracker.model.viewer import worker_viewer
+from fhir_tracker.storage.clients import Client
 from fhir_tracker.storage.database import Database
 from fhir_tracker.storage.schema import prepare
 from subscriptions import sync_due
 
 HOST = "127.0.0.1"
 USUAL_PORT = 8765
+APP_ID = "care-plan-tracker"
+APP_KIND: ClientType = "confidential-asymmetric"
+INTENTS = {"work-queue": "queue", "operations": "operations"}
 POLL_SECONDS = 2
 SECONDS_TO_CLOSE = 20.0
 SECONDS_TO_FINISH = 20.0
@@ -59,7 +67,7 @@ TYPES = (
 
 @dataclass(frozen=True, kw_only=True)
 class Stage:
-    """A running demo. `address` is the page of both, `tracker` the tracker's own, neither with a slash at its end."""
+    """A running demo. `address` is the EHR as its staff sees it, `tracker` the tracker's own, neither with a slash at its end."""
 
     address: str
     tracker: str
@@ -78,32 +86,44 @@ def set_up(
     """
     with ExitStack() as undo:
         listening = undo.enter_context(_listening(port))
-        own = _own_settings(settings, folder)
+        tracker = f"http://{HOST}:{listening.getsockname()[1]}"
+        own = _own_settings(settings, folder, tracker)
         set_up_logs(own.log_level)
         now = clock.now()
-        ehr = start_ehr(0, folder / "ehr", now)
+        ehr = start_ehr(0, folder / "ehr", now, registered_at(tracker))
         undo.callback(ehr.stop)
         database = Database.open(own.database)
         undo.callback(database.close)
-        _fill(database, ehr, now)
-        tracker = f"http://{HOST}:{listening.getsockname()[1]}"
+        prepare(database)
+        system = DemoSystem(tracker, clock.now)
+        fill(database, ehr, own, system.client(), now)
         following = _Following(database, own)
-        director = _director(ehr, tracker, now, pace, stop, following)
-        context = AppContext(
-            database=database,
-            settings=own,
-            access=Access.DEMO,
-            public_url=tracker,
-            secret_key=own.secret_key,
-            started_at=now,
-            worker=True,
-        )
-        app = create_app(context)
-        app.router.routes[:0] = DemoPage(board=director.board, ehr=director.ehr, since=clock.now()).routes()
-        undo.callback(_serving(app, listening))
+        director = _director(ehr, system, tracker, now, pace, stop, following)
+        undo.callback(_serving(create_app(_context(database, own, now)), listening))
         undo.callback(following.stop)
         undo.callback(_hush, ehr)
-        yield Stage(address=f"{tracker}/demo", tracker=tracker, ehr=ehr, board=director.board, director=director)
+        undo.callback(_telling(director, ehr))
+        yield Stage(address=f"{ehr.origin}/ehr", tracker=tracker, ehr=ehr, board=director.board, director=director)
+
+
+def _context(database: Database, settings: Settings, now: datetime) -> AppContext:
+    return AppContext(
+        database=database,
+        settings=settings,
+        access=Access.LOCKED,
+        public_url=settings.public_url,
+        secret_key=settings.secret_key,
+        started_at=now,
+        worker=True,
+    )
+
+
+def _telling(director: Director, ehr: Ehr) -> Callable[[], None]:
+    """Keep the EHR's frame told from a thread until the answered function is called."""
+    teller = Teller(board=director.board, ehr=director.ehr, since=clock.now())
+    over = threading.Event()
+    threading.Thread(target=teller.follow, args=(ehr.tell, over), name="demo-telling", daemon=True).start()
+    return over.set
 
 
 def _hush(ehr: Ehr) -> None:
@@ -121,13 +141,13 @@ def _listening(port: int | None) -> socket.socket:
         return listen(HOST, 0)
 
 
-def _own_settings(settings: Settings, folder: Path) -> Settings:
+def _own_settings(settings: Settings, folder: Path, tracker: str) -> Settings:
     """The demo never touches the person's own database, address or key."""
     return replace(
         settings,
         database=f"sqlite:///{folder / 'tracker.db'}",
         secret_key=secrets.token_urlsafe(32),
-        public_url="",
+        public_url=tracker,
         redis_url="",
         require_if_match=False,
         log_level="WARNING",
@@ -138,15 +158,46 @@ def _own_settings(settings: Settings, folder: Path) -> Settings:
     )
 
 
-def _fill(database: Database, ehr: Ehr, now: datetime) -> None:
-    """Set up the database, publish the starter programs and the demo's, and connect to the EHR."""
-    prepare(database)
+def fill(database: Database, ehr: Ehr, settings: Settings, client: Client, now: datetime) -> None:
+    """Publish the starter programs and the demo's, connect to the EHR, and let its staff and the demo's system in."""
     author = Author(viewer=worker_viewer("demo"), origin="cli", at=now)
     with database.begin() as tx:
         publishing.publish_starters(tx, author)
         for entry in sorted(files("api.demo").joinpath("programs").iterdir(), key=lambda entry: entry.name):
             publishing.publish(tx, entry.read_text(encoding="utf-8"), author)
         connections.add(tx, CONNECTION, ehr.base_url, now=now, poll_seconds=POLL_SECONDS, types=TYPES)
+        terms = Terms(
+            url=ehr.base_url,
+            client_id=APP_ID,
+            client_type=APP_KIND,
+            label="the simulated EHR",
+            frame_ancestors=(ehr.origin,),
+            intents=INTENTS,
+        )
+        issuers.of_connection(tx, CONNECTION, terms, settings.secret_key, now)
+        for one in people():
+            accounts.add(
+                tx,
+                one.name,
+                (one.role,),
+                known=roles.built_in(),
+                now=now,
+                connection=CONNECTION,
+                fhir_user=f"Practitioner/{one.remote_id}",
+            )
+        clients.add(tx, client)
+
+
+def registered_at(tracker: str) -> RegisteredApp:
+    """The tracker as the EHR registers it: it signs for itself with the keys on its own page of keys."""
+    return RegisteredApp(
+        client_id=APP_ID,
+        name="Care plan tracker",
+        launch_url=f"{tracker}/launch",
+        redirect_uris=(f"{tracker}/callback",),
+        kind=APP_KIND,
+        jwks_url=f"{tracker}/.well-known/jwks.json",
+    )
 
 
 class _Following:
@@ -190,7 +241,13 @@ class _Following:
 
 
 def _director(
-    ehr: Ehr, tracker: str, now: datetime, pace: float, stop: threading.Event, following: _Following
+    ehr: Ehr,
+    system: DemoSystem,
+    tracker: str,
+    now: datetime,
+    pace: float,
+    stop: threading.Event,
+    following: _Following,
 ) -> Director:
     if pace <= 0:
         raise UsageError("--pace has to be more than 0.")
@@ -198,8 +255,9 @@ def _director(
     return Director(
         steps=DAY,
         board=board_of(DAY, records.names(), records.cast),
-        ehr=FhirApi(base_url=ehr.base_url, headers={}),
-        tracker=FhirApi(base_url=f"{tracker}/fhir", headers={}),
+        ehr=FhirApi(base_url=ehr.base_url),
+        tracker=system.api(),
+        reader=ChartReader(ehr.origin, tracker, people()[0].remote_id, APP_ID),
         cast=records.cast,
         stop=stop,
         load=following.start,

@@ -108,13 +108,13 @@ def test_what_was_read_stays_as_it_was() -> None:
     assert before[0].state == "planned"
 
 
-def test_a_board_of_the_day_names_patients_and_their_pages() -> None:
+def test_a_board_of_the_day_names_patients_and_their_charts() -> None:
     names, cast = {"noshow": "Ada Example"}, {"noshow": "a1", "urgent": "b 2"}
     board = board_of(DAY, names, cast)
     by_who = {step.who: one for step, one in zip(DAY, board.happenings(), strict=True)}
-    assert (by_who["noshow"].patient, by_who["noshow"].page) == ("Ada Example", "/patients/demo-ehr-a1")
+    assert (by_who["noshow"].patient, by_who["noshow"].chart) == ("Ada Example", "a1")
     assert by_who["urgent"].patient == ""
-    assert " " not in by_who["urgent"].page
-    assert by_who["discharged"].page == ""
+    assert by_who["urgent"].chart == "b 2"
+    assert by_who["discharged"].chart == ""
     assert [len(one.sights) for one in board.happenings()] == [len(step.expect) for step in DAY]
     assert not board.all_seen

@@ -26,7 +26,7 @@ class Records(FhirApi):
     """The demo's own records in memory, answering as an EHR would."""
 
     def __init__(self, now: datetime = NOW) -> None:
-        super().__init__(base_url="http://127.0.0.1:9/fhir", headers={})
+        super().__init__(base_url="http://127.0.0.1:9/fhir")
         object.__setattr__(self, "held", {f"{one['resourceType']}/{one['id']}": one for one in load(now).resources})
 
     @property

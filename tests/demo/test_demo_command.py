@@ -10,17 +10,19 @@ import socket
 import subprocess
 import sys
 import time
-import urllib.request
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import httpx
 import pytest
 
 from api.demo.people import people
-from fhir_tracker.fhir.json_types import Resource
+from api.demo.stage import APP_ID
+from api.demo.visitor import ChartReader
+
+TEAM = re.compile(r"Team [^<]*?<[^>]*>\s*(\d+)")
 
 
 @dataclass(kw_only=True)
@@ -93,7 +95,7 @@ def test_the_check_sees_every_reaction_of_the_day(tmp_path: Path) -> None:
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
 def test_two_run_side_by_side_and_leave_nothing_when_they_are_stopped(how: signal.Signals, tmp_path: Path) -> None:
     with demo(tmp_path) as one, demo(tmp_path) as other:
-        pages = [each.read_to(r"side by side +(http://\S+)") for each in (one, other)]
+        pages = [each.read_to(r"launch the tracker +(http://\S+)") for each in (one, other)]
         assert pages[0] != pages[1]
         for page in pages:
             assert b"Not for real patient data" in fetched(page)
@@ -129,44 +131,32 @@ def test_a_port_that_is_taken_is_said_in_one_line(tmp_path: Path) -> None:
 
 def test_the_queues_look_like_a_practice_at_work_when_the_day_begins(tmp_path: Path) -> None:
     with demo(tmp_path) as one:
-        tracker = one.read_to(r"Tracker: queues and pages +(http://\S+)/")
-        wait_for_the_day(tracker)
-        tasks = every_task(tracker)
-        statuses = Counter(task["status"] for task in tasks)
-        queue = fetched(f"{tracker}/").decode()
-        people_page = fetched(f"{tracker}/people").decode()
-    assert len({task["for"]["reference"] for task in tasks if "for" in task}) >= 40
-    assert statuses["requested"] >= 50
-    assert statuses["in-progress"] >= 10
-    assert statuses["on-hold"] >= 3
-    assert statuses["completed"] >= 5
-    workers = {person.ref for person in people() if person.role in {"rn", "care-coordinator", "front-desk"}}
-    assert workers <= {owner_of(task) for task in tasks}
-    assert "late" in queue
-    assert all(person.name in people_page for person in people())
+        ehr = one.read_to(r"launch the tracker +(http://\S+)/ehr")
+        tracker = one.read_to(r"log in from outside the EHR +(http://\S+)/login")
+        wait_for_the_day(ehr)
+        readers = {who.role: ChartReader(ehr, tracker, who.remote_id, APP_ID) for who in people()}
+        queues = {role: reader.page("", "/") for role, reader in readers.items()}
+        held = readers["rn"].page("", "/?tab=hold")
+        outside = fetched(f"{tracker}/login", 401).decode()
+        stranger = fetched(f"{tracker}/fhir/Task", 401).decode()
+    counts = {role: int(found[1]) for role, page in queues.items() if (found := TEAM.search(page))}
+    assert counts["care-coordinator"] >= 20
+    assert counts["rn"] >= 20
+    assert counts["front-desk"] >= 3
+    assert "late" in queues["care-coordinator"]
+    assert "daughter brings the medicine bottles" in held or "Hold" in held
+    assert "Log in with the simulated EHR" in outside
+    assert "OperationOutcome" in stranger
 
 
-def wait_for_the_day(tracker: str) -> None:
+def wait_for_the_day(ehr: str) -> None:
     end = time.monotonic() + 300
-    while json.loads(fetched(f"{tracker}/demo/state.json"))["phase"] == "loading":
+    while json.loads(fetched(f"{ehr}/ehr/day.json")).get("phase", "loading") == "loading":
         assert time.monotonic() < end
         time.sleep(0.5)
 
 
-def every_task(tracker: str) -> list[Resource]:
-    found: list[Resource] = []
-    address = f"{tracker}/fhir/Task?_count=200"
-    while address:
-        bundle = json.loads(fetched(address))
-        found += [entry["resource"] for entry in bundle.get("entry", [])]
-        address = next((link["url"] for link in bundle["link"] if link["relation"] == "next"), "")
-    return found
-
-
-def owner_of(task: Resource) -> str:
-    return str(task.get("owner", {}).get("reference", ""))
-
-
-def fetched(address: str) -> bytes:
-    with urllib.request.urlopen(address, timeout=60) as answer:  # noqa: S310 - an address of our own
-        return bytes(answer.read())
+def fetched(address: str, status: int = 200) -> bytes:
+    answer = httpx.get(address, timeout=60, follow_redirects=True)
+    assert answer.status_code == status, answer.text
+    return answer.content

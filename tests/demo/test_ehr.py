@@ -40,7 +40,7 @@ def ehr(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ehr]:
 
 
 def api(ehr: Ehr) -> FhirApi:
-    return FhirApi(base_url=ehr.base_url, headers={})
+    return FhirApi(base_url=ehr.base_url)
 
 
 def is_running(pid: int) -> bool:
@@ -129,7 +129,7 @@ def test_it_opens_as_an_ehr_with_the_demos_staff_charts_and_app(tmp_path: Path) 
 
 
 def test_a_token_that_is_none_opens_no_record(ehr: Ehr) -> None:
-    guessed = FhirApi(base_url=ehr.base_url, headers={"Authorization": "Bearer guessed"})
+    guessed = FhirApi(base_url=ehr.base_url, headers=lambda: {"Authorization": "Bearer guessed"})
     with pytest.raises(RemoteFailure, match="401"):
         guessed.search("Patient", _count="1")
     assert guessed.call("GET", "metadata")["resourceType"] == "CapabilityStatement"

@@ -109,4 +109,4 @@ def _keys_of(app: RegisteredApp) -> Mapping[str, object]:
     if app.jwks is not None:
         return app.jwks
     parts = urlsplit(app.jwks_url)
-    return FhirApi(base_url=f"{parts.scheme}://{parts.netloc}", headers={}).call("GET", parts.path)
+    return FhirApi(base_url=f"{parts.scheme}://{parts.netloc}").call("GET", parts.path)

@@ -18,7 +18,7 @@ from api.demo.simulator.simulator import Simulator
 from api.demo.simulator.world import Member
 from fhir_tracker.fhir.json_types import Json
 
-INTENTS = ("", "queue", "patient", "task", "plan")
+INTENTS = ("", "work-queue", "operations")
 
 
 class EhrFrame:
@@ -43,6 +43,7 @@ class EhrFrame:
             Route("/ehr/logout", self._posted(self._logout), methods=["POST"]),
             Route("/ehr/launch", self._posted(self._launch), methods=["POST"]),
             Route("/ehr/day.json", self._told),
+            Route("/favicon.ico", lambda _: Response(status_code=204)),
             Route("/ehr/ehr.css", lambda _: asset("ehr.css")),
             Route("/ehr/ehr.js", lambda _: asset("ehr.js")),
         ]
