@@ -74,6 +74,7 @@ class Settings:
     rate_limit: int
     session_idle: timedelta
     session_lifetime: timedelta
+    break_glass: timedelta
     local_login: bool
 
     audit_anchor: Path | None
@@ -512,6 +513,14 @@ SETTINGS: tuple[Setting, ...] = (
         default="15m",
         help="How long somebody may do nothing until the pages log them off; they are warned 2 minutes before. What a page "
         "asks for by itself does not count as doing something.",
+    ),
+    Setting(
+        name="BREAK_GLASS",
+        kind="duration",
+        read=duration,
+        default="60m",
+        help="How long a restricted record stays open to somebody who broke the glass for it, with a reason "
+        "([roles](roles.md)); then it is shut again by itself.",
     ),
     Setting(
         name="SESSION_LIFETIME",

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from fhir_tracker import issuers
+from fhir_tracker import glass, issuers
 from fhir_tracker.accounts import user_of
 from fhir_tracker.admission import Admitted
 from fhir_tracker.fhir.identity import is_legal_id, local_id
@@ -37,7 +37,9 @@ def admitted(
     present, ends_at = epochs.epoch(tx), _end(told, now)
     if told.get("active") is not True or ends_at is None or not _is_for_us(told, issuer, own_base):
         return None
-    return Admitted(viewer=_viewer(tx, issuer, told, address), epoch=present, ends_at=min(ends_at, now + KEPT))
+    viewer = glass.with_openings(tx, _viewer(tx, issuer, told, address), now)
+    until = glass.first_end(tx, viewer, now, min(ends_at, now + KEPT))
+    return Admitted(viewer=viewer, epoch=present, ends_at=until)
 
 
 def _viewer(tx: Tx, issuer: Issuer, told: Mapping[str, Any], address: str) -> Viewer:

@@ -18,6 +18,7 @@ VALIDATE = f"{OFFICIAL}/Resource-validate"
 EVALUATE = f"{OFFICIAL}/Measure-evaluate-measure"
 OUTREACH = f"{CANONICAL}/OperationDefinition/Task-outreach"
 EVIDENCE = f"{CANONICAL}/OperationDefinition/Patient-evidence"
+BREAK_GLASS = f"{CANONICAL}/OperationDefinition/Patient-break-glass"
 MOVE = f"{CANONICAL}/OperationDefinition/Task-move"
 TASK_OPTIONS = f"{CANONICAL}/OperationDefinition/Task-options"
 PLAN_OPTIONS = f"{CANONICAL}/OperationDefinition/CarePlan-options"
@@ -71,9 +72,14 @@ def own_operations() -> Iterable[Resource]:
     yield _operation(UNDO_TASK, "Task", "undo", (), "Task", writes=True)
     yield _operation(UNDO_PLAN, "CarePlan", "undo", (), "CarePlan", writes=True)
     yield _operation(OUTREACH, "Task", "outreach", (), "Parameters") | {"type": False}
+    yield _operation(BREAK_GLASS, "Patient", "break-glass", _BREAKING, "Parameters", writes=True)
     yield _operation(EVIDENCE, "Patient", "evidence", _BILLING, "Parameters") | {"type": False}
 
 
+_BREAKING = (
+    _In("reason", "string", 1, "1", "Why the record is needed: it is kept, and the administrators are told."),
+    _In("close", "boolean", 0, "1", "Instead: shut it again before it ends by itself."),
+)
 _BILLING = (
     _In("program", "code", 1, "1", "The program's code, such as ccm or tcm."),
     _In("month", "date", 0, "1", "The calendar month, such as 2026-10; the present one where it is left out."),

@@ -13,7 +13,7 @@ from fhir_tracker.fhir.json_types import Resource
 from fhir_tracker.fhir.reading import moment_at
 from fhir_tracker.model.author import Author, Why
 from fhir_tracker.model.event import EVENT_TYPES, event_of
-from fhir_tracker.model.patient import PatientSummary, summary_of
+from fhir_tracker.model.patient import PatientSummary, is_restricted, summary_of
 from fhir_tracker.model.plan import plan_item
 from fhir_tracker.model.program import Program
 from fhir_tracker.model.spell import beginning, ended, measured
@@ -22,7 +22,17 @@ from fhir_tracker.model.task import changes_between, next_cycle, task_item, with
 from fhir_tracker.model.viewer import worker_viewer
 from fhir_tracker.model.work import Event, FiringState, Transition, WorkItem
 from fhir_tracker.sites import within_site
-from fhir_tracker.storage import attempt_log, events, firings, patients, resources, spells, transitions, work_items
+from fhir_tracker.storage import (
+    attempt_log,
+    events,
+    firings,
+    glass,
+    patients,
+    resources,
+    spells,
+    transitions,
+    work_items,
+)
 from fhir_tracker.storage.database import Tx
 from fhir_tracker.storage.resources import Stored
 from fhir_tracker.storage.slices import slices
@@ -53,6 +63,7 @@ def project(
     """
     if stored.type == "Patient":
         _save_patient(tx, stored, summary_of(resource, stored.connection), fresh=fresh)
+        _keep_restriction(tx, stored, resource)
     if stored.type in EVENT_TYPES:
         _replace_event(tx, stored, event_of(resource, seen_at=stored.updated_at), author.at)
     item = item_of(tx, stored, resource)
@@ -65,10 +76,18 @@ def project(
         _drop_item(tx, stored.ref, author, why)
 
 
+def _keep_restriction(tx: Tx, stored: Stored, resource: Resource) -> None:
+    """Who may not see a restricted patient sees none of their data, from this very version on."""
+    restricted = is_restricted(resource)
+    if restricted or stored.version > 1:
+        glass.set_restricted(tx, stored.id, restricted=restricted)
+
+
 def withdraw(tx: Tx, stored: Stored, author: Author, why: Why | None = None) -> None:
     """Take a deleted resource out of the read models; its rows of history stay."""
     if stored.type == "Patient":
         patients.drop(tx, stored.id)
+        glass.set_restricted(tx, stored.id, restricted=False)
     if stored.type in EVENT_TYPES:
         _replace_event(tx, stored, None, author.at)
     if stored.type in WORK_TYPES:

@@ -42,7 +42,8 @@ def record(
         resource["reason"] = [{"text": why.reason}]
     if why and why.rule:
         resource["policy"] = [f"{CANONICAL}/PlanDefinition/{why.rule}"]
-    return records.create(tx, resource, author)
+    patients = {one.patient for one in targets}
+    return records.create(tx, resource, author, patient=next(iter(patients)) if len(patients) == 1 else None)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,7 +70,7 @@ def _record_plain(tx: Tx, target: Stored, author: Author, activity: str) -> Stor
         updated_at=updated_at,
         body=f'{{"resourceType":"Provenance","id":"{id_}","meta":{{"versionId":"1","lastUpdated":"{at}"}},'
         f'"target":[{{"reference":"{_reference(target)}"}}],"occurredDateTime":"{at}","recorded":"{at}",{prepared.tail}',
-        patient=None,
+        patient=target.patient,
         op="create",
     )
     low = milliseconds(author.at)

@@ -50,7 +50,11 @@ def is_limited(author: Author) -> bool:
 
 def require(tx: Tx, author: Author, right: str, ref: str) -> None:
     """Raise NotFound or Forbidden unless the writer reaches `Type/id`, which is there, by a right."""
-    if is_limited(author) and not is_free(author.limits, right) and ref not in _reached(tx, author, right, ref):
+    if (
+        is_limited(author)
+        and not is_free(author.limits, right, _type(ref))
+        and ref not in _reached(tx, author, right, ref)
+    ):
         _refuse(tx, author, right, ref)
 
 
@@ -73,7 +77,7 @@ def require_new(author: Author, type_: str, id_: str = "") -> None:
     """
     if not is_limited(author):
         return
-    if id_ and not is_free(author.limits, "u"):
+    if id_ and not is_free(author.limits, "u", type_):
         raise NotFound(f"There is no {type_} with this id.")
     if not author.limits.sight.may("c", type_):
         raise Forbidden(f"Neither your role nor your scopes let you create a {type_} here.")
@@ -81,15 +85,21 @@ def require_new(author: Author, type_: str, id_: str = "") -> None:
 
 def require_still(tx: Tx, author: Author, right: str, ref: str) -> None:
     """Raise Forbidden when what was written is no more, or not, what the writer reaches by that right."""
-    if is_limited(author) and not is_free(author.limits, right) and ref not in _reached(tx, author, right, ref):
-        type_ = ref.partition("/")[0]
+    if (
+        is_limited(author)
+        and not is_free(author.limits, right, _type(ref))
+        and ref not in _reached(tx, author, right, ref)
+    ):
+        type_ = _type(ref)
         message = f"A {type_} like this is not among those that you may {_WORDS[right]}."
         raise Forbidden(message, issues=(Issue(message=message, code="forbidden", expression=type_),))
 
 
-def is_free(viewer: Viewer, right: str) -> bool:
-    """Whether all there is is reached by a right, so that nothing has to be asked."""
-    return viewer.patient is None and viewer.sight.is_whole(right)
+def is_free(viewer: Viewer, right: str, type_: str) -> bool:
+    """Whether all there is of a type is reached by a right, so that nothing has to be asked."""
+    sight = viewer.sight
+    is_whole = viewer.patient is None and sight.sees_restricted and not sight.is_bounded
+    return is_whole and any(way.is_free for way in sight.ways(right, type_))
 
 
 @lru_cache(maxsize=256)
@@ -228,7 +238,11 @@ def _reached(tx: Tx, author: Author, right: str, ref: str) -> frozenset[str]:
 
 
 def _refuse(tx: Tx, author: Author, right: str, ref: str) -> None:
-    type_ = ref.partition("/")[0]
+    type_ = _type(ref)
     if right != "r" and ref in _reached(tx, author, "r", ref):
         raise Forbidden(f"Neither your role nor your scopes let you {_WORDS[right]} this {type_}.")
     raise NotFound(f"There is no {type_} with this id.")
+
+
+def _type(ref: str) -> str:
+    return ref.partition("/")[0]

@@ -35,9 +35,21 @@ class Remote:
     content_hash: str
 
 
-def create(tx: Tx, resource: Resource, author: Author, *, why: Why | None = None, id_: str | None = None) -> Stored:
-    """Store a new resource under a new UUIDv7, `id_` when that was made already, whatever id it brought."""
-    return save(tx, resource | {"id": id_ or fresh_id(author.at)}, author, why=why, fresh=True)
+def create(
+    tx: Tx,
+    resource: Resource,
+    author: Author,
+    *,
+    why: Why | None = None,
+    id_: str | None = None,
+    patient: str | None = None,
+) -> Stored:
+    """Store a new resource under a new UUIDv7, `id_` when that was made already, whatever id it brought.
+
+    `patient` is whose it is where it does not say so itself.
+    """
+    whole = resource | {"id": id_ or fresh_id(author.at)}
+    return save(tx, whole, author, why=why, fresh=True, patient=patient)
 
 
 class _Chance:
@@ -79,6 +91,7 @@ def save(
     if_match: int | None = None,
     why: Why | None = None,
     fresh: bool = False,
+    patient: str | None = None,
 ) -> Stored:
     """Store `resource` (its `id` given) as the next version; `meta.lastUpdated` always grows.
 
@@ -99,7 +112,7 @@ def save(
         version=version,
         updated_at=updated_at,
         body=write_json(stamped),
-        patient=patient_of(stamped),
+        patient=patient_of(stamped) or patient,
         op="create" if before is None or before.deleted else "update",
         connection=remote.connection if remote else None,
         remote_id=remote.id if remote else None,

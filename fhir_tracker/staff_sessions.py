@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Literal
 
-from fhir_tracker import launches
+from fhir_tracker import glass, launches
 from fhir_tracker.errors import NotFound
 from fhir_tracker.model.sight import sight_of
 from fhir_tracker.model.viewer import Viewer
@@ -67,7 +67,7 @@ def viewer_of_session(
     account = accounts.find(tx, session.account)
     if account is None or not account.active or state_of(session, now, idle):
         return None
-    return _viewer(tx, session, account, address)
+    return glass.with_openings(tx, _viewer(tx, session, account, address), now)
 
 
 def person_of(tx: Tx, session: LaunchSession) -> Viewer:

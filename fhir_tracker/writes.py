@@ -158,7 +158,7 @@ def _reached(tx: Tx, type_: str, id_: str, author: Author, right: str) -> Stored
     before = resources.find(tx, _SYSTEM, type_, id_)
     if before is not None:
         reach.require_stored(tx, author, right, before)
-    elif right == "d" and not reach.is_free(author.limits, right):
+    elif right == "d" and not reach.is_free(author.limits, right, type_):
         raise NotFound(f"There is no {type_} with this id.")
     return before
 

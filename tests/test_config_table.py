@@ -107,6 +107,7 @@ TABLE: dict[str, tuple[list[tuple[str, object]], list[str]]] = {
         [("", {}), ("http://x|1=rn, |boss=clinic-admin", {"http://x|1": "rn", "|boss": "clinic-admin"})],
         ["1=rn", "http://x|=rn", "http://x|1", "http://x|1=RN", "http://x|1=a b"],
     ),
+    "BREAK_GLASS": ([("60m", timedelta(minutes=60)), ("5m", timedelta(minutes=5))], ["0", "always", "-1m"]),
     "SESSION_IDLE": ([("15m", timedelta(minutes=15)), ("2s", timedelta(seconds=2))], ["0", "never", "-1m"]),
     "SESSION_LIFETIME": ([("12h", timedelta(hours=12))], ["0h", "a shift"]),
     "LOCAL_LOGIN": ([("on", True), ("off", False)], ["maybe", "2"]),

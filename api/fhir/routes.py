@@ -9,6 +9,7 @@ from api.fhir import (
     applying,
     bundling,
     caring,
+    glass,
     history,
     measuring,
     moving,
@@ -21,7 +22,7 @@ from api.fhir import (
 from api.fhir.actions import Action, Route
 from api.fhir.capability import Statement
 from api.fhir.exchange import FhirRequest, FhirResponse
-from api.fhir.needs import ANYTHING, EACH_PART, HERE, MEMBER, OPEN, of_type
+from api.fhir.needs import ANYTHING, EACH_PART, HERE, MEMBER, OPEN, Needs, of_type
 from fhir_tracker import own_operations
 from fhir_tracker.errors import NotFound, UnknownType
 from fhir_tracker.fhir.definitions.registry import resource_types
@@ -119,6 +120,13 @@ _UNDO_PLAN = Action(
     operation=own_operations.UNDO_PLAN,
     writes=True,
 )
+_BREAK_GLASS = Action(
+    handle=glass.break_glass,
+    interaction="operation",
+    needs=Needs(rights=(("r", "Patient"),), acts=frozenset({"break-glass"})),
+    operation=own_operations.BREAK_GLASS,
+    writes=True,
+)
 ROUTES: tuple[Route, ...] = (
     Route(
         template=(),
@@ -152,6 +160,7 @@ ROUTES: tuple[Route, ...] = (
     Route(template=("PlanDefinition", "{id}", "$apply"), actions={"GET": _APPLY_PLAN, "POST": _APPLY_PLAN}),
     Route(template=("PlanDefinition", "{id}", "$instantiate"), actions={"POST": _INSTANTIATE}),
     Route(template=("Task", "{id}", "$outreach"), actions={"GET": _OUTREACH}),
+    Route(template=("Patient", "{id}", "$break-glass"), actions={"POST": _BREAK_GLASS}),
     Route(template=("Patient", "{id}", "$evidence"), actions={"GET": _EVIDENCE}),
     Route(template=("ActivityDefinition", "$apply"), actions={"POST": _APPLY_ACTIVITY}),
     Route(template=("ActivityDefinition", "{id}", "$apply"), actions={"GET": _APPLY_ACTIVITY, "POST": _APPLY_ACTIVITY}),

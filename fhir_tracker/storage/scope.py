@@ -40,6 +40,8 @@ SHARED = frozenset(
 )
 """What belongs to no patient and is part of every compartment: who and where care is given, and definitions."""
 WORK = ("Task", "CarePlan")
+_TRAIL = ("AuditEvent",)
+"""Who may read the trail reads who looked at anybody."""
 _DIALECTS = {
     "sqlite": sqlite.dialect(paramstyle="format"),
     "postgresql": postgresql.dialect(paramstyle="format"),  # type: ignore[no-untyped-call]
@@ -57,6 +59,14 @@ def row_scope(viewer: Viewer, table: FromClause, *, right: str = "r", types: Seq
     if viewer.patient is None and viewer.sight.is_whole(right):
         return true()
     return _condition(table, viewer.sight, viewer.patient, viewer.opened, right, tuple(types))
+
+
+def confined_to(viewer: Viewer, right: str, types: Sequence[str]) -> str | None:
+    """The patient whose records are all that is seen of these types, so that they are looked for among those; else None."""
+    if viewer.patient is None and viewer.sight.is_whole(right):
+        return None
+    ways = {way.patient or viewer.patient for type_ in types for way in viewer.sight.ways(right, type_)}
+    return ways.pop() if len(ways) == 1 and not SHARED.intersection(types) else None
 
 
 def row_scope_text(
@@ -106,9 +116,15 @@ def _condition(
         for led, some, rest, is_part in groups
     ]
     seen = or_(*ways) if ways else false()
-    if not sight.sees_restricted and row.patient is not None:
+    if not sight.sees_restricted and row.patient is not None and row.types != _TRAIL:
         seen = and_(seen, _unrestricted(row, row.patient, opened))
-    return and_(seen, _inside(row, sight, types or row.types)) if sight.is_bounded and row.current is None else seen
+    if not sight.is_bounded or row.current is not None:
+        return seen
+    inside = _inside(row, sight, types or row.types)
+    is_open = (
+        row.patient.in_([literal(one) for one in sorted(opened)]) if opened and row.patient is not None else false()
+    )
+    return and_(seen, or_(inside, is_open))
 
 
 _Group = tuple[tuple[Way, ...], tuple[str, ...], tuple[str, ...], bool]
