@@ -15,7 +15,7 @@ from fhir_tracker.model.viewer import Viewer
 from fhir_tracker.storage.arrays import among
 from fhir_tracker.storage.conditions import Condition, Types, by_keys, combined, condition, dated, windows
 from fhir_tracker.storage.database import Dialect, Tx
-from fhir_tracker.storage.scope import row_scope
+from fhir_tracker.storage.scope import confined_to, row_scope
 from fhir_tracker.storage.search_links import Asked, Some, linked
 from fhir_tracker.storage.search_membership import membership
 from fhir_tracker.storage.tables import ix, resource
@@ -160,7 +160,7 @@ def _find(
 
 
 def _chosen(tx: Tx, viewer: Viewer, types: Types, conditions: Sequence[Condition]) -> Plan:
-    lead = _lead(tx, conditions)
+    lead = _lead(tx, [*conditions, *_of_patient(viewer, types)])
     found = Plan(
         dialect=tx.dialect,
         types=types,
@@ -173,6 +173,14 @@ def _chosen(tx: Tx, viewer: Viewer, types: Types, conditions: Sequence[Condition
         return replace(found, ks=tuple(lead.few))
     (key,) = lead.condition.keys or ()
     return replace(found, lead=lead.condition, key=key)
+
+
+def _of_patient(viewer: Viewer, types: Types) -> list[Condition]:
+    """Where all that may be seen is of one patient, what there is of that patient can lead."""
+    patient = None if len(types) == len(resource_types()) else confined_to(viewer, "s", types)
+    if patient is None:
+        return []
+    return [Condition(found=select(resource.c.k).where(resource.c.patient == patient, *_of_types(types)))]
 
 
 def _of_types(types: Types) -> list[ColumnElement[bool]]:
