@@ -15,6 +15,7 @@ from fhir_tracker.client_keys import checked_keys
 from fhir_tracker.errors import Conflict, NotFound, UsageError
 from fhir_tracker.fhir.identity import is_legal_id
 from fhir_tracker.model.grants import parse_scope
+from fhir_tracker.model.held_filters import CANNOT, is_understood
 from fhir_tracker.storage import clients, epochs, tokens
 from fhir_tracker.storage.clients import Client
 from fhir_tracker.storage.database import Tx
@@ -124,4 +125,6 @@ def checked_scopes(scopes: Sequence[str]) -> tuple[str, ...]:
             raise UsageError(f"{one[:100]!r} is no scope: use system/TYPE.RIGHTS with rights of cruds in that order.")
         if grant.level != "system":
             raise UsageError(f"{one[:100]!r} is for people; a system has scopes that begin with system/.")
+        if not is_understood(grant):
+            raise UsageError(f"{one[:100]!r} has {CANNOT}.")
     return found

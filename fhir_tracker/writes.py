@@ -139,7 +139,7 @@ def delete(
     if before is not None and not before.deleted and type_ in definition_lifecycle.PUBLISHED:
         definition_lifecycle.check_delete(records.resource_of(before))
     if only_unreferred and before is not None and not before.deleted:
-        integrity.refuse_referred(tx, author.viewer, before.ref)
+        integrity.refuse_referred(tx, author.limits, before.ref)
     removed = records.remove(tx, type_, id_, author, if_match=if_match)
     if removed is None:
         return None

@@ -10,6 +10,7 @@ from fhir_tracker.fhir.definitions.registry import elements, resource_types
 from fhir_tracker.fhir.own_parameters import parameters_of
 from fhir_tracker.fhir.references import ReferenceKind, parse_reference
 from fhir_tracker.model.grants import Grant, parse_scope
+from fhir_tracker.model.held_filters import CANNOT, is_understood
 from fhir_tracker.model.policy import ACTS, Fields, Policy
 from fhir_tracker.rules.source import (
     Fields as Entries,
@@ -104,6 +105,8 @@ def _grants(node: Node | None, problems: Problems) -> Iterator[Grant]:
             known = parameters_of(grant.type).keys() if grant.type != "*" else _SHARED
             told = f'{grant.type} has no search parameter "{unknown[0]}"{suggestion(unknown[0], known)}'
             problems.add(one.place, told)
+        elif not is_understood(grant):
+            problems.add(one.place, f'"{one.value}" has {CANNOT}')
         else:
             yield grant
 

@@ -9,16 +9,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 
-from fhir_tracker.errors import Incorrect
-from fhir_tracker.fhir.definitions.registry import resource_types
-from fhir_tracker.fhir.query_filters import read_filter
 from fhir_tracker.fhir.query_values import TokenValue
-from fhir_tracker.model.grants import ANY, Grant
+from fhir_tracker.model.held_filters import held_filter
 from fhir_tracker.model.sight import Filters
 from fhir_tracker.storage.conditions import filter_keys
 
 MOST_KEYS = 2000
-_TYPES = frozenset({"token", "reference", "uri", "composite"})
 
 
 @dataclass(frozen=True)
@@ -51,23 +47,13 @@ def able(types: Iterable[str], filters: Filters) -> tuple[str, ...]:
     return tuple(type_ for type_ in types if all(_of(type_, *one) for one in filters))
 
 
-def is_understood(grant: Grant) -> bool:
-    """Whether the filters of a grant can be held to: codes, identifiers, uris, references and ids, for some type it names."""
-    types = sorted(resource_types()) if grant.type == ANY else [grant.type]
-    return bool(able(types, grant.filters))
-
-
 @lru_cache(maxsize=16_384)
 def _of(type_: str, name: str, value: str) -> Needed | None:
-    """None for what is not an exact match of the index: negations, dates, texts, numbers, chains and unknown names."""
-    try:
-        found = read_filter((type_,), name, value, "")
-    except Incorrect:
-        return None
-    if found is None or found.links or found.missing is not None or found.modifier not in {None, "identifier"}:
+    found = held_filter(type_, name, value)
+    if found is None:
         return None
     if found.type == "id":
         ids = frozenset(one.code for one in found.values if isinstance(one, TokenValue) and one.code)
         return Needed(ids=ids) if ids else None
-    keys = filter_keys((type_,), found) if found.type in _TYPES else None
+    keys = filter_keys((type_,), found)
     return Needed(keys=frozenset(keys)) if keys else None
