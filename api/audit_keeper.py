@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import threading
 
 from fhir_tracker import audit_anchor, clock
@@ -64,8 +63,11 @@ class AuditKeeper:
 def write_down(settings: Settings, head: Head, level: int = logging.INFO) -> None:
     """Add the head of the chain to the anchor file and to the log; a file that cannot be written is told in the log."""
     log.log(level, "audit head", extra={"fields": {"block": head.block, "row": head.seq, "hash": head.hash}})
+    file = audit_anchor.anchor_file(settings)
+    if file is None:
+        return
     try:
-        audit_anchor.append(audit_anchor.anchor_file(settings, os.environ), head)
+        audit_anchor.append(file, head)
     except TrackerError as error:
         log.warning("audit head not anchored", extra={"fields": {"block": head.block, "error": error.message}})
 

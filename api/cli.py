@@ -41,6 +41,7 @@ COMMANDS = (
     "quarantine",
     "outbox",
     "keys",
+    "audit",
     "rebuild",
     "migrate",
     "doctor",

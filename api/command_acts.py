@@ -44,7 +44,7 @@ UNTOLD = frozenset(
             "roles show",
             "roles check",
         ),
-        *("keys list", "demo", "doctor", "version"),
+        *("keys list", "audit verify", "demo", "doctor", "version"),
     }
 )
 """Commands that change nothing and show nothing of patients."""
@@ -58,7 +58,7 @@ READING = frozenset(
 _ACTIONS = {
     **dict.fromkeys(READING, "read"),
     **dict.fromkeys(("serve", "worker"), START),
-    **dict.fromkeys(("audit show", "audit verify"), "read"),
+    "audit show": "read",
     "audit export": "export",
     "audit prune": "prune-begun",
     "sync": "sync",

@@ -4,26 +4,19 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
-from hashlib import blake2b
 from pathlib import Path
-from urllib.parse import urlsplit
 
-from fhir_tracker.config import Settings, default_folder
+from fhir_tracker.config import Settings
 from fhir_tracker.errors import Incorrect, Unavailable
 from fhir_tracker.fhir.dates import instant, parse_datetime
 from fhir_tracker.storage.audit_chain import Head
 
 
-def anchor_file(settings: Settings, environ: Mapping[str, str]) -> Path:
-    """The file of the settings, else the one that goes with the database."""
-    if settings.audit_anchor is not None:
+def anchor_file(settings: Settings) -> Path | None:
+    """The file of the settings, else the one beside a SQLite database; None where heads go to the log only."""
+    if settings.audit_anchor is not None or settings.database_file is None:
         return settings.audit_anchor
-    if settings.database_file is not None:
-        return settings.database_file.with_name(f"{settings.database_file.name}.anchor")
-    parts = urlsplit(settings.database)
-    place = blake2b(f"{parts.hostname}:{parts.port}{parts.path}".encode(), digest_size=6).hexdigest()
-    return default_folder(environ) / f"audit-{place}.anchor"
+    return settings.database_file.with_name(f"{settings.database_file.name}.anchor")
 
 
 def append(file: Path, head: Head) -> None:

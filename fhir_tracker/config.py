@@ -544,7 +544,7 @@ SETTINGS: tuple[Setting, ...] = (
         default="",
         help="The file to which the head of the audit trail's chain is added, which `audit verify` compares: one of its own for each "
         "database, best on another machine's disk or one that is only added to. Without it: beside the SQLite database, its name "
-        "with `.anchor`; for PostgreSQL in the folder of the default database.",
+        "with `.anchor`; for PostgreSQL the log alone has the heads.",
     ),
     Setting(
         name="AUDIT_RETENTION",

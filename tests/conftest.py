@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import atexit
 import gc
+import os
 import shutil
+import tempfile
 from collections.abc import Generator, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -34,6 +37,9 @@ settings.load_profile("steady")
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    own = tempfile.mkdtemp(prefix="fhir-tracker-home")
+    atexit.register(shutil.rmtree, own, ignore_errors=True)
+    os.environ.setdefault("XDG_DATA_HOME", own)
     config.stash[VERSIONS] = {}
 
 

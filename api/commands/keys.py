@@ -10,9 +10,10 @@ from typing import Any
 from api.console import print_json, print_table
 from api.keys_page import PATH
 from api.stores import open_store, secret_key
-from fhir_tracker import clock, signing_keys
+from fhir_tracker import audit_keys, clock, signing_keys
 from fhir_tracker.config import Settings
 from fhir_tracker.fhir.dates import instant
+from fhir_tracker.resealing import Resealed, reseal
 from fhir_tracker.signing_keys import ALGORITHMS, Keyring
 from fhir_tracker.storage import signing_keys as stored
 from fhir_tracker.storage.signing_keys import StoredKey
@@ -47,9 +48,9 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     retired.set_defaults(func=_retire)
     resealed = group.add_parser(
         "reseal",
-        help="after a change of FHIR_TRACKER_SECRET_KEY: seal the stored private keys with the new one",
-        description="After a change of FHIR_TRACKER_SECRET_KEY: opens the stored private keys with the former value, and "
-        "seals them with the one that is set now. What opens already is left as it is, so it may be run again.",
+        help="after a change of FHIR_TRACKER_SECRET_KEY: seal every stored secret with the new one",
+        description="After a change of FHIR_TRACKER_SECRET_KEY: opens every stored secret (private keys, secrets "
+        "of clients, tokens of launches, second factors) with the former value, and seals them with the one that is set now. What opens already is left as it is, so it may be run again.",
     )
     resealed.add_argument("--former", required=True, metavar="FILE", help="holds the former FHIR_TRACKER_SECRET_KEY")
     resealed.set_defaults(func=_reseal)
@@ -101,13 +102,26 @@ def _reseal(args: argparse.Namespace, settings: Settings) -> int:
     former = read_secret(args.former, "The file of the former key")
     with open_store(settings) as database:
         done = Keyring(database=database, secret_key=secret_key(settings)).reseal(former)
+        others = reseal(database, secret_key(settings), former)
+        with database.begin() as tx:
+            audit_keys.remember_former(tx, secret_key(settings), former)
     if args.json:
-        print_json({"resealed": list(done.anew), "alreadyOpen": list(done.kept), "lost": list(done.lost)})
+        told = {"resealed": list(done.anew), "alreadyOpen": list(done.kept), "lost": list(done.lost)}
+        print_json({**told, "others": {"resealed": dict(others.anew), "lost": _lost(others)}})
     else:
         print(f"{len(done.anew)} keys sealed anew, {len(done.kept)} were open already")
         for kid in done.lost:
             print(f"key {kid} opens with neither; make a new one: fhir-tracker keys rotate --now", file=sys.stderr)
-    return 1 if done.lost else 0
+        for place, count in sorted(others.anew.items()):
+            print(f"{count} of {place} sealed anew")
+        for place, count in sorted(_lost(others).items()):
+            print(f"{count} of {place} open with neither: have them made anew", file=sys.stderr)
+    return 1 if done.lost or _lost(others) else 0
+
+
+def _lost(others: Resealed) -> dict[str, int]:
+    """What is lost besides the signing keys, which are told one by one."""
+    return {place: count for place, count in others.lost.items() if place != "signing_key.sealed"}
 
 
 def _told(one: StoredKey, signing: StoredKey | None, now: datetime) -> dict[str, Any]:

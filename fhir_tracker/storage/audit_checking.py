@@ -125,7 +125,7 @@ def _pruned(look: _Look) -> int:
     found = 0
     for row in rows:
         for seq, values in values_between(look.tx, row["seq"], row["seq"]):
-            if _is_sealed(look, seq, values):
+            if (values[_MAC] or not look.keys) and _is_sealed(look, seq, values):
                 told = json.loads(str(values[_DETAIL]))
                 found = max(found, int(told.get("through_block", 0)))
     return found
@@ -309,7 +309,7 @@ def _check_anchors(look: _Look, blocks: Sequence[Block], anchors: Sequence[Head]
     known = {one.hash for one in blocks}
     chain = blocks[0].previous if blocks else None
     ahead = None
-    for one in {(one.chain, one.block): one for one in anchors}.values():
+    for one in {(one.chain, one.block, one.hash): one for one in anchors}.values():
         block = by_number.get(one.block)
         if chain is not None and one.chain != chain:
             said = f"The anchor of {one.at.isoformat()} is of another chain, which began with {one.chain}: the trail was made anew."

@@ -234,3 +234,11 @@ def rows_between(
     if patient is not None:
         condition = and_(condition, of_patient(tx, patient))
     return [row_of(row) for row in tx.rows(select(audit).where(condition).order_by(audit.c.seq).limit(limit))]
+
+
+def latest(tx: Tx, viewer: Viewer, *, patient: str | None, limit: int) -> Sequence[AuditRow]:
+    """The latest rows, of one patient or all, newest first."""
+    condition = row_scope(viewer, audit)
+    if patient is not None:
+        condition = and_(condition, of_patient(tx, patient))
+    return [row_of(row) for row in tx.rows(select(audit).where(condition).order_by(audit.c.seq.desc()).limit(limit))]
