@@ -11,6 +11,7 @@ from urllib.parse import quote
 from api.context import Access
 from api.freshness import TypeAge, age_of, is_stale, promised, type_ages
 from api.staff import words
+from api.staff.acts import may_open
 from api.staff.names import role_named, roster
 from api.staff.rows import person_of
 from api.staff.shapes import Frame, Lasting, Person, Staff, Tab
@@ -37,6 +38,7 @@ SAID = {
     "retried": "It is tried again now.",
     "taken": "Applied: it is out of quarantine.",
     "discarded": "Discarded, with your reason.",
+    "opened": "Opened to you for a short time. What you look at is written down with your reason.",
 }
 NAMED_TYPES = 4
 WARNED_BEFORE = timedelta(minutes=2)
@@ -83,7 +85,9 @@ def bare_frame(visit: Visit, title: str, current: str = "") -> Frame:
 def _nav(visit: Visit) -> Sequence[tuple[str, str]]:
     """The places there are; in a patient's chart that patient only."""
     patient = visit.viewer.patient
-    return _NAV if patient is None else (("Patient", f"/patients/{quote(patient)}"),)
+    if patient is None:
+        return tuple((label, href) for label, href in _NAV if may_open(visit, "/pulse" if href == "/" else href))
+    return (("Patient", f"/patients/{quote(patient)}"),)
 
 
 def _banner(tx: Tx, visit: Visit) -> Person | None:
@@ -106,7 +110,8 @@ def _who(visit: Visit) -> Staff:
     if viewer.who == VISITOR.who:
         return Staff(initials="?", name="Choose a person", role="now acting for all roles")
     known = next((role for ref, _, role in roster(visit.context.access) if ref == viewer.who), "")
-    role = known or ("all roles" if len(viewer.roles) > 1 else " ".join(role_named(one) for one in viewer.roles))
+    held = ", ".join(role_named(one) for one in sorted(viewer.roles))
+    role = known or (held if visit.launch or len(viewer.roles) < 2 else "all roles")
     return Staff(initials=words.initials(viewer.name), name=viewer.name or viewer.who, role=role, me=True)
 
 

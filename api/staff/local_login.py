@@ -26,7 +26,7 @@ from api.staff.entry import arrive, entry_page
 from api.staff.places import Place
 from api.staff.rendering import outside
 from api.staff.session import Session
-from api.staff.shapes import Field, Form
+from api.staff.shapes import Field, Form, Tab
 from api.staff.visit import check_origin
 from fhir_tracker import clock, launches, local_accounts
 from fhir_tracker.errors import Forbidden, RuleBroken, TrackerError
@@ -40,6 +40,8 @@ LOGIN, ENROL = "/login/local", "/login/enrol"
 KIND = "security"
 _ATTRIBUTES = "Path=/; Secure; HttpOnly; SameSite=Strict"
 _MOST_COOKIE = 100
+_TO_ENROL = Tab(label="Take up an invitation", href=ENROL)
+_TO_LOGIN = Tab(label="Log in", href=LOGIN)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -154,7 +156,8 @@ def _page(
     context: AppContext, form: Form, token: str, *, status: int = 200, invited: Invitation | None = None
 ) -> Response:
     place = Place(root=context.root)
-    return outside("login.html", place, status=status, form=form, csrf=token, invited=invited)
+    other = _TO_ENROL if form.action == LOGIN else _TO_LOGIN
+    return outside("login.html", place, status=status, form=form, csrf=token, invited=invited, other=other)
 
 
 def _refused(route: str, error: TrackerError) -> Form:

@@ -153,17 +153,20 @@
     isOver = true;
     handle = "";
     forget();
+    Object.keys(root.dataset).forEach((name) => delete root.dataset[name]);
     document.title = "Logged off · fhir-tracker";
     const told = document.createElement("main");
     told.id = "main";
+    told.tabIndex = -1;
     const head = document.createElement("h1");
     head.textContent = "You are logged off";
     const text = document.createElement("p");
     text.textContent = "This session has ended: nobody did anything for a while, or it was ended elsewhere. To go on, open the tracker again from the chart.";
+    text.setAttribute("role", "alert");
     told.append(head, text);
-    told.setAttribute("role", "alert");
     document.body.className = "outside";
     document.body.append(told);
+    told.focus();
   };
   const words = (seconds) => (seconds > 90 ? `${Math.round(seconds / 60)} minutes` : `${Math.max(0, Math.round(seconds))} seconds`);
   const watch = () => {
