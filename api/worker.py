@@ -32,7 +32,7 @@ from fhir_tracker.errors import TrackerError
 from fhir_tracker.storage import rollups
 from fhir_tracker.storage import settings as states
 from fhir_tracker.storage.database import Database
-from subscriptions import deliver_due, sync_due, sync_hints, write_back_due
+from subscriptions import deliver_due, sync_due, sync_hints, tend_sessions, write_back_due
 
 log = logging.getLogger(__name__)
 
@@ -40,6 +40,7 @@ HEARTBEAT = "worker-heartbeat"
 FOLLOW_INTERVAL = timedelta(seconds=1)
 HINTS_INTERVAL = timedelta(seconds=2)
 SCHEDULE_INTERVAL = timedelta(seconds=20)
+SESSIONS_INTERVAL = timedelta(seconds=15)
 ROUNDS = 50
 GRACE_SECONDS = 25.0
 """How long the step in progress may take after a signal."""
@@ -113,6 +114,7 @@ def run_once(database: Database, settings: Settings, now: Callable[[], datetime]
     staffing.keep_owned(database, now(), settings.staff_roles)
     write_back_due(database, settings, now)
     deliver_due(database, settings, now)
+    tend_sessions(database, settings, now)
     return report
 
 
@@ -175,6 +177,11 @@ DUTIES = (
         name="deliver",
         every=lambda _: HINTS_INTERVAL,
         run=lambda turn: deliver_due(turn.database, turn.settings, clock.now),
+    ),
+    Duty(
+        name="sessions",
+        every=lambda _: SESSIONS_INTERVAL,
+        run=lambda turn: tend_sessions(turn.database, turn.settings, clock.now),
     ),
     Duty(name="jobs", every=lambda _: FOLLOW_INTERVAL, run=_work_off),
     Duty(

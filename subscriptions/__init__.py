@@ -26,6 +26,8 @@ from subscriptions.sync import (
     sync_connection,
     sync_due,
 )
+from subscriptions.tending import tend_sessions
+from subscriptions.user_tokens import SessionTokens
 from subscriptions.write_back import WriteReport, ask_at_once, write_back_due, write_back_to
 
 __all__ = [
@@ -34,6 +36,7 @@ __all__ = [
     "EhrClient",
     "KeySets",
     "Limits",
+    "SessionTokens",
     "SyncReport",
     "TokenAuthorizer",
     "TypeReport",
@@ -60,6 +63,7 @@ __all__ = [
     "sync_connection",
     "sync_due",
     "sync_hints",
+    "tend_sessions",
     "write_back_due",
     "write_back_to",
 ]

@@ -13,26 +13,28 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from urllib.parse import urlencode
 
-from fhir_tracker import clock, issuers
+from fhir_tracker import clock, issuers, staff_sessions
 from fhir_tracker.errors import RemoteFailure, TrackerError, Unauthenticated
 from fhir_tracker.sealing import seal, unseal
 from fhir_tracker.signing_keys import Keyring
+from fhir_tracker.storage import audit, launches
 from fhir_tracker.storage import issuers as stored_issuers
-from fhir_tracker.storage import launches
-from fhir_tracker.storage.database import Database
+from fhir_tracker.storage.database import Database, Tx
 from fhir_tracker.storage.issuers import Issuer
 from fhir_tracker.storage.launches import LaunchSession
 from subscriptions.backend_auth import ASSERTION_LIFE, ASSERTION_TYPE
-from subscriptions.client import EhrClient
+from subscriptions.client import EhrClient, Limits
 from subscriptions.credentials import client_header
 from subscriptions.issuer_metadata import KNOWN, Known, Metadata, reach
-from subscriptions.token_endpoint import LIMITS, Token, ask
+from subscriptions.token_endpoint import Token, ask
 
 SPARE = timedelta(seconds=60)
 """How long before its end a token is renewed."""
 RENEWING = timedelta(seconds=30)
 """Longer than the request for a renewal can take; nobody else asks meanwhile."""
 PAUSE = 0.1
+GIVING_BACK = Limits(total_seconds=3.0, max_bytes=20_000, tries=1, redirects=0)
+"""A person who logs out waits for it."""
 RELAUNCH = "Your EHR does not let us read in your name any more: open the tracker again from there."
 log = logging.getLogger(__name__)
 
@@ -107,6 +109,15 @@ def shown(
     return {"client_id": issuer.client_id}, {}
 
 
+def ended(tx: Tx, session: LaunchSession, now: datetime, why: str) -> bool:
+    """End a session, and tell the trail; False when it had ended."""
+    if not staff_sessions.end(tx, session, now, why):
+        return False
+    who = staff_sessions.person_of(tx, session)
+    audit.add(tx, at=now, viewer=who, action="logout", patient=session.patient, detail={"why": why}, kind="security")
+    return True
+
+
 class SessionTokens:
     """The access tokens of sessions, for whoever reads at the EHR as the person. A refresh token is never used twice."""
 
@@ -140,9 +151,11 @@ class SessionTokens:
             if not is_over and not is_near(session, now):
                 return held.access
             if not held.refresh:
-                if is_over:
-                    raise Unauthenticated(RELAUNCH)
-                return held.access
+                if not is_over:
+                    return held.access
+                with self._database.begin() as tx:
+                    launches.keep_tokens(tx, session, None, None)
+                raise Unauthenticated(RELAUNCH)
             if self._claimed(session, now):
                 return self._renewed(session, held, now, is_over=is_over)
             if not is_over:
@@ -181,7 +194,7 @@ class SessionTokens:
         except RemoteFailure as failure:
             with self._database.begin() as tx:
                 if failure.auth:
-                    launches.end(tx, session.id, now, "relaunch")
+                    ended(tx, session, now, "relaunch")
                 elif failure.unknown:
                     launches.keep_tokens(
                         tx, session, UserTokens(access=held.access).sealed(secret_key), session.tokens_end
@@ -216,7 +229,7 @@ class SessionTokens:
                 more, headers = shown(issuer, metadata, self._keys, metadata.revocation, now)
                 body = urlencode({"token": value, "token_type_hint": kind, **more}).encode()
                 own = {"Content-Type": "application/x-www-form-urlencoded", "Accept": "application/json", **headers}
-                with EhrClient(metadata.revocation, limits=LIMITS, reach=reach(issuer)) as client:
+                with EhrClient(metadata.revocation, limits=GIVING_BACK, reach=reach(issuer)) as client:
                     client.send("POST", metadata.revocation, body, own)
 
 

@@ -119,6 +119,19 @@ def forget(tx: Tx, before: datetime) -> None:
     tx.execute(delete(launch_session).where(over))
 
 
+def to_renew(tx: Tx, now: datetime, before: datetime, limit: int) -> list[LaunchSession]:
+    """Sessions that stand and whose access token ends before `before`, while nobody renews it, the first to end first."""
+    mine = (
+        launch_session.c.ended_at.is_(None),
+        launch_session.c.ends_at > now,
+        launch_session.c.sealed_tokens.is_not(None),
+        launch_session.c.tokens_end <= before,
+        or_(launch_session.c.renewing_until.is_(None), launch_session.c.renewing_until <= now),
+    )
+    chosen = select(launch_session).where(*mine).order_by(launch_session.c.tokens_end, launch_session.c.id)
+    return [from_row(LaunchSession, row) for row in tx.rows(chosen.limit(limit))]
+
+
 def claim_renewal(tx: Tx, one: LaunchSession, now: datetime, until: datetime) -> bool:
     """Be the only one to renew the tokens of `one` until `until`; False when somebody is at it, or was faster."""
     mine = (

@@ -10,6 +10,7 @@ def test_the_public_names_are_these_and_no_others() -> None:
         "EhrClient",
         "KeySets",
         "Limits",
+        "SessionTokens",
         "SyncReport",
         "TokenAuthorizer",
         "TypeReport",
@@ -36,6 +37,7 @@ def test_the_public_names_are_these_and_no_others() -> None:
         "sync_connection",
         "sync_due",
         "sync_hints",
+        "tend_sessions",
         "write_back_due",
         "write_back_to",
     ]

@@ -22,7 +22,6 @@ from fhir_tracker.storage import resources
 from tests.support.launching import BASE, Browser, Launchpad, asked, launch_of
 from tests.support.older_ehr import older_ehr
 
-
 FRAMED = {"sec-fetch-dest": "iframe"}
 
 

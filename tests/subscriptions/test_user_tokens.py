@@ -1,0 +1,299 @@
+"""The tokens of people: renewed in time by one of many, never shown twice, given back at the end, and readable nowhere."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import text
+
+from api.demo.simulator.faults import Faults
+from api.demo.simulator.keys import SigningKeys
+from api.demo.simulator.simulator import Simulator
+from fhir_tracker import clock
+from fhir_tracker.config import Settings, load_settings
+from fhir_tracker.errors import RemoteFailure, Unauthenticated
+from fhir_tracker.storage import launches
+from fhir_tracker.storage.database import Database
+from subscriptions import SessionTokens, tend_sessions
+from subscriptions.user_tokens import AsPerson, UserTokens, opened
+from tests.support.launching import KEY, SECRET, Launchpad, launch_of, launchpad
+from tests.support.simulated_ehr import simulated_ehr
+
+SOON = timedelta(minutes=4, seconds=30)
+LATE = timedelta(minutes=6)
+RENEW = """
+import sys
+from datetime import timedelta
+from fhir_tracker import clock
+from fhir_tracker.storage.database import Database
+from subscriptions import SessionTokens
+database = Database.open(sys.argv[1])
+later = timedelta(minutes=6)
+print(SessionTokens(database, "k" * 40, now=lambda: clock.now() + later).access(sys.argv[2]))
+database.close()
+"""
+
+
+@pytest.fixture(scope="module")
+def signing() -> SigningKeys:
+    return SigningKeys()
+
+
+@pytest.fixture
+def simulator(signing: SigningKeys) -> Iterator[Simulator]:
+    with simulated_ehr() as found:
+        found.simulator.keys = signing
+        yield found.simulator
+
+
+@pytest.fixture
+def pad(database: Database, simulator: Simulator) -> Launchpad:
+    """A tracker with one EHR, and a nurse who may come in."""
+    made = launchpad(database, simulator, clock.now())
+    made.person()
+    return made
+
+
+def begun(pad: Launchpad) -> str:
+    """A launch; its public id."""
+    return launch_of(pad.browser().come_in())
+
+
+def tokens(pad: Launchpad, after: timedelta = timedelta()) -> SessionTokens:
+    """What one process knows, whose clock is ahead."""
+    return SessionTokens(pad.database, pad.context.secret_key, now=lambda: clock.now() + after)
+
+
+def kept(pad: Launchpad, id_: str) -> UserTokens:
+    """The tokens as they are kept."""
+    sealed = pad.session(id_).sealed_tokens
+    assert sealed is not None
+    return opened(pad.context.secret_key, sealed)
+
+
+def refreshes(pad: Launchpad) -> list[str]:
+    """The refresh tokens that were shown, in order."""
+    asked = [one.parameters for one in pad.simulator.ledger.seen if one.endpoint == "token"]
+    return [one["refresh_token"] for one in asked if one["grant_type"] == "refresh_token"]
+
+
+def settings_of(pad: Launchpad) -> Settings:
+    return load_settings({"HOME": "/nowhere", "FHIR_TRACKER_SECRET_KEY": pad.context.secret_key})
+
+
+def ahead(by: timedelta) -> Any:
+    return lambda: clock.now() + by
+
+
+@pytest.mark.requirement(96)
+def test_a_token_is_used_until_its_end_is_near_and_renewed_before_it(pad: Launchpad) -> None:
+    id_ = begun(pad)
+    first = kept(pad, id_)
+    assert tokens(pad).access(id_) == first.access
+    assert refreshes(pad) == []
+    second = tokens(pad, SOON).access(id_)
+    assert second != first.access
+    assert refreshes(pad) == [first.refresh]
+    assert kept(pad, id_).refresh not in ("", first.refresh)
+    assert (kept(pad, id_).access, pad.session(id_).renewed) == (second, 1)
+    assert tokens(pad).access(id_) == second
+    assert pad.simulator.violations == ()
+
+
+@pytest.mark.requirement(96)
+@pytest.mark.security("S10")
+def test_many_who_need_a_new_token_at_once_get_one_and_the_old_is_shown_once(pad: Launchpad) -> None:
+    id_ = begun(pad)
+    gate, found = threading.Barrier(6), list[str]()
+    pad.simulator.faults = Faults(slow={"token": 0.3})
+
+    def ask() -> None:
+        gate.wait(30)
+        found.append(tokens(pad, LATE).access(id_))
+
+    threads = [threading.Thread(target=ask) for _ in range(6)]
+    for one in threads:
+        one.start()
+    for one in threads:
+        one.join(60)
+    assert len(found) == 6
+    assert len(set(found)) == 1
+    assert len(refreshes(pad)) == 1
+    assert pad.simulator.violations == ()
+
+
+@pytest.mark.requirement(96)
+@pytest.mark.security("S10")
+def test_two_processes_renew_once(pad: Launchpad, ready_url: str) -> None:
+    id_ = begun(pad)
+    pad.simulator.faults = Faults(slow={"token": 0.5})
+    started = [
+        subprocess.Popen([sys.executable, "-c", RENEW, ready_url, id_], stdout=subprocess.PIPE, text=True)
+        for _ in range(2)
+    ]
+    told = [one.communicate(timeout=120)[0].strip() for one in started]
+    assert [one.returncode for one in started] == [0, 0]
+    assert set(told) == {kept(pad, id_).access}
+    assert len(refreshes(pad)) == 1
+    assert pad.simulator.violations == ()
+
+
+@pytest.mark.requirement(96)
+def test_a_renewal_that_brings_no_new_refresh_token_goes_on_with_the_old(pad: Launchpad) -> None:
+    id_ = begun(pad)
+    first = kept(pad, id_)
+    pad.simulator.faults = Faults(without_rotation=True)
+    tokens(pad, LATE).access(id_)
+    assert kept(pad, id_).refresh == first.refresh
+
+
+@pytest.mark.requirement(96)
+def test_a_renewal_that_the_ehr_refuses_ends_the_session(pad: Launchpad) -> None:
+    id_ = begun(pad)
+    pad.simulator.faults = Faults(token_error="invalid_grant")
+    with pytest.raises(Unauthenticated, match="open the tracker again"):
+        tokens(pad, LATE).access(id_)
+    session = pad.session(id_)
+    assert (session.ended_why, session.sealed_tokens) == ("relaunch", None)
+    with pytest.raises(Unauthenticated):
+        tokens(pad).access(id_)
+    assert len(refreshes(pad)) == 1
+
+
+@pytest.mark.requirement(96)
+@pytest.mark.security("S10")
+def test_a_refresh_token_of_which_nobody_knows_whether_it_was_used_is_never_shown_again(pad: Launchpad) -> None:
+    id_ = begun(pad)
+    first = kept(pad, id_)
+    pad.simulator.faults = Faults(down=frozenset({"token"}))
+    assert tokens(pad, SOON).access(id_) == first.access
+    assert (kept(pad, id_), pad.session(id_).ended_at) == (UserTokens(access=first.access), None)
+    pad.simulator.faults = Faults()
+    assert tokens(pad, SOON).access(id_) == first.access
+    with pytest.raises(Unauthenticated):
+        tokens(pad, LATE).access(id_)
+    assert refreshes(pad) == [first.refresh]
+    assert pad.session(id_).sealed_tokens is None
+
+
+@pytest.mark.requirement(96)
+def test_an_ehr_that_cannot_be_reached_costs_nothing(pad: Launchpad, signing: SigningKeys) -> None:
+    id_ = begun(pad)
+    first = kept(pad, id_)
+    with pad.database.begin() as tx:
+        tx.connection.execute(text("UPDATE issuer SET changed_at = changed_at + 1"))
+    pad.simulator.faults = Faults(down=frozenset({"discovery"}))
+    assert tokens(pad, SOON).access(id_) == first.access
+    with pytest.raises(RemoteFailure):
+        tokens(pad, LATE).access(id_)
+    assert (kept(pad, id_), pad.session(id_).renewing_until, refreshes(pad)) == (first, None, [])
+    pad.simulator.faults = Faults()
+    assert tokens(pad, LATE + timedelta(seconds=10)).access(id_) != first.access
+
+
+@pytest.mark.requirement(96)
+def test_a_token_that_the_ehr_refuses_before_its_end_is_renewed_once(pad: Launchpad) -> None:
+    id_ = begun(pad)
+    person = AsPerson(tokens(pad), id_)
+    first = person.header(clock.now())
+    assert person.refused()
+    assert person.header(clock.now()) not in (None, first)
+    pad.simulator.faults = Faults(without_refresh=True)
+    other = AsPerson(tokens(pad), begun(pad))
+    other.header(clock.now())
+    with pytest.raises(Unauthenticated):
+        other.refused()
+
+
+@pytest.mark.requirement(96)
+@pytest.mark.security("A6")
+def test_sessions_are_looked_after_between_requests(pad: Launchpad) -> None:
+    id_ = begun(pad)
+    assert tend_sessions(pad.database, settings_of(pad), clock.now).renewed == 0
+    assert tend_sessions(pad.database, settings_of(pad), ahead(SOON)).renewed == 1
+    assert pad.session(id_).renewed == 1
+    told = tend_sessions(pad.database, settings_of(pad), ahead(timedelta(minutes=16)))
+    assert (told.ended, told.renewed) == (1, 0)
+    session = pad.session(id_)
+    assert (session.ended_why, session.sealed_tokens) == ("idle", None)
+    assert tend_sessions(pad.database, settings_of(pad), ahead(timedelta(minutes=16))).ended == 0
+    with pad.database.read() as tx:
+        rows = tx.connection.execute(text("SELECT who, detail FROM audit WHERE action = 'logout'")).all()
+    assert [(one.who, "idle" in one.detail) for one in rows] == [("Practitioner/clinic-nurse", True)]
+
+
+@pytest.mark.security("A6")
+def test_somebody_who_did_something_meanwhile_stays_in(pad: Launchpad) -> None:
+    id_ = begun(pad)
+    later = clock.now() + timedelta(minutes=14)
+    with pad.database.begin() as tx:
+        launches.touch(tx, id_, later)
+    assert tend_sessions(pad.database, settings_of(pad), ahead(timedelta(minutes=16))).ended == 0
+    assert pad.session(id_).ended_at is None
+
+
+@pytest.mark.security("A6", "S18")
+def test_the_end_of_a_session_gives_its_tokens_back_to_the_ehr(pad: Launchpad) -> None:
+    id_ = begun(pad)
+    held = kept(pad, id_)
+    tend_sessions(pad.database, settings_of(pad), ahead(timedelta(minutes=16)))
+    back = [one.parameters for one in pad.simulator.ledger.seen if one.endpoint == "revoke"]
+    assert [(one["token"], one["token_type_hint"]) for one in back] == [
+        (held.refresh, "refresh_token"),
+        (held.access, "access_token"),
+    ]
+    assert pad.simulator.violations == ()
+
+
+@pytest.mark.security("A6")
+@pytest.mark.parametrize("fault", [Faults(down=frozenset({"revoke"})), Faults(metadata={"revocation_endpoint": None})])
+def test_an_ehr_that_takes_no_tokens_back_stops_nobody_from_leaving(pad: Launchpad, fault: Faults) -> None:
+    pad.simulator.faults = fault
+    id_ = begun(pad)
+    tend_sessions(pad.database, settings_of(pad), ahead(timedelta(minutes=16)))
+    assert pad.session(id_).ended_why == "idle"
+
+
+@pytest.mark.security("S18", "S50")
+def test_nothing_is_shown_to_an_ehr_that_is_another_now(pad: Launchpad) -> None:
+    id_ = begun(pad)
+    with pad.database.begin() as tx:
+        tx.connection.execute(text("UPDATE issuer SET url = 'https://evil.example/fhir'"))
+    with pytest.raises(Unauthenticated):
+        tokens(pad, LATE).access(id_)
+    assert refreshes(pad) == []
+
+
+@pytest.mark.security("E2", "S18", "S53", "S55")
+def test_no_token_code_verifier_or_secret_is_readable_in_the_database(
+    pad: Launchpad, ready_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Everything the EHR gave or was shown is looked for in every row, the file itself, and the log at DEBUG."""
+    caplog.set_level("DEBUG")
+    pad.set_up("confidential-symmetric")
+    pad.browser().launch()
+    id_ = begun(pad)
+    held = kept(pad, id_)
+    seen = [one for one in pad.simulator.ledger.seen if one.endpoint == "token"][-1]
+    secrets = {SECRET, held.access, held.refresh, seen.parameters["code"], seen.parameters["code_verifier"]}
+    secrets |= {one.parameters["state"] for one in pad.simulator.ledger.seen if one.endpoint == "authorize"}
+    tokens(pad, LATE).access(id_)
+    secrets |= {kept(pad, id_).access, kept(pad, id_).refresh}
+    with pad.database.read() as tx:
+        tables = ("issuer", "account", "launch_pending", "launch_session", "audit", "setting", "job", "connection")
+        rows = "".join(str(tx.connection.execute(text(f"SELECT * FROM {one}")).all()) for one in tables)
+    if ready_url.startswith("sqlite"):
+        folder = Path(ready_url.removeprefix("sqlite:///")).parent
+        rows += "".join(one.read_bytes().decode("latin-1") for one in folder.glob("tracker.db*"))
+    of_the_test = ("uvicorn.access", "httpx2")
+    logged = "".join(one.getMessage() for one in caplog.records if one.name not in of_the_test) + str(pad.session(id_))
+    assert all(len(one) > 20 for one in secrets)
+    assert [one for one in secrets if one in rows or one in logged] == []
+    assert KEY in rows
