@@ -16,7 +16,6 @@ from api.fhir.exchange import FhirRequest, FhirResponse
 from api.fhir.negotiation import is_unchanged
 from api.fhir.policy import all_types, is_writable
 from api.fhir.subsets import subset_of_one
-from api.smart.places import INTROSPECT, REVOKE, TOKEN
 from fhir_tracker import __version__
 from fhir_tracker.fhir.body import write_json
 from fhir_tracker.fhir.compartments import COMPARTMENTS
@@ -39,7 +38,6 @@ _CONTENT = (
     "content, with `X-Security-Context` as its securityContext."
 )
 _LAST_UPDATED = "When the tracker last stored a change of the resource, not when the EHR did."
-OAUTH_URIS = "http://fhir-registry.smarthealthit.org/StructureDefinition/oauth-uris"
 _SERVICES = "http://terminology.hl7.org/CodeSystem/restful-security-service"
 _DEFINITION = "http://hl7.org/fhir/CompartmentDefinition/"
 
@@ -102,16 +100,16 @@ class Statement:
             "fhirVersion": "4.0.1",
             "format": ["application/fhir+json", "json"],
             **({"patchFormat": list(PATCH_FORMATS)} if self._takes("PATCH", (EACH, "{id}")) else {}),
-            "rest": [self._rest(base, access)],
+            "rest": [self._rest(access)],
         }
 
-    def _rest(self, base: str, access: Access) -> Resource:
+    def _rest(self, access: Access) -> Resource:
         codes = self.system_interactions()
         with_members = any(MEMBER in route.template for route in self._routes)
         return {
             "mode": "server",
             "documentation": _documentation(access),
-            **({"security": _security(base)} if access is Access.LOCKED else {}),
+            **({"security": _security()} if access is Access.LOCKED else {}),
             "resource": [self._row(type_, access) for type_ in all_types()],
             **_unless_empty("interaction", [{"code": code} for code in codes]),
             **_unless_empty(
@@ -138,7 +136,7 @@ class Statement:
             "conditionalRead": "full-support",
             "conditionalUpdate": is_open and self._takes("PUT", (EACH,)),
             "conditionalDelete": "single" if is_open and self._takes("DELETE", (EACH,)) else "not-supported",
-            "searchInclude": [] if type_ == trail_view.TYPE else includes_of(type_),
+            **_unless_empty("searchInclude", [] if type_ == trail_view.TYPE else includes_of(type_)),
             **_unless_empty("searchRevInclude", reverse_includes_of(type_)),
             "searchParam": [
                 _parameter(one) for one in supported_parameters(type_) if trail_view.knows(type_, one.code)
@@ -210,16 +208,11 @@ def _documentation(access: Access) -> str:
     return "This server runs without login and answers on its own machine only. It holds no data of real patients."
 
 
-def _security(base: str) -> Resource:
-    """How to come in, also for clients that do not know the smart-configuration."""
-    places = (("token", TOKEN), ("introspect", INTROSPECT), ("revoke", REVOKE))
-    root = base.removesuffix("/fhir")
+def _security() -> Resource:
+    """How to come in. The extension of older clients for addresses needs one where people log in, and there is none."""
     return {
-        "extension": [
-            {"url": OAUTH_URIS, "extension": [{"url": name, "valueUri": f"{root}{path}"} for name, path in places]}
-        ],
         "service": [{"coding": [{"system": _SERVICES, "code": "SMART-on-FHIR"}], "text": "SMART App Launch"}],
-        "description": "Access tokens for systems (backend services, private_key_jwt); see .well-known/smart-configuration.",
+        "description": "Access tokens for systems (backend services, private_key_jwt): see .well-known/smart-configuration.",
     }
 
 
