@@ -14,6 +14,7 @@ from api.staff import (
     bulk_page,
     connection_page,
     exceptions,
+    glass_page,
     info_pages,
     operations_page,
     outbox_page,
@@ -26,7 +27,8 @@ from api.staff import (
     sync_page,
     task_page,
 )
-from api.staff.endpoint import Handler, Page
+from api.staff.acts import guarded, may_open
+from api.staff.endpoint import Handler, Page, see_other
 from api.staff.entry import TicketPage
 from api.staff.launched import LaunchedPage
 from api.staff.visit import Visit
@@ -46,6 +48,7 @@ _GET: dict[str, Handler] = {
     "/outbox/{id}": outbox_page.entry_page,
     "/quarantine": quarantine_page.quarantine_page,
     "/quarantine/{id}": quarantine_page.entry_page,
+    "/break-glass": glass_page.openings,
     "/help/keys": info_pages.keys_page,
     "/people": info_pages.people_page,
 }
@@ -65,6 +68,7 @@ _POST: dict[str, Handler] = {
     "/plans/{id}/undo": plan_steps.take_back,
     "/patients/{id}/exceptions": exceptions.put_up,
     "/patients/{id}/exceptions/{code}/end": exceptions.take_down,
+    "/patients/{id}/break-glass": glass_page.break_glass,
     "/find": queue_page.find,
     "/bulk": bulk_page.bulk,
     "/outbox/{id}": outbox_page.resolve,
@@ -129,7 +133,11 @@ def _icon(_: Request) -> Response:
 
 def _home(visit: Visit) -> Response:
     """GET `/` of a launch: the queue, or the chart of its patient."""
-    return queue_page.queue_page(visit) if visit.viewer.patient is None else session_pages.chart(visit)
+    if visit.viewer.patient is not None:
+        return guarded(session_pages.chart, "/patients/{id}")(visit)
+    if not may_open(visit, "/pulse") and may_open(visit, "/operations"):
+        return see_other("/operations")
+    return guarded(queue_page.queue_page, "/pulse")(visit)
 
 
 def _nowhere(visit: Visit) -> Response:

@@ -16,7 +16,9 @@ from api.context import AppContext
 from api.edge import REQUEST_ID, ROUTE
 from api.outcomes import headers_of, status_of
 from api.staff import session as sessions
+from api.staff.acts import guarded, needs_of
 from api.staff.frames import bare_frame, frame_of
+from api.staff.glass_form import ask, shut_for
 from api.staff.places import Place
 from api.staff.rendering import HEADERS, answer
 from api.staff.shapes import Frame
@@ -50,8 +52,9 @@ class Page:
 
     def __init__(self, context: AppContext, handler: Handler, route: str) -> None:
         self._context = context
-        self._handler = handler
+        self._handler = guarded(handler, route)
         self._route = route
+        self.needs = needs_of(route)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
@@ -130,6 +133,8 @@ def see_other(path: str, said: str = "") -> Response:
 
 def problem(visit: Visit, error: TrackerError) -> Response:
     """An error as a page that says what is wrong and leads back."""
+    if isinstance(error, NotFound) and (shut := _shut(visit, error)):
+        return ask(visit, shut)
     status = status_of(error)
     frame = _frame(visit)
     issues = [one.message for one in error.issues if one.message != error.message]
@@ -145,6 +150,12 @@ def problem(visit: Visit, error: TrackerError) -> Response:
     )
     response.headers.update(headers_of(error) if status == 503 else {})
     return response
+
+
+def _shut(visit: Visit, error: NotFound) -> str | None:
+    """The patient whose record is not found because it is restricted, and might be opened by this viewer."""
+    with visit.context.database.read() as tx:
+        return shut_for(tx, visit, error)
 
 
 def _frame(visit: Visit) -> Frame:
