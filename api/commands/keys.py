@@ -49,8 +49,9 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     resealed = group.add_parser(
         "reseal",
         help="after a change of FHIR_TRACKER_SECRET_KEY: seal every stored secret with the new one",
-        description="After a change of FHIR_TRACKER_SECRET_KEY: opens every stored secret (private keys, secrets "
-        "of clients, tokens of launches, second factors) with the former value, and seals them with the one that is set now. What opens already is left as it is, so it may be run again.",
+        description="After a change of FHIR_TRACKER_SECRET_KEY: opens every stored secret (private keys, secrets of clients, "
+        "tokens of launches, second factors) with the former value, and seals them with the one that is set now. What opens "
+        "already is left as it is, so it may be run again.",
     )
     resealed.add_argument("--former", required=True, metavar="FILE", help="holds the former FHIR_TRACKER_SECRET_KEY")
     resealed.set_defaults(func=_reseal)
