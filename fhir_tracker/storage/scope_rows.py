@@ -190,5 +190,6 @@ _TABLES: dict[str, Callable[[FromClause], Told]] = {
     "patient_summary": _only("Patient", "patient"),
     "quarantine": lambda table: Told(table=table, of=_by_type(table.c.type)),
     "audit": _only("AuditEvent"),
+    "broken_glass": _only("Patient", "patient"),
 }
 """Every table whose rows are of patients and that a viewer reads."""

@@ -25,6 +25,7 @@ from fhir_tracker.model.viewer import Viewer
 from fhir_tracker.model.work import Event, Firing, FiringKey, Transition
 from fhir_tracker.storage import (
     audit,
+    audit_search,
     caseloads,
     changes,
     enrolments,
@@ -94,12 +95,24 @@ def sorted_walk(tx: Tx, viewer: Viewer) -> object:
     return search_walks.walked(tx, viewer, query, found, Sorting(("Task",), query.sort), None)
 
 
+def no_code(parameter: str, system: str | None, code: str) -> audit_search.Words:
+    """Nothing is searched by a code here."""
+    raise AssertionError(parameter, system, code)
+
+
+EVENTS = parse_query("AuditEvent", [], strict=True)
 KEY = FiringKey(item="Task/a", rule="r", cycle="0", level=1)
 PRESENT = standing.Moment(at=NOW, now=True)
 YEAR = Period(start=NOW.replace(year=2025), end=NOW.replace(year=2027))
 RULES = [("tcm", "r")]
 READS: dict[str, Callable[[Tx, Viewer], object]] = {
     "audit.list": lambda tx, viewer: audit.list(tx, viewer),
+    "audit_search.find": lambda tx, viewer: audit_search.find(
+        tx, viewer, audit_search.latest(tx, VIEWER, patient=None, limit=1)[0].seq
+    ),
+    "audit_search.latest": lambda tx, viewer: audit_search.latest(tx, viewer, patient=None, limit=9),
+    "audit_search.page": lambda tx, viewer: audit_search.page(tx, viewer, EVENTS, no_code, NOW).rows,
+    "audit_search.rows_between": lambda tx, viewer: audit_search.rows_between(tx, viewer, None, None, None, 0, 9),
     "caseloads.given_back": lambda tx, viewer: caseloads.given_back(tx, viewer, ["Task/own"], "nobody"),
     "caseloads.open_counts": lambda tx, viewer: caseloads.open_counts(tx, viewer, ["Practitioner/p"])["Practitioner/p"],
     "caseloads.open_work_of": lambda tx, viewer: caseloads.open_work_of(tx, viewer, "Practitioner/p"),
@@ -193,6 +206,8 @@ WRITES = {
 WORKERS_OWN = {
     "changes.side_by_side": "names of readers of the log",
     "attempt_log.end": "a write",
+    "audit_search.of_patient": "a condition, added to the row scope",
+    "audit_search.since": "a condition, added to the row scope",
     "changes.head": "a number",
     "rollups.rebuild": "a write",
     "rollups.touch": "a write",
@@ -234,12 +249,13 @@ WORKERS_OWN = {
     "work_items.claim_due": "the sweep works on everybody's items and shows them to nobody",
 }
 WAYS_IN = {
-    "accounts", "clients", "epochs", "glass", "issuers", "launch_tabs", "launches", "local_logins", "role_files", "seen_jti", "tokens",
+    "accounts", "clients", "epochs", "glass", "issuers", "launch_tabs", "launches", "local_logins", "role_files",
+    "sealed_texts", "seen_jti", "tokens",
 }  # fmt: skip
 """Who may come in and do what: read to know the viewer, before there is one."""
-TRAIL = {"audit_chain", "audit_checking"}
-"""The seal of the trail: digests and numbers."""
-OWN_WAYS = {"access_token", "audit_patient", "broken_glass", "launch_session", "restricted_patient", "roster"}
+TRAIL = {"audit_chain", "audit_checking", "audit_pruning", "audit_work"}
+"""The seal of the trail and its end: digests, numbers and writes."""
+OWN_WAYS = {"access_token", "audit_patient", "launch_session", "restricted_patient", "roster"}
 """Tables that name a patient and have other keepers: who may do what, the trail, and what the sync worker goes by."""
 WITHOUT_PATIENTS = {
     "budgets", "connections", "cursors", "dispatches", "heartbeats", "jobs", "leaders", "poisoned", "programs",
@@ -347,7 +363,7 @@ def test_an_open_viewer_gets_something_from_each_read(filled: Database) -> None:
 
 
 def test_the_patient_of_the_lock_is_seen(filled: Database) -> None:
-    hidden = {"quarantine.find", "quarantine.list"}
+    hidden = {"quarantine.find", "quarantine.list", "search_walks.walked"}  # found among the patient's own records
     with filled.read() as tx:
         assert {name for name, read in READS.items() if not read(tx, locked("ann"))} == hidden
 
@@ -369,7 +385,8 @@ def of(*scopes: str, patient: str | None = None, policy: Policy | None = None) -
 EVERY_RIGHT = grants_of(["user/*.cruds"])
 WORK = "system/Task.rs", "system/CarePlan.rs"
 OF_RECORDS = {
-    "audit.list", "changes.read_since", "events.find", "events.of_patients", "events.owners", "patients.find",
+    "audit.list", "audit_search.find", "audit_search.latest", "audit_search.page", "audit_search.rows_between",
+    "changes.read_since", "events.find", "events.of_patients", "events.owners", "patients.find",
     "patients.find_many", "quarantine.find", "quarantine.list", "resources.scan", "outbox.find", "outbox.listed",
 }  # fmt: skip
 """Reads of more than work."""
@@ -482,7 +499,7 @@ def test_a_restricted_patient_is_nobodys_to_see_but_for_the_broken_glass_and_rol
         tx.execute(tables.metadata.tables["restricted_patient"].insert().values(patient="ann"))
     with filled.read() as tx:
         given = {name for name, read in READS.items() if refused(read, tx, ordinary)}
-        assert given <= {"audit.list", "quarantine.find", "quarantine.list"}
+        assert given <= {name for name in READS if name.startswith("audit")} | {"quarantine.find", "quarantine.list"}
         opened = replace(ordinary, opened=frozenset({"ann"}))
         assert {name for name, read in READS.items() if refused(read, tx, opened)} == seen
         elsewhere = replace(ordinary, opened=frozenset({"bob"}))
