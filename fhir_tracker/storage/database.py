@@ -58,7 +58,7 @@ class Tx:
 
     Rows that are only added wait in `added` and reach the database at the end, or before the next statement that could see
     them; `wrote` counts the statements that may have changed something.
-    What was `late` is run then, too.
+    What was `late` is run then, too. `endings` run once before the commit; None where a transaction is shared.
     `kept` is for what never changes once committed, shared by all transactions; `here` for what this one knows.
     """
 
@@ -77,6 +77,7 @@ class Tx:
         self.foreseen: dict[tuple[str, str], tuple[Viewer, Any]] = {}
         self.foresight: Foresight | None = None
         self.late: Callable[[], None] | None = None
+        self.endings: list[Callable[[], None]] | None = None
         self._connect = connect
         self._connection: Connection | None = None
         self._plain: Plain | None = None
@@ -100,6 +101,13 @@ class Tx:
         if self.late is not None:
             late, self.late = self.late, None
             late()
+
+    def end(self) -> None:
+        """Write what was only added, and what is told of the whole of it."""
+        self.flush()
+        for one in self.endings or ():
+            one()
+        self.flush()
 
     def execute(
         self, statement: Executable, parameters: Sequence[Mapping[str, object]] | None = None
@@ -276,8 +284,9 @@ class Database:
         with self._turns.take(LOCK_SECONDS) if self._turns else nullcontext():
             with translated(), self._writer.begin() as connection:
                 tx = Tx(lambda: connection, self.dialect, self._keys, self._kept)
+                tx.endings = []
                 yield tx
-                tx.flush()
+                tx.end()
                 _refuse_aborted(connection)
             tx.keys.release()
 

@@ -18,6 +18,7 @@ from fhir_tracker.fhir.search_values import extract
 from fhir_tracker.model.author import Author
 from fhir_tracker.model.viewer import Viewer, worker_viewer
 from fhir_tracker.storage import late_versions
+from fhir_tracker.storage.audit_work import Change, note_change
 from fhir_tracker.storage.bulks import CHANGE, REMOTE, RESOURCE, VERSION
 from fhir_tracker.storage.database import Tx
 from fhir_tracker.storage.glance import COLUMNS, Glance
@@ -359,6 +360,7 @@ def _remember(tx: Tx, stored: Stored, new: NewVersion, author: Author) -> None:
     by = (new.op, author.origin, author.viewer.who)
     tx.added.add(VERSION, (stored.k, new.version, microseconds(new.updated_at), *by, stored.patient))
     tx.added.add(CHANGE, (stored.k, new.type, new.id, new.version, *by, microseconds(author.at), stored.patient))
+    note_change(tx, Change(new.op, new.type, new.id, new.version, stored.patient), author)
     if new.remote_body is None:
         return
     if new.version == 1:
