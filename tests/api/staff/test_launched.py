@@ -257,13 +257,19 @@ def test_the_form_of_one_chart_is_refused_in_the_other(charts: tuple[Tab, Tab], 
 @pytest.mark.parametrize(
     "page", ["/?tab=all", "/operations", "/programs", "/sync", "/outbox", "/quarantine", "/pulse", "/connections/north"]
 )
-def test_a_chart_has_no_queues_and_no_places_of_the_practice(charts: tuple[Tab, Tab], page: str) -> None:
-    rosa, _ = charts
+def test_a_chart_has_no_queues_and_no_places_of_the_practice(
+    client: TestClient, clinic: Clinic, now: datetime, page: str
+) -> None:
+    for name in ("rosa", "ivo"):
+        late(clinic, now, name)
+    admin = person(clinic.database, "admin", "clinic-admin", "rn", "care-coordinator", "auditor", now=now)
+    rosa = Tab(client, *launched(clinic.database, admin, now, patient="rosa"))
     answer = rosa.get(page)
     assert answer.status_code in (303, 404)
     assert "ivo" not in answer.text
     assert answer.status_code == 404 or answer.headers["location"] == f"{rosa.prefix}/patients/rosa"
     assert rosa.post("/bulk", {"pick-x": "1"}).status_code == 404
+    assert rosa.post("/find", {"q": "ivo"}).status_code == 404
 
 
 @pytest.mark.requirement(94)
