@@ -10,8 +10,8 @@ THREATS = (
     *("L1", "L2", "L3", "L4", "M1", "M2", "M3"),
 )
 NOTHING_YET = {
-    "S46": "we send to no subscribers yet: Subscription is not writable, and a test shows it",
-    "S47": "there is no bulk export of ours yet: $export answers 404 or 400, and a test shows it",
+    "S46": "we send to no subscribers yet: a Subscription that is stored makes us call nobody",
+    "S47": "there is no bulk export of ours yet: $export is refused",
 }
 """What there is nothing to test of but its absence."""
 RESULTS = pytest.StashKey[dict[str, list[str]]]()

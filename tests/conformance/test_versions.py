@@ -24,6 +24,7 @@ def put(corner: Corner, short: str, headers: dict[str, str] | None = None, **mem
     return corner.client.put(address, content=json.dumps(body), headers=JSON | (headers or {}))
 
 
+@pytest.mark.security("C1")
 @pytest.mark.requirement(40)
 @pytest.mark.parametrize(
     ("tag", "status"),
@@ -55,6 +56,7 @@ def test_if_match_guards_an_update(corner: Corner, tag: str, status: int) -> Non
         assert (answer.status_code, answer.json()["gender"]) == (200, "female")
 
 
+@pytest.mark.security("C1")
 @pytest.mark.requirement(8, 40)
 def test_if_match_guards_a_delete(corner: Corner) -> None:
     put(corner, "p")
@@ -125,6 +127,7 @@ def test_a_create_ignores_the_id_version_and_time_of_the_body(client: httpx.Clie
     assert parsedate_to_datetime(answer.headers["last-modified"]).tzinfo is not None
 
 
+@pytest.mark.security("C1")
 @pytest.mark.requirement(8)
 def test_a_delete_can_be_repeated_and_a_deleted_resource_can_come_back(corner: Corner) -> None:
     put(corner, "p")

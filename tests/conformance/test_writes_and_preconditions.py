@@ -36,6 +36,7 @@ def careful(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
         yield client
 
 
+@pytest.mark.security("C1")
 @pytest.mark.requirement(41)
 def test_a_server_that_wants_if_match_answers_400_without_it(careful: httpx.Client) -> None:
     assert put(careful, "a").status_code == 201

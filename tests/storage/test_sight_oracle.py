@@ -377,7 +377,7 @@ def check_included(tx: Tx, asker: Asker, records: Records) -> None:
 
 
 @pytest.mark.requirement(83, 84, 86, 89)
-@pytest.mark.security("S41", "S42", "S43", "S44", "A3", "A4")
+@pytest.mark.security("S41", "S42", "S43", "S44", "A3", "A4", "M2")
 @pytest.mark.parametrize("seed", range(2))
 def test_every_way_to_read_gives_what_may_be_seen_and_no_more(database: Database, seed: int) -> None:
     chance = random.Random(seed)
