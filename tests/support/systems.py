@@ -13,7 +13,7 @@ from uuid import uuid4
 
 from cryptography.hazmat.primitives.asymmetric.ec import ECDSA, EllipticCurvePrivateKey
 from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
-from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, generate_private_key
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from cryptography.hazmat.primitives.hashes import SHA384
 from joserfc.jwk import ECKey, RSAKey
@@ -26,9 +26,17 @@ ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 
 
 @cache
-def rsa_key(bits: int = 2048, name: str = "") -> RSAKey:
-    """An RSA key, the same one for the same name throughout the run."""
-    return RSAKey.generate_key(bits)
+def rsa_key() -> RSAKey:
+    """An RSA key, the same one throughout the run."""
+    return RSAKey.generate_key(2048)
+
+
+@cache
+def weak_rsa(kid: str) -> dict[str, Any]:
+    """The public half of a key that is too short, as a JWK; the library of the product makes none."""
+    numbers = generate_private_key(65537, 1024).public_key().public_numbers()  # noqa: S505 - to be refused
+    sized = {"n": numbers.n.to_bytes(128, "big"), "e": numbers.e.to_bytes(3, "big")}
+    return {"kty": "RSA", "kid": kid, **{name: part(raw) for name, raw in sized.items()}}
 
 
 @cache
