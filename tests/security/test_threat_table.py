@@ -7,7 +7,6 @@ import pytest
 from scripts.budgets import ROOT
 from tests.threat_table import NOTHING_YET, THREATS, verdict
 
-
 _MARK = re.compile(r"mark\.security\(([^)]*)\)", re.DOTALL)
 
 
