@@ -64,22 +64,22 @@ class Limits:
     def failure(self, address: str) -> None:
         """One token or assertion from this address that was not good."""
         _check(
-            self._failures.take(_network(address), clock.monotonic()),
+            self._failures.take(network_of(address), clock.monotonic()),
             "Too much that is not good comes from this address.",
         )
 
     def check_failures(self, address: str) -> None:
         """Before others are asked about a token from this address: nothing, unless too many were not good lately."""
-        now, network = clock.monotonic(), _network(address)
+        now, network = clock.monotonic(), network_of(address)
         if self._failures.is_empty(network, now):
             _check(self._failures.take(network, now), "Too much that is not good comes from this address.")
 
     def login(self, address: str) -> None:
         """One try with a password, before it is looked at."""
-        _check(self._logins.take(_network(address), clock.monotonic()), "Too many logins are tried.")
+        _check(self._logins.take(network_of(address), clock.monotonic()), "Too many logins are tried.")
 
 
-def _network(address: str) -> str:
+def network_of(address: str) -> str:
     """Whom an address stands for: of IPv6 everybody has a whole network of their own, /64."""
     try:
         found = ipaddress.ip_address(address)

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from fhir_tracker import accounts, launches, passwords
-from fhir_tracker.errors import Busy, Forbidden, RuleBroken, UsageError
+from fhir_tracker.errors import Forbidden, RuleBroken, TooMany, UsageError
 from fhir_tracker.passwords import STRONG, Cost
 from fhir_tracker.sealing import seal, unseal
 from fhir_tracker.storage import accounts as stored
@@ -127,7 +127,7 @@ def log_in(
     now: datetime,
     cost: Cost = STRONG,
 ) -> Account:
-    """The account of somebody who knows its password and has its code. Forbidden otherwise, Busy for who has to wait.
+    """The account of somebody who knows its password and has its code. Forbidden otherwise, TooMany for who has to wait.
 
     Each try counts before it is looked at, so that many at once are no more than many one by one.
     """
@@ -174,11 +174,11 @@ def wait(kind: str, failures: int) -> timedelta:
 
 
 def _count(tx: Tx, kind: str, key: str, now: datetime) -> None:
-    """One more try; Busy when it comes too early. A try that came too early does not count."""
+    """One more try; TooMany when it comes too early. A try that came too early does not count."""
     before = next(iter(local_logins.guesses(tx, (key,))), None)
     if before is not None and now < before.barred_until:
         seconds = int((before.barred_until - now).total_seconds()) + 1
-        raise Busy(f"There were too many tries: wait {seconds} seconds and try again.")
+        raise TooMany(f"There were too many tries: wait {seconds} seconds and try again.", retry_after=seconds)
     is_old = before is None or before.last_at < now - REMEMBERED
     failures = 1 if is_old or before is None else before.failures + 1
     barred = now + wait(kind, failures)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from fhir_tracker import accounts, launches, local_accounts
-from fhir_tracker.errors import Busy, Forbidden, RuleBroken, TrackerError, UsageError
+from fhir_tracker.errors import Forbidden, RuleBroken, TooMany, TrackerError, UsageError
 from fhir_tracker.local_accounts import ENROLMENT_LASTS, FORM_LASTS, LONGEST_WAIT, REMEMBERED
 from fhir_tracker.passwords import Cost
 from fhir_tracker.roles import built_in
@@ -127,9 +127,9 @@ def test_guessing_at_a_name_takes_longer_and_longer_whether_or_not_there_is_one(
         with pytest.raises(TrackerError) as caught:
             log_in(database, key, now, name=name, password="wrong", address=f"192.0.2.{number}")
         told.append(type(caught.value).__name__)
-        if isinstance(caught.value, Busy):
+        if isinstance(caught.value, TooMany):
             now, waited = now + LONGEST_WAIT, waited + LONGEST_WAIT
-    assert told == [*["Forbidden"] * 5, *["Busy", "Forbidden"] * 3, "Busy"]
+    assert told == [*["Forbidden"] * 5, *["TooMany", "Forbidden"] * 3, "TooMany"]
 
 
 @pytest.mark.security("S56")
@@ -138,7 +138,7 @@ def test_who_has_to_wait_is_refused_with_the_right_password_too_and_gets_in_afte
     for _ in range(5):
         with pytest.raises(Forbidden):
             log_in(database, key, password="wrong")
-    with pytest.raises(Busy, match="wait 16 seconds"):
+    with pytest.raises(TooMany, match="wait 16 seconds"):
         log_in(database, key, address="192.0.2.99")
     later = NOW + timedelta(seconds=16)
     assert log_in(database, key, later).id == account.id
@@ -155,8 +155,8 @@ def test_one_address_may_not_guess_at_many_names(database: Database) -> None:
         with pytest.raises(TrackerError) as caught:
             log_in(database, key, name=f"nobody{number}")
         told.append(type(caught.value).__name__)
-    assert told == ["Forbidden"] * 20 + ["Busy"] * 5
-    with pytest.raises(Busy):
+    assert told == ["Forbidden"] * 20 + ["TooMany"] * 5
+    with pytest.raises(TooMany):
         log_in(database, key)
     assert log_in(database, key, address="192.0.2.2").name == "Ada Example", "others are not locked out by it"
 

@@ -19,6 +19,7 @@ from starlette.types import Receive, Scope, Send
 from api.context import AppContext
 from api.edge import REQUEST_ID, ROUTE
 from api.fhir.entrance import address_of
+from api.limits import network_of
 from api.outcomes import headers_of, status_of
 from api.staff import session as sessions
 from api.staff.endpoint import body_of, form_of
@@ -112,9 +113,10 @@ def _login(context: AppContext, known: Try) -> Response:
 
 def _log_in(context: AppContext, known: Try) -> Response:
     form, address = known.form, address_of(known.request.scope)
+    context.limits.login(address)
     given = (form.get("name", ""), form.get("password", ""), form.get("code", ""))
     try:
-        account = local_accounts.log_in(context.database, *given, address, context.secret_key, known.now)
+        account = local_accounts.log_in(context.database, *given, network_of(address), context.secret_key, known.now)
     except TrackerError as error:
         with context.database.read() as tx:
             tried = local_accounts.account_id(tx, given[0])

@@ -17,6 +17,7 @@ from api.app import create_app
 from api.context import Access, AppContext
 from api.staff.local_login import COOKIE
 from fhir_tracker import local_accounts
+from fhir_tracker.errors import TooMany
 from fhir_tracker.model.viewer import worker_viewer
 from fhir_tracker.passwords import Cost
 from fhir_tracker.roles import built_in
@@ -130,10 +131,21 @@ def test_a_refusal_tells_nothing_and_is_in_the_trail_without_what_was_typed(
 def test_who_guesses_has_to_wait_and_is_told_how_long(client: TestClient, key: str, now: datetime) -> None:
     fields = {"name": "ada", "password": "wrong", "code": "1"}
     statuses = [sent(client, "/login/local", fields).status_code for _ in range(6)]
-    assert statuses == [403] * 5 + [503]
+    assert statuses == [403] * 5 + [429]
     answer = sent(client, "/login/local", {**fields, "password": PASSWORD, "code": code_at(key, now)})
-    assert answer.status_code == 503
+    assert answer.status_code == 429
     assert "too many tries: wait" in answer.text
+    assert 1 <= int(answer.headers["retry-after"]) <= 16
+
+
+@pytest.mark.security("S56", "M3")
+def test_one_address_may_not_keep_the_server_busy_with_guesses(client: TestClient, context: AppContext) -> None:
+    headers, token = opened(client, "/login/local")
+    with pytest.raises(TooMany):
+        while True:
+            context.limits.login("testclient")
+    answer = client.post("/login/local", data={"csrf": token, "name": "nobody"}, headers=headers)
+    assert answer.status_code == 429
     assert "retry-after" in answer.headers
 
 
