@@ -16,6 +16,7 @@ from api.context import AppContext
 from api.edge import REQUEST_ID, ROUTE
 from api.outcomes import headers_of, status_of
 from api.staff import session as sessions
+from api.staff.accounting import note_opened, note_refused
 from api.staff.acts import guarded, needs_of
 from api.staff.frames import bare_frame, frame_of
 from api.staff.glass_form import ask, shut_for
@@ -111,9 +112,12 @@ def respond(visit: Visit, handler: Handler, request: Request, body: bytes | None
         if request.method == "POST":
             visit = replace(visit, form=form_of(request, body))
             check_form(visit)
-        return handler(visit)
+        response = handler(visit)
+        note_opened(visit, request, response)
     except TrackerError as error:
-        return problem(visit, error)
+        response = problem(visit, error)
+        note_refused(visit, request, error)
+    return response
 
 
 def placed(response: Response, place: Place) -> Response:

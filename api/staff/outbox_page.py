@@ -87,6 +87,7 @@ def outbox_page(visit: Visit) -> Response:
             for one in found[:SHOWN]
         ]
         frame = frame_of(tx, visit, "Outbox", "/sync")
+    note_reading(visit, "search", "outbox", patients=[one.patient for one in found[:SHOWN] if one.patient])
     return answer("outbox.html", frame, rows=rows, more=len(found) > SHOWN, total=sum(counts.values()))
 
 

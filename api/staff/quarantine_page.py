@@ -53,6 +53,7 @@ def quarantine_page(visit: Visit) -> Response:
         total = stored.open_count(tx, only)
         frame = frame_of(tx, visit, "Quarantine", "/sync")
     rows = [_row(one, visit.now, calendar) for one in found]
+    note_reading(visit, "search", "quarantine")
     return answer("quarantine.html", frame, rows=rows, total=total, only=only or "")
 
 

@@ -64,7 +64,8 @@ def queue_page(visit: Visit) -> Response:
             bulk=bulk_form(tx, visit, names.active, visit.address) if page.rows else None,
         )
         frame = frame_of(tx, visit, view.heading, "/")
-    note_reading(visit, "search", "Task")
+    listed = [row.item.patient for row in page.rows if row.item.patient]
+    note_reading(visit, "search", "Task", patients=listed)
     return answer("queue.html", frame, view=view)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from urllib.parse import urlsplit
 
@@ -52,6 +52,8 @@ class Visit:
     address: str
     place: Place = HERE
     launch: LaunchSession | None = None
+    noted: list[str] = field(default_factory=list, compare=False, repr=False)
+    """The actions that the trail has of this request."""
 
     @property
     def back(self) -> str:
@@ -140,6 +142,7 @@ def note_access(
     detail: Mapping[str, object] | None = None,
 ) -> None:
     """The audit row of one page or step; `patients` are those it listed, never what it said of them."""
+    visit.noted.append(action)
     audit.add(
         tx,
         at=visit.now,
@@ -150,8 +153,9 @@ def note_access(
         outcome=outcome,
         request_id=visit.request_id,
         detail=detail,
-        patients=patients,
+        patients=tuple(dict.fromkeys(patients)),
         kind=KIND,
+        query=visit.address.partition("?")[2] or None,
     )
 
 
