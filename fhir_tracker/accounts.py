@@ -68,8 +68,8 @@ def add(
 
 
 def change_roles(tx: Tx, id_: str, roles: Sequence[str], *, known: Collection[str], now: datetime) -> Account:
-    """Give an account other roles; NotFound, and UsageError for roles there are not."""
-    made = replace(get(tx, id_), roles=checked_roles(roles, known), changed_at=now)
+    """Let somebody in with these roles, also who was switched off; NotFound, and UsageError for roles there are not."""
+    made = replace(get(tx, id_), roles=checked_roles(roles, known), active=True, changed_at=now)
     accounts.save(tx, made)
     epochs.bump(tx)
     return made

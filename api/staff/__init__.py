@@ -11,6 +11,7 @@ from starlette.staticfiles import StaticFiles
 
 from api.context import AppContext
 from api.staff import (
+    accounts_page,
     bulk_page,
     connection_page,
     exceptions,
@@ -23,6 +24,7 @@ from api.staff import (
     quarantine_page,
     queue_page,
     session_pages,
+    smart_form,
     steps_taken,
     sync_page,
     task_page,
@@ -44,6 +46,7 @@ _GET: dict[str, Handler] = {
     "/sync": sync_page.sync_page,
     "/connections": sync_page.sync_page,
     "/connections/{key}": connection_page.connection_page,
+    "/staff": accounts_page.accounts_page,
     "/outbox": outbox_page.outbox_page,
     "/outbox/{id}": outbox_page.entry_page,
     "/quarantine": quarantine_page.quarantine_page,
@@ -69,6 +72,11 @@ _POST: dict[str, Handler] = {
     "/patients/{id}/exceptions": exceptions.put_up,
     "/patients/{id}/exceptions/{code}/end": exceptions.take_down,
     "/patients/{id}/break-glass": glass_page.break_glass,
+    "/staff": accounts_page.add,
+    "/staff/{id}/roles": accounts_page.give_roles,
+    "/staff/{id}/disable": accounts_page.disable,
+    "/connections/{key}/smart": smart_form.set_up,
+    "/connections/{key}/smart/remove": smart_form.take_away,
     "/find": queue_page.find,
     "/bulk": bulk_page.bulk,
     "/outbox/{id}": outbox_page.resolve,

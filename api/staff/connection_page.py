@@ -14,6 +14,7 @@ from api.staff.frames import frame_of
 from api.staff.names import names_for
 from api.staff.rendering import answer
 from api.staff.shapes import Chip
+from api.staff.smart_form import smart_view
 from api.staff.sync_page import state_of
 from api.staff.visit import Visit, require_admin
 from api.staff.words import When
@@ -112,7 +113,8 @@ def connection_page(visit: Visit) -> Response:
         frame = frame_of(tx, visit, f"EHR {one.key}", "/sync")
         overlap = visit.context.settings.poll_overlap
         state = state_of(one, type_ages(tx, one, overlap, now), overlap, now, budget_of(tx, one, now).circuit)
-    return answer("connection.html", frame, connection=one, state=state, view=view)
+        smart = smart_view(tx, visit, one.key, one.base_url)
+    return answer("connection.html", frame, connection=one, state=state, view=view, smart=smart)
 
 
 def _following(tx: Tx, one: Connection, visit: Visit, calendar: Calendar) -> Iterator[Fact]:

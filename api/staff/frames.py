@@ -38,6 +38,11 @@ SAID = {
     "retried": "It is tried again now.",
     "taken": "Applied: it is out of quarantine.",
     "discarded": "Discarded, with your reason.",
+    "let-in": "They may come in from now on.",
+    "roles-given": "Their roles count from their next click on.",
+    "switched-off": "They are let in no more.",
+    "smart-kept": "Staff is let in from there by these terms.",
+    "smart-removed": "Nobody is let in from there any more.",
     "opened": "Opened to you for a short time. What you look at is written down with your reason.",
 }
 NAMED_TYPES = 4
