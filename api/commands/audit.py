@@ -24,6 +24,7 @@ from fhir_tracker.storage import audit_pruning, audit_search
 from fhir_tracker.storage.audit import AuditRow
 from fhir_tracker.storage.audit_chain import Head
 from fhir_tracker.storage.audit_checking import Finding, check
+from fhir_tracker.storage.audit_search import Wanted
 from fhir_tracker.storage.database import Database
 from subscriptions.credentials import read_secret
 
@@ -161,7 +162,7 @@ def _show(args: argparse.Namespace, settings: Settings) -> int:
     if not 1 <= args.limit <= 10_000:
         raise UsageError("--limit takes a number from 1 to 10000.")
     with open_store(settings) as database, database.read() as tx:
-        rows = audit_search.latest(tx, open_viewer(), patient=_patient(args.patient), limit=args.limit)
+        rows = audit_search.listed(tx, open_viewer(), Wanted(patient=_patient(args.patient)), args.limit)
     told = [_cells(row) for row in rows]
     if args.json:
         print_json({"rows": told})

@@ -12,6 +12,7 @@ from starlette.staticfiles import StaticFiles
 from api.context import AppContext
 from api.staff import (
     accounts_page,
+    audit_page,
     bulk_page,
     connection_page,
     exceptions,
@@ -41,6 +42,8 @@ _GET: dict[str, Handler] = {
     "/pulse": queue_page.pulse,
     "/tasks/{id}": task_page.task_page,
     "/patients/{id}": patient_page.patient_page,
+    "/patients/{id}/access": audit_page.access_page,
+    "/audit": audit_page.audit_page,
     "/operations": operations_page.operations_page,
     "/programs": info_pages.programs_page,
     "/sync": sync_page.sync_page,

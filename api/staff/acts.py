@@ -39,6 +39,8 @@ NEEDS: Final[Mapping[str, frozenset[str]]] = {
         "/patients/{id}/exceptions": "patient",
         "/patients/{id}/exceptions/{code}/end": "patient",
         "/patients/{id}/break-glass": "break-glass",
+        "/patients/{id}/access": "audit",
+        "/audit": "audit",
         "/break-glass": "audit people",
         "/operations": "operations",
         "/programs": "programs",

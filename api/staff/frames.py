@@ -87,11 +87,16 @@ def bare_frame(visit: Visit, title: str, current: str = "") -> Frame:
     )
 
 
+_AUDIT = ("Audit", "/audit")
+"""A place of those who log in: where nobody does, the trail has only one name in it."""
+
+
 def _nav(visit: Visit) -> Sequence[tuple[str, str]]:
     """The places there are; in a patient's chart that patient only."""
     patient = visit.viewer.patient
     if patient is None:
-        return tuple((label, href) for label, href in _NAV if may_open(visit, "/pulse" if href == "/" else href))
+        places = _NAV if visit.launch is None else (*_NAV, _AUDIT)
+        return tuple((label, href) for label, href in places if may_open(visit, "/pulse" if href == "/" else href))
     return (("Patient", f"/patients/{quote(patient)}"),)
 
 

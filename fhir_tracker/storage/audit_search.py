@@ -236,9 +236,30 @@ def rows_between(
     return [row_of(row) for row in tx.rows(select(audit).where(condition).order_by(audit.c.seq).limit(limit))]
 
 
-def latest(tx: Tx, viewer: Viewer, *, patient: str | None, limit: int) -> Sequence[AuditRow]:
-    """The latest rows, of one patient or all, newest first."""
-    condition = row_scope(viewer, audit)
-    if patient is not None:
-        condition = and_(condition, of_patient(tx, patient))
-    return [row_of(row) for row in tx.rows(select(audit).where(condition).order_by(audit.c.seq.desc()).limit(limit))]
+@dataclass(frozen=True, kw_only=True)
+class Wanted:
+    """What people ask of the trail: all that is set must hold; `who` a reference or the beginning of a name."""
+
+    patient: str | None = None
+    who: str | None = None
+    action: str | None = None
+    outcome: str | None = None
+    low: datetime | None = None
+    high: datetime | None = None
+    before: int | None = None
+
+
+def listed(tx: Tx, viewer: Viewer, wanted: Wanted, limit: int) -> list[AuditRow]:
+    """The latest rows that are wanted, newest first."""
+    parts = [row_scope(viewer, audit), since(tx, wanted.low, wanted.high)]
+    if wanted.patient is not None:
+        parts.append(of_patient(tx, wanted.patient))
+    if wanted.who is not None:
+        folded = func.lower(audit.c.name)
+        parts.append(or_(audit.c.who == wanted.who, folded.startswith(wanted.who.lower(), autoescape=True)))
+    parts += [
+        audit.c[name] == value for name, value in (("action", wanted.action), ("outcome", wanted.outcome)) if value
+    ]
+    if wanted.before is not None:
+        parts.append(audit.c.seq < wanted.before)
+    return [row_of(row) for row in tx.rows(select(audit).where(*parts).order_by(audit.c.seq.desc()).limit(limit))]

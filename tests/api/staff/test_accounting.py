@@ -88,4 +88,4 @@ def test_a_list_names_whom_it_showed_and_what_was_asked(reader: Reader, clinic: 
 
 
 def test_what_is_silent_is_a_route() -> None:
-    assert {*staff._GET, *staff._POST} >= SILENT
+    assert {*staff._GET, *staff._POST, *staff._SESSION_GET, *staff._SESSION_POST} >= SILENT
