@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import re
 import threading
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -112,12 +113,19 @@ def _bucket(viewer: Viewer) -> str:
 
 def _token(scope: Scope) -> str | None:
     """The token that was sent, as `token_in` has it. Raises Incorrect when one came in two ways."""
-    given = scope[HEADERS].get("authorization")
+    headers = scope[HEADERS]
+    given = headers.get("authorization")
     if given is None:
         return None
-    if sum(name.lower() == b"authorization" for name, _ in scope["headers"]) > 1 or _is_in_query(scope["query_string"]):
+    if len(headers) != len(scope["headers"]) and _is_twice(scope["headers"]):
+        raise Incorrect(_TWICE)
+    if scope["query_string"] and _is_in_query(scope["query_string"]):
         raise Incorrect(_TWICE)
     return token_in(given)
+
+
+def _is_twice(headers: Sequence[tuple[bytes, bytes]]) -> bool:
+    return sum(name.lower() == b"authorization" for name, _ in headers) > 1
 
 
 def _is_in_query(query: bytes) -> bool:
