@@ -104,7 +104,9 @@ def _tell(access: Access, address: str, public_url: str) -> None:
     print(f"FHIR API   {public_url}/fhir")
     print(f"Health     {address}/readyz")
     if access is Access.LOCKED:
-        print("Nobody can log in yet: pages and data answer 401. See --open.")
+        print(
+            "Staff comes in from its EHR (see: fhir-tracker connection smart), systems by tokens (see: fhir-tracker client add)."
+        )
     sys.stdout.flush()
 
 

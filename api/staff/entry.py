@@ -15,12 +15,13 @@ from starlette.types import Receive, Scope, Send
 
 from api.context import AppContext
 from api.edge import ROUTE
+from api.outcomes import headers_of, status_of
 from api.staff import cookies
 from api.staff.places import Place
 from api.staff.rendering import HEADERS, outside, policy
 from api.staff.shapes import Tab
 from fhir_tracker import clock, staff_sessions
-from fhir_tracker.errors import Busy, Unavailable
+from fhir_tracker.errors import Busy, TrackerError, Unavailable
 from fhir_tracker.staff_sessions import Entrance, Why
 from fhir_tracker.storage import issuers
 from fhir_tracker.storage import launches as kept
@@ -48,12 +49,13 @@ _TOLD: Mapping[Why, tuple[str, str]] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Entry:
-    """What a page for somebody who is not in says; `ways` lead to a login."""
+    """What a page for somebody who is not in says; `ways` lead to a login, a `hint` stands in their place."""
 
     heading: str
     text: str
     ways: tuple[Tab, ...]
     is_framed: bool = False
+    hint: str = ""
 
 
 class EntryPage:
@@ -91,9 +93,12 @@ class TicketPage:
         context, now = self._context, clock.now()
         if request.method != "GET":
             return entry_page(context)
-        with context.database.begin() as tx:
-            idle = context.settings.session_idle
-            redeemed = staff_sessions.redeem(tx, str(request.path_params["ticket"]), now, idle)
+        try:
+            with context.database.begin() as tx:
+                idle = context.settings.session_idle
+                redeemed = staff_sessions.redeem(tx, str(request.path_params["ticket"]), now, idle)
+        except TrackerError as error:
+            return failed(context, error)
         if redeemed is None:
             return entry_page(context)
         session, page, secret, handle = redeemed
@@ -109,6 +114,14 @@ def refused(context: AppContext, entrance: Entrance) -> Response:
     """What somebody sees who asked for a page of a launch and is not in it; readable in the frame the launch was for."""
     framed_by = entrance.session.frame_ancestors if entrance.session else ()
     return _page(context, entrance.why, framed_by)
+
+
+def failed(context: AppContext, error: TrackerError) -> Response:
+    """What somebody sees whom we could not even ask who they are."""
+    entry = Entry(heading="That did not work", text=error.message, ways=(), hint="Try again in a moment.")
+    response = outside("entry.html", Place(root=context.root), status=status_of(error), view=entry)
+    response.headers.update(headers_of(error))
+    return response
 
 
 def arrive(

@@ -11,13 +11,13 @@ from api.context import AppContext
 from api.fhir.entrance import address_of
 from api.staff import cookies
 from api.staff.endpoint import Handler, Page, placed, respond, visit_of
-from api.staff.entry import refused
+from api.staff.entry import failed, refused
 from api.staff.places import Place
 from api.staff.rendering import policy
 from api.staff.session import DENSITIES, Session
 from api.staff.visit import Visit
 from fhir_tracker import clock, staff_sessions
-from fhir_tracker.errors import NotFound
+from fhir_tracker.errors import NotFound, TrackerError
 from fhir_tracker.model.viewer import Viewer
 from fhir_tracker.staff_sessions import Entrance, Shown
 from fhir_tracker.storage import audit, preferences
@@ -38,6 +38,12 @@ class LaunchedPage(Page):
         self._counts = counts
 
     def _serve(self, request: Request, body: bytes | None) -> Response:
+        try:
+            return self._answer(request, body)
+        except TrackerError as error:
+            return failed(self._context, error)
+
+    def _answer(self, request: Request, body: bytes | None) -> Response:
         now, context = clock.now(), self._context
         shown = _shown(request)
         with context.database.read() as tx:

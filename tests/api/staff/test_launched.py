@@ -642,3 +642,18 @@ def test_words_that_were_not_sealed_here_search_for_nothing(tab: Tab, clinic: Cl
     page = tab.get(f"/?role=every&find={find}").text
     assert "rosa Synthetic" in page
     assert "ivo Synthetic" in page
+
+
+# --- what goes wrong
+
+
+@pytest.mark.security("S34")
+@pytest.mark.parametrize("path", ["/", "/tasks/x", "/session"])
+def test_while_the_database_is_away_nobody_is_in_and_is_told_so(serve: Serve, tab: Tab, path: str) -> None:
+    away = Tab(serve(Access.LOCKED, reached=False), tab.session, tab.secret, tab.handle)
+    for answer in (away.get(path), away.client.get("/t/x")):
+        assert answer.status_code == 503
+        assert "The database cannot be reached now." in answer.text
+        assert "retry-after" in answer.headers
+        assert "frame-ancestors 'none'" in answer.headers["content-security-policy"]
+    assert away.client.get("/login").status_code == 401
