@@ -328,6 +328,7 @@ def _parse(url: str) -> URL:
 
 def _sqlite(url: URL) -> tuple[Engine, Engine, Turns]:
     path = os.path.realpath(url.database or "")
+    _made_private(path)
     with _turns_guard:
         turns = _turns.setdefault(path, Turns())
     shared = {"check_same_thread": False}
@@ -336,6 +337,12 @@ def _sqlite(url: URL) -> tuple[Engine, Engine, Turns]:
     _prepare_sqlite(writer, "BEGIN IMMEDIATE", ("journal_mode = WAL", "wal_autocheckpoint = 10000"))
     _prepare_sqlite(reader, "BEGIN", ("query_only = ON",))
     return writer, reader, turns
+
+
+def _made_private(path: str) -> None:
+    """A new file is for its owner alone; SQLite gives those it makes beside it the same rights."""
+    with suppress(OSError):
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
 
 
 def _prepare_sqlite(engine: Engine, begin: str, pragmas: tuple[str, ...]) -> None:

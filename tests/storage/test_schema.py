@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import threading
@@ -226,3 +227,27 @@ def test_who_waits_too_long_for_a_write_is_told_that_it_is_busy(
         waiting.start()
         waiting.join()
     assert len(errors) == 1
+
+
+@pytest.mark.security("E2")
+def test_a_new_file_and_those_beside_it_are_for_their_owner_alone(tmp_path: Path) -> None:
+    before = os.umask(0o022)
+    try:
+        database = Database.open(f"sqlite:///{tmp_path / 'tracker.db'}")
+        schema.prepare(database)
+        rights = {file.name: file.stat().st_mode & 0o777 for file in tmp_path.iterdir()}
+        database.close()
+    finally:
+        os.umask(before)
+    assert {"tracker.db", "tracker.db-wal"} <= rights.keys()
+    assert set(rights.values()) == {0o600}
+
+
+def test_the_rights_of_a_file_that_was_there_stay_as_they_are(tmp_path: Path) -> None:
+    file = tmp_path / "tracker.db"
+    file.touch()
+    file.chmod(0o640)
+    database = Database.open(f"sqlite:///{file}")
+    schema.prepare(database)
+    database.close()
+    assert file.stat().st_mode & 0o777 == 0o640
