@@ -24,6 +24,7 @@ from fhir_tracker.storage.indexing import IndexRows, index_rows, part_keys
 from fhir_tracker.storage.resources import NewVersion, Stored
 
 _PARTICIPANT = "http://terminology.hl7.org/CodeSystem/provenance-participant-type"
+_PEOPLE = ("Practitioner/", "PractitionerRole/", "RelatedPerson/", "Patient/")
 _OPERATION = "http://terminology.hl7.org/CodeSystem/v3-DataOperation"
 
 
@@ -86,8 +87,9 @@ def _target_keys(pointing: Sequence[str], type_: str, id_: str) -> list[int]:
     return [key for row in rows for key in part_keys("Provenance", row.param, row)]
 
 
-def _who(author: Author) -> tuple[str, str]:
-    return author.viewer.who, author.viewer.name or author.viewer.who
+def _who(author: Author) -> tuple[str, str, str]:
+    """Reference and name of who acts, and the client through which."""
+    return author.viewer.who, author.viewer.name or author.viewer.who, author.viewer.client
 
 
 def _moving(targets: Sequence[Stored], author: Author, why: Why | None) -> Resource:
@@ -102,19 +104,31 @@ def _reference(target: Stored) -> str:
     return f"{target.type}/{target.id}/_history/{target.version}"
 
 
-def _fixed(who: str, name: str, activity: str) -> Resource:
-    agent: Resource = {"display": name}
-    if who.startswith(("Practitioner/", "PractitionerRole/")):
-        agent["reference"] = who
-    return {
-        "activity": {"coding": [{"system": _OPERATION, "code": activity}]},
-        "agent": [{"type": {"coding": [{"system": _PARTICIPANT, "code": "author"}]}, "who": agent}],
-    }
+def _fixed(who: str, name: str, client: str, activity: str) -> Resource:
+    agents = [{"type": _participant("author"), "who": _agent(who, name)}]
+    if client and who.startswith(_PEOPLE):
+        through = {"type": "Device", "identifier": {"value": client}, "display": client}
+        agents.append({"type": _participant("assembler"), "who": through, "onBehalfOf": _agent(who, name)})
+    return {"activity": {"coding": [{"system": _OPERATION, "code": activity}]}, "agent": agents}
+
+
+def _agent(who: str, name: str) -> Resource:
+    """A person by reference; a program, a client or a worker, which are no resources here, by what they are called."""
+    if who.startswith(_PEOPLE):
+        return {"display": name, "reference": who}
+    type_, _, called = who.partition("/")
+    if type_ == "Device" and called:
+        return {"type": type_, "identifier": {"value": called}, "display": name}
+    return {"display": name}
+
+
+def _participant(code: str) -> Resource:
+    return {"coding": [{"system": _PARTICIPANT, "code": code}]}
 
 
 @lru_cache(maxsize=1024)
-def _prepared(who: str, name: str, activity: str, type_: str) -> _Prepared:
-    fixed = _fixed(who, name, activity)
+def _prepared(who: str, name: str, client: str, activity: str, type_: str) -> _Prepared:
+    fixed = _fixed(who, name, client, activity)
     moving = {"target": [{"reference": f"{type_}/sample"}], "occurredDateTime": "2024", "recorded": "2024"}
     values = extract({"resourceType": "Provenance", **moving, **fixed})
     rows = index_rows("Provenance", values)

@@ -83,8 +83,11 @@ def proof(clinic: Clinic, viewer: Viewer = NURSE, why: Why | None = None, activi
             {"display": "On call", "reference": "PractitionerRole/7"},
         ),
         (Viewer(who="Practitioner/x", sight=EVERYTHING), {"display": "Practitioner/x", "reference": "Practitioner/x"}),
-        (worker_viewer("rule-worker"), {"display": "rule-worker"}),
-        (open_viewer(), {"display": "Open mode"}),
+        (
+            worker_viewer("rule-worker"),
+            {"type": "Device", "identifier": {"value": "rule-worker"}, "display": "rule-worker"},
+        ),
+        (open_viewer(), {"type": "Device", "identifier": {"value": "open-mode"}, "display": "Open mode"}),
         (Viewer(who="client-7", sight=EVERYTHING), {"display": "client-7"}),
     ],
 )
@@ -92,6 +95,15 @@ def test_who_did_it_is_a_reference_where_there_is_one(clinic: Clinic, viewer: Vi
     (agent,) = proof(clinic, viewer)["agent"]
     assert agent["who"] == who
     assert agent["type"]["coding"][0]["code"] == "author"
+
+
+@pytest.mark.requirement(142)
+def test_the_client_through_which_a_person_acts_is_an_agent_on_their_behalf(clinic: Clinic) -> None:
+    person, client = proof(clinic, replace(NURSE, client="tracker-app"))["agent"]
+    assert person["who"]["reference"] == "Practitioner/nurse"
+    assert client["type"]["coding"][0]["code"] == "assembler"
+    assert client["who"] == {"type": "Device", "identifier": {"value": "tracker-app"}, "display": "tracker-app"}
+    assert client["onBehalfOf"] == person["who"]
 
 
 @pytest.mark.parametrize(

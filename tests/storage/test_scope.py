@@ -108,9 +108,9 @@ RULES = [("tcm", "r")]
 READS: dict[str, Callable[[Tx, Viewer], object]] = {
     "audit.list": lambda tx, viewer: audit.list(tx, viewer),
     "audit_search.find": lambda tx, viewer: audit_search.find(
-        tx, viewer, audit_search.latest(tx, VIEWER, patient=None, limit=1)[0].seq
+        tx, viewer, audit_search.listed(tx, VIEWER, audit_search.Wanted(), 1)[0].seq
     ),
-    "audit_search.latest": lambda tx, viewer: audit_search.latest(tx, viewer, patient=None, limit=9),
+    "audit_search.listed": lambda tx, viewer: audit_search.listed(tx, viewer, audit_search.Wanted(), 10),
     "audit_search.page": lambda tx, viewer: audit_search.page(tx, viewer, EVENTS, no_code, NOW).rows,
     "audit_search.rows_between": lambda tx, viewer: audit_search.rows_between(tx, viewer, None, None, None, 0, 9),
     "caseloads.given_back": lambda tx, viewer: caseloads.given_back(tx, viewer, ["Task/own"], "nobody"),
@@ -385,7 +385,7 @@ def of(*scopes: str, patient: str | None = None, policy: Policy | None = None) -
 EVERY_RIGHT = grants_of(["user/*.cruds"])
 WORK = "system/Task.rs", "system/CarePlan.rs"
 OF_RECORDS = {
-    "audit.list", "audit_search.find", "audit_search.latest", "audit_search.page", "audit_search.rows_between",
+    "audit.list", "audit_search.find", "audit_search.listed", "audit_search.page", "audit_search.rows_between",
     "changes.read_since", "events.find", "events.of_patients", "events.owners", "patients.find",
     "patients.find_many", "quarantine.find", "quarantine.list", "resources.scan", "outbox.find", "outbox.listed",
 }  # fmt: skip
