@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from fhir_tracker import batching, consequences, effects, records, transitions
+from fhir_tracker import batching, consequences, effects, reach, records, transitions
 from fhir_tracker.errors import Busy, Incorrect, Issue, TooLarge, TrackerError, Unavailable
 from fhir_tracker.model.author import Author
 from fhir_tracker.model.moves import MoveRequest
@@ -80,7 +80,7 @@ def _together(
     try:
         with database.begin() as tx, batching.together(tx, [one.ref for one in some], author.at):
             for wanted in some:
-                task = transitions.find_task(tx, author.viewer, wanted.ref)
+                task = _to_change(tx, wanted.ref, author)
                 records.check_match(task.stored, wanted.version)
                 found.append(_done(tx, task, step, author, noted))
     except Unavailable:
@@ -88,6 +88,12 @@ def _together(
     except TrackerError:
         return None
     return found
+
+
+def _to_change(tx: Tx, ref: str, author: Author) -> OpenTask:
+    """The task, where the author may change it: of others not even the title or the status is told."""
+    reach.require(tx, author, "u", ref)
+    return transitions.find_task(tx, author.viewer, ref)
 
 
 def _done(tx: Tx, task: OpenTask, step: Step, author: Author, noted: Noted | None) -> Result:
@@ -105,7 +111,7 @@ def _one(database: Database, wanted: Wanted, step: Step, author: Author, noted: 
     title = ""
     try:
         with database.begin() as tx:
-            task = transitions.find_task(tx, author.viewer, wanted.ref)
+            task = _to_change(tx, wanted.ref, author)
             title = task.item.title
             records.check_match(task.stored, wanted.version)
             return _done(tx, task, step, author, noted)
