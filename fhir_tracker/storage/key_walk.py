@@ -16,7 +16,7 @@ from fhir_tracker.model.viewer import Viewer
 from fhir_tracker.storage.conditions import combined, filter_keys, is_positive
 from fhir_tracker.storage.glance import Glance
 from fhir_tracker.storage.page_cursor import PageCursor
-from fhir_tracker.storage.scope import confined_to, row_scope_text
+from fhir_tracker.storage.scope import confined_to, led_by, row_scope_text
 
 MOST_ROWS = 200
 """A larger page is not for those who answer many callers in turn."""
@@ -64,6 +64,8 @@ def matches(tx: Glance, viewer: Viewer, query: Query, page: PageCursor | None) -
     if plan is None or (page is not None and page.values):
         return None
     start = page or _NEWEST
+    if led_by(viewer, "s", (query.type,)):
+        return None
     if plan.ids is not None or not plan.keys or confined_to(viewer, "s", (query.type,)) is not None:
         found = _among_resources(tx, viewer, query, plan, start)
     else:

@@ -69,6 +69,19 @@ def confined_to(viewer: Viewer, right: str, types: Sequence[str]) -> str | None:
     return ways.pop() if len(ways) == 1 and not SHARED.intersection(types) else None
 
 
+def led_by(viewer: Viewer, right: str, types: Sequence[str]) -> tuple[int, ...]:
+    """Keys of the index of which every resource of these types that is seen has one; none where not all have such."""
+    keys: set[int] = set()
+    for ways in {viewer.sight.ways(right, type_) for type_ in types} - {()}:
+        for way in ways:
+            wanted = needed(types, way.filters) if way.filters else None
+            best = min((one.keys for one in wanted or () if not one.ids), key=len, default=frozenset[int]())
+            if not best:
+                return ()
+            keys |= best
+    return tuple(sorted(keys))
+
+
 def row_scope_text(
     viewer: Viewer,
     alias: str,
