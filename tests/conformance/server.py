@@ -12,6 +12,7 @@ from pathlib import Path
 import httpx
 
 from tests.peers.process import Process, answers
+from tests.support.log_sweep import leaks
 
 SECRET = "made-up-key-for-the-tests-" + "k" * 20
 _ADDRESS = re.compile(r"^Pages +(http://\S+)/$", re.MULTILINE)
@@ -45,7 +46,10 @@ def running_tracker(
     env: Mapping[str, str] | None = None,
     program: Sequence[str | Path] = (Path(sys.executable).parent / "fhir-tracker",),
 ) -> Iterator[Tracker]:
-    """`fhir-tracker serve` on a free port with these further arguments, ready, and stopped at the end."""
+    """`fhir-tracker serve` on a free port with these further arguments, ready, and stopped at the end.
+
+    What its database tells of people and in notes is then looked for in its log, which is written at DEBUG.
+    """
     log = folder / "tracker.log"
     command: list[str | Path] = [*program, "serve", "--port", "0", "--database", database, *arguments]
     settings = {"FHIR_TRACKER_SECRET_KEY": SECRET, "FHIR_TRACKER_LOG_LEVEL": "DEBUG", **(env or {})}
@@ -55,6 +59,9 @@ def running_tracker(
         url = _address(log) or ""
         process.wait_until(answers(f"{url}/readyz"), seconds=30, what="fhir-tracker")
         yield Tracker(url=url, database=database, log=log, process=process)
+        process.stop()
+        leaked = leaks(log.read_text(errors="replace"), database)
+        assert leaked == [], "the log tells of patients"
     finally:
         process.stop()
 

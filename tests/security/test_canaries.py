@@ -17,6 +17,8 @@ from tests.conformance.talk import FORM, JSON, created, link_of
 
 NAME, MRN, NOTE, BORN = "Kanarienvogel", "MRN-730915", "mentioned-a-canary-in-the-note", "1931-07-13"
 CANARIES = (NAME, MRN, NOTE, BORN, NAME.lower())
+ASKED = {("audit", "query"), ("audit", "ref"), ("audit", "patient")}
+"""What somebody asked for, also in vain, is what the trail is for, as IHE's BALP wants it; it is shown to auditors alone."""
 WATCHED_TABLES = (
     "job",
     "audit",
@@ -152,9 +154,12 @@ def test_no_job_trail_or_bookkeeping_row_holds_patient_data(used: Tracker) -> No
         assert set(WATCHED_TABLES) <= tables
         assert rows.execute("SELECT count(*) FROM audit").fetchone()[0] > 10
         for table in WATCHED_TABLES:
-            for row in rows.execute(f"SELECT * FROM {table}"):
+            found = rows.execute(f"SELECT * FROM {table}")
+            names = [column[0] for column in found.description]
+            for row in found:
+                kept = {name: value for name, value in zip(names, row, strict=True) if (table, name) not in ASKED}
                 for canary in CANARIES:
-                    assert canary not in str(row), (table, row)
+                    assert canary not in str(kept), (table, kept)
     finally:
         rows.close()
 
