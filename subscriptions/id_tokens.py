@@ -122,14 +122,20 @@ def _check_claims(claims: Mapping[str, Any], named: str, issuer: Issuer, nonce: 
         raise Forbidden("Who you are was said at another login than this one.")
     if not isinstance(claims.get("sub"), str) or not claims["sub"]:
         raise Forbidden("The EHR did not say who you are.")
+    _check_times(claims, now.timestamp())
+
+
+def _check_times(claims: Mapping[str, Any], at: float) -> None:
+    """It counts now, and was made for this login; `iat` may be missing, since the nonce tells that too."""
     ends, made, begins = (_moment(claims.get(name)) for name in ("exp", "iat", "nbf"))
-    at = now.timestamp()
     leeway, oldest = LEEWAY.total_seconds(), OLDEST.total_seconds()
-    if ends is None or at >= ends + leeway or made is None or at > made + oldest or (begins or 0) > at + leeway:
+    if any(claims.get(name) is not None and one is None for name, one in (("iat", made), ("nbf", begins))):
+        raise Forbidden("What the EHR said of who you are names a moment that cannot be.")
+    if ends is None or at >= ends + leeway or (made is not None and at > made + oldest):
         raise Forbidden(
             "What the EHR said of who you are counts no more: open the tracker again; are the clocks right?"
         )
-    if made > at + leeway:
+    if max(made or 0, begins or 0) > at + leeway:
         raise Forbidden("What the EHR said of who you are is from the future; are the clocks right?")
 
 

@@ -345,7 +345,8 @@ BAD_TOKENS: dict[str, tuple[Faults, int]] = {
     "true exp": (Faults(id_token=IdTokenFaults(claims={"exp": True})), 403),
     "from the future": (Faults(id_token=IdTokenFaults(claims={"iat": 4_000_000_000, "exp": 4_000_000_300})), 403),
     "of long ago": (Faults(id_token=IdTokenFaults(claims={"iat": 1_700_000_000})), 403),
-    "no iat": (Faults(id_token=IdTokenFaults(claims={"iat": None})), 403),
+    "text iat": (Faults(id_token=IdTokenFaults(claims={"iat": "now"})), 403),
+    "odd nbf": (Faults(id_token=IdTokenFaults(claims={"nbf": [1]})), 403),
     "not yet": (Faults(id_token=IdTokenFaults(claims={"nbf": 4_000_000_000})), 403),
     "no sub": (Faults(id_token=IdTokenFaults(claims={"sub": None})), 403),
     "no fhirUser": (Faults(id_token=IdTokenFaults(claims={"fhirUser": None})), 403),
@@ -403,6 +404,7 @@ GOOD_TOKENS: dict[str, Faults] = {
     "aud as a list": Faults(id_token=IdTokenFaults(claims={"aud": ["care-tracker"]})),
     "aud of two with azp": Faults(id_token=IdTokenFaults(claims={"aud": ["care-tracker", "b"], "azp": "care-tracker"})),
     "relative fhirUser": Faults(id_token=IdTokenFaults(claims={"fhirUser": "Practitioner/nurse"})),
+    "no iat": Faults(id_token=IdTokenFaults(claims={"iat": None})),
     "the older name": Faults(id_token=IdTokenFaults(claims={"fhirUser": None, "profile": "Practitioner/nurse"})),
 }
 
@@ -480,6 +482,30 @@ def test_where_people_read_in_their_own_name_the_ehr_decides_who_opens_a_chart(p
     assert (answer.status_code, "does not let you read" in answer.text) == (403, True)
     pad.simulator.faults = Faults()
     assert pad.browser().come_in(context=Context(patient="not-there")).status_code == 403
+
+
+@pytest.mark.requirement(98)
+@pytest.mark.security("S29", "S18")
+def test_a_persons_token_is_never_sent_to_another_server(pad: Launchpad) -> None:
+    with simulated_ehr() as other:
+        elsewhere = f"{other.simulator.origin}/fhir/Patient/ada"
+        pad.simulator.faults = Faults(redirecting=frozenset({"fhir"}), redirect_to=elsewhere)
+        assert launch_of(pad.browser().come_in(context=Context(patient="ada")))
+        assert other.simulator.ledger.seen == ()
+        pad.set_up(reads_as_user=True)
+        assert pad.browser().come_in(context=Context(patient="ada")).status_code == 403
+        assert other.simulator.ledger.seen == ()
+
+
+@pytest.mark.security("S19")
+def test_a_chart_opened_later_changes_nothing_in_the_one_opened_before(pad: Launchpad) -> None:
+    browser = pad.browser()
+    first = launch_of(browser.come_in(context=Context(patient="ada")))
+    second = launch_of(browser.come_in(context=Context(patient="ben")))
+    assert [pad.session(one).patient for one in (first, second)] == ["clinic-ada", "clinic-ben"]
+    assert browser.get(f"/l/{first}/patients/clinic-ben").status_code == 404
+    assert browser.get(f"/l/{second}/patients/clinic-ada").status_code == 404
+    assert browser.get(f"/l/{first}/patients/clinic-ada").status_code == 200
 
 
 @pytest.mark.security("S56", "M3")
