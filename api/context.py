@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from api.limits import Limits
 from api.smart.foreign import ForeignTokens
-from api.tally import Tally
+from api.tally import SLOWED, Tally
 from fhir_tracker.admission import Admission
 from fhir_tracker.config import Settings
 from fhir_tracker.model.viewer import Viewer, open_viewer
@@ -74,7 +74,7 @@ class AppContext:
     @cached_property
     def limits(self) -> Limits:
         """How often clients may ask, and addresses may fail, in this process."""
-        return Limits(self.settings.rate_limit)
+        return Limits(self.settings.rate_limit, lambda limit: self.tally.note(SLOWED, limit, 429, 0.0))
 
     @cached_property
     def admission(self) -> Admission:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import math
 import threading
+from collections.abc import Callable
 
 from fhir_tracker import clock
 from fhir_tracker.errors import TooMany
@@ -14,6 +15,7 @@ FAILURES, FAILURES_A_SECOND = 100, 2.0
 """Bad tokens and assertions that one address may send at once, and how fast it may go on; nobody guesses one."""
 LOGINS, LOGINS_A_SECOND = 10, 0.1
 """The same for passwords, which can be guessed."""
+_NOT_GOOD = "Too much that is not good comes from this address."
 
 
 class Buckets:
@@ -45,38 +47,46 @@ class Buckets:
         return len(self._held)
 
 
+def _nobody_counts(limit: str) -> None:
+    del limit
+
+
 class Limits:
     """The buckets of one process. Every method raises TooMany with the seconds to wait.
 
+    `slowed` is told which limit was met, each time.
     Who shows a good token or assertion is never held back by failures of others behind the same address.
     """
 
-    def __init__(self, requests_a_second: int) -> None:
+    def __init__(self, requests_a_second: int, slowed: Callable[[str], None] = _nobody_counts) -> None:
         self._clients = Buckets(2.0 * requests_a_second, float(requests_a_second)) if requests_a_second else None
+        self._slowed = slowed
         self._failures = Buckets(FAILURES, FAILURES_A_SECOND)
         self._logins = Buckets(LOGINS, LOGINS_A_SECOND)
 
     def request(self, client: str) -> None:
         """One request of a client."""
         if self._clients is not None:
-            _check(self._clients.take(client, clock.monotonic()), "This client asks too often.")
+            self._check("client", self._clients.take(client, clock.monotonic()), "This client asks too often.")
 
     def failure(self, address: str) -> None:
         """One token or assertion from this address that was not good."""
-        _check(
-            self._failures.take(network_of(address), clock.monotonic()),
-            "Too much that is not good comes from this address.",
-        )
+        self._check("address", self._failures.take(network_of(address), clock.monotonic()), _NOT_GOOD)
 
     def check_failures(self, address: str) -> None:
         """Before others are asked about a token from this address: nothing, unless too many were not good lately."""
         now, network = clock.monotonic(), network_of(address)
         if self._failures.is_empty(network, now):
-            _check(self._failures.take(network, now), "Too much that is not good comes from this address.")
+            self._check("address", self._failures.take(network, now), _NOT_GOOD)
 
     def login(self, address: str) -> None:
         """One try with a password, before it is looked at."""
-        _check(self._logins.take(network_of(address), clock.monotonic()), "Too many logins are tried.")
+        self._check("login", self._logins.take(network_of(address), clock.monotonic()), "Too many logins are tried.")
+
+    def _check(self, limit: str, wait: float, message: str) -> None:
+        if wait:
+            self._slowed(limit)
+            raise TooMany(f"{message} Try again later.", retry_after=math.ceil(wait))
 
 
 def network_of(address: str) -> str:
@@ -86,8 +96,3 @@ def network_of(address: str) -> str:
     except ValueError:
         return address
     return str(ipaddress.ip_network((found, 64), strict=False)) if found.version == 6 else address
-
-
-def _check(wait: float, message: str) -> None:
-    if wait:
-        raise TooMany(f"{message} Try again later.", retry_after=math.ceil(wait))

@@ -12,7 +12,7 @@ from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamil
 from prometheus_client.registry import Collector
 
 from api.following_numbers import following_numbers
-from api.tally import AWAY, BUCKETS, Row, Tally
+from api.tally import AWAY, BUCKETS, SLOWED, Row, Tally
 from fhir_tracker import brake, clock
 from fhir_tracker.errors import TrackerError
 from fhir_tracker.model.viewer import worker_viewer
@@ -42,16 +42,23 @@ class RequestNumbers(Collector):
         """Requests by method, route and status, and how they spread over the processes."""
         totals: Counter[tuple[str, str, str]] = Counter()
         times: dict[tuple[str, str], list[Row]] = defaultdict(list)
+        slowed: Counter[str] = Counter()
         for row in self._tally.rows():
+            if row.method == SLOWED:
+                slowed[row.route] += sum(row.buckets)
+                continue
             totals[row.method, row.route, str(row.status)] += sum(row.buckets)
             times[row.method, row.route].append(row)
+        limited = CounterMetricFamily("rate_limited", "Requests refused because too many came.", labels=["limit"])
+        for limit, count in slowed.items():
+            limited.add_metric([limit], count)
         answered = CounterMetricFamily("http_requests", "Requests answered.", labels=["method", "route", "status"])
         for kind, count in totals.items():
             answered.add_metric(kind, count)
         seconds = HistogramMetricFamily("http_request_seconds", "Seconds until the answer.", labels=["method", "route"])
         for place, rows in times.items():
             seconds.add_metric(place, _cumulated(rows), sum(row.seconds for row in rows))
-        yield from (answered, seconds, *self._processes())
+        yield from (answered, seconds, limited, *self._processes())
 
     def _processes(self) -> Iterator[Metric]:
         held = GaugeMetricFamily("process_connections", "Connections that a process holds.", labels=["process"])

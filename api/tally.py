@@ -10,6 +10,8 @@ from typing import Self
 
 BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 """Upper ends of what requests took, in seconds; one more bucket has no end."""
+SLOWED = "SLOWED"
+"""Stands where a method does for what was answered by 429 alone; its route says whom that was to slow."""
 AWAY = 1e9
 """Stands for the connections of a process that takes none."""
 
@@ -78,7 +80,8 @@ class Tally:
 
     def answered(self, place: int) -> int:
         """How many requests the processes at `place` have answered."""
-        return sum(int(sum(self._cells[at + _NAME_CELLS : at + _SUM])) for at, _ in self._kinds(place))
+        rows = (at for at, kind in self._kinds(place) if kind[0] != SLOWED)
+        return sum(int(sum(self._cells[at + _NAME_CELLS : at + _SUM])) for at in rows)
 
     def held(self, place: int) -> float:
         """How many connections the process at `place` holds; AWAY when it takes none."""

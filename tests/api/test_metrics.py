@@ -31,6 +31,7 @@ HOUR = timedelta(hours=1)
 # every family with its labels; a family or label that is not here is a decision to take
 FAMILIES = {
     "http_requests": {"method", "route", "status"},
+    "rate_limited": {"limit"},
     "http_request_seconds": {"method", "route", "le"},
     "process_connections": {"process"},
     "process_requests": {"process"},
