@@ -71,6 +71,8 @@ def confined_to(viewer: Viewer, right: str, types: Sequence[str]) -> str | None:
 
 def led_by(viewer: Viewer, right: str, types: Sequence[str]) -> tuple[int, ...]:
     """Keys of the index of which every resource of these types that is seen has one; none where not all have such."""
+    if viewer.sight.is_whole(right):
+        return ()
     keys: set[int] = set()
     for ways in {viewer.sight.ways(right, type_) for type_ in types} - {()}:
         for way in ways:
