@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import difflib
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from fhir_tracker import failpoints
+from fhir_tracker import setting_texts as texts
 from fhir_tracker.addresses import (
     MailServer,
     mail_server,
@@ -24,12 +23,6 @@ from fhir_tracker.addresses import (
 from fhir_tracker.errors import UsageError
 
 PREFIX = "FHIR_TRACKER_"
-LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
-INSECURE = frozenset({"secret-key", "http", "postgresql", "redis", "failpoint"})
-"""What can be allowed although it is not safe."""
-_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-_DURATION = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,6})?)(ms|s|m|h|d)?")
-_SIZE = re.compile(r"([0-9]{1,9})([kKmM]?)[bB]?")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,132 +102,11 @@ class Setting:
         return self.name.lower()
 
 
-def duration(text: str) -> timedelta:
-    """`500ms`, `30s`, `2m`, `1.5h`, `7d`; a bare number is seconds. Raises ValueError for anything else, 0 included."""
-    match = _DURATION.fullmatch(text.strip())
-    if match is None:
-        raise ValueError("use a number and a unit, such as 30s, 5m or 2h")
-    value = timedelta(seconds=float(match[1]) * _UNITS[match[2] or "s"])
-    if not value:
-        raise ValueError("must be more than 0")
-    return value
-
-
-def retention(text: str) -> timedelta:
-    """As `duration`, also a number of years such as `6y`, and never less than 30 days. Raises ValueError for anything else."""
-    years = re.fullmatch(r"([0-9]{1,3})y", text.strip())
-    value = timedelta(days=-(-int(years[1]) * 36525 // 100)) if years else duration(text)
-    if value < timedelta(days=30):
-        raise ValueError("must be at least 30d")
-    return value
-
-
-def _file(text: str) -> Path | None:
-    if "\0" in text:
-        raise ValueError("use the name of a file")
-    return Path(text) if text else None
-
-
-def process_count(text: str) -> int:
-    """`auto`, which is 0, or a number from 1 to 64. Raises ValueError for anything else."""
-    if text.lower() == "auto":
-        return 0
-    if not re.fullmatch("[0-9]{1,2}", text) or not 1 <= int(text) <= 64:
-        raise ValueError("use auto, or a number from 1 to 64")
-    return int(text)
-
-
-def token_lifetime(text: str) -> timedelta:
-    """A duration from a second to an hour. Raises ValueError for anything else."""
-    value = duration(text)
-    if not timedelta(seconds=1) <= value <= timedelta(hours=1):
-        raise ValueError("use at least 1s and at most 1h")
-    return value
-
-
-def _rate(text: str) -> int:
-    return 0 if text.lower() == "off" else _count(text)
-
-
-def _share(text: str) -> float:
-    value = float(text)
-    if not 0 <= value <= 1:
-        raise ValueError("use a share from 0 (off) to 1")
-    return value
-
-
-def _count(text: str) -> int:
-    if not re.fullmatch("[0-9]{1,9}", text):
-        raise ValueError("use a whole number")
-    return int(text)
-
-
-def _positive(text: str) -> int:
-    value = _count(text)
-    if not value:
-        raise ValueError("must be at least 1")
-    return value
-
-
-def _size(text: str) -> int:
-    match = _SIZE.fullmatch(text)
-    if match is None or not int(match[1]):
-        raise ValueError("use bytes, or a number with k or M, such as 5M")
-    return int(match[1]) * {"": 1, "k": 1000, "m": 1_000_000}[match[2].lower()]
-
-
-def _switch(text: str) -> bool:
-    known = {"yes": True, "true": True, "on": True, "1": True, "no": False, "false": False, "off": False, "0": False}
-    if text.lower() not in known:
-        raise ValueError("use yes or no")
-    return known[text.lower()]
-
-
-def _log_level(text: str) -> str:
-    if text.upper() not in LOG_LEVELS:
-        raise ValueError("use one of " + ", ".join(LOG_LEVELS))
-    return text.upper()
-
-
-def _address(text: str) -> str:
-    if not text:
-        return ""
-    parts = urlsplit(text)
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment or parts.username:
-        raise ValueError("use an address such as https://tracker.example.org, without query or user")
-    return text.rstrip("/")
-
-
-def _database(text: str) -> str:
-    if text and not re.match(r"sqlite:///.|postgres(ql)?://", text):
-        raise ValueError("use sqlite:///FILE or postgresql://USER@HOST/NAME")
-    return text
-
-
-def _redis(text: str) -> str:
-    if text and not re.match(r"rediss?://.|unix://.", text):
-        raise ValueError("use redis://HOST:6379/0")
-    return text
-
-
-def _secret(text: str) -> str:
-    if text and len(text) < 32:
-        raise ValueError("use at least 32 characters")
-    return text
-
-
-def _insecure(text: str) -> frozenset[str]:
-    found = frozenset(filter(None, (one.strip() for one in text.split(","))))
-    if found - INSECURE:
-        raise ValueError("use words of " + ", ".join(sorted(INSECURE)))
-    return found
-
-
 SETTINGS: tuple[Setting, ...] = (
     Setting(
         name="DATABASE",
         kind="address",
-        read=_database,
+        read=texts.database,
         default="",
         secret=True,
         help="`sqlite:///FILE` or `postgresql://USER@HOST/NAME`. Without it: `tracker.db` in the folder `fhir-tracker` "
@@ -243,7 +115,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         name="SECRET_KEY",
         kind="text",
-        read=_secret,
+        read=texts.secret,
         default="",
         secret=True,
         help="Signs what a browser keeps for us and seals our signing keys; 32 characters or more, the same for every process, kept "
@@ -253,7 +125,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         name="PUBLIC_URL",
         kind="address",
-        read=_address,
+        read=texts.address,
         default="",
         help="The address under which others reach this server; it begins every link the FHIR API gives out, "
         "and EHRs tell us of changes below it. Without it: the address the server listens on, and EHRs are only polled.",
@@ -261,14 +133,14 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         name="LOG_LEVEL",
         kind="word",
-        read=_log_level,
+        read=texts.log_level,
         default="INFO",
         help="How much is logged to standard error: `DEBUG`, `INFO`, `WARNING` or `ERROR`. No level logs patient data.",
     ),
     Setting(
         name="MASS_ESCALATION_LIMIT",
         kind="share",
-        read=_share,
+        read=texts.share,
         default="0.5",
         help="If one sweep would escalate more than this share of the open work of a program, or of all, it stops and asks a person; 0 "
         "switches the brake off.",
@@ -276,77 +148,77 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         name="MASS_ESCALATION_FLOOR",
         kind="number",
-        read=_count,
+        read=texts.count,
         default="25",
         help="Fewer escalations than this in one sweep never trip the brake.",
     ),
     Setting(
         name="SWEEP_INTERVAL",
         kind="duration",
-        read=duration,
+        read=texts.duration,
         default="5s",
         help="How often the worker looks for items whose time has come.",
     ),
     Setting(
         name="UNDO_WITHIN",
         kind="duration",
-        read=duration,
+        read=texts.duration,
         default="60s",
         help="How long the one who moved work can take the move back.",
     ),
     Setting(
         name="RULE_PERIOD",
         kind="duration",
-        read=duration,
+        read=texts.duration,
         default="1h",
         help="A rule with open work that was not asked for so long has some of it looked at; after two, it is an alert.",
     ),
     Setting(
         name="SWEEP_BATCH",
         kind="number",
-        read=_positive,
+        read=texts.positive,
         default="500",
         help="How many due items one worker claims at a time.",
     ),
     Setting(
         name="BODY_LIMIT",
         kind="size",
-        read=_size,
+        read=texts.size,
         default="5M",
         help="The largest request body the FHIR API accepts; a larger one is answered 413.",
     ),
     Setting(
         name="POLL_OVERLAP",
         kind="duration",
-        read=duration,
+        read=texts.duration,
         default="125s",
         help="How far each poll of an EHR reaches back before the last one, for rows that were committed late.",
     ),
     Setting(
         name="RECONCILE_INTERVAL",
         kind="duration",
-        read=duration,
+        read=texts.duration,
         default="1d",
         help="How often all that an EHR holds is compared with what is here, to find what every other way missed.",
     ),
     Setting(
         name="REMOTE_TIMEOUT",
         kind="duration",
-        read=duration,
+        read=texts.duration,
         default="30s",
         help="How long one request to an EHR may take in all.",
     ),
     Setting(
         name="REMOTE_BODY_LIMIT",
         kind="size",
-        read=_size,
+        read=texts.size,
         default="50M",
         help="The largest answer taken from an EHR, after decompression.",
     ),
     Setting(
         name="REDIS_URL",
         kind="address",
-        read=_redis,
+        read=texts.redis,
         default="",
         secret=True,
         help="`redis://HOST:6379/0`: the broker of the scale-out mode. Without it workers only look into the database.",
@@ -354,7 +226,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         name="REQUIRE_IF_MATCH",
         kind="switch",
-        read=_switch,
+        read=texts.switch,
         default="no",
         help="Whether the FHIR API answers 400 to an update, patch or delete of a resource that says nothing in "
         "`If-Match` about the version it knows.",
@@ -362,7 +234,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         name="REFERENTIAL_INTEGRITY",
         kind="switch",
-        read=_switch,
+        read=texts.switch,
         default="on",
         help="Whether the FHIR API answers 409 to a delete of what current resources still refer to; `off` lets their "
         "references lead nowhere.",
@@ -370,7 +242,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         name="REQUIRE_APPROVER",
         kind="switch",
-        read=_switch,
+        read=texts.switch,
         default="no",
         help="Whether a new version of any program needs the approval of a second person before it takes effect; a "
         "program can ask for it itself with `change_control`.",
@@ -378,14 +250,14 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         name="REQUIRE_REASON",
         kind="switch",
-        read=_switch,
+        read=texts.switch,
         default="no",
         help="Whether publishing, approving and rolling back a program version needs a reason.",
     ),
     Setting(
         name="PROCESSES",
         kind="number",
-        read=process_count,
+        read=texts.process_count,
         default="auto",
         help="How many processes of `serve` share its port. `auto` is one for each core on PostgreSQL, at most 4, and one on "
         "SQLite, whose writers take turns. Each has up to 22 connections to the database. The option `--processes` goes "
@@ -394,7 +266,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         name="PROCESS_TIMEOUT",
         kind="duration",
-        read=duration,
+        read=texts.duration,
         default="60s",
         help="How long one of several processes may hang, while others go on, until it is ended and another takes its "
         "place.",
@@ -402,7 +274,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         name="SEND_TIMEOUT",
         kind="duration",
-        read=duration,
+        read=texts.duration,
         default="60s",
         help="How long a client may take nothing of an answer until its connection is ended.",
     ),
@@ -460,7 +332,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         name="INSECURE",
         kind="text",
-        read=_insecure,
+        read=texts.insecure,
         default="",
         help="What `serve` (without `--open`) and `worker` otherwise refuse, words parted by commas: `http` (a public address that "
         "is not https, off this machine), `postgresql` and `redis` (on another machine without TLS), `secret-key` (one that can "
@@ -469,7 +341,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         name="DISK_ENCRYPTED",
         kind="switch",
-        read=_switch,
+        read=texts.switch,
         default="no",
         help="Whether a person has seen to it that the disk of a SQLite database, and of its backups, is encrypted; without that "
         "`serve` and `doctor` warn.",
@@ -477,7 +349,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         name="METRICS_TOKEN",
         kind="text",
-        read=_secret,
+        read=texts.secret,
         default="",
         secret=True,
         help="What whoever reads `/metrics`, `/docs` and `/openapi.json` sends as `Authorization: Bearer`; 32 characters or more. "
@@ -494,14 +366,14 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         name="TOKEN_LIFETIME",
         kind="duration",
-        read=token_lifetime,
+        read=texts.token_lifetime,
         default="5m",
         help="How long the access tokens count that this server gives to systems; at most `1h`.",
     ),
     Setting(
         name="RATE_LIMIT",
         kind="number",
-        read=_rate,
+        read=texts.rate,
         default="500",
         help="How many requests a second one client of the FHIR API may make of each process, for a short while twice as many; "
         "above it the answer is 429. `off` or 0 sets no limit.",
@@ -509,7 +381,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         name="SESSION_IDLE",
         kind="duration",
-        read=duration,
+        read=texts.duration,
         default="15m",
         help="How long somebody may do nothing until the pages log them off; they are warned 2 minutes before. What a page "
         "asks for by itself does not count as doing something.",
@@ -517,7 +389,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         name="BREAK_GLASS",
         kind="duration",
-        read=duration,
+        read=texts.duration,
         default="60m",
         help="How long a restricted record stays open to somebody who broke the glass for it, with a reason "
         "([roles](roles.md)); then it is shut again by itself.",
@@ -525,14 +397,14 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         name="SESSION_LIFETIME",
         kind="duration",
-        read=duration,
+        read=texts.duration,
         default="12h",
         help="How long a session of the pages lasts at most, whatever is done in it.",
     ),
     Setting(
         name="LOCAL_LOGIN",
         kind="switch",
-        read=_switch,
+        read=texts.switch,
         default="off",
         help="Whether people with a local account (name, password and a code from an app) may log in, besides those an EHR "
         "or a login provider vouches for.",
@@ -540,7 +412,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         name="AUDIT_ANCHOR",
         kind="file",
-        read=_file,
+        read=texts.file,
         default="",
         help="The file to which the head of the audit trail's chain is added, which `audit verify` compares: one of its own for each "
         "database, best on another machine's disk or one that is only added to. Without it: beside the SQLite database, its name "
@@ -549,7 +421,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         name="AUDIT_RETENTION",
         kind="duration",
-        read=retention,
+        read=texts.retention,
         default="6y",
         help="How long the rows of the audit trail are kept; `audit prune` takes away none that is younger. A number and `y`, or as "
         "other durations; at least `30d`.",

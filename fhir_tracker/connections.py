@@ -10,10 +10,10 @@ from urllib.parse import urlsplit
 
 from fhir_tracker import outgoing, records
 from fhir_tracker.authentication import checked_authentication
-from fhir_tracker.config import duration
 from fhir_tracker.errors import Conflict, NotFound, UsageError
 from fhir_tracker.fhir.definitions.registry import resource_types
 from fhir_tracker.ownership import checked_owners, checked_write_back
+from fhir_tracker.setting_texts import duration
 from fhir_tracker.storage import absences, budgets, connections, cursors, resources, rosters
 from fhir_tracker.storage import settings as states
 from fhir_tracker.storage.connections import Connection

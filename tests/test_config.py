@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from fhir_tracker.config import SETTINGS, Settings, duration, load_settings, settings_page
+from fhir_tracker.config import SETTINGS, Settings, load_settings, settings_page
 from fhir_tracker.errors import UsageError
+from fhir_tracker.setting_texts import duration
 
 ROOT = Path(__file__).parents[1]
 

@@ -12,8 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fhir_tracker.addresses import MailServer
-from fhir_tracker.config import LOG_LEVELS, PREFIX, SETTINGS, Setting, default_folder, duration, load_settings
+from fhir_tracker.config import PREFIX, SETTINGS, Setting, default_folder, load_settings
 from fhir_tracker.errors import UsageError
+from fhir_tracker.setting_texts import LOG_LEVELS, duration
 
 # name -> (text, value) pairs that are right, and texts that are wrong
 TABLE: dict[str, tuple[list[tuple[str, object]], list[str]]] = {

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from fhir_tracker.config import INSECURE, Settings, load_settings
+from fhir_tracker.config import Settings, load_settings
 from fhir_tracker.errors import UsageError
 from fhir_tracker.hazards import check_safe, hazards
+from fhir_tracker.setting_texts import INSECURE
 
 KEY = "q8Zr3vT0yLw5nXk1Bd7Hs2Jf9Gm4Pc6Ua"
 PG = "postgresql://u:p@db.example/n"

@@ -9,10 +9,11 @@ from api.commands.program_changes import as_json, author_of, count, moment, say_
 from api.console import print_json, print_lines
 from api.stores import open_store
 from fhir_tracker import clock, dry_run, plan_migration, programs, publishing
-from fhir_tracker.config import Settings, duration
+from fhir_tracker.config import Settings
 from fhir_tracker.errors import UsageError
 from fhir_tracker.model.plan_map import read_map
 from fhir_tracker.plan_migration import Migrated
+from fhir_tracker.setting_texts import duration
 
 
 def register(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

@@ -17,9 +17,10 @@ from api.serve import address_of, check_loopback, listen, run_server, tls_of
 from api.stores import open_store, set_up_store, with_secret_key
 from api.worker import start_embedded
 from fhir_tracker import clock
-from fhir_tracker.config import Settings, load_settings, process_count
+from fhir_tracker.config import Settings, load_settings
 from fhir_tracker.errors import UsageError
 from fhir_tracker.hazards import check_safe
+from fhir_tracker.setting_texts import process_count
 
 _BANNER = """
   ****************************************************************

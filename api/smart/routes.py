@@ -5,7 +5,7 @@ from __future__ import annotations
 from starlette.routing import BaseRoute, Route
 
 from api.context import AppContext
-from api.smart.forms import FormEndpoint
+from api.smart.forms import Answering, FormEndpoint
 from api.smart.introspection import TokenQuestions
 from api.smart.places import INTROSPECT, REVOKE, TOKEN
 from api.smart.systems import Systems
@@ -16,7 +16,7 @@ def token_routes(context: AppContext) -> list[BaseRoute]:
     """The three addresses of one server, in every access mode: what they are shown is all that opens them."""
     systems = Systems(context)
     questions = TokenQuestions(context, systems)
-    answering = {
+    answering: dict[str, Answering] = {
         TOKEN: TokenEndpoint(context, systems),
         INTROSPECT: questions.introspect,
         REVOKE: questions.revoke,

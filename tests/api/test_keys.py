@@ -98,7 +98,7 @@ def test_after_a_change_of_the_secret_key_a_command_seals_anew(
     assert kid in run(ready_url, capsys, "reseal", "--former", str(wrong), code=1)[1]
     assert "1 keys sealed anew" in run(ready_url, capsys, "reseal", "--former", str(former))[0]
     again = json.loads(run(ready_url, capsys, "reseal", "--former", str(former), "--json")[0])
-    others = {"resealed": {}, "lost": {}}
+    others: dict[str, dict[str, int]] = {"resealed": {}, "lost": {}}
     assert again == {"resealed": [], "alreadyOpen": [kid], "lost": [], "others": others}
     said = run(ready_url, capsys, "reseal", "--former", str(tmp_path / "none"), code=2)
     assert "former key cannot be read" in said[1]

@@ -6,7 +6,7 @@ import pytest
 
 from fhir_tracker.model.grants import parse_scope
 from fhir_tracker.model.policy import ACTS, Policy, covers, policy_of
-from fhir_tracker.model.sight import ACTS as SIGHTS_ACTS
+from fhir_tracker.model.sight import EVERYTHING
 
 
 def _policy(*rights: str, hide: dict[str, set[str]] | None = None, **more: object) -> Policy:
@@ -17,7 +17,7 @@ def _policy(*rights: str, hide: dict[str, set[str]] | None = None, **more: objec
 
 
 def test_the_acts_are_those_that_a_viewer_without_limits_has() -> None:
-    assert frozenset(ACTS) == SIGHTS_ACTS
+    assert frozenset(ACTS) == EVERYTHING.acts
 
 
 @pytest.mark.security("S48")
