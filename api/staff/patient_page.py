@@ -13,6 +13,7 @@ from api.staff import words
 from api.staff.exceptions import exception_form, exceptions_of
 from api.staff.forms import NOTHING, Typed, plan_form
 from api.staff.frames import frame_of
+from api.staff.hidden import shown_events, shown_log
 from api.staff.history import attempt_lines, transition_line
 from api.staff.names import Names, names_for, status_chip
 from api.staff.next_step import page_of
@@ -66,8 +67,9 @@ def show(visit: Visit, typed: Typed, *, status: int = 200) -> Response:
 
 def _view(tx: Tx, visit: Visit, summary: PatientSummary, typed: Typed) -> PatientView:
     items = work_items.of_patient(tx, visit.viewer, summary.patient)
-    seen = events.of_patients(tx, visit.viewer, [summary.patient])[summary.patient]
-    log = transitions.of_patient(tx, visit.viewer, summary.patient, _MOST_LINES)
+    sight = visit.viewer.sight
+    seen = shown_events(events.of_patients(tx, visit.viewer, [summary.patient])[summary.patient], sight)
+    log = shown_log(transitions.of_patient(tx, visit.viewer, summary.patient, _MOST_LINES), sight)
     names = names_for(tx, visit.viewer, visit.context.access, items, _people(log))
     person = person_of(summary, summary.patient, visit.now)
     if person is None:
@@ -85,7 +87,9 @@ def _view(tx: Tx, visit: Visit, summary: PatientSummary, typed: Typed) -> Patien
         coming=coming,
         missed=missed,
         outreach=(*_months(seen, names, visit), *attempt_lines(_attempts(seen), names, visit.now)),
-        documents=tuple(line for one in facts for line in _documents(one, names, visit)),
+        documents=tuple(line for one in facts for line in _documents(one, names, visit))
+        if sight.may("r", "DocumentReference")
+        else (),
         timeline=_timeline(log, seen, items, names, visit),
         exceptions=exceptions_of(up, summary.patient, names, visit),
         flag=exception_form(summary.patient, up),

@@ -12,6 +12,7 @@ from starlette.responses import Response
 from api.staff import forms, trail, words
 from api.staff.forms import NOTHING, Typed
 from api.staff.frames import frame_of
+from api.staff.hidden import shown_answers, shown_events, shown_log, shown_resource
 from api.staff.history import attempt_lines, changes_since, closing_line, history_lines, note_lines
 from api.staff.names import Names, names_for, practitioners, role_choices, role_named, status_chip
 from api.staff.next_step import forward, hold_move, move_label, move_means, next_step, page_of
@@ -94,11 +95,11 @@ def show(visit: Visit, do: str, move: str, typed: Typed, *, status: int = 200, v
 
 def subject_of(tx: Tx, visit: Visit, ref: str) -> Subject:
     """Gather a task page; raises NotFound or Gone."""
-    task = find_task(tx, visit.viewer, ref)
-    explanation = explain(tx, visit.viewer, ref, visit.now)
-    log = transitions.of_items(tx, visit.viewer, [ref])[ref]
+    task, sight = find_task(tx, visit.viewer, ref), visit.viewer.sight
+    explanation = explain(tx, visit.viewer.behind(), ref, visit.now)
+    log = shown_log(transitions.of_items(tx, visit.viewer, [ref])[ref], sight)
     patient = task.item.patient
-    seen = events.of_patients(tx, visit.viewer, [patient])[patient] if patient else ()
+    seen = shown_events(events.of_patients(tx, visit.viewer, [patient])[patient], sight) if patient else ()
     others = {row.who for row in log} | {row.after for row in log if row.what == "owner" and row.after}
     others |= {row.before for row in log if row.what == "owner" and row.before}
     names = names_for(tx, visit.viewer, visit.context.access, [task.item, explanation.item], others)
@@ -106,7 +107,7 @@ def subject_of(tx: Tx, visit: Visit, ref: str) -> Subject:
     within = visit.context.settings.undo_within
     undoable = bool(undo.last_act(tx, visit.viewer, ref, visit.now, within))
     return Subject(
-        task=task,
+        task=replace(task, resource=shown_resource(task.resource, sight)),
         explanation=explanation,
         names=names,
         moves=moves,
@@ -197,7 +198,9 @@ def _view(tx: Tx, visit: Visit, subject: Subject, form: Form | None, conflict: t
         form=form,
         requirements=_requirements(subject, goal),
         requirements_for=move_label(program, goal) if goal else "",
-        why=tuple(_rule(one, subject) for one in _by_weight(subject.explanation.findings)),
+        why=shown_answers(
+            (_rule(one, subject) for one in _by_weight(subject.explanation.findings)), visit.viewer.sight
+        ),
         facts=_facts(subject),
         linked=_linked(subject),
         attempts=attempt_lines(_attempts(subject), names, visit.now),
@@ -209,7 +212,7 @@ def _view(tx: Tx, visit: Visit, subject: Subject, form: Form | None, conflict: t
         closing=None if item.open else closing_line(subject.log, item, program, names, visit.now),
         outside=item.kind == "outside",
         conflict=conflict,
-        elsewhere=written_there(tx, visit.viewer, item.ref),
+        elsewhere=() if visit.viewer.sight.hidden("Task") else written_there(tx, visit.viewer, item.ref),
     )
 
 
