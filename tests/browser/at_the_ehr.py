@@ -14,9 +14,11 @@ from playwright.sync_api import BrowserContext, FrameLocator, Page, expect
 from api.context import Access
 from api.demo.simulator.app import SimulatedEhr
 from api.demo.simulator.simulator import Choice
-from fhir_tracker import accounts, connections, issuers, roles
+from fhir_tracker import accounts, clock, connections, issuers, roles
+from fhir_tracker.config import load_settings
 from fhir_tracker.fhir.identity import local_id
 from fhir_tracker.issuers import Terms
+from subscriptions import sync_due
 from tests.browser.conftest import Tracker, running
 from tests.support.clinic import Clinic
 from tests.support.simulated_ehr import CHARTS, NURSE, app_at, simulated_ehr
@@ -37,18 +39,17 @@ class Site:
     def clinic(self) -> Clinic:
         return self.tracker.clinic
 
+    def pull(self) -> None:
+        """Read the EHR's records, as the worker does when it is time."""
+        settings = load_settings({"HOME": "/nowhere"})
+        (report,) = sync_due(self.clinic.database, settings, lambda: clock.now() + timedelta(seconds=2))
+        assert report.complete, report
+
     def late_call(self, patient: str, now: datetime) -> str:
         """Late work about a patient of a chart; the Task's reference."""
-        self.clinic.put({"resourceType": "Patient", "id": patient, "name": [names()[patient]]}, now - timedelta(days=6))
         self.clinic.discharge(patient, now - timedelta(days=5))
         self.clinic.sweep(now)
         return self.clinic.task(patient, "first-call").ref
-
-
-def names() -> dict[str, dict[str, object]]:
-    """The names of both patients by their ids here."""
-    split = {local_id(KEY, one.id): one.name.split() for one in CHARTS}
-    return {id_: {"given": [name[0]], "family": name[1]} for id_, name in split.items()}
 
 
 @contextmanager
@@ -63,7 +64,7 @@ def site(
     """Both servers, set up through what the command line calls; `framed_by` replaces the EHR's origin."""
     folder.mkdir(exist_ok=True)
     with ExitStack() as undo:
-        ehr = undo.enter_context(simulated_ehr(host="localhost", auto=auto))
+        ehr = undo.enter_context(simulated_ehr(host="localhost", auto=auto, is_secured=False))
         tracker = undo.enter_context(running(folder, now, Access.LOCKED, values))
         simulator = ehr.simulator
         simulator.register(app_at(tracker.address))
@@ -74,11 +75,13 @@ def site(
             intents={"work-queue": "queue", "operations": "operations"},
         )
         with tracker.clinic.database.begin() as tx:
-            connections.add(tx, KEY, simulator.fhir_base, now=now, poll_seconds=3600, types=("Patient",))
+            connections.add(tx, KEY, simulator.fhir_base, now=now, poll_seconds=1, types=("Patient",))
             issuers.of_connection(tx, KEY, terms, SECRET_KEY, now)
             known = roles.built_in()
             accounts.add(tx, NURSE.name, ("rn",), known=known, now=now, connection=KEY, fhir_user=NURSE.fhir_user)
-        yield Site(ehr=ehr, tracker=tracker)
+        found = Site(ehr=ehr, tracker=tracker)
+        found.pull()
+        yield found
 
 
 class Desk:

@@ -7,7 +7,6 @@ import time
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Frame, Page, expect
@@ -16,7 +15,7 @@ from fhir_tracker import clock
 from fhir_tracker.storage import launches
 from tests.browser.at_the_ehr import ADA, BEN, Desk, Site, site
 from tests.peers.chromium.browser import person_at
-from tests.support.simulated_ehr import CLERK
+from tests.support.simulated_ehr import CLERK, PEOPLE
 
 pytestmark = pytest.mark.peer
 KEPT = """() => {
@@ -280,10 +279,11 @@ def test_standalone_asks_the_ehr_who_and_which_chart(place: Site, page: Page) ->
 @pytest.mark.security("S24", "S25")
 def test_a_script_in_what_the_ehr_sent_stays_inert_in_the_frame(desk: Desk, place: Site) -> None:
     attack = "<img src=x onerror=\"window.top.name='owned'\"><script>window.top.name='owned'</script>"
-    person: dict[str, Any] = {"resourceType": "Patient", "id": BEN, "name": [{"text": f"Ben Synthetic {attack}"}]}
-    now = clock.now()
-    place.clinic.put({**person, "text": {"status": "generated", "div": f"<div>{attack}</div>"}}, now)
+    before = next(one for one in PEOPLE if one["id"] == "ben")
+    narrative = {"status": "generated", "div": f'<div xmlns="http://www.w3.org/1999/xhtml">{attack}</div>'}
+    place.ehr.records.put({**before, "name": [{"text": f"Ben Synthetic {attack}"}], "text": narrative})
     try:
+        place.pull()
         desk.open("Ben Synthetic")
         desk.launch()
         expect(desk.frame.locator("main")).to_contain_text("onerror=")
@@ -291,7 +291,8 @@ def test_a_script_in_what_the_ehr_sent_stays_inert_in_the_frame(desk: Desk, plac
         desk.page.wait_for_timeout(200)
         assert desk.page.evaluate("window.name") == ""
     finally:
-        place.clinic.put({**person, "name": [{"given": ["Ben"], "family": "Synthetic"}]}, now)
+        place.ehr.records.put(before)
+        place.pull()
 
 
 @pytest.mark.security("S20")
@@ -371,6 +372,27 @@ def test_a_frame_of_an_origin_that_is_not_named_stays_empty(chromium: Browser, t
             desk.page.wait_for_timeout(100)
         assert "https://ehr.example.org" in refused[0] or "none" in refused[0]
         assert all("Ada" not in (one.content() if one.url.startswith("http") else "") for one in desk.page.frames[1:])
+
+
+@pytest.mark.security("S18", "S20")
+def test_a_page_opens_in_tabs_of_its_own_by_a_ticket_that_counts_once(desk: Desk, place: Site) -> None:
+    desk.open("Ben Synthetic")
+    desk.launch()
+    frame = in_frame(desk, "Ben Synthetic")
+    tickets: list[str] = []
+    desk.page.context.on("request", lambda one: tickets.append(one.url) if "/t/" in one.url else None)
+    for _ in range(2):
+        with desk.page.context.expect_page() as opened:
+            desk.frame.get_by_role("button", name="Open in a tab").click()
+        tab = opened.value
+        expect(tab.get_by_role("heading", level=1)).to_contain_text("Ben Synthetic")
+        assert session_of(tab.main_frame) == session_of(frame)
+        tab.close()
+    again = desk.page.context.new_page()
+    answer = again.goto(tickets[0])
+    assert answer is not None
+    assert answer.status == 401
+    expect(again.locator("body")).not_to_contain_text("Ben")
 
 
 @pytest.mark.security("A6")
