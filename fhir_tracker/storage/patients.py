@@ -9,6 +9,7 @@ from sqlalchemy import delete, update
 
 from fhir_tracker.fhir.folding import fold
 from fhir_tracker.model.patient import PatientSummary as PatientSummary
+from fhir_tracker.model.told import shown_summary
 from fhir_tracker.model.viewer import Viewer
 from fhir_tracker.storage.bulks import SUMMARY
 from fhir_tracker.storage.database import Tx
@@ -53,4 +54,5 @@ def find(tx: Tx, viewer: Viewer, patient: str) -> PatientSummary | None:
 
 def find_many(tx: Tx, viewer: Viewer, patients: Sequence[str]) -> dict[str, PatientSummary]:
     """Patient id -> summary, for those there are."""
-    return {one.patient: one for some in slices(patients) for one in _ROWS.read(tx, viewer, "patient", some)}
+    found = {one.patient: one for some in slices(patients) for one in _ROWS.read(tx, viewer, "patient", some)}
+    return found if viewer.sees_all else {name: shown_summary(one, viewer.sight) for name, one in found.items()}

@@ -9,11 +9,13 @@ from datetime import datetime, timedelta
 from typing import Literal
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import ColumnElement, FromClause, Text, and_, case, cast, exists, func, or_, select
+from sqlalchemy import ColumnElement, FromClause, Text, and_, case, cast, exists, false, func, or_, select
 from sqlalchemy.engine import RowMapping
 
 from fhir_tracker.errors import Incorrect
 from fhir_tracker.fhir.folding import fold
+from fhir_tracker.model.sight import Sight
+from fhir_tracker.model.told import shown_summary, tells_descriptions, tells_flags, tells_names, title_of
 from fhir_tracker.model.viewer import Viewer
 from fhir_tracker.model.work import WorkItem
 from fhir_tracker.storage.database import Tx
@@ -124,7 +126,7 @@ def queue(
     rows = tx.rows(chosen.order_by(*((by.desc(), k.desc()) if latest_first else (by, k))).limit(limit + 1))
     shown = rows[:limit]
     following = f"{microseconds(shown[-1][by.name])}.{shown[-1]['k']}" if len(rows) > limit and shown else None
-    lines = tuple(QueueRow(item=from_row(WorkItem, row), patient=_summary(row)) for row in shown)
+    lines = tuple(_line(viewer.sight, row) for row in shown)
     return QueuePage(rows=lines, next=following, total=_total(tx, viewer, conditions))
 
 
@@ -158,7 +160,7 @@ def conditions_of(viewer: Viewer, wanted: QueueFilter, now: datetime) -> list[Co
         conditions.append(item.role.is_(None))
     if wanted.no_program:
         conditions.append(item.program.is_(None))
-    return conditions + _further_conditions(wanted, now)
+    return conditions + _further_conditions(viewer.sight, wanted, now)
 
 
 def _owned(tx: Tx, viewer: Viewer, wanted: QueueFilter, now: datetime) -> list[ColumnElement[bool]]:
@@ -193,7 +195,7 @@ def state_condition(state: str, now: datetime, zone: str) -> ColumnElement[bool]
     raise Incorrect(f"There is no queue state {state[:40]!r}; there are {', '.join(STATES)}.")
 
 
-def _further_conditions(wanted: QueueFilter, now: datetime) -> list[ColumnElement[bool]]:
+def _further_conditions(sight: Sight, wanted: QueueFilter, now: datetime) -> list[ColumnElement[bool]]:
     item = work_item.c
     conditions: list[ColumnElement[bool]] = []
     if wanted.age is not None:
@@ -209,14 +211,14 @@ def _further_conditions(wanted: QueueFilter, now: datetime) -> list[ColumnElemen
         conditions.append(exists().where(fired, firing.c.kind == ESCALATE))
     if wanted.flag is not None:
         coded = json.dumps(wanted.flag, ensure_ascii=False)
-        conditions.append(cast(patient_summary.c.flags, Text).contains(coded, autoescape=True))
+        has_flag = cast(patient_summary.c.flags, Text).contains(coded, autoescape=True)
+        conditions.append(has_flag if tells_flags(sight) else false())
     for word in fold(wanted.text or "").split():
-        conditions.append(
-            or_(
-                patient_summary.c.folded.contains(word, autoescape=True),
-                item.folded_title.contains(word, autoescape=True),
-            )
-        )
+        in_title = item.folded_title.contains(word, autoescape=True)
+        if not tells_descriptions(sight):
+            in_title = and_(in_title, item.code != "")
+        in_name = patient_summary.c.folded.contains(word, autoescape=True)
+        conditions.append(or_(in_name, in_title) if tells_names(sight) else in_title)
     return conditions
 
 
@@ -239,6 +241,13 @@ def _summary(row: RowMapping) -> PatientSummary | None:
         return None
     own = {name.removeprefix("summary_"): value for name, value in row.items() if name.startswith("summary_")}
     return from_row(PatientSummary, own)
+
+
+def _line(sight: Sight, row: RowMapping) -> QueueRow:
+    item, patient = from_row(WorkItem, row), _summary(row)
+    title = title_of(item, sight)
+    named = None if patient is None else shown_summary(patient, sight)
+    return QueueRow(item=item if title == item.title else item.having(title=title), patient=named)
 
 
 def _place(after: str) -> tuple[datetime, int]:

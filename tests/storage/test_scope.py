@@ -534,3 +534,26 @@ def test_every_table_with_a_patient_is_known_to_the_row_scope(database: Database
         except Fault:
             unknown.add(name)
     assert unknown <= OWN_WAYS
+
+
+@pytest.mark.security("A3", "S43")
+def test_a_queue_is_not_searched_by_what_its_viewer_may_not_see(filled: Database) -> None:
+    with filled.begin() as tx:
+        work_items.save(tx, item("Task/bare", title="A lump was found", code=""))
+        patients.set_flags(tx, "ann", ["fall"])
+    hidden = {"Task": frozenset({"description"}), "Patient": frozenset({"name", "telecom"})}
+    desk = of(policy=Policy(grants=grants_of(["user/Task.rs", "user/Patient.rs"]), hidden=hidden, restricted=True))
+
+    def found(viewer: Viewer, **wanted: str) -> int:
+        return len(queue.queue(tx, viewer, QueueFilter(**wanted), NOW).rows)  # type: ignore[arg-type]
+
+    with filled.read() as tx:
+        assert found(VIEWER, text="lump") == 1
+        assert found(VIEWER, text="ann") == found(VIEWER, flag="fall") == found(VIEWER) == found(desk) > 1
+        assert found(desk, text="lump") == found(desk, text="ann") == found(desk, flag="fall") == 0
+        rows = queue.queue(tx, desk, QueueFilter(), NOW).rows
+        assert {row.item.title for row in rows if row.item.code == ""} == {"Task"}
+        assert {(row.patient.name, row.patient.flags) for row in rows if row.patient} == {("ann", ())}
+        known = patients.find(tx, desk, "ann")
+        assert known is not None
+        assert (known.name, known.flags) == ("ann", ())
