@@ -71,7 +71,7 @@ def session_of(frame: Frame) -> str:
 
 
 @pytest.mark.security("S18", "S20", "S23")
-@pytest.mark.requirement(90, 91, 92, 97, 98)
+@pytest.mark.requirement(90, 91, 93, 97)
 def test_a_chart_opens_locked_to_its_patient_and_is_worked_on(desk: Desk, place: Site) -> None:
     desk.open("Ada Synthetic")
     desk.launch()
@@ -106,7 +106,7 @@ def test_a_chart_opens_locked_to_its_patient_and_is_worked_on(desk: Desk, place:
         expect(inside.get_by_role("heading", name="Not found")).to_be_visible()
 
 
-@pytest.mark.requirement(93, 94)
+@pytest.mark.requirement(94)
 def test_work_queues_open_without_a_patient(desk: Desk, place: Site) -> None:
     desk.launch()
     expect(desk.frame.get_by_role("link", name="Unassigned")).to_be_visible()
@@ -159,6 +159,7 @@ def test_a_form_of_the_old_chart_writes_nothing_once_the_ehr_has_switched_patien
 
 
 @pytest.mark.security("S22")
+@pytest.mark.requirement(100)
 def test_the_page_around_the_frame_cannot_press_our_buttons_even_with_a_form_of_ours(desk: Desk, place: Site) -> None:
     call = place.clinic.task(BEN, "first-call").ref
     desk.open("Ben Synthetic")
@@ -185,7 +186,7 @@ def test_the_page_around_the_frame_cannot_press_our_buttons_even_with_a_form_of_
     assert place.clinic.item(call).owner is None
 
 
-@pytest.mark.requirement(95)
+@pytest.mark.requirement(94)
 def test_an_item_that_the_launch_names_is_opened(desk: Desk, place: Site) -> None:
     call = place.clinic.task(BEN, "first-call").ref
     place.ehr.simulator.ledger.forget()
@@ -195,7 +196,7 @@ def test_an_item_that_the_launch_names_is_opened(desk: Desk, place: Site) -> Non
     expect(desk.frame.locator("body")).to_contain_text("Ben Synthetic")
 
 
-@pytest.mark.requirement(95)
+@pytest.mark.requirement(94)
 def test_an_intent_opens_its_view_where_there_is_no_patient(desk: Desk) -> None:
     desk.launch(intent="operations")
     expect(desk.frame.get_by_role("heading", level=1)).to_contain_text("Operations")
@@ -204,7 +205,7 @@ def test_an_intent_opens_its_view_where_there_is_no_patient(desk: Desk) -> None:
 
 
 @pytest.mark.security("A2")
-@pytest.mark.requirement(101)
+@pytest.mark.requirement(95)
 def test_somebody_without_an_account_reads_what_to_do(desk: Desk, place: Site) -> None:
     desk.page.get_by_role("button", name="Change person").click()
     desk.sit_down(CLERK.name)
@@ -261,7 +262,7 @@ def test_a_way_back_that_was_taken_from_another_browser_opens_nothing(
     expect(page.locator("body")).not_to_contain_text("Ada Synthetic")
 
 
-@pytest.mark.requirement(96)
+@pytest.mark.requirement(99)
 def test_standalone_asks_the_ehr_who_and_which_chart(place: Site, page: Page) -> None:
     simulator = place.ehr.simulator
     simulator.ledger.forget()
@@ -329,6 +330,7 @@ def test_doing_nothing_warns_and_then_logs_off_though_the_page_asks_by_itself(
 
 
 @pytest.mark.security("S21")
+@pytest.mark.requirement(97)
 def test_with_all_our_cookies_blocked_the_page_goes_on_by_its_handle(
     chromium: Browser, tmp_path: Path, now: datetime
 ) -> None:
@@ -355,6 +357,7 @@ def test_with_all_our_cookies_blocked_the_page_goes_on_by_its_handle(
 
 
 @pytest.mark.security("S23")
+@pytest.mark.requirement(100)
 def test_a_frame_of_an_origin_that_is_not_named_stays_empty(chromium: Browser, tmp_path: Path, now: datetime) -> None:
     with (
         site(tmp_path / "site", now, framed_by="https://ehr.example.org") as place,

@@ -345,6 +345,30 @@ def test_claims_context_metadata_and_the_way_back_can_be_replaced(ehr: Simulated
     assert client.read("Patient/ada", told["access_token"]).status_code == 401
 
 
+def test_a_refresh_token_can_stay_and_the_life_of_a_token_untold(ehr: SimulatedEhr) -> None:
+    ehr.simulator.faults = Faults(without_rotation=True, says_life=False, other_patient="ben")
+    client = Client(ehr)
+    first = client.let_in()
+    assert "expires_in" not in first
+    assert first["patient"] == "ben"
+    for _ in range(2):
+        again = client.refresh(first["refresh_token"]).json()
+        assert "refresh_token" not in again
+        assert client.read("Patient/ada", again["access_token"]).status_code == 200
+    ehr.simulator.ledger.end_access()
+    assert client.read("Patient/ada", again["access_token"]).status_code == 401
+    assert client.refresh(first["refresh_token"]).status_code == 200
+    ehr.simulator.ledger.end_everything()
+    assert client.refresh(first["refresh_token"]).json()["error"] == "invalid_grant"
+
+
+def test_an_endpoint_can_be_slow(ehr: SimulatedEhr) -> None:
+    ehr.simulator.faults = Faults(slow={"jwks": 1.0})
+    with pytest.raises(httpx.ReadTimeout):
+        httpx.get(ehr.simulator.address("jwks"), timeout=0.2)
+    assert httpx.get(ehr.simulator.address("jwks"), timeout=60).status_code == 200
+
+
 def test_no_patient_no_id_token_and_no_pkce(ehr: SimulatedEhr) -> None:
     ehr.simulator.faults = Faults(without_patient=True, without_pkce=True, id_token=IdTokenFaults(missing=True))
     client = Client(ehr)
