@@ -32,9 +32,10 @@ def tells_flags(sight: Sight) -> bool:
     return sight.may("r", "Flag") and not _is_hidden(sight, "Flag", "code")
 
 
-def title_of(item: WorkItem, sight: Sight) -> str:
-    """The title of a piece of work as this viewer is shown it."""
-    return item.title if item.code or item.kind == "plan" or tells_descriptions(sight) else UNTITLED
+def titled(item: WorkItem, sight: Sight) -> WorkItem:
+    """A piece of work by the title that this viewer is shown."""
+    is_told = item.code or item.kind == "plan" or tells_descriptions(sight)
+    return item if is_told else item.having(title=UNTITLED)
 
 
 def tells_names(sight: Sight) -> bool:

@@ -55,4 +55,5 @@ def find(tx: Tx, viewer: Viewer, patient: str) -> PatientSummary | None:
 def find_many(tx: Tx, viewer: Viewer, patients: Sequence[str]) -> dict[str, PatientSummary]:
     """Patient id -> summary, for those there are."""
     found = {one.patient: one for some in slices(patients) for one in _ROWS.read(tx, viewer, "patient", some)}
-    return found if viewer.sees_all else {name: shown_summary(one, viewer.sight) for name, one in found.items()}
+    is_whole = viewer.sight.is_whole("r") and not viewer.sight.hides
+    return found if is_whole else {name: shown_summary(one, viewer.sight) for name, one in found.items()}

@@ -15,7 +15,7 @@ from sqlalchemy.engine import RowMapping
 from fhir_tracker.errors import Incorrect
 from fhir_tracker.fhir.folding import fold
 from fhir_tracker.model.sight import Sight
-from fhir_tracker.model.told import shown_summary, tells_descriptions, tells_flags, tells_names, title_of
+from fhir_tracker.model.told import shown_summary, tells_descriptions, tells_flags, tells_names, titled
 from fhir_tracker.model.viewer import Viewer
 from fhir_tracker.model.work import WorkItem
 from fhir_tracker.storage.database import Tx
@@ -244,10 +244,9 @@ def _summary(row: RowMapping) -> PatientSummary | None:
 
 
 def _line(sight: Sight, row: RowMapping) -> QueueRow:
-    item, patient = from_row(WorkItem, row), _summary(row)
-    title = title_of(item, sight)
+    patient = _summary(row)
     named = None if patient is None else shown_summary(patient, sight)
-    return QueueRow(item=item if title == item.title else item.having(title=title), patient=named)
+    return QueueRow(item=titled(from_row(WorkItem, row), sight), patient=named)
 
 
 def _place(after: str) -> tuple[datetime, int]:

@@ -15,6 +15,7 @@ from typing import Any, cast
 from sqlalchemy import ColumnElement, case, delete, func, literal, or_, select, tuple_, update
 
 from fhir_tracker.fhir.folding import fold
+from fhir_tracker.model.told import titled
 from fhir_tracker.model.viewer import Viewer, worker_viewer
 from fhir_tracker.model.work import WorkItem
 from fhir_tracker.storage import many
@@ -115,7 +116,7 @@ def find(tx: Tx, viewer: Viewer, ref: str) -> WorkItem | None:
     if tx.foresight is not None and viewer.sees_all and ref in tx.foresight.items:
         return tx.foresight.items[ref]
     in_step(tx, [ref])
-    return next(iter(_ROWS.read(tx, viewer, "ref", [ref])), None)
+    return next(iter(_items(tx, viewer, "ref", [ref])), None)
 
 
 def foresee(tx: Tx, refs: Sequence[str]) -> list[WorkItem]:
@@ -139,7 +140,7 @@ def find_many(tx: Tx, viewer: Viewer, refs: Iterable[str]) -> dict[str, WorkItem
     if tx.foresight is not None and viewer.sees_all and all(ref in tx.foresight.items for ref in wanted):
         return {ref: tx.foresight.items[ref] for ref in wanted}
     in_step(tx, wanted)
-    return {item.ref: item for some in slices(wanted) for item in _ROWS.read(tx, viewer, "ref", some)}
+    return {item.ref: item for some in slices(wanted) for item in _items(tx, viewer, "ref", some)}
 
 
 def of_plan(tx: Tx, viewer: Viewer, plan: str) -> list[WorkItem]:
@@ -340,7 +341,8 @@ def due_order(item: WorkItem) -> datetime:
 
 def _items(tx: Tx, viewer: Viewer, column: str, keys: Sequence[str], further: str = "", *values: str) -> list[WorkItem]:
     in_step(tx)
-    return _ROWS.read(tx, viewer, column, keys, further=further, values=values)
+    found = _ROWS.read(tx, viewer, column, keys, further=further, values=values)
+    return [titled(one, viewer.sight) for one in found] if viewer.sight.hides else found
 
 
 def in_step(tx: Tx, refs: Iterable[str] | None = None) -> None:

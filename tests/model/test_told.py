@@ -8,7 +8,7 @@ from fhir_tracker.model.grants import grants_of
 from fhir_tracker.model.patient import PatientSummary
 from fhir_tracker.model.policy import Policy
 from fhir_tracker.model.sight import EVERYTHING, Sight, sight_of
-from fhir_tracker.model.told import shown_summary, tells_names, title_of
+from fhir_tracker.model.told import shown_summary, tells_names, titled
 from tests.storage.samples import item
 
 ANN = PatientSummary(
@@ -47,8 +47,8 @@ def test_flags_are_told_to_those_who_may_read_them() -> None:
 def test_a_title_that_comes_from_a_hidden_description_is_not_told() -> None:
     bare, coded = item("Task/a", title="She has a lump", code=""), item("Task/b", title="First call", code="call")
     desk = hiding("Task", "description")
-    assert [title_of(one, desk) for one in (bare, coded)] == ["Task", "First call"]
-    assert title_of(bare, hiding("Task", "note")) == title_of(bare, EVERYTHING) == "She has a lump"
+    assert [titled(one, desk).title for one in (bare, coded)] == ["Task", "First call"]
+    assert titled(bare, hiding("Task", "note")) is titled(bare, EVERYTHING) is bare
 
 
 @pytest.mark.security("A3")

@@ -554,6 +554,10 @@ def test_a_queue_is_not_searched_by_what_its_viewer_may_not_see(filled: Database
         rows = queue.queue(tx, desk, QueueFilter(), NOW).rows
         assert {row.item.title for row in rows if row.item.code == ""} == {"Task"}
         assert {(row.patient.name, row.patient.flags) for row in rows if row.patient} == {("ann", ())}
+        bare = work_items.find(tx, desk, "Task/bare")
+        assert bare is not None
+        assert bare.title == "Task"
+        assert {one.title for one in work_items.of_patient(tx, desk, "ann") if one.code == ""} == {"Task"}
         known = patients.find(tx, desk, "ann")
         assert known is not None
         assert (known.name, known.flags) == ("ann", ())
