@@ -26,7 +26,9 @@ from api.staff.written_there import written_there
 from fhir_tracker import undo
 from fhir_tracker.explain import Explanation, explain
 from fhir_tracker.fhir.codeable import text_of
+from fhir_tracker.fhir.json_types import Resource
 from fhir_tracker.fhir.reading import objects_at, references_at, text_at
+from fhir_tracker.model.app_launch import app_asked
 from fhir_tracker.model.facts import Finding
 from fhir_tracker.model.program import Move, Program
 from fhir_tracker.model.vocabulary import CHANNELS
@@ -380,9 +382,18 @@ def _linked(subject: Subject) -> tuple[Line, ...]:
     ]
     newest = sorted(found, key=lambda event: event.at, reverse=True)[:_MOST_LINKED]
     near = _near(subject)
-    return tuple(_event_line(event, subject, near.pop(event.ref, "")) for event in newest) + tuple(
-        Line(text=f"Filed elsewhere? {text}", icon="document") for text in near.values()
-    )
+    lines = tuple(_event_line(event, subject, near.pop(event.ref, "")) for event in newest)
+    elsewhere = (Line(text=f"Filed elsewhere? {text}", icon="document") for text in near.values())
+    return (*_app(resource), *lines, *elsewhere)
+
+
+def _app(task: Resource) -> tuple[Line, ...]:
+    """The app that the EHR asks somebody to open; its address is told and leads nowhere from here."""
+    asked = app_asked(task)
+    if asked is None:
+        return ()
+    where = "by itself" if asked.standalone else "from within the EHR"
+    return (Line(text=f"Open the app {asked.url}, {where}", note=asked.context, icon="document"),)
 
 
 def _near(subject: Subject) -> dict[str, str]:
