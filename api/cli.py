@@ -35,6 +35,7 @@ COMMANDS = (
     "evidence",
     "staff",
     "roles",
+    "break-glass",
     "login-provider",
     "client",
     "notifications",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from sqlalchemy import text
 from fhir_tracker import roles
 from fhir_tracker.errors import Fault, Incorrect, NotFound
 from fhir_tracker.roles import built_in
-from fhir_tracker.storage import epochs, role_files
+from fhir_tracker.storage import epochs, glass, role_files
 from fhir_tracker.storage.database import Database
 from tests.storage.samples import NOW
 from tests.support.commands import answer, without_settings
@@ -136,3 +137,26 @@ def test_a_kept_file_that_cannot_be_read_lets_nobody_in(database: Database) -> N
         role_files.add(tx, "roles: [of a later release]", at=NOW, by="test")
     with pytest.raises(Fault, match="Role file 1"), database.read() as tx:
         roles.policy_for(tx, ["rn"])
+
+
+@pytest.mark.security("A5", "B1")
+def test_the_list_of_broken_glass_says_who_why_and_until_when(run: Run, database: Database) -> None:
+    assert run("break-glass", "list")[1] == "nobody has opened a restricted record\n"
+    with database.begin() as tx:
+        glass.add(
+            tx,
+            glass.Opening(
+                id="1",
+                who="Practitioner/nurse",
+                patient="vip",
+                reason="She fell",
+                began_at=NOW,
+                ends_at=NOW + timedelta(minutes=60),
+            ),
+        )
+    code, out, err = run("break-glass", "list")
+    assert (code, err) == (0, "")
+    assert "Practitioner/nurse" in out
+    assert "She fell" in out
+    (row,) = json.loads(run("break-glass", "list", "--json", "--limit", "5")[1])["openings"]
+    assert (row["patient"], row["open"], row["ends"]) == ("Patient/vip", False, "2026-03-09T16:30:00+00:00")
