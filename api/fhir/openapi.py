@@ -120,13 +120,16 @@ _HISTORY = _Kind(
 def document(context: AppContext) -> Resource:
     """The whole description, as this server serves its callers."""
     rows = {f"/{'/'.join(route.template)}": _path(route, context.access) for route in ROUTES}
-    note = "" if context.access is not Access.LOCKED else " Every request but `GET metadata` needs a login."
+    note = "" if context.access is not Access.LOCKED else " Every request but `GET metadata` needs an access token."
+    secured: Resource = {"security": [{"token": []}]} if context.access is Access.LOCKED else {}
     return {
         "openapi": "3.1.0",
         "info": {"title": "fhir-tracker, FHIR R4 API", "version": __version__, "description": _OPENING + note},
         "servers": [{"url": context.fhir_base}],
+        **secured,
         "paths": rows,
         "components": {
+            **({"securitySchemes": {"token": {"type": "http", "scheme": "bearer"}}} if secured else {}),
             "schemas": {**SCHEMAS, **_types(context.access)},
             "parameters": {**PARAMETERS, **_search_parameters()},
             "headers": HEADERS,
@@ -191,7 +194,7 @@ def _responses(method: str, action: Action, kind: _Kind, access: Access) -> Reso
     found: Resource = {str(status): _good(status, schema) for status, schema in kind.answers.items()}
     if kind.gives_content:
         found["200"]["content"]["*/*"] = {}
-    locked = (401,) if access is Access.LOCKED and action.interaction != "capabilities" else ()
+    locked = (401, 403, 429) if access is Access.LOCKED and action.interaction != "capabilities" else ()
     posted = _BODY_ERRORS if method in WITH_BODY else ()
     for status in sorted({*ALWAYS, *kind.errors, *locked, *posted}):
         found[str(status)] = reference("responses", f"E{status}")
