@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
 
-from fhir_tracker import programs, records, task_resources
+from fhir_tracker import programs, reach, records, task_resources
 from fhir_tracker.errors import Incorrect, Issue, RuleBroken
 from fhir_tracker.fhir.apply.plan import Applied, apply_plan, contained
 from fhir_tracker.fhir.apply.requests import apply_activity
@@ -75,13 +75,16 @@ def applied_plan(tx: Tx, definition: Resource, situation: Situation, author: Aut
 
 
 def situation_of(tx: Tx, author: Author, asked: Parameters, subject: str, *, intent: str = "proposal") -> Situation:
-    """Who and what the parameters name, read; raises RuleBroken for a subject that is not here."""
+    """Who and what the parameters name, as the author may see it: expressions of a definition may copy any part of it.
+
+    Raises RuleBroken for a subject that is not here.
+    """
     about = dict(asked.others)
     for name in ("encounter", "practitioner", "organization"):
         reference = getattr(asked, name)
-        if reference and (found := _read(tx, author.viewer, reference)):
+        if reference and (found := _read(tx, author.limits, reference)):
             about[name] = found
-    found = _read(tx, author.viewer, subject)
+    found = _read(tx, author.limits, subject)
     if found is None:
         raise RuleBroken("The subject is not known here.", expression="Parameters.parameter")
 
@@ -123,7 +126,10 @@ def find_definition(tx: Tx, viewer: Viewer, canonical: str, types: tuple[str, ..
 def _read(tx: Tx, viewer: Viewer, reference: str) -> Resource | None:
     type_, _, id_ = reference.partition("/")
     stored = resources.find(tx, viewer, type_, id_)
-    return records.resource_of(stored) if stored and not stored.deleted else None
+    if stored is None or stored.deleted:
+        return None
+    whole = records.resource_of(stored)
+    return reach.rules_of(viewer.sight).cut(whole) if viewer.sight.hides else whole
 
 
 def program_of(tx: Tx, definition: Resource) -> Program | None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 
 from api.fhir import writing
 from api.fhir.exchange import AuditNote, FhirRequest, FhirResponse
+from api.fhir.fields import shown_to_patch
 from api.fhir.linking import resolved
 from api.fhir.negotiation import check_content_type
 from api.fhir.reading import find_present
@@ -160,7 +161,7 @@ def _found(request: FhirRequest, tx: Tx, asked: Asked) -> tuple[list[Issue], str
         return [], patient
     resource = asked.resource
     if resource is None:
-        resource = records.resource_of(stored) if stored else {}
+        resource = shown_to_patch(request.viewer, records.resource_of(stored)) if stored else {}
     found = list(check(resource, warnings=True))
     if asked.resource is not None and asked.mode == "update" and resource.get("id") != request.id:
         path = f"{request.type}.id"

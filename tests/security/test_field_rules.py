@@ -269,3 +269,41 @@ def test_a_patch_that_adds_what_is_hidden_is_refused(asker: Asker, name: str) ->
 def test_no_search_and_no_order_tells_of_hidden_elements(asker: Asker, address: str) -> None:
     answer = asker.ask("GET", address)
     assert answer.status == 403, answer.body[:300]
+
+
+_COPIES = ("%subject.telecom.value.first()", "%subject.birthDate.toString()")
+
+
+def _applied(expression: str) -> dict[str, Any]:
+    """$apply of a definition of one's own, whose expression copies something of the subject."""
+    dynamic = {"path": "description", "expression": {"language": "text/fhirpath", "expression": expression}}
+    action = {"title": "x", "definitionCanonical": "#a"}
+    activity = {
+        "resourceType": "ActivityDefinition",
+        "id": "a",
+        "status": "active",
+        "kind": "Task",
+        "dynamicValue": [dynamic],
+    }
+    plan = {"resourceType": "PlanDefinition", "status": "active", "contained": [activity], "action": [action]}
+    parts = [{"name": "planDefinition", "resource": plan}, {"name": "subject", "valueString": "Patient/ann"}]
+    return {"resourceType": "Parameters", "parameter": parts}
+
+
+@pytest.mark.security("A3")
+def test_no_expression_of_a_definition_copies_what_is_hidden(asker: Asker) -> None:
+    whole_answer = asker.as_viewer(open_viewer()).ask("POST", "PlanDefinition/$apply", _applied(_COPIES[0]))
+    assert SECRET.encode() in whole_answer.body, "without rules it is copied"
+    for expression in _COPIES:
+        answer = asker.ask("POST", "PlanDefinition/$apply", _applied(expression))
+        assert answer.status in (200, 422), told(answer)
+        assert SECRET.encode() not in answer.body
+        assert b"1950" not in answer.body
+
+
+@pytest.mark.security("A3")
+def test_no_validation_of_what_is_stored_tells_of_what_is_hidden(asker: Asker) -> None:
+    answer = asker.ask("GET", "Task/one/$validate")
+    assert answer.status == 200
+    assert SECRET.encode() not in answer.body
+    assert "valueString" not in answer.body.decode()
