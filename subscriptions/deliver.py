@@ -16,7 +16,8 @@ from fhir_tracker import failpoints
 from fhir_tracker.addresses import EVERY, is_mail
 from fhir_tracker.config import Settings
 from fhir_tracker.errors import RemoteFailure
-from fhir_tracker.storage import dispatches, staff
+from fhir_tracker.model.viewer import worker_viewer
+from fhir_tracker.storage import audit, dispatches, staff
 from fhir_tracker.storage.database import Database, Tx
 from fhir_tracker.storage.dispatches import Dispatch, Untold
 from subscriptions import mail, told, webhooks
@@ -25,6 +26,7 @@ GATHER = timedelta(minutes=1)
 """How long mail for one role or person waits for more of it."""
 LEASE = timedelta(minutes=2)
 """Longer than one mail or call may take."""
+_SENDER = worker_viewer("deliver")
 ROWS = 100
 FIRST_PAUSE = timedelta(seconds=30)
 LONGEST_PAUSE = timedelta(hours=1)
@@ -132,11 +134,20 @@ def _deliver(
         retry_at = None if permanent else now() + pause(held.attempts, jitter())
         with database.begin() as tx:
             dispatches.failed(tx, held, error.message, retry_at, now())
+            _tell(tx, held, now(), "error")
         return "dead" if permanent else "waiting"
     failpoints.reached("notification-sent")
     with database.begin() as tx:
         dispatches.sent(tx, held, now())
+        _tell(tx, held, now(), "success")
     return "sent"
+
+
+def _tell(tx: Tx, held: Dispatch, now: datetime, outcome: str) -> None:
+    """The row of the audit trail; where it went is in the dispatch."""
+    detail = {"channel": held.channel, "attempt": held.attempts}
+    ref = f"dispatch/{held.id}"
+    audit.add(tx, at=now, viewer=_SENDER, action="send", ref=ref, outcome=outcome, kind="worker", detail=detail)
 
 
 def _send(database: Database, settings: Settings, held: Dispatch, at: datetime) -> None:

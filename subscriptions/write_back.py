@@ -20,7 +20,7 @@ from fhir_tracker import outgoing, records
 from fhir_tracker.config import Settings
 from fhir_tracker.errors import Busy, RemoteFailure, TrackerError, Unavailable, Unsupported, UsageError, VersionConflict
 from fhir_tracker.fhir.dates import instant, parse_datetime
-from fhir_tracker.storage import connections, cursors, outbox
+from fhir_tracker.storage import audit, connections, cursors, outbox
 from fhir_tracker.storage.connections import Connection
 from fhir_tracker.storage.cursors import Cursor
 from fhir_tracker.storage.database import Database, Tx
@@ -212,6 +212,7 @@ def _one(round_: Round, row: Outgoing, jitter: Callable[[], float]) -> tuple[str
     with round_.database.begin() as tx:
         round_.hold(tx)
         outbox.note(tx, row, attempts=attempts, due_at=round_.now() + _pause(attempts, jitter()))
+        _tell(tx, round_, row, "success", {"attempt": attempts})
     try:
         write(round_, row)
     except VersionConflict:
@@ -250,7 +251,25 @@ def _ended(round_: Round, row: Outgoing, state: str, reason: str, said: str = ""
         kept = {name: one for name, one in (held.detail if held else {}).items() if name != "said"}
         detail = kept | ({"said": said} if said else {})
         outbox.change(tx, row, state=state, reason=reason, detail=detail, updated_at=round_.now())
+        _tell(tx, round_, row, "error", {"state": state})
     return state
+
+
+def _tell(tx: Tx, round_: Round, row: Outgoing, outcome: str, detail: Mapping[str, object]) -> None:
+    """The row of the audit trail: that something of a patient is about to leave for the EHR, or did not arrive."""
+    viewer = round_.author().viewer
+    told = {"connection": row.connection, **detail}
+    audit.add(
+        tx,
+        at=round_.now(),
+        viewer=viewer,
+        action="write-back",
+        ref=row.ref,
+        patient=row.patient,
+        outcome=outcome,
+        kind="worker",
+        detail=told,
+    )
 
 
 def _pause(attempts: int, chance: float) -> timedelta:

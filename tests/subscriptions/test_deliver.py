@@ -16,7 +16,8 @@ from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 from fhir_tracker import clock, staff, staffing
 from fhir_tracker.config import Settings, load_settings
 from fhir_tracker.errors import RemoteFailure
-from fhir_tracker.storage import dispatches, notifications
+from fhir_tracker.model.viewer import open_viewer
+from fhir_tracker.storage import audit, dispatches, notifications
 from fhir_tracker.storage.database import Database
 from fhir_tracker.storage.dispatches import Dispatch
 from subscriptions import deliver, deliver_due, mail, told, webhooks
@@ -434,3 +435,17 @@ def _plain_mail() -> Any:
     )  # fmt: skip
     said = told.Told(dispatch=held, whom="rn", lines=(), subjects=(), queue="", links=())
     return told.mail_of(said, "a@x.org", "", MONDAY)
+
+
+@pytest.mark.security("B1", "S52")
+def test_what_is_sent_or_cannot_be_is_in_the_audit_trail(database: Database, mailbox: Mailbox, smtp: str) -> None:
+    late_clinic(database)
+    assert run(database, mailing("smtp+plain://127.0.0.1:9"), SECOND_LEVEL + MINUTE) == {"waiting": 1}
+    assert run(database, mailing(smtp), SECOND_LEVEL + timedelta(hours=1)) == {"sent": 1}
+    with database.read() as tx:
+        rows = [row for row in reversed(audit.list(tx, open_viewer(), limit=1000)) if row.action == "send"]
+    assert [(row.outcome, row.detail["channel"], row.kind, row.who) for row in rows] == [
+        ("error", "email", "worker", "Device/deliver"),
+        ("success", "email", "worker", "Device/deliver"),
+    ]
+    assert "clinic.example" not in repr(rows)
