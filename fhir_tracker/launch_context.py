@@ -18,6 +18,7 @@ from fhir_tracker.storage.database import Tx
 from fhir_tracker.storage.issuers import Issuer
 
 _ID = re.compile(r"[A-Za-z0-9\-._~:]{1,255}")
+_SAFE = re.compile(r"https://[^/@\\]+(/|$)|http://(localhost|127\.0\.0\.1)(:[0-9]+)?(/|$)")
 _MOST_TEXT, _MOST_URL, _MOST_ITEMS = 200, 2000, 20
 
 
@@ -49,7 +50,7 @@ def read_context(told: Mapping[str, Any]) -> LaunchContext:
         encounter=encounter if _ID.fullmatch(encounter) else "",
         intent=_text(told, "intent", _MOST_TEXT),
         needs_banner=told.get("need_patient_banner") is not False,
-        style_url=style if style.startswith(("https://", "http://localhost", "http://127.0.0.1")) else "",
+        style_url=style if _SAFE.match(style) else "",
         tenant=_text(told, "tenant", _MOST_TEXT),
         items=_items(told.get("fhirContext")),
     )

@@ -8,8 +8,8 @@ from __future__ import annotations
 import hashlib
 import hmac
 import secrets
-from collections.abc import Sequence
 from datetime import datetime, timedelta
+from typing import TypedDict, Unpack
 
 from fhir_tracker.storage import launches
 from fhir_tracker.storage.accounts import Account
@@ -21,6 +21,21 @@ KEEP_ENDED = timedelta(days=30)
 _BYTES = 18
 
 
+class Given(TypedDict, total=False):
+    """What came with a login, as a LaunchSession has it: the context, as this store calls it, and the tokens, sealed."""
+
+    patient: str | None
+    encounter: str | None
+    intent: str
+    fhir_context: tuple[str, ...]
+    needs_banner: bool
+    style_url: str
+    tenant: str
+    scopes: tuple[str, ...]
+    sealed_tokens: str | None
+    tokens_end: datetime | None
+
+
 def begin(
     tx: Tx,
     account: Account,
@@ -28,20 +43,11 @@ def begin(
     now: datetime,
     lifetime: timedelta,
     issuer: Issuer | None = None,
-    patient: str | None = None,
-    encounter: str | None = None,
-    intent: str = "",
-    fhir_context: Sequence[str] = (),
-    needs_banner: bool = True,
-    style_url: str = "",
-    tenant: str = "",
-    scopes: Sequence[str] = (),
-    sealed_tokens: str | None = None,
-    tokens_end: datetime | None = None,
+    **given: Unpack[Given],
 ) -> tuple[LaunchSession, str, str]:
     """A new session of `account`, its secret (for the cookie) and its handle (for the page); only digests are kept.
 
-    `issuer` is who vouched, None for a local account; `patient`, `encounter` and `fhir_context` are those of this store.
+    `issuer` is who vouched, None for a local account.
     """
     secret, handle = secrets.token_urlsafe(32), secrets.token_urlsafe(32)
     session = LaunchSession(
@@ -53,20 +59,11 @@ def begin(
         provider=account.provider,
         issuer=issuer.url if issuer else "local",
         client=issuer.client_id if issuer else "",
-        patient=patient,
-        encounter=encounter,
-        intent=intent,
-        fhir_context=tuple(fhir_context),
-        needs_banner=needs_banner,
-        style_url=style_url,
-        tenant=tenant,
         frame_ancestors=issuer.frame_ancestors if issuer else (),
-        scopes=tuple(scopes),
         began=now,
         active_at=now,
         ends_at=now + lifetime,
-        sealed_tokens=sealed_tokens,
-        tokens_end=tokens_end,
+        **given,
     )
     launches.forget(tx, now - KEEP_ENDED)
     launches.add(tx, session)

@@ -174,7 +174,7 @@ class Callback:
             needs_banner=context.needs_banner,
             style_url=context.style_url,
             tenant=context.tenant,
-            scopes=token.scope.split() if "scope" in token.told else coming.attempt.scopes,
+            scopes=tuple(token.scope.split()) if "scope" in token.told else coming.attempt.scopes,
             sealed_tokens=user_tokens.of_answer(token).sealed(self._context.secret_key),
             tokens_end=token.ends_at,
         )
