@@ -66,8 +66,8 @@ class Settings:
     token_lifetime: timedelta
     rate_limit: int
     session_idle: timedelta
-    session_lifetime: timedelta
     break_glass: timedelta
+    session_lifetime: timedelta
     local_login: bool
 
     audit_anchor: Path | None
