@@ -32,10 +32,14 @@ def tells_flags(sight: Sight) -> bool:
     return sight.may("r", "Flag") and not _is_hidden(sight, "Flag", "code")
 
 
-def titled(item: WorkItem, sight: Sight) -> WorkItem:
-    """A piece of work by the title that this viewer is shown."""
-    is_told = item.code or item.kind == "plan" or tells_descriptions(sight)
-    return item if is_told else item.having(title=UNTITLED)
+def may_be_description(item: WorkItem, sight: Sight) -> bool:
+    """Whether the title of a piece of work may be a description that this viewer may not see."""
+    return not item.code and item.kind != "plan" and not tells_descriptions(sight)
+
+
+def untitled(item: WorkItem) -> WorkItem:
+    """The same without its title."""
+    return item.having(title=UNTITLED)
 
 
 def tells_names(sight: Sight) -> bool:

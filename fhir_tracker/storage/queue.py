@@ -15,7 +15,7 @@ from sqlalchemy.engine import RowMapping
 from fhir_tracker.errors import Incorrect
 from fhir_tracker.fhir.folding import fold
 from fhir_tracker.model.sight import Sight
-from fhir_tracker.model.told import shown_summary, tells_descriptions, tells_flags, tells_names, titled
+from fhir_tracker.model.told import shown_summary, tells_descriptions, tells_flags, tells_names
 from fhir_tracker.model.viewer import Viewer
 from fhir_tracker.model.work import WorkItem
 from fhir_tracker.storage.database import Tx
@@ -24,6 +24,7 @@ from fhir_tracker.storage.owners import owners_of
 from fhir_tracker.storage.patients import PatientSummary
 from fhir_tracker.storage.records import from_row
 from fhir_tracker.storage.scope import row_scope
+from fhir_tracker.storage.titles import titled
 from fhir_tracker.storage.types import microseconds, moment
 from fhir_tracker.storage.work_tables import firing, patient_summary, work_item
 
@@ -126,7 +127,10 @@ def queue(
     rows = tx.rows(chosen.order_by(*((by.desc(), k.desc()) if latest_first else (by, k))).limit(limit + 1))
     shown = rows[:limit]
     following = f"{microseconds(shown[-1][by.name])}.{shown[-1]['k']}" if len(rows) > limit and shown else None
-    lines = tuple(_line(viewer.sight, row) for row in shown)
+    items = [from_row(WorkItem, row) for row in shown]
+    if viewer.sight.hides:
+        items = titled(tx, viewer, items)
+    lines = tuple(_line(viewer.sight, row, item) for row, item in zip(shown, items, strict=True))
     return QueuePage(rows=lines, next=following, total=_total(tx, viewer, conditions))
 
 
@@ -243,10 +247,10 @@ def _summary(row: RowMapping) -> PatientSummary | None:
     return from_row(PatientSummary, own)
 
 
-def _line(sight: Sight, row: RowMapping) -> QueueRow:
+def _line(sight: Sight, row: RowMapping, item: WorkItem) -> QueueRow:
     patient = _summary(row)
     named = None if patient is None else shown_summary(patient, sight)
-    return QueueRow(item=titled(from_row(WorkItem, row), sight), patient=named)
+    return QueueRow(item=item, patient=named)
 
 
 def _place(after: str) -> tuple[datetime, int]:

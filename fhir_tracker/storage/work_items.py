@@ -15,7 +15,6 @@ from typing import Any, cast
 from sqlalchemy import ColumnElement, case, delete, func, literal, or_, select, tuple_, update
 
 from fhir_tracker.fhir.folding import fold
-from fhir_tracker.model.told import titled
 from fhir_tracker.model.viewer import Viewer, worker_viewer
 from fhir_tracker.model.work import WorkItem
 from fhir_tracker.storage import many
@@ -25,6 +24,7 @@ from fhir_tracker.storage.keyed import Keyed
 from fhir_tracker.storage.records import from_row, to_row
 from fhir_tracker.storage.scope import row_scope
 from fhir_tracker.storage.slices import SIZE, slices
+from fhir_tracker.storage.titles import titled
 from fhir_tracker.storage.types import Moment, microseconds, moment
 from fhir_tracker.storage.work_tables import work_item
 
@@ -342,7 +342,7 @@ def due_order(item: WorkItem) -> datetime:
 def _items(tx: Tx, viewer: Viewer, column: str, keys: Sequence[str], further: str = "", *values: str) -> list[WorkItem]:
     in_step(tx)
     found = _ROWS.read(tx, viewer, column, keys, further=further, values=values)
-    return [titled(one, viewer.sight) for one in found] if viewer.sight.hides else found
+    return titled(tx, viewer, found) if viewer.sight.hides else found
 
 
 def in_step(tx: Tx, refs: Iterable[str] | None = None) -> None:

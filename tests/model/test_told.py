@@ -8,7 +8,7 @@ from fhir_tracker.model.grants import grants_of
 from fhir_tracker.model.patient import PatientSummary
 from fhir_tracker.model.policy import Policy
 from fhir_tracker.model.sight import EVERYTHING, Sight, sight_of
-from fhir_tracker.model.told import shown_summary, tells_names, titled
+from fhir_tracker.model.told import may_be_description, shown_summary, tells_names
 from tests.storage.samples import item
 
 ANN = PatientSummary(
@@ -47,8 +47,9 @@ def test_flags_are_told_to_those_who_may_read_them() -> None:
 def test_a_title_that_comes_from_a_hidden_description_is_not_told() -> None:
     bare, coded = item("Task/a", title="She has a lump", code=""), item("Task/b", title="First call", code="call")
     desk = hiding("Task", "description")
-    assert [titled(one, desk).title for one in (bare, coded)] == ["Task", "First call"]
-    assert titled(bare, hiding("Task", "note")) is titled(bare, EVERYTHING) is bare
+    assert [may_be_description(one, desk) for one in (bare, coded)] == [True, False]
+    assert not may_be_description(bare, hiding("Task", "note"))
+    assert not may_be_description(bare, EVERYTHING)
 
 
 @pytest.mark.security("A3")
