@@ -131,7 +131,7 @@ def _told(value: object) -> object:
         return value
     if isinstance(value, list | tuple):
         return [_told(one) for one in value[:50]]
-    return str(value)[:_MOST]
+    return str(value)[:_MOST].encode("utf-8", "backslashreplace").decode().replace("\0", "\\0")
 
 
 def note_begun(database: Database, now: datetime) -> None:
