@@ -82,7 +82,7 @@ class _Look:
 def check(tx: Tx, keys: Mapping[str, bytes], anchors: Sequence[Head] = (), heads: Sequence[str] = ()) -> Finding:
     """Look through all of the trail; `keys` by their ids, `anchors` and hashes of `heads` as others wrote them down."""
     look = _Look(tx, keys)
-    blocks = [from_row(Block, row) for row in tx.rows(select(audit_block).order_by(audit_block.c.number))]
+    blocks = _blocks(look)
     pruned = _pruned(look)
     _check_chain(look, blocks)
     before = 0
@@ -110,6 +110,16 @@ def check(tx: Tx, keys: Mapping[str, bytes], anchors: Sequence[Head] = (), heads
         head=_head(blocks),
         problems=tuple(look.problems),
     )
+
+
+def _blocks(look: _Look) -> list[Block]:
+    """All blocks, oldest first; none where one cannot even be read."""
+    try:
+        rows = look.tx.rows(select(audit_block).order_by(audit_block.c.number))
+        return [from_row(Block, row) for row in rows]
+    except ValueError:
+        look.found("block-edited", "chain", "A block holds what the tracker never writes, and cannot be read.")
+        return []
 
 
 def _head(blocks: Sequence[Block]) -> Head | None:
@@ -253,7 +263,10 @@ def _check_patients(look: _Look, block: Block, rows: Sequence[Row]) -> None:
         audit_patient.c.seq >= block.first_seq, audit_patient.c.seq <= block.last_seq
     )
     held = {(row["patient"], row["seq"]) for row in look.tx.rows(asked)}
-    told = {(patient, seq) for seq, values in rows for patient in patients_of(_text(values[_PATIENTS]))}
+    try:
+        told = {(patient, seq) for seq, values in rows for patient in patients_of(_text(values[_PATIENTS]))}
+    except ValueError:
+        return
     if held != told:
         look.found(
             "list-edited",

@@ -247,11 +247,12 @@ def test_an_end_cut_before_it_was_sealed_is_missed_on_sqlite(sealed: Database) -
 @pytest.mark.parametrize("change", [
     "UPDATE audit_block SET rows = 3 WHERE number = 2", "UPDATE audit_block SET digest = 'x' WHERE number = 2",
     "UPDATE audit_block SET last_seq = last_seq - 1 WHERE number = 2", "UPDATE audit_block SET sealed_at = 0 WHERE number = 2",
-    "UPDATE audit_block SET first_at = 0 WHERE number = 2", "UPDATE audit_block SET detail = '[]' WHERE number = 2",
+    "UPDATE audit_block SET first_at = 0 WHERE number = 2", "UPDATE audit_block SET detail = '{\"unsigned\"\\:4}' WHERE number = 2",
     "UPDATE audit_block SET hash = 'x' WHERE number = 2", "UPDATE audit_block SET previous = 'x' WHERE number = 2",
     "UPDATE audit_block SET mac = '' WHERE number = 2", "UPDATE audit_block SET mac = 'a.b' WHERE number = 2",
     "DELETE FROM audit_block WHERE number = 2", "DELETE FROM audit_block WHERE number = 1",
-    "UPDATE audit_block SET number = 9 WHERE number = 3",
+    "UPDATE audit_block SET number = 9 WHERE number = 3", "UPDATE audit_block SET detail = 'nonsense' WHERE number = 3",
+    "UPDATE audit SET patients = 'nonsense' WHERE seq = (SELECT min(seq) FROM audit)",
 ])  # fmt: skip
 def test_an_edited_or_removed_block_is_found(sealed: Database, change: str) -> None:
     tamper(sealed, change)
