@@ -38,6 +38,7 @@ from fhir_tracker.errors import Conflict, UsageError
 from fhir_tracker.issuers import Terms
 from fhir_tracker.model.author import Author
 from fhir_tracker.model.viewer import worker_viewer
+from fhir_tracker.sealing import audit_key
 from fhir_tracker.storage.clients import Client
 from fhir_tracker.storage.database import Database
 from fhir_tracker.storage.schema import prepare
@@ -93,6 +94,7 @@ def set_up(
         ehr = start_ehr(0, folder / "ehr", now, registered_at(tracker))
         undo.callback(ehr.stop)
         database = Database.open(own.database)
+        database.seal_rows(lambda: audit_key(own.secret_key))
         undo.callback(database.close)
         prepare(database)
         system = DemoSystem(tracker, clock.now)
