@@ -18,7 +18,7 @@ from celery import Celery
 from celery.beat import EmbeddedService, Scheduler
 
 from api.chores import me
-from api.stores import with_secret_key
+from api.stores import sealing, with_secret_key
 from api.worker import DUTIES, Duty, Turn, limits, run_rules
 from fhir_tracker import clock, sweep
 from fhir_tracker.config import Settings, load_settings
@@ -153,7 +153,7 @@ def _settings() -> Settings:
 
 @lru_cache(maxsize=1)
 def _database() -> Database:
-    return Database.open(_settings().database)
+    return sealing(Database.open(_settings().database), _settings())
 
 
 app = celery_app(load_settings(os.environ))

@@ -28,8 +28,7 @@ from fhir_tracker.storage.schema import prepare
 def open_store(settings: Settings, *, prepared: bool = True) -> Iterator[Database]:
     """The database of the settings, closed at the end; `prepared` False leaves its schema as it is."""
     _make_folder(settings)
-    database = Database.open(settings.database)
-    database.seal_rows(lambda: audit_key(secret_key(settings)))
+    database = sealing(Database.open(settings.database), settings)
     try:
         if prepared:
             prepare(database)
@@ -43,6 +42,12 @@ def open_store(settings: Settings, *, prepared: bool = True) -> Iterator[Databas
     finally:
         seal_at_end(database, settings)
         database.close()
+
+
+def sealing(database: Database, settings: Settings) -> Database:
+    """The same database, whose rows of the audit trail are sealed with the key of the settings."""
+    database.seal_rows(lambda: audit_key(secret_key(settings)))
+    return database
 
 
 def _note_failed(database: Database, error: TrackerError) -> None:
