@@ -151,7 +151,7 @@ def test_what_the_page_for_clients_says_to_run_works_to_the_letter(
     assert known["token_endpoint"].startswith("http://127.0.0.1:9/")
     script = (tmp_path / "ask_token.py").read_text()
     (tmp_path / "ask_token.py").write_text(
-        script.replace("httpx.post(token_url", f'httpx.post("{pair[0].url}/auth/token"')
+        re.sub(r"httpx\.post\(\s*token_url", f'httpx.post("{pair[0].url}/auth/token"', script)
     )
     token = _run(tmp_path, "ask_token.py", pair[0].fhir, "reports", "system/Task.rs", "reports-private.pem").strip()
     headers = {"Authorization": f"Bearer {token}"}
