@@ -94,6 +94,7 @@ class Admission:
         return Viewer(
             who=reference_of(client.id),
             name=client.name or client.id,
+            roles=frozenset(client.roles),
             scopes=frozenset(issued.scopes),
             patient=lock_of(grants, issued.patient),
             sight=sight_of(grants, None, issued.patient),

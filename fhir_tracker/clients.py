@@ -10,6 +10,8 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
+from fhir_tracker import roles
+from fhir_tracker.accounts import checked_roles
 from fhir_tracker.authentication import is_safe
 from fhir_tracker.client_keys import checked_keys
 from fhir_tracker.errors import Conflict, NotFound, UsageError
@@ -24,7 +26,7 @@ MOST_NAME = 200
 MOST_SCOPES = 200
 _ID = re.compile(r"[\x21-\x7e]{1,200}")
 OUR_OWN = frozenset(
-    "batching break-glass change-control codes command-line demo dry-run enrolment escalation filed-plans foresight gathering integrity"
+    "batching break-glass change-control codes command-line deliver demo dry-run enrolment escalation filed-plans foresight gathering integrity"
     " measures merging metrics misfiled open-mode outreach plans projection reach rebuild rule-worker set-up sites staffing"
     " suspension sync undo write-back writes audit worker".split()
 )
@@ -75,14 +77,15 @@ def add(tx: Tx, new: Client) -> Client:
     if len(new.name) > MOST_NAME or not new.name.isprintable():
         raise UsageError(f"--name is one line of at most {MOST_NAME} characters.")
     keys = Keys(key_set=new.jwks, url=new.jwks_url).checked()
-    made = replace(new, scopes=checked_scopes(new.scopes), jwks=keys.key_set)
+    held = checked_roles(new.roles, roles.defined(tx)) if new.roles else ()
+    made = replace(new, scopes=checked_scopes(new.scopes), roles=held, jwks=keys.key_set)
     before = clients.find(tx, new.id)
     if before is not None and before.revoked_at is None:
         raise Conflict(f"There is a client {new.id} already; to change its keys: fhir-tracker client rotate {new.id}")
     if before is None and not clients.add(tx, made):
         raise Conflict(f"There is a client {new.id} already.")
     if before is not None:
-        told = {name: getattr(made, name) for name in ("name", "scopes", "jwks_url", "jwks", "added_at")}
+        told = {name: getattr(made, name) for name in ("name", "scopes", "roles", "jwks_url", "jwks", "added_at")}
         clients.change(tx, new.id, **told, rotated_at=None, revoked_at=None)
     epochs.bump(tx)
     return made

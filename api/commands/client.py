@@ -26,7 +26,7 @@ _EPILOG = """examples:
   fhir-tracker client list
   fhir-tracker client rotate reports --jwks-file new-public.json
   fhir-tracker client revoke reports"""
-_COLUMNS = ("id", "name", "state", "scopes", "keys", "added", "rotated", "revoked")
+_COLUMNS = ("id", "name", "state", "scopes", "roles", "keys", "added", "rotated", "revoked")
 
 
 def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -43,6 +43,12 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     added.add_argument("id", metavar="ID")
     added.add_argument("--scopes", required=True, metavar="S", help='such as "system/Task.rs system/Patient.rs"')
     added.add_argument("--name", default="", help="what people call it")
+    added.add_argument(
+        "--role",
+        action="append",
+        default=[],
+        help="as whom it may move work, where a program says who may; what it reaches is up to its scopes alone",
+    )
     added.set_defaults(func=_add)
     listed = group.add_parser("list", help="every system, also those that were shut out")
     listed.set_defaults(func=_list)
@@ -66,13 +72,14 @@ def _add(args: argparse.Namespace, settings: Settings) -> int:
         id=args.id,
         name=args.name.strip(),
         scopes=tuple(args.scopes.split()),
+        roles=tuple(args.role),
         jwks=keys.key_set,
         jwks_url=keys.url,
         added_at=now,
     )
     with open_store(settings) as database, database.begin() as tx:
         made = clients.add(tx, new)
-        note_change(tx, "client add", reference_of(made.id), now, scopes=list(made.scopes))
+        note_change(tx, "client add", reference_of(made.id), now, scopes=list(made.scopes), roles=list(made.roles))
     if args.json:
         print_json(_told(made))
     else:
@@ -148,6 +155,7 @@ def _told(one: Client) -> dict[str, Any]:
         "name": one.name,
         "state": "revoked" if one.revoked_at else "active",
         "scopes": list(one.scopes),
+        "roles": list(one.roles),
         "keys": one.jwks_url or [key["kid"] for key in one.jwks.get("keys", ())],
         "added": instant(one.added_at),
         "rotated": instant(one.rotated_at) if one.rotated_at else None,
@@ -156,4 +164,4 @@ def _told(one: Client) -> dict[str, Any]:
 
 
 def _cell(value: object) -> object:
-    return " ".join(value) if isinstance(value, list) else value
+    return " ".join(value) or None if isinstance(value, list) else value

@@ -13,6 +13,7 @@ client = Table(
     Column("id", Text, primary_key=True),
     Column("name", Text, nullable=False),
     Column("scopes", Texts, nullable=False),
+    Column("roles", Texts, nullable=False, server_default="[]"),
     Column("jwks_url", Text),
     Column("jwks", Mapped, nullable=False),
     Column("added_at", Moment, nullable=False),

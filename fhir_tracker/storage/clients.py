@@ -16,11 +16,15 @@ from fhir_tracker.storage.records import from_row, to_row
 
 @dataclass(frozen=True, kw_only=True)
 class Client:
-    """One system: the `scopes` it may ask for, and its public keys, either as a set (`jwks`) or at an address (`jwks_url`)."""
+    """One system: the `scopes` it may ask for, the `roles` as which it may move work, and its public keys.
+
+    The keys are given as a set (`jwks`) or at an address (`jwks_url`).
+    """
 
     id: str
     name: str
     scopes: tuple[str, ...]
+    roles: tuple[str, ...] = ()
     jwks_url: str | None = None
     jwks: Mapping[str, Any] = field(default_factory=dict)
     added_at: datetime
