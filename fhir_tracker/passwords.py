@@ -94,7 +94,7 @@ def step_of(key: str, code: str, now: datetime) -> int | None:
 
 
 def _totp(key: str) -> TOTP:
-    return TOTP(base64.b32decode(key), _DIGITS, SHA1(), STEP_SECONDS)  # noqa: S303  # nosec B303 - RFC 6238
+    return TOTP(base64.b32decode(key), _DIGITS, SHA1(), STEP_SECONDS)  # noqa: S303  # nosec B303
 
 
 def _scrypt(password: str, salt: bytes, cost: Cost) -> bytes:
