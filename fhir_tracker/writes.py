@@ -52,11 +52,13 @@ def create(
     id_: str | None = None,
     tells_of_others: bool = False,
     in_bundle: bool = False,
+    patient: str | None = None,
 ) -> Stored:
     """Store a new resource; a Task of a program gets what its template says and it left out.
 
     `id_` is a fresh id that is promised to it already; without one it is given one here. `tells_of_others` is for a
     caller's Provenance of what it writes in the same transaction; `in_bundle`: what it refers to may be written later in it.
+    `patient` is whose it is where it does not say so itself.
     """
     if not tells_of_others:
         _refuse_read_only(resource["resourceType"])
@@ -67,7 +69,8 @@ def create(
         made = task_writes.create(tx, resource, author, id_ or records.fresh_id(author.at), fresh=True)
         consequences.draw(tx, effects.apply)
     else:
-        made = _proven(tx, records.create(tx, _heeded(tx, resource, author), author, id_=id_), author, "CREATE")
+        heeded = _heeded(tx, resource, author)
+        made = _proven(tx, records.create(tx, heeded, author, id_=id_, patient=patient), author, "CREATE")
     reach.require_still(tx, author, "c", made.ref)
     return made
 

@@ -13,6 +13,7 @@ from api.fhir.exchange import FhirRequest, FhirResponse
 from api.fhir.fields import shown_to_patch
 from api.fhir.linking import may_have_conditions, resolved
 from api.fhir.negotiation import check_content_type
+from api.fhir.provenance_header import proven
 from api.fhir.reading import find_present
 from api.fhir.writing import check_writable, expected_version, relative_form, written
 from fhir_tracker import records, writes
@@ -66,7 +67,7 @@ def _patch(request: FhirRequest, tx: Tx, stored: Stored, change: Change) -> Fhir
         if isinstance(error, RuleBroken):
             raise
         raise RuleBroken(f"What the patch makes is not valid: {error.message}", issues=error.issues) from None
-    return written(request, changed, 200, "patch")
+    return written(request, proven(request, tx, changed), 200, "patch")
 
 
 def _change(request: FhirRequest) -> Change:

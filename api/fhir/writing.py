@@ -14,6 +14,7 @@ from api.fhir.exchange import AuditNote, FhirRequest, FhirResponse
 from api.fhir.linking import linked
 from api.fhir.negotiation import check_content_type, etag_of, http_date, if_match, is_unchanged, preference
 from api.fhir.policy import is_writable, why_read_only
+from api.fhir.provenance_header import proven
 from api.outcomes import outcome
 from fhir_tracker import records, writes
 from fhir_tracker.errors import (
@@ -40,7 +41,7 @@ def create(request: FhirRequest, tx: Tx) -> FhirResponse:
     """201 under a new id, with Location, ETag and Last-Modified; the caller's id and version do not count.
 
     With If-None-Exist: 200 and the one resource that is there already, 412 when there are several. A Provenance is taken
-    only in a transaction, with what it tells of.
+    only in a transaction, with what it tells of, or as the header X-Provenance.
     """
     tells_of_others = request.type == "Provenance" and request.resource is not None and bool(request.id)
     if not tells_of_others:
@@ -56,7 +57,7 @@ def create(request: FhirRequest, tx: Tx) -> FhirResponse:
     stored = writes.create(
         tx, resource, author, id_=request.id or None, tells_of_others=tells_of_others, in_bundle=is_part
     )
-    return written(request, stored, 201, "create")
+    return written(request, proven(request, tx, stored), 201, "create")
 
 
 def update(request: FhirRequest, tx: Tx) -> FhirResponse:
@@ -91,7 +92,8 @@ def update_by_condition(request: FhirRequest, tx: Tx) -> FhirResponse:
     if id_ is None:
         if if_match(request.header("if-match")):
             raise VersionConflict("If-Match names a version, but the condition finds no resource.")
-        return written(request, writes.create(tx, linked(request, tx, resource), request.author()), 201, "create")
+        made = writes.create(tx, linked(request, tx, resource), request.author())
+        return written(request, proven(request, tx, made), 201, "create")
     there = resources.find(tx, request.viewer, request.type, id_)
     if there is not None and not there.deleted:
         raise Conflict(
@@ -166,7 +168,7 @@ def _update(request: FhirRequest, tx: Tx, resource: Resource) -> FhirResponse:
     stored, created = writes.update(
         tx, request.type, request.id, resource, request.author(), if_match=match, in_bundle=is_part
     )
-    return written(request, stored, 201 if created else 200, "create" if created else "update")
+    return written(request, proven(request, tx, stored), 201 if created else 200, "create" if created else "update")
 
 
 def _resource(request: FhirRequest) -> Resource:
