@@ -15,6 +15,8 @@ FAILURES, FAILURES_A_SECOND = 100, 2.0
 """Bad tokens and assertions that one address may send at once, and how fast it may go on; nobody guesses one."""
 LOGINS, LOGINS_A_SECOND = 10, 0.1
 """The same for passwords, which can be guessed."""
+LAUNCHES, LAUNCHES_A_SECOND = 300, 10.0
+"""Logins that may be begun: a whole clinic may sit behind one address."""
 _NOT_GOOD = "Too much that is not good comes from this address."
 
 
@@ -63,6 +65,7 @@ class Limits:
         self._slowed = slowed
         self._failures = Buckets(FAILURES, FAILURES_A_SECOND)
         self._logins = Buckets(LOGINS, LOGINS_A_SECOND)
+        self._launches = Buckets(LAUNCHES, LAUNCHES_A_SECOND)
 
     def request(self, client: str) -> None:
         """One request of a client."""
@@ -82,6 +85,10 @@ class Limits:
     def login(self, address: str) -> None:
         """One try with a password, before it is looked at."""
         self._check("login", self._logins.take(network_of(address), clock.monotonic()), "Too many logins are tried.")
+
+    def launch(self, address: str) -> None:
+        """One login that is begun at an EHR or provider, of which we keep something until its end."""
+        self._check("launch", self._launches.take(network_of(address), clock.monotonic()), "Too many logins are begun.")
 
     def _check(self, limit: str, wait: float, message: str) -> None:
         if wait:

@@ -58,6 +58,7 @@ class Launching:
 
     def _send(self, request: Request, issuer: Issuer, wanted: Attempt) -> Response:
         """On to the issuer, by a redirect; in a frame whose browser has no cookie of ours by a page that knows two ways."""
+        self._context.limits.launch(address_of(request.scope))
         secret, framed_by = browsers.held(request), issuer.frame_ancestors
         is_windowed = not secret and request.headers.get("sec-fetch-dest", "") in _FRAMES
         secret = secret or attempts.fresh_secret()

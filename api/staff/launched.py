@@ -52,6 +52,7 @@ class LaunchedPage(Page):
         session, viewer = entrance.session, entrance.viewer
         if session is None or viewer is None:
             _note_end(context, entrance, now)
+            _note_foreign(context, entrance, shown, now)
             return refused(context, entrance)
         place = Place(root=context.root, launch=session.id)
         visit = visit_of(context, request, viewer, liked, now, place, launch=session)
@@ -103,6 +104,24 @@ def _note_end(context: AppContext, entrance: Entrance, now: datetime) -> None:
     with context.database.begin() as tx:
         if staff_sessions.end(tx, session, now, entrance.why):
             note_logout(tx, session, now, entrance.why)
+
+
+def _note_foreign(context: AppContext, entrance: Entrance, shown: Shown, now: datetime) -> None:
+    """Somebody at the door of a launch that is there showed a secret which is none of it; raises TooMany for too many."""
+    session = entrance.session
+    if session is None or entrance.why != "unknown" or not (shown.secret or shown.handle):
+        return
+    context.limits.failure(shown.address)
+    with context.database.begin() as tx:
+        audit.add(
+            tx,
+            at=now,
+            viewer=Viewer(who="nobody", address=shown.address, session=session.id),
+            action="denied",
+            outcome="denied",
+            detail={"through": "pages", "why": "secret"},
+            kind="security",
+        )
 
 
 def note_logout(tx: Tx, session: LaunchSession, now: datetime, why: str, viewer: Viewer | None = None) -> None:

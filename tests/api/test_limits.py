@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from api.context import Access
-from api.limits import FAILURES, LOGINS, Buckets, Limits
+from api.limits import FAILURES, LAUNCHES, LAUNCHES_A_SECOND, LOGINS, Buckets, Limits
 from fhir_tracker.errors import TooMany
 from fhir_tracker.storage.database import Database
 from tests.support.contexts import context_of
@@ -77,6 +77,21 @@ def test_each_limit_tells_when_to_come_back_and_that_it_was_met() -> None:
         limits.login("10.0.0.1")
     assert 1 <= caught.value.retry_after <= 10
     assert met == ["client", "login"]
+
+
+def test_a_whole_clinic_begins_its_day_behind_one_address_and_a_flood_does_not() -> None:
+    met: list[str] = []
+    limits = Limits(0, met.append)
+    for _ in range(LAUNCHES):
+        limits.launch("10.0.0.1")
+    with pytest.raises(TooMany) as caught:
+        list(map(limits.launch, ["10.0.0.1"] * LAUNCHES))
+    assert caught.value.retry_after == 1
+    assert met == ["launch"]
+    assert LAUNCHES_A_SECOND >= 1
+    limits.launch("10.0.0.2")
+    limits.login("10.0.0.1")
+    limits.failure("10.0.0.1")
 
 
 def test_no_limit_is_none() -> None:

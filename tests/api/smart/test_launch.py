@@ -11,14 +11,17 @@ from urllib.parse import parse_qs, urlsplit
 
 import httpx
 import pytest
+from sqlalchemy import select
 
 from api.demo.simulator.faults import Faults
 from api.demo.simulator.ledger import Context
 from api.demo.simulator.simulator import Choice
+from api.limits import LAUNCHES
 from fhir_tracker import clock, issuers
 from fhir_tracker.issuers import Terms
 from fhir_tracker.model.viewer import open_viewer
 from fhir_tracker.storage import resources
+from fhir_tracker.storage.launch_tables import launch_pending
 from tests.support.launching import BASE, Browser, Launchpad, asked, launch_of
 from tests.support.older_ehr import older_ehr
 
@@ -367,3 +370,16 @@ def test_head_and_other_methods_begin_nothing(pad: Launchpad) -> None:
         answer = browser.client.request(method, "/launch", params={"iss": pad.simulator.fhir_base, "launch": "x"})
         assert answer.status_code in (401, 405)
     assert endpoints(pad) == []
+
+
+@pytest.mark.security("S56", "M3")
+def test_a_flood_of_launches_is_slowed_before_anything_is_kept_of_them(pad: Launchpad) -> None:
+    for _ in range(LAUNCHES):
+        pad.context.limits.launch("testclient")
+    browser = pad.browser()
+    answer = browser.launch(context=Context(patient="ada"))
+    assert answer.status_code == 429
+    assert int(answer.headers["retry-after"]) >= 1
+    assert "Too many logins are begun" in answer.text
+    with pad.database.read() as tx:
+        assert tx.rows(select(launch_pending)) == []
