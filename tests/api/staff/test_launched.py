@@ -11,7 +11,6 @@ import pytest
 from starlette.testclient import TestClient
 
 from api.context import Access
-from api.limits import FAILURES
 from api.staff import cookies
 from api.staff.entry import arrive
 from api.staff.places import Place
@@ -117,38 +116,6 @@ def test_without_the_secret_there_is_no_page(client: TestClient, tab: Tab, page:
         assert "set-cookie" not in answer.headers
     for query in (f"?handle={tab.handle}", f"?X-Launch-Handle={tab.handle}", f"?secret={tab.secret}"):
         assert client.get(tab.prefix + page + query, follow_redirects=False).status_code == 401
-
-
-@pytest.mark.security("B1", "S52", "S14")
-@pytest.mark.parametrize("by", ["cookie", "handle"])
-def test_who_shows_a_secret_of_another_launch_is_in_the_trail(tab: Tab, clinic: Clinic, by: str) -> None:
-    shown = (
-        {"Cookie": f"{cookies.name_of(tab.session.id)}=guessed"} if by == "cookie" else {"X-Launch-Handle": "guessed"}
-    )
-    for _ in range(2):
-        assert tab.client.get(f"{tab.prefix}/", headers=shown).status_code == 401
-    told = [one for one in trail(clinic.database) if one.action == "denied"]
-    assert [(one.who, one.session, one.outcome, one.detail["why"]) for one in told] == [
-        ("nobody", tab.session.id, "denied", "secret")
-    ] * 2
-    assert "guessed" not in repr(told)
-
-
-@pytest.mark.security("B1")
-def test_who_shows_nothing_or_means_no_launch_leaves_no_row(tab: Tab, clinic: Clinic) -> None:
-    tab.client.get(f"{tab.prefix}/")
-    tab.client.get("/l/unknown/", headers={"X-Launch-Handle": "guessed"})
-    assert [one for one in trail(clinic.database) if one.action == "denied"] == []
-
-
-@pytest.mark.security("S56", "M3")
-def test_guessing_secrets_of_a_launch_is_slowed_and_its_person_is_not(tab: Tab, clinic: Clinic) -> None:
-    answers = [tab.client.get(f"{tab.prefix}/", headers={"X-Launch-Handle": str(n)}) for n in range(FAILURES + 20)]
-    assert {one.status_code for one in answers} == {401, 429}
-    assert int(answers[-1].headers["retry-after"]) >= 1
-    rows = [one for one in trail(clinic.database) if one.action == "denied"]
-    assert len(rows) == sum(one.status_code == 401 for one in answers)
-    assert tab.get("/").status_code == 200
 
 
 @pytest.mark.security("S14")
@@ -589,7 +556,7 @@ def active_at(database: Database, tab: Tab) -> datetime:
 
 def trail(database: Database) -> list[audit.AuditRow]:
     with database.begin() as tx:
-        return list(audit.list(tx, worker_viewer("auditor"), limit=1000))
+        return list(audit.list(tx, worker_viewer("auditor")))
 
 
 # --- what goes wrong

@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 
 from api.context import Access
+from api.limits import FAILURES
+from api.staff import cookies
 from fhir_tracker import staff_sessions
 from fhir_tracker.model.viewer import worker_viewer
 from fhir_tracker.storage import audit
@@ -61,6 +63,54 @@ def test_no_secret_of_a_session_is_in_a_log_a_header_or_the_trail(
     )
     assert "/l/{launch}" in told, "the log tells of requests"
     assert not [one for one in secrets if one in told]
+
+
+@pytest.fixture
+def nurses(serve: Serve, clinic: Clinic, now: datetime) -> Tab:
+    """A launch of a nurse, without a patient."""
+    nurse = person(clinic.database, "nurse", "rn", now=now)
+    return Tab(serve(Access.LOCKED), *launched(clinic.database, nurse, now))
+
+
+def told_of(clinic: Clinic) -> list[audit.AuditRow]:
+    with clinic.database.begin() as tx:
+        return list(audit.list(tx, worker_viewer("auditor"), limit=1000))
+
+
+@pytest.mark.security("B1", "S52", "S14")
+@pytest.mark.parametrize("by", ["cookie", "handle"])
+def test_who_shows_a_secret_of_another_launch_is_in_the_trail(nurses: Tab, clinic: Clinic, by: str) -> None:
+    shown = (
+        {"Cookie": f"{cookies.name_of(nurses.session.id)}=guessed"}
+        if by == "cookie"
+        else {"X-Launch-Handle": "guessed"}
+    )
+    for _ in range(2):
+        assert nurses.client.get(f"{nurses.prefix}/", headers=shown).status_code == 401
+    told = [one for one in told_of(clinic) if one.action == "denied"]
+    assert [(one.who, one.session, one.outcome, one.detail["why"]) for one in told] == [
+        ("nobody", nurses.session.id, "denied", "secret")
+    ] * 2
+    assert "guessed" not in repr(told)
+
+
+@pytest.mark.security("B1")
+def test_who_shows_nothing_or_means_no_launch_leaves_no_row(nurses: Tab, clinic: Clinic) -> None:
+    nurses.client.get(f"{nurses.prefix}/")
+    nurses.client.get("/l/unknown/", headers={"X-Launch-Handle": "guessed"})
+    assert [one for one in told_of(clinic) if one.action == "denied"] == []
+
+
+@pytest.mark.security("S56", "M3")
+def test_guessing_secrets_of_a_launch_is_slowed_and_its_person_is_not(nurses: Tab, clinic: Clinic) -> None:
+    answers = [
+        nurses.client.get(f"{nurses.prefix}/", headers={"X-Launch-Handle": str(n)}) for n in range(FAILURES + 20)
+    ]
+    assert {one.status_code for one in answers} == {401, 429}
+    assert int(answers[-1].headers["retry-after"]) >= 1
+    rows = [one for one in told_of(clinic) if one.action == "denied"]
+    assert len(rows) == sum(one.status_code == 401 for one in answers)
+    assert nurses.get("/").status_code == 200
 
 
 @pytest.mark.security("S18", "L3")
