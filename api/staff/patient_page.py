@@ -41,8 +41,15 @@ _COMING = frozenset({"proposed", "pending", "booked", "arrived", "checked-in", "
 _MISSED = {"noshow": "no-show", "cancelled": "cancelled"}
 _LOOK_BACK = timedelta(days=90)
 _MOST_LINES = 60
-
 _MOST_MONTHS = 3
+_CARDS = {
+    "plans": "CarePlan",
+    "exceptions": "Flag",
+    "outreach": "Communication",
+    "appointments": "Appointment",
+    "documents": "DocumentReference",
+}
+"""What has to be readable for a card to be there at all; without it an empty one would say what is not so."""
 
 
 def patient_page(visit: Visit) -> Response:
@@ -80,6 +87,7 @@ def _view(tx: Tx, visit: Visit, summary: PatientSummary, typed: Typed) -> Patien
     up = flags.exceptions_of(tx, visit.viewer, summary.patient)
     return PatientView(
         person=person,
+        cards=frozenset(card for card, type_ in _CARDS.items() if sight.may("r", type_)),
         plans=tuple(
             _movable(tx, visit, item, _plan(item, items, names, visit), typed) for item in items if item.kind == "plan"
         ),
@@ -87,12 +95,11 @@ def _view(tx: Tx, visit: Visit, summary: PatientSummary, typed: Typed) -> Patien
         coming=coming,
         missed=missed,
         outreach=(*_months(seen, names, visit), *attempt_lines(_attempts(seen), names, visit.now)),
-        documents=tuple(line for one in facts for line in _documents(one, names, visit))
-        if sight.may("r", "DocumentReference")
-        else (),
+        documents=tuple(line for one in facts for line in _documents(one, names, visit)),
         timeline=_timeline(log, seen, items, names, visit),
         exceptions=exceptions_of(up, summary.patient, names, visit),
-        flag=exception_form(summary.patient, up),
+        flag=exception_form(summary.patient, up) if sight.may("c", "Flag") else None,
+        ends=sight.may("u", "Flag"),
         source=f"From {summary.connection}." if summary.connection else "",
     )
 

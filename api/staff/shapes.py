@@ -340,9 +340,10 @@ class ExceptionView:
 
 @dataclass(frozen=True, kw_only=True)
 class PatientView:
-    """The patient page."""
+    """The patient page: `cards` are those the viewer's role may see, `flag` is there for who may flag, `ends` for who may end."""
 
     person: Person
+    cards: frozenset[str]
     plans: tuple[PlanView, ...]
     work: tuple[Row, ...]
     coming: tuple[Line, ...]
@@ -351,7 +352,8 @@ class PatientView:
     documents: tuple[DocumentView, ...]
     timeline: tuple[Line, ...]
     exceptions: tuple[ExceptionView, ...]
-    flag: Form
+    flag: Form | None
+    ends: bool
     source: str = ""
 
 

@@ -10,7 +10,10 @@ from starlette.testclient import TestClient
 
 from api.context import Access
 from api.staff.hidden import sees_chart, shown_events, shown_log
+from fhir_tracker import roles
+from fhir_tracker.model.vocabulary import EXCEPTIONS
 from fhir_tracker.model.work import Event, Transition
+from fhir_tracker.roles import built_in
 from fhir_tracker.storage import resources
 from fhir_tracker.storage.database import Database
 from tests.api.conftest import Serve
@@ -88,6 +91,53 @@ def test_a_nurse_sees_all_of_it(client: TestClient, clinic: Clinic, now: datetim
     tab = tab_of(client, clinic, now, "rn")
     assert SECRET in tab.get("/tasks/desk").text
     assert SECRET in tab.get("/tasks/nurses").text
+
+
+CARDS = {
+    "Plans": "CarePlan",
+    "Exceptions": "Flag",
+    "Outreach": "Communication",
+    "Appointments": "Appointment",
+    "Expected documents": "DocumentReference",
+}
+
+
+@pytest.mark.security("A3", "S40")
+@pytest.mark.parametrize("role", [one for one in sorted(built_in()) if "patient" in built_in()[one].acts])
+def test_a_card_that_a_role_may_not_see_is_not_there_rather_than_empty(
+    client: TestClient, clinic: Clinic, now: datetime, role: str
+) -> None:
+    page = tab_of(client, clinic, now, role).get("/patients/rosa").text
+    sight = member(role).sight
+    shown = {card for card in CARDS if f"<h2>{card}</h2>" in page}
+    assert shown == {card for card, type_ in CARDS.items() if sight.may("r", type_)}
+    assert ("Flag an exception" in page) == sight.may("c", "Flag")
+    assert ("Not enrolled in a program" in page) <= sight.may("r", "CarePlan")
+
+
+@pytest.mark.security("A3", "S40")
+@pytest.mark.parametrize(
+    ("rights", "flags", "ends"), [("rs", False, False), ("crs", True, False), ("crus", True, True)]
+)
+def test_exceptions_are_put_up_and_ended_by_who_may(
+    client: TestClient, clinic: Clinic, now: datetime, rights: str, flags: bool, ends: bool
+) -> None:
+    text = f"""
+roles:
+  - role: front-desk
+    title: Front desk
+    means: "Sees flags"
+    may: [Patient.rs, Task.rs, Flag.{rights}]
+    acts: [patient, task]
+"""
+    nurse = tab_of(client, clinic, now, "rn")
+    assert nurse.post("/patients/rosa/exceptions", {"code": next(iter(EXCEPTIONS))}).status_code == 303
+    with clinic.database.begin() as tx:
+        roles.load(tx, text, name="watchers", at=now, by=SYSTEM.who)
+    page = tab_of(client, clinic, now, "front-desk").get("/patients/rosa").text
+    assert "<h2>Exceptions</h2>" in page
+    assert ("Flag an exception" in page) == flags
+    assert ("/end" in page) == ends
 
 
 def test_the_front_desk_takes_its_own_steps_with_words_of_its_own(
