@@ -136,8 +136,8 @@ class Statement:
             "conditionalRead": "full-support",
             "conditionalUpdate": is_open and self._takes("PUT", (EACH,)),
             "conditionalDelete": "single" if is_open and self._takes("DELETE", (EACH,)) else "not-supported",
-            **_unless_empty("searchInclude", [] if type_ == trail_view.TYPE else includes_of(type_)),
-            **_unless_empty("searchRevInclude", reverse_includes_of(type_)),
+            **_unless_empty("searchInclude", () if type_ == trail_view.TYPE else includes_of(type_)),
+            **_unless_empty("searchRevInclude", () if type_ == trail_view.TYPE else reverse_includes_of(type_)),
             "searchParam": [
                 _parameter(one) for one in supported_parameters(type_) if trail_view.knows(type_, one.code)
             ],
@@ -189,6 +189,8 @@ def reverse_includes_of(type_: str) -> list[str]:
 def _reverse_includes() -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     for source in all_types():
+        if source == trail_view.TYPE:
+            continue
         for one in supported_parameters(source):
             if one.type == "reference":
                 for target in one.targets or all_types():

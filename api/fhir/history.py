@@ -9,12 +9,13 @@ import re
 from datetime import datetime
 from hashlib import blake2b
 
+from api.fhir import trail_view
 from api.fhir.auditing import asked_for
 from api.fhir.bundles import address, bundle, version_entry
 from api.fhir.exchange import AuditNote, FhirRequest, FhirResponse, Pairs
 from api.fhir.negotiation import preference
 from api.fhir.subsets import subset_of
-from fhir_tracker.errors import Incorrect, NotFound
+from fhir_tracker.errors import Incorrect, MethodNotAllowed, NotFound
 from fhir_tracker.fhir.dates import OPEN_END, asked_range, from_milliseconds
 from fhir_tracker.storage import history as log
 from fhir_tracker.storage.database import Tx
@@ -32,6 +33,7 @@ _ABOUT_THE_ANSWER = frozenset({"_format", "_pretty", PAGE})
 
 def history_of_one(request: FhirRequest, tx: Tx) -> FhirResponse:
     """The versions of one resource, newest first, deletions without resource; 404 for one that never was."""
+    _check_has_history(request.type)
     one = Span(type=request.type, id=request.id)
     if log.page(tx, request.viewer, one, count=0).total == 0:
         raise NotFound(f"There is no {request.type} with this id.")
@@ -40,12 +42,18 @@ def history_of_one(request: FhirRequest, tx: Tx) -> FhirResponse:
 
 def history_of_type(request: FhirRequest, tx: Tx) -> FhirResponse:
     """The versions of every resource of a type, newest first."""
+    _check_has_history(request.type)
     return _answer(request, tx, request.type, Span(type=request.type))
 
 
 def history_of_all(request: FhirRequest, tx: Tx) -> FhirResponse:
     """The versions of every resource here, newest first."""
     return _answer(request, tx, "", Span())
+
+
+def _check_has_history(type_: str) -> None:
+    if type_ == trail_view.TYPE:
+        raise MethodNotAllowed("AuditEvents never change, so they have no history: search them.")
 
 
 def page_size(values: list[str], default: int, largest: int) -> int:

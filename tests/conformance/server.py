@@ -61,7 +61,7 @@ def running_tracker(
         yield Tracker(url=url, database=database, log=log, process=process)
         process.stop()
         leaked = leaks(log.read_text(errors="replace"), database)
-        assert leaked == [], "the log tells of patients"
+        assert leaked == [], f"the log tells of patients: {leaked}"
     finally:
         process.stop()
 
