@@ -6,6 +6,7 @@ import json
 import time
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
@@ -56,17 +57,19 @@ def test_nothing_that_an_attacker_makes_is_believed() -> None:
     "claims",
     [
         {},
-        {"exp": int(time.time()) + 240.5},
-        {"iat": int(time.time()), "nbf": int(time.time()) - 5},
-        {"iat": time.time() + 2, "extra": {"any": ["thing"]}},
+        {"exp": 240.5},
+        {"iat": 0, "nbf": -5},
+        {"iat": 2.5, "extra": {"any": ["thing"]}},
         {"jti": "a"},
         {"jti": "j" * 500},
     ],
     ids=["plain", "half a second", "older", "a little ahead", "short jti", "long jti"],
 )
 @pytest.mark.parametrize("kid", ["ec", "rsa"])
-def test_a_good_assertion_is_believed(kid: str, claims: Mapping[str, object]) -> None:
-    assert believed(System(kid=kid).assertion(None, **claims))
+def test_a_good_assertion_is_believed(kid: str, claims: Mapping[str, Any]) -> None:
+    now = int(time.time())
+    moved = {name: now + value if name in ("exp", "iat", "nbf") else value for name, value in claims.items()}
+    assert believed(System(kid=kid).assertion(None, **moved))
 
 
 @pytest.mark.requirement(104)

@@ -262,7 +262,7 @@ def test_creates_from_many_connections_are_each_kept_once(tracker: Tracker, data
 
     def create(number: int, connection: http.client.HTTPConnection) -> list[Answer]:
         names = [f"{run}-{number}-{one}" for one in range(CREATES)]
-        return [talk(connection, "POST", "/fhir/Patient", patient(name), X_Request_Id=name) for name in names]
+        return [talk(connection, "POST", "/fhir/Patient", patient(f"of-{name}"), X_Request_Id=name) for name in names]
 
     reader = Reader(database)
     try:

@@ -215,7 +215,7 @@ def test_a_level_fires_once(database: Database) -> None:
         told = replace(fired, task="Task/x", state="acknowledged")
         assert firings.of_task(tx, VIEWER, "Task/x") == told
         assert firings.of_items(tx, VIEWER, ["Task/a", "Task/b"])["Task/b"] == ()
-        assert firings.of_items(tx, VIEWER, ["Task/a"])["Task/a"][0] == told
+        assert told in firings.of_items(tx, VIEWER, ["Task/a"])["Task/a"]
 
 
 def test_an_enrolment_is_made_once(database: Database) -> None:

@@ -15,6 +15,7 @@ from fhir_tracker.storage import search, search_links
 from fhir_tracker.storage.database import Database
 from fhir_tracker.storage.page_cursor import PageCursor
 from fhir_tracker.storage.resources import Stored
+from fhir_tracker.storage.scope import SHARED
 from tests.storage.samples import KEY, VIEWER, locked, pairs, patient_of, put_all
 from tests.storage.shelf import CODES, PEOPLE, Asked, Body, some_observation, some_patient, some_task
 
@@ -172,7 +173,9 @@ def test_random_chains_tell_a_locked_viewer_what_their_own_share_tells(database:
     put_all(database, list(bodies.values()))
     for _ in range(100):
         patient = chance.choice(PEOPLE)
-        own = {ref: body for ref, body in bodies.items() if patient_of(body) == patient}
+        own = {
+            ref: body for ref, body in bodies.items() if patient_of(body) == patient or body["resourceType"] in SHARED
+        }
         asked = [condition(chance, own, "Task")]
         query = parse_query("Task", pairs(asked[0].text), strict=True)
         seen = sorted(one.ref for one in walked(database, query, locked(patient)))
