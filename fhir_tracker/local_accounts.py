@@ -5,7 +5,6 @@ A name that is guessed at, and an address that guesses, wait longer and longer; 
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 import secrets
@@ -132,7 +131,7 @@ def log_in(
     Each try counts before it is looked at, so that many at once are no more than many one by one.
     """
     login_name = _folded(name)
-    keys = {"name": _key(f"name:{login_name}"), "address": _key(f"address:{address}")}
+    keys = {"name": launches.digest(f"name:{login_name}"), "address": launches.digest(f"address:{address}")}
     with database.begin() as tx:
         for kind, key in sorted(keys.items()):
             tx.wait_for_others(f"login:{key}")
@@ -218,7 +217,3 @@ def _invitation(login: LocalLogin, key: str, kept: str) -> Invitation:
 def _folded(name: str) -> str:
     sound = name[:200].encode("utf-8", "replace").decode()
     return unicodedata.normalize("NFKC", sound).strip().casefold()
-
-
-def _key(text: str) -> str:
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()

@@ -175,7 +175,7 @@ def test_a_right_login_does_not_hide_the_wrong_ones_of_its_address(database: Dat
         except TrackerError as error:
             told.append(type(error).__name__)
     with database.begin() as tx:
-        rows = local_logins.guesses(tx, (local_accounts._key("address:192.0.2.1"),))
+        rows = local_logins.guesses(tx, (launches.digest("address:192.0.2.1"),))
     assert [one.failures for one in rows] == [len(told)]
 
 

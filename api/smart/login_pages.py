@@ -6,15 +6,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import parse_qsl, urlsplit
 
-from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 from starlette.types import Receive, Scope, Send
 
 from api.context import AppContext
-from api.edge import ROUTE
 from api.outcomes import FHIR_JSON, headers_of, outcome_of_status, status_of
-from api.staff.endpoint import body_of
+from api.staff.endpoint import serve
 from api.staff.places import Place
 from api.staff.rendering import HEADERS, outside
 from fhir_tracker.errors import Incorrect, TrackerError
@@ -48,11 +46,7 @@ class LoginEndpoint:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
-        scope[ROUTE] = self._route
-        request = Request(scope, receive)
-        body = await body_of(request) if request.method == "POST" else b""
-        response = await run_in_threadpool(self._serve, request, body)
-        await response(scope, receive, send)
+        await serve(self._route, self._serve, scope, receive, send)
 
     def _serve(self, request: Request, body: bytes | None) -> Response:
         try:

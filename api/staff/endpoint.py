@@ -45,6 +45,17 @@ _HEADINGS = {403: "Not allowed", 404: "Not found", 410: "Deleted", 409: "Changed
 _LEAKY = ("csrf", "said")
 
 
+async def serve(
+    route: str, answering: Callable[[Request, bytes | None], Response], scope: Scope, receive: Receive, send: Send
+) -> None:
+    """Answer one request of a `route`; `answering` runs in a thread and gets the body of a POST, None for one too large."""
+    scope[ROUTE] = route
+    request = Request(scope, receive)
+    body = await body_of(request) if request.method == "POST" else b""
+    response = await run_in_threadpool(answering, request, body)
+    await response(scope, receive, send)
+
+
 class Page:
     """One page as an ASGI application; `handler` runs in a thread, for everything behind it is synchronous.
 
@@ -59,11 +70,7 @@ class Page:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
-        scope[ROUTE] = self._route
-        request = Request(scope, receive)
-        body = await body_of(request) if request.method == "POST" else b""
-        response = await run_in_threadpool(self._serve, request, body)
-        await response(scope, receive, send)
+        await serve(self._route, self._serve, scope, receive, send)
 
     def _serve(self, request: Request, body: bytes | None) -> Response:
         known = sessions.read(request.cookies.get(sessions.COOKIE, ""), self._context.secret_key)

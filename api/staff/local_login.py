@@ -10,19 +10,18 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 from starlette.types import Receive, Scope, Send
 
 from api.context import AppContext
-from api.edge import REQUEST_ID, ROUTE
+from api.edge import REQUEST_ID
 from api.fhir.entrance import address_of
 from api.limits import network_of
 from api.outcomes import headers_of, status_of
 from api.staff import session as sessions
-from api.staff.endpoint import body_of, form_of
+from api.staff.endpoint import form_of, serve
 from api.staff.entry import arrive, entry_page
 from api.staff.places import Place
 from api.staff.rendering import outside
@@ -69,11 +68,7 @@ class LocalPage:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
-        scope[ROUTE] = self._route
-        request = Request(scope, receive)
-        body = await body_of(request) if request.method == "POST" else b""
-        response = await run_in_threadpool(self._serve, request, body)
-        await response(scope, receive, send)
+        await serve(self._route, self._serve, scope, receive, send)
 
     def _serve(self, request: Request, body: bytes | None) -> Response:
         context = self._context
