@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from base64 import b64encode
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from urllib.parse import urlsplit
 
 from fhir_tracker.fhir.dates import instant
@@ -29,6 +30,7 @@ _CUSTODIAN = "http://terminology.hl7.org/CodeSystem/provenance-participant-type"
 _REASON = "http://terminology.hl7.org/CodeSystem/v3-ActReason"
 _SOURCE = "http://terminology.hl7.org/CodeSystem/security-source-type"
 _MOST_DETAIL = 500
+_TOLD = ("who", "action", "ref", "outcome", "request_id", "name", "client", "issuer", "address", "session", "purpose")
 
 ACTIONS: Mapping[str, tuple[str, str]] = {
     "read": ("R", "read"),
@@ -99,6 +101,7 @@ _WHO_TYPES = ("Practitioner/", "PractitionerRole/", "Patient/", "RelatedPerson/"
 
 def event_of(row: AuditRow, base: str) -> Resource:
     """The AuditEvent of one row, as a server at `base` (our FHIR address) tells it."""
+    row = replace(row, **{name: _plain(getattr(row, name)) for name in _TOLD})
     interaction = interaction_of(row)
     ends = _PROFILES.get(interaction, "")
     patients = patients_of(row)
@@ -166,7 +169,7 @@ def action_of(row: AuditRow) -> str:
 
 def patients_of(row: AuditRow) -> tuple[str, ...]:
     """The ids of all patients an act was about, each once."""
-    return tuple(dict.fromkeys([*([row.patient] if row.patient else []), *row.patients]))
+    return tuple(one for one in dict.fromkeys([row.patient or "", *row.patients]) if one)
 
 
 def _dicom(code: str) -> Json:
@@ -180,9 +183,14 @@ def _profile(row: AuditRow, ends: str, patients: tuple[str, ...]) -> Mapping[str
     return {"profile": [f"{_PROFILE}{'Patient' if len(patients) == 1 else ''}{ends}"]}
 
 
+def _plain(text: str) -> str:
+    """A text that callers chose, as FHIR takes one: on a line, and without what is not shown."""
+    return " ".join("".join(one if one.isprintable() else " " for one in text).split())
+
+
 def _why(row: AuditRow) -> str:
     told = row.detail.get("reason") or row.detail.get("error") or row.detail.get("status")
-    return f"{row.outcome}: {told}" if told else row.outcome
+    return _short(f"{row.outcome}: {told}" if told else row.outcome)
 
 
 def _purpose(code: str) -> Json:
@@ -193,6 +201,7 @@ def _agents(row: AuditRow, ends: str, base: str) -> Iterator[Json]:
     client, server = _ENDS[ends]
     user = _RECIPIENT if ends in ("Read", "Query") else _AUTHOR
     is_person = not row.who.startswith("Device/") and row.who != "nobody"
+    roles = [{"text": one} for one in sorted(map(_plain, row.roles)) if one]
     if is_person:
         yield {
             "type": _coded(user),
@@ -200,7 +209,7 @@ def _agents(row: AuditRow, ends: str, base: str) -> Iterator[Json]:
             **({"name": row.name} if row.name else {}),
             **({"altId": row.session} if row.session else {}),
             "requestor": True,
-            **({"role": [{"text": one} for one in sorted(row.roles)]} if row.roles else {}),
+            **({"role": roles} if roles else {}),
             **({"purposeOfUse": [_purpose(row.purpose)]} if row.purpose else {}),
         }
     yield {
@@ -243,7 +252,7 @@ def _client(row: AuditRow) -> Json:
 def _entities(row: AuditRow, ends: str, patients: tuple[str, ...]) -> Iterator[Json]:
     for patient in patients:
         yield {
-            "what": {"reference": f"Patient/{patient}"},
+            "what": _patient(patient),
             "type": _entity("1", "Person"),
             "role": {"system": _ROLE, "code": "1", "display": "Patient"},
         }
@@ -253,6 +262,11 @@ def _entities(row: AuditRow, ends: str, patients: tuple[str, ...]) -> Iterator[J
         yield _data(row)
     if row.request_id:
         yield {"what": {"identifier": {"value": row.request_id}}, "type": {"system": _REQUEST_ID, "code": "XrequestId"}}
+
+
+def _patient(id_: str) -> Json:
+    """One who was asked for by what is no id is named by it, and no reference."""
+    return {"reference": f"Patient/{id_}"} if is_legal_id(id_) else {"identifier": {"value": _short(_plain(id_))}}
 
 
 def _query(row: AuditRow) -> Json:
@@ -273,7 +287,7 @@ def _data(row: AuditRow) -> Json:
     what: Json = {"identifier": {"value": row.ref}, "display": row.ref}
     if type_[:1].isupper() and is_legal_id(id_):
         what = {"reference": f"{row.ref}{version}"}
-    detail = [{"type": name, "valueString": _short(value)} for name, value in sorted(row.detail.items())]
+    detail = [{"type": _short(name), "valueString": _short(value)} for name, value in sorted(row.detail.items())]
     return {
         "what": what,
         "type": _entity("2", "System Object"),
@@ -289,8 +303,7 @@ def _entity(code: str, display: str) -> Json:
 
 
 def _short(value: object) -> str:
-    text = value if isinstance(value, str) else str(value)
-    return text.strip()[:_MOST_DETAIL] or "-"
+    return _plain(str(value)[:_MOST_DETAIL]) or "-"
 
 
 _ON_SYSTEM = {"search-system": ("search", "system"), "history-system": ("history", "system")}
