@@ -40,14 +40,11 @@ def read_context(told: Mapping[str, Any]) -> LaunchContext:
 
     A chart that cannot be told must not become a view of everybody.
     """
-    patient = told.get("patient")
-    if patient not in (None, "") and not (isinstance(patient, str) and _ID.fullmatch(patient)):
-        raise Forbidden("The EHR opened a chart, and what it calls its patient cannot be read.")
     encounter = _text(told, "encounter", _MOST_TEXT)
     style = _text(told, "smart_style_url", _MOST_URL)
     return LaunchContext(
-        patient=patient if isinstance(patient, str) else "",
-        encounter=encounter if _ID.fullmatch(encounter) else "",
+        patient=_patient(told.get("patient")),
+        encounter=encounter if _is_id(encounter) else "",
         intent=_text(told, "intent", _MOST_TEXT),
         needs_banner=told.get("need_patient_banner") is not False,
         style_url=style if _SAFE.match(style) else "",
@@ -72,12 +69,28 @@ def local_items(tx: Tx, issuer: Issuer, items: tuple[str, ...], own_base: str) -
     return tuple(dict.fromkeys(one for one in found if one))
 
 
+def _patient(told: object) -> str:
+    """Whose chart is open, "" for nobody's; some servers write the id as a number, or as a reference."""
+    if told is None or told == "":
+        return ""
+    text = str(told) if isinstance(told, int) and not isinstance(told, bool) else told
+    found = text.removeprefix("Patient/") if isinstance(text, str) else ""
+    if not _is_id(found):
+        raise Forbidden("The EHR opened a chart, and what it calls its patient cannot be read.")
+    return found
+
+
+def _is_id(text: str) -> bool:
+    """Whether it can be an id in an address: dots alone would lead elsewhere."""
+    return _ID.fullmatch(text) is not None and text not in (".", "..")
+
+
 def _item(tx: Tx, issuer: Issuer, text: str, own_base: str) -> str:
     is_own = text.startswith(f"{own_base}/")
     text = text.removeprefix(f"{own_base}/" if is_own else f"{issuer.url}/")
     type_, _, rest = text.partition("/")
     id_ = rest.partition("/_history/")[0]
-    if type_ not in resource_types() or not _ID.fullmatch(id_):
+    if type_ not in resource_types() or not _is_id(id_):
         return ""
     return f"{type_}/{id_ if is_own else _local(tx, issuer, type_, id_)[0]}"
 
@@ -90,8 +103,10 @@ def _local(tx: Tx, issuer: Issuer, type_: str, remote_id: str) -> tuple[str, boo
 
 
 def _items(told: object) -> tuple[str, ...]:
-    entries = told if isinstance(told, list) else []
-    found = [one.get("reference") for one in entries[:_MOST_ITEMS] if isinstance(one, dict)]
+    """References, those that were launched for before those with another role; a text alone is one of old."""
+    entries = told[:_MOST_ITEMS] if isinstance(told, list) else []
+    objects = [one if isinstance(one, dict) else {"reference": one} for one in entries]
+    found = [one.get("reference") for one in sorted(objects, key=lambda one: one.get("role") not in (None, "launch"))]
     return tuple(one for one in found if isinstance(one, str) and one.isprintable() and len(one) <= _MOST_URL)
 
 

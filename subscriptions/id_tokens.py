@@ -46,7 +46,7 @@ def check(
     header = _header(compact)
     alg, kid = header.get("alg"), header.get("kid")
     if alg not in ALGORITHMS:
-        raise Forbidden("Who you are was signed by a method that is not trusted.")
+        raise Forbidden(f"Who you are was signed by a method that is not trusted; {' and '.join(ALGORITHMS)} are.")
     if "crit" in header or not (kid is None or (isinstance(kid, str) and len(kid) <= 200)):
         raise Forbidden("Who you are was signed in a way that is not understood.")
     named = _issuer_of(compact, issuer, metadata)

@@ -25,6 +25,8 @@ LEAST, MOST = timedelta(minutes=1), timedelta(hours=1)
 MISSED_EVERY = timedelta(seconds=30)
 """How often a page is asked again for a key that is not on it."""
 MOST_KEYS = 50
+JWK_SET = "application/jwk-set+json"
+"""The media type of RFC 7517, section 8.5, which some servers use."""
 _MAX_AGE = re.compile(r"max-age=\"?([0-9]{1,9})\"?")
 _KINDS = {"RS256": ("RSA", None), "ES384": ("EC", "P-384")}
 _LEAST_BITS = 2048
@@ -79,14 +81,15 @@ KEY_PAGES = KeyPages()
 def _read(page: _Page, url: str, reach: Reach, now: datetime) -> None:
     try:
         with EhrClient(url, limits=LIMITS, reach=reach) as client:
-            answer = client.get(url, {"Accept": "application/json"})
-        told = members_of(answer)
+            answer = client.get(url, {"Accept": f"application/json, {JWK_SET}"})
+        told = members_of(answer, also=JWK_SET)
     except RemoteFailure as failure:
         raise RemoteFailure(f"The EHR's page of keys cannot be read. {failure.message}") from None
     keys = told.get("keys")
     if not isinstance(keys, list) or len(keys) > MOST_KEYS:
         raise RemoteFailure("The EHR's page of keys is no JWK Set.", permanent=True)
-    page.keys = [one for one in keys if isinstance(one, dict)]
+    found = [one for one in keys if isinstance(one, dict)]
+    page.keys = [one for number, one in enumerate(found) if one not in found[:number]]
     page.at, page.until = now, now + _kept_for(answer.cache_control)
 
 

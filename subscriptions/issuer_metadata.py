@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import urlsplit
@@ -35,6 +35,7 @@ _ADDRESSES = {
 }
 _NEEDED = ("authorization_endpoint", "token_endpoint")
 _MOST_WORDS = 500
+JSON = "application/json"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,7 +140,7 @@ def _told(client: EhrClient, issuer: Issuer) -> Mapping[str, Any]:
     try:
         return read_json(client, where)
     except RemoteFailure as failure:
-        if not failure.permanent or issuer.kind != CONNECTION:
+        if not (failure.permanent or failure.auth) or issuer.kind != CONNECTION:
             raise
         stated = stated_addresses(client)
         if "authorize" not in stated:
@@ -149,12 +150,12 @@ def _told(client: EhrClient, issuer: Issuer) -> Mapping[str, Any]:
 
 def read_json(client: EhrClient, where: str) -> Mapping[str, Any]:
     """The members of the JSON object at an address; RemoteFailure for anything else."""
-    return members_of(client.get(where, {"Accept": "application/json"}))
+    return members_of(client.get(where, {"Accept": JSON}))
 
 
-def members_of(answer: Answer) -> Mapping[str, Any]:
-    """The members of the JSON object that an answer is; RemoteFailure for anything else."""
-    members = read_object(answer)
+def members_of(answer: Answer, also: str = "") -> Mapping[str, Any]:
+    """The members of the JSON object that an answer is, `also` of that media type; RemoteFailure for anything else."""
+    members = read_object(replace(answer, content_type=JSON) if answer.content_type == also else answer)
     try:
         return {name: msgspec.json.decode(text) for name, text in members.items()}
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):

@@ -41,13 +41,65 @@ def test_the_banner_is_left_out_only_where_the_ehr_clearly_says_so(told: dict[st
     assert read_context(told).needs_banner is expected
 
 
+ODD: tuple[object, ...] = (
+    True,
+    False,
+    -7,
+    7.0,
+    [],
+    ["ada"],
+    {},
+    {"a": 1},
+    "x" * 256,
+    "\udc80",
+    "<b>",
+    " ",
+    "a/b",
+    "a\nb",
+)
+ELSEWHERE = (".", "..", "Patient/", "Patient/..", "Patient/Patient/1", "Practitioner/1", "Patient/1/_history/2", "#1")
+
+
 @pytest.mark.requirement(94)
-@pytest.mark.parametrize("odd", [True, 7, [], ["ada"], {}, {"a": 1}, " ", "a/b", "a\nb", "\udc80", "x" * 256, "<b>"])
+@pytest.mark.parametrize("odd", [*ODD, *ELSEWHERE, "%2e%2e"])
 def test_a_patient_that_cannot_be_told_is_refused(odd: object) -> None:
     if odd in ([], {}):
         odd = [odd]
     with pytest.raises(Forbidden, match="cannot be read"):
         read_context({"patient": odd})
+
+
+@pytest.mark.requirement(94)
+@pytest.mark.parametrize(("told", "found"), [("Patient/ada", "ada"), (123456, "123456"), (0, "0"), ("...", "...")])
+def test_a_patient_told_in_another_way_is_that_very_patient(told: object, found: str) -> None:
+    assert read_context({"patient": told}).patient == found
+
+
+@pytest.mark.requirement(94)
+@pytest.mark.parametrize("odd", [".", "..", "a/b", "Encounter/1", 7, None, "x" * 201])
+def test_an_encounter_that_cannot_be_told_is_none(odd: object) -> None:
+    assert read_context({"encounter": odd}).encounter == ""
+
+
+@pytest.mark.requirement(94)
+@pytest.mark.parametrize(
+    ("told", "items"),
+    [
+        (["Task/1", "CarePlan/2"], ("Task/1", "CarePlan/2")),
+        ([{"reference": "Task/1", "role": "http://ehr.example/prior"}, {"reference": "Task/2"}], ("Task/2", "Task/1")),
+        (
+            [{"reference": "Task/1", "role": 7}, {"reference": "Task/2", "role": "launch", "type": "Task"}],
+            ("Task/2", "Task/1"),
+        ),
+        (
+            [{"identifier": {"value": "x"}, "type": "Task"}, "Task/1\n", {"reference": "Task/3", "role": None}],
+            ("Task/3",),
+        ),
+        ([], ()),
+    ],
+)
+def test_items_that_were_launched_for_come_before_those_of_another_role(told: object, items: tuple[str, ...]) -> None:
+    assert read_context({"fhirContext": told}).items == items
 
 
 @pytest.mark.requirement(94)
@@ -73,6 +125,8 @@ def test_a_patient_is_always_the_one_of_that_connection(database: Database, remo
         ("Task/", ""),
         ("Nonsense/1", ""),
         ("Task/../Patient/1", ""),
+        ("Task/..", ""),
+        ("Task/.", ""),
         ("#contained", ""),
         ("urn:uuid:0196", ""),
         ("", ""),
@@ -93,7 +147,7 @@ def test_many_items_are_cut_and_those_told_twice_are_one(database: Database) -> 
 
 
 @pytest.mark.parametrize(
-    "odd", [None, 7, "Task/1", {"reference": "Task/1"}, [7, None, "Task/1", {"reference": 7}, {"canonical": "x"}]]
+    "odd", [None, 7, "Task/1", {"reference": "Task/1"}, [7, None, ["Task/1"], {"reference": 7}, {"canonical": "x"}]]
 )
 def test_items_of_no_known_shape_are_left_out(odd: object) -> None:
     assert read_context({"fhirContext": odd}).items == ()

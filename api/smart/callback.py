@@ -25,6 +25,7 @@ from api.staff.entry import arrive
 from api.staff.visit import check_origin
 from fhir_tracker import accounts, attempts, clock, launches
 from fhir_tracker.attempts import Attempt
+from fhir_tracker.authentication import is_safe
 from fhir_tracker.errors import Forbidden, Incorrect, RemoteFailure, TrackerError
 from fhir_tracker.launch_context import (
     LaunchContext,
@@ -45,6 +46,7 @@ from fhir_tracker.storage.launches import LaunchSession, Pending
 from subscriptions import charts, id_tokens, user_tokens
 from subscriptions.issuer_keys import KEY_PAGES, KeyPages
 from subscriptions.issuer_metadata import KNOWN, Known, Metadata
+from subscriptions.outbound import origin
 from subscriptions.token_endpoint import Token
 
 AGAIN = "Open the tracker again from your EHR."
@@ -257,7 +259,7 @@ def _check_answer(given: Mapping[str, str], issuer: Issuer, metadata: Metadata) 
     named = given.get("iss")
     if named is None and metadata.names_itself:
         raise Incorrect(f"The answer does not say who gives it, as this EHR always does. {AGAIN}")
-    if named is not None and named not in {metadata.issuer or issuer.url}:
+    if named is not None and not _is_asked(named, issuer, metadata):
         raise Incorrect(f"The answer comes from somebody else than the EHR that was asked. {AGAIN}")
     if "error" in given:
         raise Incorrect(_ERRORS.get(given["error"], OAUTH_ERROR))
@@ -265,8 +267,15 @@ def _check_answer(given: Mapping[str, str], issuer: Issuer, metadata: Metadata) 
         raise Incorrect(f"The answer brings no code. {AGAIN}")
 
 
+def _is_asked(named: str, issuer: Issuer, metadata: Metadata) -> bool:
+    """Whether `named` is who was asked; where discovery tells no issuer, a server at the origin that the code goes to."""
+    if metadata.issuer or named == issuer.url:
+        return named == (metadata.issuer or issuer.url)
+    return is_safe(named, issuer.url) and origin(named) == origin(metadata.token)
+
+
 def _fhir_user(claims: Mapping[str, Any], issuer: Issuer) -> str:
-    told = claims.get("fhirUser", claims.get("profile"))
+    told = claims.get("fhirUser") or claims.get("profile")
     found = accounts.user_of(told, issuer.url) if isinstance(told, str) else None
     if found is None:
         raise Forbidden("The EHR does not say which member of its staff you are (scope fhirUser).")

@@ -18,6 +18,8 @@ from api.staff.rendering import HEADERS, outside
 from fhir_tracker.errors import Incorrect, TrackerError
 
 MOST_QUERY, MOST_FIELDS = 16_000, 50
+NAMES = frozenset({"iss", "launch", "patient", "state", "code", "error", "window"})
+"""All that a login looks at. Servers send more, on several lines even, and what is not known says nothing (RFC 6749, 4.1.2)."""
 Answering = Callable[[Request, Mapping[str, str]], Response]
 
 
@@ -101,7 +103,7 @@ def _let_forms_go(response: Response, origin: str) -> None:
 
 
 def _parameters(request: Request, body: bytes | None) -> Mapping[str, str]:
-    """Those of the query, or of the form of a POST; Incorrect for what cannot be read or is there twice."""
+    """Those of `NAMES` in the query, or the form of a POST; Incorrect for what cannot be read or is there twice."""
     if body is None or len(request.url.query) > MOST_QUERY:
         raise Incorrect("That is more than a login can be.")
     text = body.decode("ascii", "replace") if request.method == "POST" else request.url.query
@@ -109,6 +111,7 @@ def _parameters(request: Request, body: bytes | None) -> Mapping[str, str]:
         pairs = parse_qsl(text, keep_blank_values=True, max_num_fields=MOST_FIELDS, errors="strict")
     except ValueError:
         raise Incorrect("The address of this login cannot be read.") from None
+    pairs = [one for one in pairs if one[0] in NAMES]
     found = dict(pairs)
     if len(found) != len(pairs):
         raise Incorrect("The address of this login names something twice.")

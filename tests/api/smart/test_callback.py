@@ -278,7 +278,7 @@ def test_the_context_of_a_launch_is_kept_as_this_store_calls_it(pad: Launchpad) 
 
 @pytest.mark.requirement(94)
 @pytest.mark.parametrize(
-    "odd", [7, ["ada"], {"reference": "Patient/ada"}, "../ada", "Patient/ada", "a b", "x" * 300, True]
+    "odd", [7.5, ["ada"], {"reference": "Patient/ada"}, "../ada", "Patient/../ada", "a b", "x" * 300, True, ".."]
 )
 def test_a_chart_that_cannot_be_told_never_becomes_a_view_of_everybody(pad: Launchpad, odd: object) -> None:
     pad.simulator.faults = Faults(context={"patient": odd})
