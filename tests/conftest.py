@@ -25,7 +25,13 @@ from tests.peers.sekmet.server import Sekmet
 if TYPE_CHECKING:
     from fhir_tracker.storage.database import Database
 
-pytest_plugins = ["tests.requirements_table", "tests.fault_table", "tests.threat_table", "tests.work_order"]
+pytest_plugins = [
+    "tests.requirements_table",
+    "tests.fault_table",
+    "tests.threat_table",
+    "tests.work_order",
+    "tests.leak_watch",
+]
 VERSIONS = pytest.StashKey[dict[str, str]]()
 SOON_UP = ("-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC")
 """Java's compiler that is done soon: half the work for a server of some minutes. Benchmarks leave Java as it is."""

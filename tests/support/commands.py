@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from api.cli import main
+from tests.leak_watch import database_of, search_answer
 
 Answer = tuple[int, str, str]
 """Exit code, output, errors."""
@@ -26,4 +27,7 @@ def answer(capsys: pytest.CaptureFixture[str], words: Sequence[str]) -> Answer:
     capsys.readouterr()
     code = main(words)
     said = capsys.readouterr()
+    database = database_of(words, os.environ)
+    if database:
+        search_answer(words, said.out, said.err, database)
     return code, said.out, said.err

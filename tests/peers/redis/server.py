@@ -2,12 +2,34 @@
 
 from __future__ import annotations
 
+import base64
+import binascii
+import re
 import shutil
 from pathlib import Path
 
 import redis
 
 from tests.peers.process import PeerFailed, Process, free_port
+
+_PACKED = re.compile(r"[A-Za-z0-9+/]{16,}={0,2}")
+_folders: dict[int, Path] = {}
+
+
+def written_to(url: str) -> list[str]:
+    """Every key and value that a server of a test was ever given, as its append-only file has them; packed bodies unpacked."""
+    port = url.rpartition(":")[2].partition("/")[0]
+    folder = _folders.get(int(port)) if port.isdigit() else None
+    files = sorted(folder.rglob("*.aof")) if folder else []
+    lines = [line for one in files for line in one.read_text(errors="replace").splitlines()]
+    return lines + [_unpacked(packed) for line in lines for packed in _PACKED.findall(line)]
+
+
+def _unpacked(text: str) -> str:
+    try:
+        return base64.b64decode(text, validate=True).decode(errors="replace")
+    except binascii.Error:
+        return ""
 
 
 class RedisServer:
@@ -16,6 +38,7 @@ class RedisServer:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.port = free_port()
+        _folders[self.port] = folder
         self._process = self._start()
 
     @property
