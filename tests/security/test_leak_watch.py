@@ -31,6 +31,10 @@ from tests.support.log_sweep import OF_PEOPLE, STORE, books, found_in, spellings
 NAME, BORN = "Kanarienvögel-O'Neill", "1931-07-13"
 PERSON = {"resourceType": "Patient", "id": "p", "name": [{"family": NAME}], "birthDate": BORN}
 SPELLED = [NAME, json.dumps(NAME)[1:-1], quote_plus(NAME), BORN]
+FAILED_JOB = """
+INSERT INTO job (id, kind, key, payload, run_at, token, attempts, state, last_error)
+VALUES (7, 'rules', 'x', '{{}}', 0, 0, 1, 'waiting', 'no {}')
+"""
 SAYS = "import sys; sys.stdout.write(sys.argv[2]); sys.stderr.write(sys.argv[3])"
 
 
@@ -87,11 +91,7 @@ def test_a_process_runs_at_debug_unless_the_test_says_otherwise(stocked: str) ->
     ("table", "statement"),
     [
         ("setting", "INSERT INTO setting (key, value) VALUES ('last', '{}')"),
-        (
-            "job",
-            "INSERT INTO job (id, kind, key, payload, run_at, token, attempts, state, last_error)"
-            + " VALUES (7, 'rules', 'x', '{{}}', 0, 0, 1, 'waiting', 'no {}')",
-        ),
+        ("job", FAILED_JOB),
     ],
 )
 def test_a_row_outside_of_the_store_is_searched_at_the_end_of_a_process(
