@@ -8,23 +8,37 @@ from __future__ import annotations
 from base64 import b64encode
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from string import ascii_uppercase
+from typing import Any
 from urllib.parse import urlsplit
 
 from fhir_tracker.fhir.dates import instant
 from fhir_tracker.fhir.identity import is_legal_id
 from fhir_tracker.fhir.json_types import Json, Resource
 from fhir_tracker.model.program import CANONICAL
+from fhir_tracker.model.vocabulary import ROLE_SYSTEM
 from fhir_tracker.storage.audit import AuditRow
-from fhir_tracker.storage.audit_search import Words
+from fhir_tracker.storage.audit_search import (
+    ASKING,
+    DATA,
+    JOB,
+    PATIENT,
+    PERSON,
+    QUERY,
+    REQUEST,
+    SYSTEM_OBJECT,
+    SYSTEMS,
+    Words,
+)
 
 DICOM = "http://dicom.nema.org/resources/ontology/DCM"
 INTERACTION = "http://hl7.org/fhir/restful-interaction"
 TYPES = "http://terminology.hl7.org/CodeSystem/audit-event-type"
 OWN = f"{CANONICAL}/CodeSystem/audit-action"
 _PROFILE = "https://profiles.ihe.net/ITI/BALP/StructureDefinition/IHE.BasicAudit."
-_ENTITY_TYPE = "http://terminology.hl7.org/CodeSystem/audit-entity-type"
-_ROLE = "http://terminology.hl7.org/CodeSystem/object-role"
-_REQUEST_ID = "https://profiles.ihe.net/ITI/BALP/CodeSystem/BasicAuditEntityType"
+_ENTITY_TYPE = SYSTEMS["entity-type"][PERSON]
+_ROLE = SYSTEMS["entity-role"][PATIENT]
+_REQUEST_ID = SYSTEMS["entity-type"][REQUEST]
 _PARTICIPATION = "http://terminology.hl7.org/CodeSystem/v3-ParticipationType"
 _CUSTODIAN = "http://terminology.hl7.org/CodeSystem/provenance-participant-type"
 _REASON = "http://terminology.hl7.org/CodeSystem/v3-ActReason"
@@ -101,7 +115,8 @@ _WHO_TYPES = ("Practitioner/", "PractitionerRole/", "Patient/", "RelatedPerson/"
 
 def event_of(row: AuditRow, base: str) -> Resource:
     """The AuditEvent of one row, as a server at `base` (our FHIR address) tells it."""
-    row = replace(row, **{name: _plain(getattr(row, name)) for name in _TOLD})
+    told: dict[str, Any] = {name: _plain(getattr(row, name)) for name in _TOLD}
+    row = replace(row, **told)
     interaction = interaction_of(row)
     ends = _PROFILES.get(interaction, "")
     patients = patients_of(row)
@@ -121,12 +136,16 @@ def event_of(row: AuditRow, base: str) -> Resource:
         event["purposeOfEvent"] = [_purpose(row.purpose)]
     event["agent"] = list(_agents(row, ends or "Query", base))
     event["source"] = {
-        "site": urlsplit(base).hostname or "fhir-tracker",
+        "site": _site(base),
         "observer": {"display": "fhir-tracker", "identifier": {"value": base}},
         "type": [{"system": _SOURCE, "code": "4", "display": "Application Server"}],
     }
-    entities = list(_entities(row, ends, patients))
+    entities = list(_entities(row, patients))
     return {**event, "entity": entities} if entities else event
+
+
+def _site(base: str) -> str:
+    return urlsplit(base).hostname or "fhir-tracker"
 
 
 def interaction_of(row: AuditRow) -> str:
@@ -201,7 +220,7 @@ def _agents(row: AuditRow, ends: str, base: str) -> Iterator[Json]:
     client, server = _ENDS[ends]
     user = _RECIPIENT if ends in ("Read", "Query") else _AUTHOR
     is_person = not row.who.startswith("Device/") and row.who != "nobody"
-    roles = [{"text": one} for one in sorted(map(_plain, row.roles)) if one]
+    roles = [_role(one) for one in sorted(map(_plain, row.roles)) if one]
     if is_person:
         yield {
             "type": _coded(user),
@@ -227,6 +246,10 @@ def _agents(row: AuditRow, ends: str, base: str) -> Iterator[Json]:
     }
 
 
+def _role(name: str) -> Json:
+    return {"coding": [{"system": ROLE_SYSTEM, "code": name}], "text": name}
+
+
 def _coded(code: tuple[str, str, str]) -> Json:
     system, value, display = code
     return {"coding": [{"system": system, "code": value, "display": display}]}
@@ -249,19 +272,19 @@ def _client(row: AuditRow) -> Json:
     return {"identifier": {"value": name}, "display": name}
 
 
-def _entities(row: AuditRow, ends: str, patients: tuple[str, ...]) -> Iterator[Json]:
+def _entities(row: AuditRow, patients: tuple[str, ...]) -> Iterator[Json]:
     for patient in patients:
         yield {
             "what": _patient(patient),
-            "type": _entity("1", "Person"),
-            "role": {"system": _ROLE, "code": "1", "display": "Patient"},
+            "type": _entity(PERSON, "Person"),
+            "role": {"system": _ROLE, "code": PATIENT, "display": "Patient"},
         }
-    if ends == "Query":
+    if row.action in ASKING:
         yield _query(row)
     elif row.ref:
         yield _data(row)
     if row.request_id:
-        yield {"what": {"identifier": {"value": row.request_id}}, "type": {"system": _REQUEST_ID, "code": "XrequestId"}}
+        yield {"what": {"identifier": {"value": row.request_id}}, "type": {"system": _REQUEST_ID, "code": REQUEST}}
 
 
 def _patient(id_: str) -> Json:
@@ -274,26 +297,28 @@ def _query(row: AuditRow) -> Json:
     names = row.detail.get("parameters")
     told = f"parameters: {', '.join(map(str, names))}" if isinstance(names, list) and names else ""
     return {
-        "type": _entity("2", "System Object"),
-        "role": {"system": _ROLE, "code": "24", "display": "Query"},
+        "type": _entity(SYSTEM_OBJECT, "System Object"),
+        "role": {"system": _ROLE, "code": QUERY, "display": "Query"},
         **({"description": told} if told else {}),
         "query": b64encode(asked.encode()).decode(),
     }
 
 
 def _data(row: AuditRow) -> Json:
-    type_, _, id_ = row.ref.partition("/")
+    id_ = row.ref.partition("/")[2]
     version = f"/_history/{row.version}" if row.version else ""
+    is_data = row.ref[:1] in ascii_uppercase
     what: Json = {"identifier": {"value": row.ref}, "display": row.ref}
-    if type_[:1].isupper() and is_legal_id(id_):
+    if is_data and is_legal_id(id_):
         what = {"reference": f"{row.ref}{version}"}
     detail = [{"type": _short(name), "valueString": _short(value)} for name, value in sorted(row.detail.items())]
     return {
         "what": what,
-        "type": _entity("2", "System Object"),
-        "role": {"system": _ROLE, "code": "4", "display": "Domain Resource"}
-        if "reference" in what
-        else {"system": _ROLE, "code": "20", "display": "Job"},
+        "type": _entity(SYSTEM_OBJECT, "System Object"),
+        "role": {"system": _ROLE, "code": DATA, "display": "Domain Resource"}
+        if is_data
+        else {"system": _ROLE, "code": JOB, "display": "Job"},
+        **({} if is_data else {"name": row.ref}),
         **({"detail": detail} if detail else {}),
     }
 
@@ -311,8 +336,10 @@ _ON_TYPE = {"search-type": ("search", "any-type"), "history-type": ("history", "
 _LEVELED = {**_ON_SYSTEM, **_ON_TYPE, "history-instance": ("history", "instance")}
 
 
-def coded(param: str, system: str | None, code: str) -> Words:
-    """The words of rows that are told with this code in `action`, `type`, `subtype` or `outcome`."""
+def coded(param: str, system: str | None, code: str, base: str = "") -> Words:
+    """The words of rows that are told with this code in `action`, `type`, `subtype`, `outcome`, `site` or `source` at `base`."""
+    if param in ("site", "source"):
+        return Words(others=not system and code == (_site(base) if param == "site" else base))
     if param == "outcome":
         known = frozenset(word for word, (told, _) in OUTCOMES.items() if told == code)
         return Words(words=frozenset(OUTCOMES) - {"error"}, others=True) if code == "4" else Words(words=known)

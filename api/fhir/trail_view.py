@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 
 from api.fhir.auditing import asked_for
 from api.fhir.bundles import address, bundle, match_entries, outcome_entry
@@ -86,9 +87,8 @@ def search(request: FhirRequest, tx: Tx, query: Query, path: str, note: AuditNot
         raise Incorrect("The page link belongs to another search.", expression=PAGE)
     counted = query.only_count or query.total in ("accurate", "estimate")
     after = place.k if place else None
-    found = audit_search.page(
-        tx, request.viewer, query, audit_events.coded, request.now, after=after, counted=counted
-    )  # fmt: skip
+    coded = partial(audit_events.coded, base=request.base)
+    found = audit_search.page(tx, request.viewer, query, coded, request.now, after=after, counted=counted)
     links = _links(request, query, path, given, found.next)
     body = bundle("searchset", _entries(request, query, found.rows), links, request.now, found.total)
     patients = {one for row in found.rows for one in audit_events.patients_of(row)} - {note.patient}

@@ -12,7 +12,7 @@ from hashlib import blake2b
 from fhir_tracker.errors import Incorrect
 from fhir_tracker.fhir.compartments import COMPARTMENTS, compartment_types
 from fhir_tracker.fhir.definitions.registry import resource_types
-from fhir_tracker.fhir.query_filters import MODIFIERS, MOST_ALTERNATIVES, Filter, Link, read_filter, shown
+from fhir_tracker.fhir.query_filters import APART, MODIFIERS, MOST_ALTERNATIVES, Filter, Link, read_filter, shown
 from fhir_tracker.fhir.query_results import (
     MOST_COUNT,
     SORTED_BY,
@@ -128,6 +128,8 @@ def parse_system_query(
     for one in named:
         if one not in (types or resource_types()):
             raise Incorrect(f"_type: {shown(one)} is not a type that is searched here.")
+    if APART & set(named) and len(set(named)) > 1:
+        raise Incorrect(f"_type: {', '.join(sorted(APART & set(named)))} is searched by itself, without other types.")
     if named:
         types = tuple(dict.fromkeys(named))
     asked = Query(type="", types=types, compartment=compartment, own_base=own_base.rstrip("/"))

@@ -33,6 +33,8 @@ MODIFIERS: Mapping[str, tuple[str, ...]] = {
     "composite": ("missing",),
     "special": ("missing",),
 }
+APART = frozenset({"AuditEvent"})
+"""Types that are searched by themselves alone: nothing leads to them from another search, and nothing from them."""
 COLUMNS: Mapping[str, tuple[str, ...]] = {"_id": ("not", "missing"), "_lastUpdated": ("missing",)}
 
 
@@ -66,6 +68,12 @@ def read_filter(types: tuple[str, ...], name: str, value: str, own_base: str) ->
     Raises Incorrect for a wrong value, modifier or chain, naming what is supported.
     """
     return _Reader(value=value, own_base=own_base).read(types, name, 0)
+
+
+def refuse_apart(type_: str | None) -> None:
+    """Raise Incorrect where a search would go along a reference to or from a type that is searched by itself."""
+    if type_ in APART:
+        raise Incorrect(f"{type_}s are searched by themselves: not by _has, _include, _revinclude or a chain.")
 
 
 @cache
@@ -156,7 +164,9 @@ class _Reader:
         if colon:
             if target not in targets:
                 raise Incorrect(f"{shown(head)}: {code} does not refer to that type.")
+            refuse_apart(target)
             targets = (target,)
+        targets = tuple(one for one in targets if one not in APART)
         return Filter(param=code, type="chain", links=self._links(code, targets, rest, depth))
 
     def _links(self, code: str, targets: Sequence[str], rest: str, depth: int) -> tuple[Link, ...]:
@@ -191,6 +201,7 @@ class _Reader:
         if len(parts) != 4 or not all(parts):
             raise Incorrect("_has is _has:Type:reference:parameter, such as _has:Task:based-on:status.")
         _, source, param, rest = parts
+        refuse_apart(source)
         found = common_parameter((source,), param) if source in resource_types() else None
         if found is None or found.type != "reference":
             raise Incorrect(f"{shown(name)}: {shown(param)} is no reference parameter of {shown(source)}.")

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from fhir_tracker.errors import Incorrect
 from fhir_tracker.fhir.definitions.registry import resource_types
-from fhir_tracker.fhir.query_filters import common_parameter, shown
+from fhir_tracker.fhir.query_filters import common_parameter, refuse_apart, shown
 
 MOST_COUNT = 1000
 MOST_SORTS = 5
@@ -89,6 +89,8 @@ def read_include(types: tuple[str, ...], name: str, value: str) -> Include:
         raise Incorrect(
             f"{base} is Type:parameter, Type:parameter:Target, Type:* or *, where the parameter is a reference of Type."
         )
+    refuse_apart(source)
+    refuse_apart(target)
     if not reverse and not iterate and source not in types:
         raise Incorrect(f"_include from {source} is not supported in a search for {types[0]} without :iterate.")
     return Include(source=source, param=param, target=target or None, reverse=reverse, iterate=iterate)

@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from string import ascii_uppercase
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, and_, false, func, not_, or_, select, true
+from sqlalchemy import ColumnElement, Select, and_, false, func, literal, not_, or_, select, true
 
 from fhir_tracker.errors import Incorrect
 from fhir_tracker.fhir.query import Filter, Query
 from fhir_tracker.fhir.query_values import DateValue, ReferenceValue, StringValue, TokenValue, Value
 from fhir_tracker.model.viewer import Viewer
+from fhir_tracker.model.vocabulary import ROLE_SYSTEM
 from fhir_tracker.storage.audit import AuditRow, row_of
 from fhir_tracker.storage.audit_tables import audit_block, audit_patient
 from fhir_tracker.storage.database import Tx
@@ -34,11 +36,17 @@ class Words:
 
 
 Coded = Callable[[str, str | None, str], Words]
-"""What a code of `action`, `type`, `subtype` or `outcome` (parameter, system, code) means for the rows."""
+"""What a code of `action`, `type`, `subtype`, `outcome`, `site` or `source` (parameter, system, code) means for the rows."""
 PARAMETERS = frozenset(
-    "_id _lastUpdated action address agent agent-name altid date entity outcome patient subtype type".split()
+    "_id _lastUpdated action address agent agent-name agent-role altid date entity entity-name entity-role entity-type "
+    "outcome patient policy site source subtype type".split()
 )
 """What AuditEvents are searched by."""
+ASKING = frozenset({"search", "search-type", "search-system", "search-compartment"})
+"""The words of rows that tell of a query: what was asked is an entity of theirs."""
+PERSON, SYSTEM_OBJECT, REQUEST = "1", "2", "XrequestId"
+PATIENT, DATA, JOB, QUERY = "1", "4", "20", "24"
+"""The codes of the types and of the roles that entities have."""
 _LATE = timedelta(days=1)
 """A row is sealed at most so long after the moment it tells."""
 _NEAR = 0.1
@@ -133,8 +141,36 @@ def _missing(asked: Filter) -> ColumnElement[bool]:
     return not_(held) if asked.missing else held
 
 
+_SOME_PATIENT = or_(func.coalesce(audit.c.patient, "") != "", audit.c.patients.is_not(None))
+_IS_QUERY = audit.c.action.in_(sorted(ASKING))
+_NAMES_DATA = and_(not_(_IS_QUERY), audit.c.ref != "")
+_IS_DATA = func.substr(audit.c.ref, 1, 1).in_(list(ascii_uppercase))
+_ENTITIES: Mapping[str, Mapping[str, ColumnElement[bool]]] = {
+    "entity-type": {
+        PERSON: _SOME_PATIENT,
+        SYSTEM_OBJECT: or_(_IS_QUERY, audit.c.ref != ""),
+        REQUEST: audit.c.request_id != "",
+    },
+    "entity-role": {
+        PATIENT: _SOME_PATIENT,
+        DATA: and_(_NAMES_DATA, _IS_DATA),
+        JOB: and_(_NAMES_DATA, not_(_IS_DATA)),
+        QUERY: _IS_QUERY,
+    },
+}
+"""Parameter and code -> the rows that are told with an entity of it."""
+_HAS_ENTITY = or_(*_ENTITIES["entity-type"].values())
 _HELD: Mapping[str, ColumnElement[bool]] = {
-    "patient": or_(audit.c.patient.is_not(None), audit.c.patients.is_not(None)),
+    "patient": _SOME_PATIENT,
+    "agent": true(),
+    "agent-role": audit.c.roles != "",
+    "entity": or_(_SOME_PATIENT, _NAMES_DATA, audit.c.request_id != ""),
+    "entity-name": and_(_NAMES_DATA, not_(_IS_DATA)),
+    "entity-role": or_(*_ENTITIES["entity-role"].values()),
+    "entity-type": _HAS_ENTITY,
+    "policy": false(),
+    "site": true(),
+    "source": true(),
     "agent-name": audit.c.name != "",
     "address": audit.c.address != "",
     "altid": audit.c.session != "",
@@ -156,10 +192,24 @@ def _value(tx: Tx, asked: Filter, value: Value, coded: Coded, now: datetime) -> 
             return _by_words(asked.param, coded(asked.param, system, code)) if code else true()
         case "altid", TokenValue(code=code):
             return and_(audit.c.session == code, audit.c.session != "")
+        case "agent-role", TokenValue(system=system, code=code) if system in (None, ROLE_SYSTEM):
+            return (
+                _HELD["agent-role"]
+                if not code
+                else (literal(" ") + audit.c.roles + " ").contains(f" {code} ", autoescape=True)
+            )
+        case (("entity-role" | "entity-type"), TokenValue(system=system, code=code)):
+            return _by_entity(asked.param, system, code)
+        case (("site" | "source"), TokenValue(system=system, code=code)):
+            return _by_words(asked.param, coded(asked.param, system, code)) if code else false()
+        case (("agent" | "entity"), TokenValue(system=system, code=code)):
+            return _identified(asked.param, system, code)
         case (("patient" | "agent" | "entity"), ReferenceValue(targets=targets)):
             return or_(false(), *(_referring(tx, asked.param, one) for one in targets))
-        case (("agent-name" | "address"), StringValue()):
-            return _text(audit.c.name if asked.param == "agent-name" else audit.c.address, value, asked.modifier)
+        case (("agent-name" | "address" | "entity-name"), StringValue()):
+            return _text(asked.param, value, asked.modifier)
+        case (("agent-role" | "policy" | "source"), _):
+            return false()
     raise Incorrect(f"{asked.param} is not searched in AuditEvents here.", expression=asked.param)
 
 
@@ -172,6 +222,8 @@ _LEVELS: Mapping[str, ColumnElement[bool]] = {
 
 
 def _by_words(param: str, meant: Words) -> ColumnElement[bool]:
+    if param in ("site", "source"):
+        return true() if meant.others else false()
     column = audit.c.outcome if param == "outcome" else audit.c.action
     plain = sorted(meant.words - meant.levels.keys())
     found = column.not_in(plain) if meant.others else column.in_(plain)
@@ -188,14 +240,43 @@ def _referring(tx: Tx, param: str, target: str) -> ColumnElement[bool]:
     return about if param == "patient" else or_(audit.c.ref == target, about)
 
 
-def _text(column: ColumnElement[str], value: StringValue, modifier: str | None) -> ColumnElement[bool]:
+SYSTEMS: Mapping[str, Mapping[str, str]] = {
+    "entity-type": {
+        PERSON: "http://terminology.hl7.org/CodeSystem/audit-entity-type",
+        SYSTEM_OBJECT: "http://terminology.hl7.org/CodeSystem/audit-entity-type",
+        REQUEST: "https://profiles.ihe.net/ITI/BALP/CodeSystem/BasicAuditEntityType",
+    },
+    "entity-role": dict.fromkeys((PATIENT, DATA, JOB, QUERY), "http://terminology.hl7.org/CodeSystem/object-role"),
+}
+"""Parameter and code -> the system it is of."""
+
+
+def _by_entity(param: str, system: str | None, code: str | None) -> ColumnElement[bool]:
+    known = SYSTEMS[param]
+    codes = [one for one in known if code in (None, one) and system in (None, known[one])]
+    return or_(false(), *(_ENTITIES[param][one] for one in codes))
+
+
+def _identified(param: str, system: str | None, code: str | None) -> ColumnElement[bool]:
+    """By the identifiers that events tell: of who acted and of the client, of a request, and of what is no resource."""
+    if param == "agent":
+        of_issuer = true() if system is None else audit.c.issuer == system
+        by_client = audit.c.client == code if not system else false()
+        return or_(and_(audit.c.who == code, of_issuer), by_client) if code else and_(of_issuer, audit.c.issuer != "")
+    if system or not code:
+        return false()
+    return or_(audit.c.request_id == code, and_(_NAMES_DATA, not_(_IS_DATA), audit.c.ref == code))
+
+
+def _text(param: str, value: StringValue, modifier: str | None) -> ColumnElement[bool]:
+    column = {"agent-name": audit.c.name, "address": audit.c.address, "entity-name": audit.c.ref}[param]
+    there = _HELD[param]
     if modifier == "exact":
-        return column == value.text
-    folded = func.lower(column)
-    asked = value.text.lower()
-    return (
-        folded.contains(asked, autoescape=True) if modifier == "contains" else folded.startswith(asked, autoescape=True)
-    )
+        return and_(there, column == value.text)
+    folded, asked = func.lower(column), value.text.lower()
+    if modifier == "contains":
+        return and_(there, folded.contains(asked, autoescape=True))
+    return and_(there, folded.startswith(asked, autoescape=True))
 
 
 def _dated(tx: Tx, value: DateValue, now: datetime) -> ColumnElement[bool]:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from base64 import b64decode
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from starlette.testclient import TestClient
@@ -14,10 +16,12 @@ from api.context import Access as Mode
 from api.fhir import trail_view
 from fhir_tracker import audit_events
 from fhir_tracker.fhir.checks import check
+from fhir_tracker.fhir.definitions.registry import search_parameters
 from fhir_tracker.model.grants import grants_of
 from fhir_tracker.model.policy import Policy
 from fhir_tracker.model.sight import EVERYTHING, NOTHING, sight_of
 from fhir_tracker.model.viewer import Viewer, open_viewer
+from fhir_tracker.model.vocabulary import ROLE_SYSTEM
 from fhir_tracker.storage import audit, trail
 from fhir_tracker.storage.audit import AuditRow
 from fhir_tracker.storage.audit_chain import Sealer
@@ -27,6 +31,7 @@ from tests.api.conftest import Serve
 from tests.api.fhir.talk import JSON
 
 BASE = "http://testserver/fhir"
+OBJECT_ROLE = "http://terminology.hl7.org/CodeSystem/object-role"
 NOW = datetime(2026, 3, 9, 14, 0, tzinfo=UTC)
 ANN = Viewer(
     who="Practitioner/clinic-ann",
@@ -142,7 +147,7 @@ def test_a_read_names_user_client_server_patient_version_and_request(stocked: Te
     assert (user["name"], user["altId"], user["role"], user["requestor"]) == (
         "Ann Rivers",
         "s-1",
-        [{"text": "rn"}],
+        [{"coding": [{"system": "https://fhir-tracker.example/CodeSystem/role", "code": "rn"}], "text": "rn"}],
         True,
     )
     assert "network" not in user
@@ -191,6 +196,24 @@ SEARCHES = [
     ("type=rest", {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 18, 19, 20}), ("type=110114", {14, 15}),
     ("type=110113", {13, 16}), ("type=110106", {17}),
     ("entity=Task/t1", {1, 2, 20}), ("entity=Task/t2", {6, 7, 9}), ("entity=Patient/p1", {1, 2, 3, 4, 13, 20}),
+    ("agent-role=rn&action=D", {9}), ("agent-role=r", set()), ("agent-role=rn%25", set()), ("agent-role=http://elsewhere|rn", set()),
+    (f"agent-role={ROLE_SYSTEM}|rn&action=C,D", {9}), (f"agent-role={ROLE_SYSTEM}|&action=D", {9}),
+    ("agent-role:missing=true", {4, 5, 6, 15, 16, 19}), ("agent-role:not=rn", {4, 5, 6, 15, 16, 19}),
+    ("entity-name=command", {16}), ("entity-name=Task", set()), ("entity-name:contains=ADD", {16}), ("entity-name:exact=é", {18}),
+    ("entity-name:missing=false", {16, 18}), ("entity-role=24", {3, 4, 5, 11}), ("entity-role=1", {1, 2, 3, 4, 6, 7, 9, 13, 20}),
+    (f"entity-role={OBJECT_ROLE}|20", {16, 18}), ("entity-role=http://elsewhere|20", set()),
+    ("entity-role=4", {1, 2, 6, 7, 8, 9, 10, 12, 13, 17, 20}), ("entity-role=99", set()), ("entity-role:missing=true", {14, 15, 19}),
+    ("entity-role:not=1,4", {5, 11, 14, 15, 16, 18, 19}), (f"entity-role={OBJECT_ROLE}|&action=E", {3, 4, 5, 11, 12, 13, 18}),
+    ("entity-type=1", {1, 2, 3, 4, 6, 7, 9, 13, 20}), ("entity-type=2&action=E", {3, 4, 5, 11, 12, 13, 18}),
+    ("entity-type=XrequestId&action=U", {7, 8}), ("entity-type:missing=true", {15}), ("entity-type=http://elsewhere|1", set()),
+    ("policy=http://example.org/policy", set()), ("policy:missing=false", set()), ("policy:missing=true&action=D", {9}),
+    ("site=testserver&action=D", {9}), ("site=elsewhere", set()),
+    ("site=http://example.org|testserver", set()), ("site:missing=true", set()),
+    ("source=Device/x", set()), ("source:missing=true", set()), (f"source:identifier={BASE}&action=D", {9}), ("source:identifier=x", set()),
+    ("agent:identifier=tracker-app&action=D", {9}), ("agent:identifier=https://ehr.example.org/fhir|Practitioner/clinic-ann&action=D", {9}),
+    ("agent:identifier=http://elsewhere|Practitioner/clinic-ann", set()), ("agent:missing=true", set()),
+    ("entity:identifier=r-7", {7}), ("entity:identifier=command/connection%20add", {16}), ("entity:identifier=Task/t1", set()),
+    ("entity:identifier=x|r-7", set()), ("entity:missing=true", {15}),
     ("_id=4", {4}), ("_id=x", set()),
     ("date=2026-03-09&action=D", {9}), ("date=ge2026-03-09T14:00:00Z&action=D", {9}), ("date=gt2026-03-09T14:00:00Z&action=D", set()),
     ("date=lt2026-03-09&action=D", set()), ("date=le2026-03-09&action=D", {9}), ("date=ne2026-03-09&action=D", set()),
@@ -214,14 +237,75 @@ def test_events_are_found_by_what_they_say(
 @pytest.mark.parametrize(
     "query",
     [
-        *("site=x", "source=Device/x", "policy=x", "entity-name=x", "agent.name=x", "_has:Task:focus:status=x", "_sort=agent"),
-        *("_include=AuditEvent:patient", "_revinclude=Provenance:target", "_sort=date,action", "date=soon", "_page=x",
-        "agent-role:missing=true"),
+        *("agent.name=x", "patient.name=x", "entity:Task.status=x", "_has:Task:focus:status=x", "_sort=agent", "patient:identifier=x"),
+        *("_include=AuditEvent:patient", "_include=AuditEvent:entity", "_include=AuditEvent:*", "_include=*", "_include:iterate=*"),
+        *("_revinclude=Provenance:target", "_revinclude=*", "_sort=date,action", "date=soon", "_page=x", "entity-role:missing=x"),
+        *("_profile=x", "_tag=x", "_security=x", "_source=x"),
         *("_sort=date;drop", "_count=-1"),
     ],
 )  # fmt: skip
 def test_what_this_search_does_not_know_is_refused_and_never_widens_it(stocked: TestClient, query: str) -> None:
     assert stocked.get(f"/fhir/AuditEvent?{query}").status_code == 400
+
+
+def entities(event: dict[str, Any], name: str) -> set[str]:
+    return {one[name]["code"] for one in event.get("entity", []) if name in one}
+
+
+SAID: dict[str, Callable[[dict[str, Any]], set[str]]] = {
+    "action": lambda event: {event["action"]},
+    "outcome": lambda event: {event["outcome"]},
+    "type": lambda event: {event["type"]["code"]},
+    "subtype": lambda event: {one["code"] for one in event["subtype"]},
+    "agent-role": lambda event: {role["text"] for one in event["agent"] for role in one.get("role", [])},
+    "agent-name:exact": lambda event: {one["name"] for one in event["agent"] if "name" in one},
+    "altid": lambda event: {one["altId"] for one in event["agent"] if "altId" in one},
+    "address:exact": lambda event: {one.get("network", {}).get("address") for one in event["agent"]} - {BASE, "unknown", None},
+    "agent": lambda event: {one["who"]["reference"] for one in event["agent"] if "reference" in one["who"]},
+    "entity-type": lambda event: entities(event, "type"),
+    "entity-role": lambda event: entities(event, "role"),
+    "entity-name:exact": lambda event: {one["name"] for one in event.get("entity", []) if "name" in one},
+    "site": lambda event: {event["source"]["site"]},
+}  # fmt: skip
+
+
+@pytest.mark.requirement(139)
+@pytest.mark.parametrize("param", SAID)
+def test_what_an_event_says_finds_it_and_all_others_that_say_so_and_no_more(stocked: TestClient, param: str) -> None:
+    said = {number: SAID[param](event(stocked, number)) for number in range(1, len(ROWS) + 1)}
+    for value in sorted(set().union(*said.values())):
+        expected = [number for number in said if value in said[number]]
+        assert found(stocked, f"{quote(param)}={quote(value)}&_lastUpdated=2026-03-09") == expected, value
+
+
+@pytest.mark.security("S32", "B3")
+@pytest.mark.parametrize(
+    "search",
+    [
+        "Task?_revinclude=AuditEvent:entity", "Patient?_revinclude=AuditEvent:patient", "Patient?_revinclude:iterate=AuditEvent:agent",
+        "Task?_revinclude=AuditEvent:*", "Practitioner?_revinclude=AuditEvent:agent", "Patient?_has:AuditEvent:patient:action=R",
+        "Patient?_has:Task:patient:_has:AuditEvent:entity:action=R", "Provenance?target:AuditEvent.action=R",
+        "Provenance?_include=Provenance:target:AuditEvent", "?_type=AuditEvent,Task&_lastUpdated=gt2026",
+        "?_has:AuditEvent:entity:action=R",
+    ],
+)  # fmt: skip
+def test_nothing_leads_to_events_from_another_search(stocked: TestClient, search: str) -> None:
+    answer = stocked.get(f"/fhir/{search}")
+    assert answer.status_code == 400
+    assert "AuditEvent" in answer.json()["issue"][0]["diagnostics"]
+
+
+def test_every_parameter_of_the_standard_is_stated_and_works(stocked: TestClient) -> None:
+    (told,) = [
+        one for one in stocked.get("/fhir/metadata").json()["rest"][0]["resource"] if one["type"] == "AuditEvent"
+    ]
+    stated = {one["name"]: one["type"] for one in told["searchParam"]}
+    known = {code for code in search_parameters("AuditEvent") if not code.startswith("_")}
+    assert set(stated) == known | {"_id", "_lastUpdated"}
+    given = {"date": "2026", "token": "x", "string": "x", "reference": "Device/x", "uri": "x"}
+    for code, type_ in stated.items():
+        assert stocked.get(f"/fhir/AuditEvent?{code}={given[type_]}").status_code == 200, code
+    assert stocked.get("/fhir/AuditEvent?no-such=x&_id=1").json()["entry"][-1]["search"]["mode"] == "outcome"
 
 
 def test_pages_follow_each_other_in_both_orders_without_loss(stocked: TestClient) -> None:
