@@ -7,7 +7,7 @@ import re
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 from datetime import datetime
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from fhir_tracker import records
 from fhir_tracker.errors import NotFound, UsageError
@@ -125,18 +125,21 @@ def user_of(fhir_user: str, base: str) -> str | None:
 
 
 def _below(url: str, base: str) -> str:
-    """What follows `base` in `url`, host names without their case; empty when `url` is elsewhere."""
+    """What follows `base` in `url`, host names without their case and usual ports; empty when `url` is elsewhere."""
     try:
         given, ours = urlsplit(url), urlsplit(base)
-        same = (given.scheme.lower(), given.netloc.lower()) == (ours.scheme.lower(), ours.netloc.lower())
+        same = _host_of(given) == _host_of(ours)
     except ValueError:
         return ""
     path = f"{ours.path.rstrip('/')}/"
-    return (
-        given.path.removeprefix(path)
-        if same and given.path.startswith(path) and not (given.query or given.fragment)
-        else ""
-    )
+    is_below = same and given.path.startswith(path) and not (given.query or given.fragment)
+    return given.path.removeprefix(path).removeprefix("/") if is_below else ""
+
+
+def _host_of(parts: SplitResult) -> tuple[str, str, int | None]:
+    """Scheme, host (with a user, which is none of ours), and port; ValueError for what cannot be one."""
+    usual = {"http": 80, "https": 443}.get(parts.scheme)
+    return parts.scheme, parts.netloc.lower().removesuffix(f":{parts.port}"), parts.port or usual
 
 
 def checked_user(fhir_user: str) -> str:

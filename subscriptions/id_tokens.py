@@ -118,7 +118,7 @@ def _check_claims(claims: Mapping[str, Any], named: str, issuer: Issuer, nonce: 
     if azp is not None and azp != issuer.client_id:
         raise Forbidden("Who you are was said to another application.")
     given = claims.get("nonce")
-    if not isinstance(given, str) or not hmac.compare_digest(given.encode(), nonce.encode()):
+    if not isinstance(given, str) or not hmac.compare_digest(given.encode("utf-8", "surrogatepass"), nonce.encode()):
         raise Forbidden("Who you are was said at another login than this one.")
     if not isinstance(claims.get("sub"), str) or not claims["sub"]:
         raise Forbidden("The EHR did not say who you are.")

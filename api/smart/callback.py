@@ -7,6 +7,7 @@ https://www.rfc-editor.org/rfc/rfc9207
 from __future__ import annotations
 
 import logging
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -26,7 +27,7 @@ from api.staff.visit import check_origin
 from fhir_tracker import accounts, attempts, clock, launches
 from fhir_tracker.attempts import Attempt
 from fhir_tracker.authentication import is_safe
-from fhir_tracker.errors import Forbidden, Incorrect, RemoteFailure, TrackerError
+from fhir_tracker.errors import Forbidden, Incorrect, RemoteFailure, TrackerError, UsageError
 from fhir_tracker.launch_context import (
     LaunchContext,
     local_encounter,
@@ -220,7 +221,7 @@ class Callback:
             + ("an administrator has switched that account off." if found else "nobody of that name is let in here."),
             status=403,
             steps=("Tell your administrator this, who decides whether you get in and with which roles:",),
-            told=(f'fhir-tracker staff add {way} {flag} {named} --name "YOUR NAME" --role ROLE',),
+            told=(f'fhir-tracker staff add {way} {flag} {shlex.quote(named)} --name "YOUR NAME" --role ROLE',),
             framed_by=issuer.frame_ancestors,
         )
 
@@ -283,12 +284,14 @@ def _fhir_user(claims: Mapping[str, Any], issuer: Issuer) -> str:
 
 
 def _subject(claims: Mapping[str, Any], issuer: Issuer) -> str:
-    if issuer.options.get("subject_claim") != "email":
-        return str(claims["sub"])
-    email = claims.get("email")
-    if not isinstance(email, str) or not email or claims.get("email_verified") is not True:
+    is_email = issuer.options.get("subject_claim") == "email"
+    found = claims.get("email" if is_email else "sub")
+    if is_email and (not isinstance(found, str) or claims.get("email_verified") is not True):
         raise Forbidden("The provider does not vouch for your mail address (email_verified).")
-    return email
+    try:
+        return accounts.checked_subject(str(found))
+    except UsageError:
+        raise Forbidden("What the provider calls you cannot be read.") from None
 
 
 def _find(tx: Tx, issuer: Issuer, named: str) -> Account | None:

@@ -19,7 +19,7 @@ from typing import Any, cast
 from urllib.parse import parse_qsl, unquote_plus, urlencode, urlsplit
 
 import httpx
-from joserfc import jwt
+from joserfc import jws
 from joserfc.jwk import ECKey, OctKey, RSAKey
 from starlette.testclient import TestClient
 
@@ -182,9 +182,8 @@ class Server:
                 base64.urlsafe_b64encode(json.dumps(one).encode()).decode().rstrip("=") for one in (header, claims)
             ]
             return ".".join([*parts, ""])
-        if self.alg == "HS256":
-            return jwt.encode(header, claims, OctKey.import_key(SECRET), algorithms=ALGORITHMS)
-        return jwt.encode(header, claims, KEYS.get(self.alg) or KEYS[self.alg[:2]], algorithms=ALGORITHMS)
+        key = OctKey.import_key(SECRET) if self.alg == "HS256" else KEYS.get(self.alg) or KEYS[self.alg[:2]]
+        return jws.serialize_compact(header, json.dumps(claims).encode(), key, algorithms=ALGORITHMS)
 
 
 _SMART: Mapping[str, object] = {
