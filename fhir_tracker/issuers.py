@@ -32,6 +32,7 @@ _PATH = re.compile(r"(?:/[A-Za-z0-9._~!$&'()*+,;=:@-]+)*")
 _INTENT = re.compile(r"[\x21-\x7e]{1,100}")
 _DEFAULT_PORTS = {"https": 443, "http": 80}
 _LONGEST = 2000
+_INTENT_FORM = f"--intent is NAME=VIEW, with a VIEW of {', '.join(VIEWS)}."
 _WHERE = "has to be an https address (http on loopback only) without user, query, fragment or encoded characters"
 
 
@@ -88,12 +89,23 @@ def get(tx: Tx, key: str, kind: str = CONNECTION) -> Issuer:
 
 
 def remove(tx: Tx, key: str, now: datetime) -> bool:
-    """Let nobody in any more by that issuer, and end the sessions it began; False when there is none."""
-    if not issuers.remove(tx, key):
+    """Let nobody in any more by that issuer, and end the sessions it began; False when there is none.
+
+    How we are registered there is kept until the tokens of those sessions are given back.
+    """
+    if not issuers.leave(tx, key):
         return False
     launches.end_of_issuer(tx, key, now, "issuer-removed")
+    forget_left(tx)
     epochs.bump(tx)
     return True
+
+
+def forget_left(tx: Tx) -> None:
+    """Forget the removed ones to which nothing is to be given back any more."""
+    for one in issuers.left(tx):
+        if not launches.left_of_issuer(tx, one.key):
+            issuers.remove(tx, one.key)
 
 
 def named(tx: Tx, iss: str, kind: str = CONNECTION) -> Issuer | None:
@@ -154,6 +166,7 @@ def _save(tx: Tx, key: str, kind: str, terms: Terms, secret_key: str, now: datet
     if other is not None and other.key != key:
         raise Conflict(f"The issuer {made.url} is that of {other.key} already.")
     made = replace(made, sealed_secret=_sealed(made, terms.secret, before, secret_key))
+    issuers.displace(tx, made.url, key)
     issuers.save(tx, made)
     epochs.bump(tx)
     return made
@@ -214,9 +227,20 @@ def _options(terms: Terms, url: str) -> dict[str, Any]:
     return found
 
 
+def intents_of(given: Sequence[str]) -> dict[str, str]:
+    """Intents and the view that each opens, as `NAME=VIEW`; UsageError for what is not written so."""
+    found = {}
+    for one in given:
+        name, equals, view = one.rpartition("=")
+        if not equals:
+            raise UsageError(_INTENT_FORM)
+        found[name] = view
+    return found
+
+
 def _view(intent: str, view: str) -> str:
     if not _INTENT.fullmatch(intent) or view not in VIEWS:
-        raise UsageError(f"--intent is NAME=VIEW, with a VIEW of {', '.join(VIEWS)}.")
+        raise UsageError(_INTENT_FORM)
     return view
 
 

@@ -9,16 +9,16 @@ from typing import Any
 
 from api.commands.configured import note_change
 from api.console import print_json, print_table
+from api.key_looks import look_at
 from api.stores import open_store
 from fhir_tracker import clients, clock
-from fhir_tracker.client_keys import has_private, read_key_set, usable_keys
+from fhir_tracker.client_keys import read_key_set
 from fhir_tracker.clients import Keys, reference_of
 from fhir_tracker.config import Settings
-from fhir_tracker.errors import RemoteFailure, UsageError
+from fhir_tracker.errors import UsageError
 from fhir_tracker.fhir.dates import instant
 from fhir_tracker.storage import clients as stored
 from fhir_tracker.storage.clients import Client
-from subscriptions import fetch_key_set
 
 _EPILOG = """examples:
   fhir-tracker client add reports --scopes "system/Task.rs system/Patient.rs" --jwks-file reports-public.json
@@ -31,7 +31,7 @@ _COLUMNS = ("id", "name", "state", "scopes", "roles", "keys", "added", "rotated"
 
 def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the command group."""
-    parser = subparsers.add_parser("client", help="the systems that may use the FHIR API", epilog=_EPILOG)
+    parser = subparsers.add_parser("client", epilog=_EPILOG)
     group = parser.add_subparsers(metavar="ACTION", required=True)
     added = group.add_parser(
         "add",
@@ -127,26 +127,14 @@ def _revoke(args: argparse.Namespace, settings: Settings) -> int:
 def _keys(args: argparse.Namespace) -> Keys:
     if args.jwks_file is None:
         keys = Keys(url=args.jwks_url).checked()
-        _look_at(args.jwks_url)
+        if note := look_at(args.jwks_url):
+            print(note, file=sys.stderr)
         return keys
     try:
         raw = Path(args.jwks_file).read_bytes()
     except OSError as error:
         raise UsageError(f"--jwks-file cannot be read: {error.strerror}.") from None
     return Keys(key_set=read_key_set(raw)).checked()
-
-
-def _look_at(url: str) -> None:
-    """What is at the address now: refused when it gives away private keys, told when nothing there can be used."""
-    try:
-        found, _ = fetch_key_set(url)
-    except RemoteFailure as failure:
-        print(f"its keys cannot be read now, and are asked for again when it comes: {failure.message}", file=sys.stderr)
-        return
-    if has_private(found):
-        raise UsageError("There are private or secret keys at --jwks-url, which nobody but their owner may have.")
-    if not usable_keys(found):
-        print("none of the keys at --jwks-url can be used: RSA of 2048 bits or more, or EC on P-384", file=sys.stderr)
 
 
 def _told(one: Client) -> dict[str, Any]:

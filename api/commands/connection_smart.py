@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -112,7 +112,7 @@ def terms_of(args: argparse.Namespace) -> Terms:
         posts=args.authorize_post,
         reads_as_user=getattr(args, "read_as_user", False),
         endpoint_origins=args.endpoint_origin,
-        intents=_intents(getattr(args, "intent", ())),
+        intents=issuers.intents_of(getattr(args, "intent", ())),
         subject_claim=getattr(args, "subject", ""),
     )
 
@@ -230,13 +230,3 @@ def _print_notes(database: Database, made: Issuer, settings: Settings) -> None:
     if not made.frame_ancestors:
         print("note: no page frames us; name where the EHR does it from: --frame-ancestor ORIGIN")
     print(f"next: fhir-tracker staff add --connection {made.key} --fhir-user Practitioner/ID --name NAME --role ROLE")
-
-
-def _intents(given: Sequence[str]) -> dict[str, str]:
-    found = {}
-    for one in given:
-        name, equals, view = one.rpartition("=")
-        if not equals:
-            raise UsageError(f"--intent is NAME=VIEW, with a VIEW of {', '.join(VIEWS)}.")
-        found[name] = view
-    return found

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from api.commands.configured import note_change, operating_user
 from api.console import print_json, print_lines, print_table
+from api.role_words import fields_of, in_words
 from api.stores import open_store
-from fhir_tracker import clock, roles
+from fhir_tracker import clock, restrictions, roles
 from fhir_tracker.config import Settings
 from fhir_tracker.errors import Incorrect, UsageError
-from fhir_tracker.model.policy import ACTS, Policy
+from fhir_tracker.model.policy import Policy
 from fhir_tracker.rules.role_file import read_roles
 from fhir_tracker.rules.source import MAX_CHARACTERS
 from fhir_tracker.storage import role_files
@@ -23,14 +23,14 @@ _EPILOG = """examples:
   fhir-tracker roles show front-desk
   fhir-tracker roles check our-roles.yaml
   fhir-tracker roles load our-roles.yaml --reason "Medical assistants answer calls"
+  fhir-tracker roles restrict R V HIV PSY "https://example.org/labels|staff" --reason "Staff are patients here, too"
 
 docs/roles.md says what a file of roles holds."""
-_WORDS = {"c": "create", "r": "read", "u": "change", "d": "delete", "s": "search"}
 
 
 def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the command to the parser."""
-    parser = subparsers.add_parser("roles", help="what each role may see and do", description=__doc__, epilog=_EPILOG)
+    parser = subparsers.add_parser("roles", description=__doc__, epilog=_EPILOG)
     group = parser.add_subparsers(metavar="ACTION", required=True, dest="action")
     show = group.add_parser("show", help="every role, or one in detail", epilog=_EPILOG)
     show.add_argument("role", metavar="ROLE", nargs="?", default="", help="such as front-desk")
@@ -42,20 +42,26 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     load.add_argument("file", metavar="FILE")
     load.add_argument("--reason", metavar="TEXT", help="why, for the audit trail")
     load.set_defaults(func=_load)
+    restrict = group.add_parser("restrict", help="say which security labels restrict what they are on", epilog=_EPILOG)
+    restrict.add_argument("labels", metavar="LABEL", nargs="*", help="a code of HL7's such as R or HIV, or SYSTEM|CODE")
+    restrict.add_argument("--none", action="store_true", help="none does")
+    restrict.add_argument("--reason", metavar="TEXT", help="why, for the audit trail")
+    restrict.set_defaults(func=_restrict)
 
 
 def _show(args: argparse.Namespace, settings: Settings) -> int:
     with open_store(settings) as database, database.read() as tx:
         found = {args.role: roles.required(tx, args.role)} if args.role else dict(roles.defined(tx))
-        loaded = role_files.all(tx)
+        loaded, labels = role_files.all(tx), restrictions.restricting(tx)
     if args.json:
         told = {"roles": [_summary(name, policy) for name, policy in found.items()]}
         files = [{"number": one.number, "loadedAt": one.loaded_at.isoformat(), "by": one.loaded_by} for one in loaded]
-        print_json(told | {"files": files})
+        print_json(told | {"files": files, "restricting": list(labels)})
     elif args.role:
-        print_lines(list(_in_words(args.role, found[args.role])))
+        print_lines(list(in_words(args.role, found[args.role])))
     else:
         print_table(("role", "title", "means"), [(name, one.title, one.means) for name, one in found.items()])
+        print(f"restricted by these labels: {', '.join(labels) or 'none'}")
         for one in loaded:
             print(f"file {one.number}: loaded {one.loaded_at:%Y-%m-%d %H:%M} UTC by {one.loaded_by}")
     return 0
@@ -89,6 +95,21 @@ def _load(args: argparse.Namespace, settings: Settings) -> int:
     return 0
 
 
+def _restrict(args: argparse.Namespace, settings: Settings) -> int:
+    if bool(args.labels) == args.none:
+        raise UsageError("Name every label that is to restrict from now on, or --none.")
+    with open_store(settings) as database, database.begin() as tx:
+        before = restrictions.restricting(tx)
+        after = restrictions.change(tx, args.labels)
+        change = {"labels": list(after), "before": list(before), "reason": args.reason or ""}
+        note_change(tx, "roles restrict", "roles/labels", clock.now(), **change)
+    if args.json:
+        print_json({"restricting": list(after)})
+    else:
+        print_lines([f"restricted from the next request on by these labels: {', '.join(after) or 'none'}"])
+    return 0
+
+
 def _text(name: str) -> str:
     try:
         raw = Path(name).read_bytes()
@@ -108,8 +129,8 @@ def _summary(name: str, policy: Policy) -> dict[str, Any]:
         "title": policy.title,
         "means": policy.means,
         "may": [grant.text.partition("/")[2] for grant in policy.grants],
-        "hide": _fields(policy.hidden),
-        "fix": _fields(policy.fixed),
+        "hide": fields_of(policy.hidden),
+        "fix": fields_of(policy.fixed),
         "acts": sorted(policy.acts),
         "programs": _limit(policy.programs),
         "locations": _limit(policy.locations),
@@ -117,33 +138,5 @@ def _summary(name: str, policy: Policy) -> dict[str, Any]:
     }
 
 
-def _fields(rules: Mapping[str, frozenset[str]]) -> dict[str, list[str]]:
-    return {type_: sorted(paths) for type_, paths in sorted(rules.items())}
-
-
 def _limit(names: frozenset[str] | None) -> list[str] | None:
     return None if names is None else sorted(names)
-
-
-def _in_words(name: str, policy: Policy) -> Iterator[str]:
-    yield f"{name}: {policy.title}"
-    if policy.means:
-        yield policy.means
-    yield ""
-    yield "may, of resources (what is not listed is not allowed):"
-    by_rights: dict[str, list[str]] = {}
-    for grant in policy.grants:
-        letters = ", ".join(word for letter, word in _WORDS.items() if letter in grant.rights)
-        only = " and ".join(f"{name} {value}" for name, value in grant.filters)
-        by_rights.setdefault(letters, []).append(f"{grant.type} with {only}" if only else grant.type)
-    yield from (f"  {letters}: {', '.join(types)}" for letters, types in by_rights.items())
-    for words, rules in (("never sees, nor sets", policy.hidden), ("sees, and cannot change", policy.fixed)):
-        for type_, paths in _fields(rules).items():
-            yield f"{words}, of {type_}: {', '.join(paths)}"
-    yield "may besides:" if policy.acts else "may do nothing besides"
-    yield from (f"  {ACTS[act]}" for act in ACTS if act in policy.acts)
-    for words, names in (("programs", policy.programs), ("places", policy.locations)):
-        if names is not None:
-            yield f"only work of these {words}: {', '.join(sorted(names)) or 'none'}"
-    if policy.restricted:
-        yield "sees restricted patients without breaking the glass"

@@ -13,10 +13,10 @@ from api.staff import words
 from api.staff.frames import frame_of
 from api.staff.names import names_for
 from api.staff.rendering import answer
-from api.staff.shapes import Chip
+from api.staff.shapes import Chip, Form
 from api.staff.smart_form import smart_view
 from api.staff.sync_page import state_of
-from api.staff.visit import Visit, require_admin
+from api.staff.visit import Visit
 from api.staff.words import When
 from fhir_tracker import connections
 from fhir_tracker.model.program import Calendar
@@ -93,9 +93,8 @@ class SubscriptionRow:
     gaps: int
 
 
-def connection_page(visit: Visit) -> Response:
-    """GET `/connections/{key}`."""
-    require_admin(visit, "How an EHR is followed in detail is for the clinic admin.")
+def connection_page(visit: Visit, refused: Form | None = None, *, status: int = 200) -> Response:
+    """GET `/connections/{key}`; `refused` is a form of terms for its staff that could not be taken."""
     now = visit.now
     with visit.context.database.read() as tx:
         one = connections.get(tx, visit.args.get("key", ""))
@@ -110,11 +109,11 @@ def connection_page(visit: Visit) -> Response:
             "server": tuple(_server(server_of(tx, one), one, now, calendar)),
             "budget": tuple(_budget(budget_of(tx, one, now), now, calendar)),
         }
-        frame = frame_of(tx, visit, f"EHR {one.key}", "/sync")
+        frame = frame_of(tx, visit, f"EHR {one.key}", "/setup")
         overlap = visit.context.settings.poll_overlap
         state = state_of(one, type_ages(tx, one, overlap, now), overlap, now, budget_of(tx, one, now).circuit)
-        smart = smart_view(tx, visit, one.key, one.base_url)
-    return answer("connection.html", frame, connection=one, state=state, view=view, smart=smart)
+        smart = smart_view(tx, visit, one, refused)
+    return answer("connection.html", frame, status=status, connection=one, state=state, view=view, smart=smart)
 
 
 def _following(tx: Tx, one: Connection, visit: Visit, calendar: Calendar) -> Iterator[Fact]:

@@ -43,11 +43,25 @@ SAID = {
     "switched-off": "They are let in no more.",
     "smart-kept": "Staff is let in from there by these terms.",
     "smart-removed": "Nobody is let in from there any more.",
+    "followed": "It is followed from now on. Below you say how its staff comes in.",
+    "provider-kept": "People who have an account may come in by it.",
+    "provider-removed": "Nobody is let in by it any more.",
+    "system-in": "It may ask for tokens from now on.",
+    "system-keys": "Its former keys count no more.",
+    "system-unread": "Kept. Its keys cannot be used at that address now; they are asked for again when it comes.",
+    "system-out": "It is shut out, and its tokens have ended.",
+    "roles-loaded": "These roles count from the next click on.",
     "opened": "Opened to you for a short time. What you look at is written down with your reason.",
 }
 NAMED_TYPES = 4
 WARNED_BEFORE = timedelta(minutes=2)
-_NAV = (("Queue", "/"), ("Operations", "/operations"), ("Programs", "/programs"), ("EHR sync", "/sync"))
+_NAV = (
+    ("Queue", "/"),
+    ("Operations", "/operations"),
+    ("Programs", "/programs"),
+    ("EHR sync", "/sync"),
+    ("Setup", "/setup"),
+)
 _MODES = {
     Access.DEMO: "Demo · synthetic patients",
     Access.OPEN: "Open mode · no login",

@@ -8,7 +8,8 @@ from typing import Literal
 from api.staff.places import HERE, Place
 from api.staff.words import Tone, When
 
-FieldKind = Literal["text", "textarea", "select", "moment", "hidden", "search", "password"]
+FieldKind = Literal["text", "textarea", "select", "moment", "hidden", "search", "password", "tick", "ticks"]
+"""`tick` is one box, `ticks` one for each choice, called `name.choice`; their value names what is ticked."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -264,6 +265,14 @@ class Step:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Narrative:
+    """What a record says in its own words: of markup that is shown as it is, so it comes from `safe_markup` and nowhere else."""
+
+    title: str
+    safe_markup: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class TaskView:
     """The task page; `form` is the form chosen, `menu` the moves there are."""
 
@@ -298,6 +307,7 @@ class TaskView:
     refusal: str = ""
     conflict: tuple[Line, ...] = ()
     elsewhere: tuple[Line, ...] = ()
+    narratives: tuple[Narrative, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -355,6 +365,7 @@ class PatientView:
     flag: Form | None
     ends: bool
     source: str = ""
+    narratives: tuple[Narrative, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

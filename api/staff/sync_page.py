@@ -9,11 +9,12 @@ from starlette.responses import Response
 
 from api.freshness import TypeAge, age_of, is_stale, promised, type_ages
 from api.staff import words
+from api.staff.acts import may_open
 from api.staff.frames import frame_of
 from api.staff.names import names_for
 from api.staff.rendering import answer
-from api.staff.shapes import Chip, Health, TypeHealth
-from api.staff.visit import ADMIN, Visit
+from api.staff.shapes import Chip, Form, Health, TypeHealth
+from api.staff.visit import Visit
 from fhir_tracker.model.program import Calendar
 from fhir_tracker.storage import connections, cursors, outbox, quarantine
 from fhir_tracker.storage.connections import Connection
@@ -26,14 +27,17 @@ _LOADING = Chip(label="first load", tone="today", icon="progress", means="It has
 _READING = Chip(label="being read", tone="today", icon="progress", means="A pass over what has changed is under way")
 _IN_STEP = Chip(label="in step", tone="done", icon="done", means="Followed within what is promised")
 
+_PAGES = ("/connections", "/connections/{key}", "/quarantine", "/outbox", "/setup")
 
-def sync_page(visit: Visit) -> Response:
-    """GET `/sync`."""
+
+def sync_page(visit: Visit, new: Form | None = None, *, status: int = 200) -> Response:
+    """GET `/sync`; `new` is the form for one more connection."""
     with visit.context.database.read() as tx:
         calendar = names_for(tx, visit.viewer, visit.context.access, []).calendar
         sync = tuple(health_of(tx, one, visit, calendar) for one in connections.all(tx))
         frame = frame_of(tx, visit, "EHR sync", "/sync")
-    return answer("sync.html", frame, view={"sync": sync}, is_admin=ADMIN in visit.viewer.roles)
+    opens = {page for page in _PAGES if may_open(visit, page)}
+    return answer("sync.html", frame, status=status, view={"sync": sync}, opens=opens, new=new)
 
 
 def health_of(tx: Tx, connection: Connection, visit: Visit, calendar: Calendar) -> Health:

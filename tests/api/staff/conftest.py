@@ -18,6 +18,8 @@ from fhir_tracker import clock
 from fhir_tracker.storage.database import Database
 from tests.api.conftest import Serve
 from tests.support.clinic import Clinic
+from tests.support.launched import Tab
+from tests.support.setting_up import know_north, tab_of
 
 
 @dataclass
@@ -100,6 +102,19 @@ def clinic(database: Database, now: datetime) -> Clinic:
 def reader(serve: Serve, clinic: Clinic) -> Reader:
     """Somebody at an open server."""
     return Reader(serve(Access.OPEN))
+
+
+@pytest.fixture
+def north(serve: Serve, database: Database, now: datetime) -> TestClient:
+    """A server where people log in, which knows the EHR `north`."""
+    know_north(database, now)
+    return serve(Access.LOCKED)
+
+
+@pytest.fixture
+def admin(north: TestClient, clinic: Clinic, now: datetime) -> Tab:
+    """The clinic admin, who came in from that EHR."""
+    return tab_of(north, clinic.database, now, "admin", "clinic-admin")
 
 
 @pytest.fixture

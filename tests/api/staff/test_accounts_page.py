@@ -5,25 +5,19 @@ from __future__ import annotations
 import json
 import re
 from datetime import datetime
-from typing import Any
 
 import pytest
-from sqlalchemy import text
 from starlette.testclient import TestClient
 
-from api.context import Access
-from fhir_tracker import connections, issuers
-from fhir_tracker.issuers import Terms
+from fhir_tracker import issuers
 from fhir_tracker.storage import accounts as stored
-from fhir_tracker.storage import connections as stored_connections
 from fhir_tracker.storage import issuers as stored_issuers
 from fhir_tracker.storage.database import Database
-from tests.api.conftest import Serve
 from tests.api.staff.markup import problems
 from tests.support.clinic import Clinic
-from tests.support.launched import Tab, launched, person
+from tests.support.launched import Tab
+from tests.support.setting_up import configured, tab_of, wrong_at
 
-ISSUER = "https://north.example/fhir"
 SECRET = "made-up-client-secret-4711"
 
 
@@ -33,38 +27,11 @@ def ready_url(one_file: str) -> str:
     return one_file
 
 
-@pytest.fixture
-def client(serve: Serve, clinic: Clinic, now: datetime) -> TestClient:
-    """A server that knows the EHR `north`."""
-    with clinic.database.begin() as tx:
-        if not stored_connections.find(tx, "north"):
-            connections.add(tx, "north", ISSUER, now=now)
-        if stored_issuers.find(tx, "north") is None:
-            issuers.of_connection(tx, "north", Terms(url=ISSUER, client_id="tracker"), "k" * 40, now)
-    return serve(Access.LOCKED)
-
-
-def tab_of(client: TestClient, clinic: Clinic, now: datetime, name: str, *roles: str) -> Tab:
-    return Tab(client, *launched(clinic.database, person(clinic.database, name, *roles, now=now), now))
-
-
-@pytest.fixture
-def admin(client: TestClient, clinic: Clinic, now: datetime) -> Tab:
-    return tab_of(client, clinic, now, "admin", "clinic-admin")
-
-
 def account(database: Database, user: str) -> stored.Account:
     with database.read() as tx:
         found = stored.of_user(tx, "north", f"Practitioner/{user}")
     assert found is not None
     return found
-
-
-def told(database: Database) -> list[dict[str, Any]]:
-    """The changes of configuration in the trail."""
-    with database.read() as tx:
-        rows = tx.connection.execute(text("SELECT who, ref, detail FROM audit WHERE action = 'configure' ORDER BY seq"))
-        return [{"who": one.who, "ref": one.ref, **json.loads(one.detail)} for one in rows]
 
 
 @pytest.mark.security("A1", "A2", "S40", "B1")
@@ -83,21 +50,21 @@ def test_an_admin_lets_somebody_in_gives_roles_and_switches_off(admin: Tab, clin
     assert "switched off" in admin.get("/staff").text
     assert admin.post(f"/staff/{made.id}/roles", {"role.rn": "on"}).status_code == 303
     assert account(clinic.database, "9").active
-    assert [one["command"] for one in told(clinic.database)] == [
+    assert [one["command"] for one in configured(clinic.database)] == [
         "staff add",
         "staff roles",
         "staff disable",
         "staff roles",
     ]
-    assert {one["ref"] for one in told(clinic.database)} == {f"account/{made.id}"}
-    assert all(one["who"].startswith("Practitioner/") for one in told(clinic.database))
+    assert {one["ref"] for one in configured(clinic.database)} == {f"account/{made.id}"}
+    assert all(one["who"].startswith("Practitioner/") for one in configured(clinic.database))
 
 
 @pytest.mark.security("S50", "A2")
 def test_who_is_switched_off_by_page_is_out_at_the_next_click(
-    admin: Tab, client: TestClient, clinic: Clinic, now: datetime
+    admin: Tab, north: TestClient, clinic: Clinic, now: datetime
 ) -> None:
-    nurse = tab_of(client, clinic, now, "nurse", "rn")
+    nurse = tab_of(north, clinic.database, now, "nurse", "rn")
     assert nurse.get("/help/keys").status_code == 200
     admin.post(f"/staff/{account(clinic.database, 'nurse').id}/disable")
     assert nurse.get("/help/keys").status_code == 401
@@ -105,8 +72,8 @@ def test_who_is_switched_off_by_page_is_out_at_the_next_click(
 
 @pytest.mark.security("A1", "S40")
 @pytest.mark.parametrize("role", ["rn", "care-coordinator", "provider", "front-desk", "auditor"])
-def test_others_see_no_accounts_and_change_none(client: TestClient, clinic: Clinic, now: datetime, role: str) -> None:
-    tab = tab_of(client, clinic, now, "somebody", role)
+def test_others_see_no_accounts_and_change_none(north: TestClient, clinic: Clinic, now: datetime, role: str) -> None:
+    tab = tab_of(north, clinic.database, now, "somebody", role)
     mine = account(clinic.database, "somebody")
     assert tab.get("/staff").status_code == 403
     for page in ("/staff", f"/staff/{mine.id}/roles", f"/staff/{mine.id}/disable"):
@@ -114,7 +81,7 @@ def test_others_see_no_accounts_and_change_none(client: TestClient, clinic: Clin
     for page in ("/connections/north/smart", "/connections/north/smart/remove"):
         assert tab.post(page, {"issuer": "https://evil.example", "client_id": "x"}).status_code == 403
     assert account(clinic.database, "somebody").roles == (role,)
-    assert told(clinic.database) == []
+    assert configured(clinic.database) == []
 
 
 @pytest.mark.security("A1", "S45")
@@ -132,22 +99,43 @@ def test_nobody_gives_rights_to_themselves_or_locks_themselves_out(admin: Tab, c
 
 
 @pytest.mark.parametrize(
-    ("form", "status"),
+    ("changed", "field", "said"),
     [
-        ({}, 400),
-        ({"way": "nowhere", "who": "Practitioner/9", "name": "Z", "role.rn": "on"}, 400),
-        ({"way": "north", "who": "Patient/9", "name": "Z", "role.rn": "on"}, 400),
-        ({"way": "north", "who": "Practitioner/9", "name": "", "role.rn": "on"}, 400),
-        ({"way": "north", "who": "Practitioner/9", "name": "Z"}, 400),
-        ({"way": "north", "who": "Practitioner/9", "name": "Z", "role.root": "on"}, 400),
+        ({"way": ""}, "way", "Choose from where"),
+        ({"way": "nowhere"}, "way", "Choose from where"),
+        ({"way": ":local"}, "way", "Choose from where"),
+        ({"who": ""}, "who", "“Known there as” is one of Practitioner"),
+        ({"who": "Patient/9"}, "who", "“Known there as” is one of Practitioner"),
+        ({"who": "Practitioner/9/../8"}, "who", "“Known there as” is one of Practitioner"),
+        ({"name": ""}, "name", "“Name” is one line"),
+        ({"name": "a\tb"}, "name", "“Name” is one line"),
+        ({"role.rn": None}, "role", "Somebody without a role may do nothing"),
+        ({"role.rn": None, "role.root": "on"}, "", "There is no role 'root'"),
     ],
 )
-def test_a_form_that_makes_no_sense_lets_nobody_in(
-    admin: Tab, clinic: Clinic, form: dict[str, str], status: int
+def test_a_form_that_makes_no_sense_lets_nobody_in_and_says_beside_which_field(
+    admin: Tab, clinic: Clinic, changed: dict[str, str | None], field: str, said: str
 ) -> None:
-    assert admin.post("/staff", form).status_code == status
+    form = {"way": "north", "who": "Practitioner/9", "name": "Zoe Synthetic", "role.rn": "on", **changed}
+    answer = admin.post("/staff", {name: text for name, text in form.items() if text is not None})
+    assert (answer.status_code, list(wrong_at(answer))) == (400, [field]), answer.text
+    assert wrong_at(answer)[field].startswith(said)
+    assert problems(answer.text) == []
+    typed = form["name"] if "name" not in changed else form["who"]
+    assert f'value="{typed}"' in answer.text
     with clinic.database.read() as tx:
         assert [one.fhir_user for one in stored.all(tx)] == ["Practitioner/admin"]
+    assert configured(clinic.database) == []
+
+
+def test_roles_that_are_all_taken_away_are_refused_beside_the_boxes_of_that_person(admin: Tab, clinic: Clinic) -> None:
+    admin.post("/staff", {"way": "north", "who": "Practitioner/9", "name": "Zoe Synthetic", "role.rn": "on"})
+    made = account(clinic.database, "9")
+    answer = admin.post(f"/staff/{made.id}/roles")
+    assert (answer.status_code, list(wrong_at(answer))) == (400, ["role"])
+    assert account(clinic.database, "9").roles == ("rn",)
+    assert admin.post("/staff/nobody/roles", {"role.rn": "on"}).status_code == 404
+    assert admin.post("/staff/nobody/disable").status_code == 404
 
 
 @pytest.mark.security("S22")
@@ -155,7 +143,7 @@ def test_accounts_are_not_changed_by_another_site_or_without_the_forms_token(adm
     form = {"way": "north", "who": "Practitioner/9", "name": "Zoe", "role.rn": "on"}
     assert admin.post("/staff", form, {"sec-fetch-site": "cross-site"}).status_code == 403
     assert admin.post("/staff", {**form, "csrf": "forged"}).status_code == 403
-    assert told(clinic.database) == []
+    assert configured(clinic.database) == []
 
 
 @pytest.mark.security("S55", "B1")
@@ -182,8 +170,8 @@ def test_an_ehr_is_set_up_by_page_and_its_secret_shown_to_nobody(admin: Tab, cli
     page = admin.get("/connections/north")
     assert (page.status_code, SECRET in page.text, problems(page.text)) == (200, False, [])
     assert re.search(r'value="https://north.example/r4"', page.text)
-    assert SECRET not in json.dumps(told(clinic.database))
-    assert told(clinic.database)[-1]["command"] == "connection smart"
+    assert SECRET not in json.dumps(configured(clinic.database))
+    assert configured(clinic.database)[-1]["command"] == "connection smart"
     again = {**form, "secret": "", "scopes": ""}
     assert admin.post("/connections/north/smart", again).status_code == 303
     with clinic.database.read() as tx:
