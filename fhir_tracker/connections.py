@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import urlsplit
 
-from fhir_tracker import outgoing, records
+from fhir_tracker import outgoing, records, search_seen
 from fhir_tracker.authentication import checked_authentication
 from fhir_tracker.errors import Conflict, NotFound, UsageError
 from fhir_tracker.fhir.definitions.registry import resource_types
@@ -75,6 +75,7 @@ def change(tx: Tx, changed: Connection, *, now: datetime) -> None:
     What was read, and how far, stays. UsageError for parts that make no sense, as of a new one.
     """
     check_terms(changed)
+    search_seen.forget(tx, changed.key)
     connections.set_terms(tx, changed)
     _write_back(tx, changed, now)
 
@@ -129,7 +130,7 @@ def remove(tx: Tx, key: str) -> Connection:
     """Forget a connection, its cursors and its back-off. What it mirrored stays readable, with its history."""
     found = get(tx, key)
     connections.remove(tx, key)
-    for forget in (rosters.forget, absences.forget, budgets.forget):
+    for forget in (rosters.forget, absences.forget, budgets.forget, search_seen.forget):
         forget(tx, key)
     outgoing.forget_targets(tx)
     states.put(tx, _ADDRESS_OF + key, found.base_url)
@@ -203,6 +204,7 @@ def checked_options(options: Mapping[str, Any]) -> dict[str, Any]:
     """The options of a connection; a secret itself is never among them, only the path of its file."""
     checked_write_back(options.get("write_back") or ())
     checked_owners(options.get("owners") or {})
+    search_seen.checked_way(options.get("search_by") or search_seen.AUTO)
     return dict(options)
 
 

@@ -23,6 +23,7 @@ from subscriptions import outbound
 from subscriptions.decoding import decoder
 from subscriptions.headers import http_date, retry_after_seconds
 from subscriptions.outbound import NOT_PERMITTED, Reach, origin, reach_of
+from subscriptions.search_ways import FORM, SearchWays, Ways, question_in
 
 FHIR_JSON = "application/fhir+json"
 NDJSON = "application/fhir+ndjson"
@@ -113,16 +114,18 @@ class _Request:
     headers: Mapping[str, str] = field(repr=False)
     body: bytes | None = field(default=None, repr=False)
     ready: Callable[[], None] = lambda: None
+    asks: bool = False
+    """Whether it only asks, although it is no GET."""
 
     @property
     def writes(self) -> bool:
-        return self.method != "GET"
+        return self.method != "GET" and not self.asks
 
 
 class EhrClient:
     """Requests to one FHIR server. Nothing is ever asked, and no secret sent, outside the origin of `base_url`.
 
-    `reach` says which addresses may be asked; without it a person has named `base_url`.
+    `reach` says which addresses may be asked; without it a person has named `base_url`. `ways` knows how searches go.
     """
 
     def __init__(
@@ -133,6 +136,7 @@ class EhrClient:
         budget: Budget | None = None,
         limits: Limits | None = None,
         reach: Reach | None = None,
+        ways: SearchWays | None = None,
         pause: Callable[[float], None] = clock.pause,
         jitter: Callable[[], float] = random.random,
         now: Callable[[], datetime] = clock.now,
@@ -146,6 +150,7 @@ class EhrClient:
         self._pause = pause
         self._jitter = jitter
         self._now = now
+        self._ways = ways or Ways(now=now)
         self._headers = {
             "Accept": FHIR_JSON,
             "Accept-Encoding": "gzip",
@@ -172,6 +177,24 @@ class EhrClient:
         much or leaves the origin, and when a token or a turn in the budget cannot be had.
         """
         return self._ask(_Request(method="GET", url=self._address(url), headers=dict(headers or {})))
+
+    def search(self, url: str) -> Answer:
+        """The final answer to a search of our own: by POST when it may name a patient and the server takes that, else as `get`.
+
+        What a server gives as its next page is asked for by `get`, as it is.
+        """
+        asked = question_in(self._address(url), self.base_url)
+        if asked is None or not self._ways.is_posted(asked.type):
+            return self.get(url)
+        form = {"Content-Type": FORM}
+        place = f"{asked.url}/_search"
+        request = _Request(method="POST", url=place, headers=form, body=asked.form.encode(), asks=True)
+        answer = self._ask(request)
+        if not self._ways.is_doubted(asked.type, answer.status):
+            return replace(answer, url=asked.url) if answer.url == place else answer
+        plain = self.get(url)
+        self._ways.compared(asked.type, plain.status)
+        return plain
 
     def send(
         self,
@@ -293,6 +316,8 @@ class EhrClient:
             self._reach.check(request.url)
             answer = self._once(request)
             if answer.status not in _REDIRECTS or not answer.location:
+                return answer
+            if request.asks and answer.status not in _SAME_METHOD:
                 return answer
             if request.writes and answer.status not in _SAME_METHOD:
                 raise RemoteFailure("The server redirects what was to be written there.", permanent=True, unknown=True)

@@ -66,10 +66,13 @@ class Follow:
         """Who writes what this connection brings."""
         return Author(viewer=worker_viewer("sync"), origin=f"ehr:{self.connection.key}", at=self.now())
 
-    def page(self, url: str, kind: str, answer: Answer | None = None) -> Page:
-        """The Bundle at `url`; a garbled or cut off one is asked for again before RemoteFailure is raised."""
+    def page(self, url: str, kind: str, answer: Answer | None = None, *, own: bool = False) -> Page:
+        """The Bundle at `url`; a garbled or cut off one is asked for again before RemoteFailure is raised.
+
+        `own`: it is a search that we made up, and no link of the server's.
+        """
         for reading in range(1, READINGS + 1):
-            found = answer or self.client.get(url)
+            found = answer or (self.client.search(url) if own else self.client.get(url))
             try:
                 return read_page(found, kind)
             except RemoteFailure as failure:

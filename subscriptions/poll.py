@@ -117,9 +117,17 @@ def _address(follow: Follow, type_: str, state: _Pass, lower: datetime | None) -
     return f"{follow.client.base_url}/{asked}"
 
 
+def _is_own(follow: Follow, type_: str, state: _Pass) -> bool:
+    """Whether what is asked next is a search that we made up, and no link of the server's."""
+    place, _, asked = state.url.partition("?")
+    ours = {"_lastUpdated", "_sort", "_count", *(name for name, _ in parse_qsl(state.besides))}
+    return place == f"{follow.client.base_url}/{type_}" and {name for name, _ in parse_qsl(asked)} <= ours
+
+
 def _turn_page(follow: Follow, type_: str, state: _Pass) -> bool:
     """Fetch, judge and commit one page; False after the last."""
-    answer = follow.client.get(state.url)
+    own = _is_own(follow, type_, state)
+    answer = follow.client.search(state.url) if own else follow.client.get(state.url)
     if not state.first and link_expired(answer) and state.restarts < RESTARTS:
         state.restarts += 1
         state.notes += ("a paging link had expired; the window was read again",)
@@ -129,7 +137,7 @@ def _turn_page(follow: Follow, type_: str, state: _Pass) -> bool:
         state.progress = state.progress.plainer(has_bound=state.cursor.window_start is not None)
         _begun(state, follow, type_)
         return True
-    page = follow.page(state.url, "searchset", answer)
+    page = follow.page(state.url, "searchset", answer, own=own)
     if state.first and _is_set_back(follow, state, page):
         _begin_anew(follow, type_, state)
         return True

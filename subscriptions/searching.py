@@ -116,11 +116,8 @@ def _may_be(there: Resource, body: Resource, since: datetime) -> bool:
 
 def _resources(round_: Round, type_: str, query: str) -> Iterator[tuple[Resource, str]]:
     """Every resource of the type that a search finds, page by page, with its text."""
-    following: str | None = f"{round_.client.base_url}/{query}"
+    answer = round_.client.search(query)
     for _ in range(PAGES):
-        if following is None:
-            return
-        answer = round_.client.get(following)
         if answer.status == 401 or answer.status >= 500 or answer.status == 429:
             refuse_write(answer)
         page = read_page(answer, "searchset")
@@ -133,9 +130,11 @@ def _resources(round_: Round, type_: str, query: str) -> Iterator[tuple[Resource
                 continue
             if resource["resourceType"] == type_:
                 yield resource, entry.raw.decode("utf-8", "replace")
-        following = page.next_url
-        if following is not None and origin(following) != origin(round_.client.base_url):
+        if page.next_url is None:
+            return
+        if origin(page.next_url) != origin(round_.client.base_url):
             raise RemoteFailure("The server's next page is on another origin, which is not followed.", permanent=True)
+        answer = round_.client.get(page.next_url)
     raise RemoteFailure("It answers with more than can be looked through.", permanent=True)
 
 

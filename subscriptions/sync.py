@@ -51,6 +51,8 @@ from subscriptions.poll import poll_type
 from subscriptions.recoding import recode
 from subscriptions.reconcile import is_reconcile_due, note_missed, note_reconciled, reconcile_type
 from subscriptions.roster import compare_everyone, pull
+from subscriptions.search_ways import Ways
+from subscriptions.shared_ways import SharedWays, way_of
 from subscriptions.strategies import BULK, LAST_UPDATED, ONE_BY_ONE
 from subscriptions.watching import note_pulled, tend
 
@@ -97,16 +99,17 @@ def client_of(
 ) -> EhrClient:
     """The client of a connection, a basic or bearer secret read now; UsageError when the secret cannot be had.
 
-    With `database` it keeps to the connection's budget, which all processes share, and when it `insists` it asks also a
-    server that is left alone; `keys` sign for private_key_jwt.
+    With `database` it keeps to the connection's budget and to the way its searches go, which all processes share, and when
+    it `insists` it asks also a server that is left alone; `keys` sign for private_key_jwt.
     """
     budget = None
+    ways = Ways(way_of(connection), now) if database is None else SharedWays(database, connection, now)
     if database is not None:
         alone = longest_open(connection)
         allowed = allowance_of(connection)
         budget = SharedBudget(database, connection.key, allowed, now, longest_open=alone, insists=insists)
     authorizer = authorizer_of(connection, keys, now=now, budget=budget)
-    return EhrClient(connection.base_url, authorizer=authorizer, limits=limits, budget=budget, now=now)
+    return EhrClient(connection.base_url, authorizer=authorizer, limits=limits, budget=budget, ways=ways, now=now)
 
 
 def keys_of(database: Database, settings: Settings) -> Keyring | None:

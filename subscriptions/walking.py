@@ -17,10 +17,10 @@ def walk(follow: Follow, url: str, kind: str = "searchset") -> Iterator[Page]:
     following: str | None = url if "://" in url else f"{follow.client.base_url}/{url}"
     first = True
     while following:
-        answer = follow.client.get(following)
+        answer = follow.client.search(following) if first else follow.client.get(following)
         if not first and link_expired(answer):
             raise RemoteFailure("A paging link had expired.")
-        page = follow.page(following, kind, answer)
+        page = follow.page(following, kind, answer, own=first)
         guard.check(following, page)
         if page.next_url is not None and origin(page.next_url) != origin(follow.client.base_url):
             raise RemoteFailure("The server's next page is on another origin, which is not followed.", permanent=True)

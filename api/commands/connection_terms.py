@@ -35,6 +35,7 @@ _KEPT_AS = {
     "roster": "roster_file",
     "codes": "codes",
     "group": "group",
+    "search_by": "search_by",
     "secret_file": "secret_file",
 } | {name: name for name in _AUTH_OPTIONS}
 """Options of the command line, and how a connection keeps them."""

@@ -14,9 +14,11 @@ from fhir_tracker.errors import UsageError
 from fhir_tracker.fhir.dates import instant
 from fhir_tracker.fhir.definitions.registry import resource_types
 from fhir_tracker.model.allowance import FORM, read_allowance
+from fhir_tracker.search_seen import WAYS, checked_way
 from fhir_tracker.storage.connections import Connection
 from fhir_tracker.storage.database import Tx
 from subscriptions.code_files import tables_in
+from subscriptions.shared_ways import told as way_of_searches
 from subscriptions.showing import budget_of, reconciled_at, ways_of
 from subscriptions.strategies import STRATEGIES, read_override
 
@@ -43,6 +45,11 @@ def register_options(add: argparse.ArgumentParser) -> None:
     add.add_argument("--budget", metavar="N", help=f"at most so many requests a minute: {FORM}")
     add.add_argument("--roster", metavar="FILE", help="ids of patients at the EHR, one a line, to be asked about")
     add.add_argument("--codes", metavar="FILE", help="what the EHR's own codes mean: TOML or JSON (docs/mappings.md)")
+    add.add_argument(
+        "--search-by",
+        metavar="WAY",
+        help=f"how searches that name a patient go: {', '.join(WAYS)} (auto: by POST, by GET where it takes none)",
+    )
     add.add_argument("--group", metavar="ID", help="the Group at the EHR that bulk exports and the roster are of")
 
 
@@ -67,6 +74,8 @@ def options_of(args: argparse.Namespace) -> dict[str, Any]:
     if args.codes:
         tables_in(args.codes)
         found["codes"] = os.path.abspath(args.codes)
+    if args.search_by:
+        found["search_by"] = checked_way(args.search_by)
     if args.group:
         found["group"] = args.group.removeprefix("Group/")
     return found
@@ -84,6 +93,7 @@ def followed(tx: Tx, connection: Connection, now: datetime) -> dict[str, Any]:
     compared = reconciled_at(tx, connection)
     return {
         "budget": budget_of(tx, connection, now).as_json(),
+        "searches": way_of_searches(tx, connection, now),
         "reconciledAt": instant(compared) if compared else None,
         "ways": [one.as_json() for one in ways_of(tx, connection, now)],
     }

@@ -21,8 +21,28 @@ JSON = {"content-type": "application/fhir+json;charset=utf-8"}
 Twist = Callable[[httpx.Request], httpx.Response | None]
 
 
+def is_search_by_post(request: httpx.Request) -> bool:
+    """Whether it is POST `[base]/Type/_search`."""
+    return request.method == "POST" and request.url.path.endswith("/_search")
+
+
+def by_get(request: httpx.Request) -> httpx.Request:
+    """The same search as a GET; what is no search as it was."""
+    if not is_search_by_post(request):
+        return request
+    assert request.headers["content-type"] == "application/x-www-form-urlencoded"
+    assert not request.url.query
+    place = str(request.url).removesuffix("/_search")
+    headers = [one for one in request.headers.items() if one[0] not in ("content-type", "content-length")]
+    return httpx.Request("GET", f"{place}?{request.content.decode('ascii')}", headers=headers)
+
+
 class FakeEhr:
-    """`put` and `delete` change it at its own clock `now`; each `twist` may answer a request in its place."""
+    """`put` and `delete` change it at its own clock `now`; each `twist` may answer a request in its place.
+
+    `urls` are the addresses as they were asked; `requests`, and what a twist is given, are searches by GET even where a POST
+    asked the same. `post_status` is how it answers such a POST in place of taking it.
+    """
 
     def __init__(self, *, page_size: int = 100, sorts: bool = True, filters: bool = True) -> None:
         self.now = START
@@ -33,6 +53,8 @@ class FakeEhr:
         self.dated = True
         self.twists: list[Twist] = []
         self.requests: list[str] = []
+        self.urls: list[str] = []
+        self.post_status = 0
         self.texts: dict[tuple[str, str], str] = {}
         self.stamps: dict[tuple[str, str], str] = {}
         self.history: list[tuple[datetime, dict[str, Any]]] = []
@@ -82,13 +104,19 @@ class FakeEhr:
         """Answer everything under a base address, as though that had always been its own."""
 
         def answer(request: httpx.Request) -> httpx.Response:
-            found = self._answer(httpx.Request("GET", str(request.url).replace(base, BASE), headers=request.headers))
-            told = {name: value for name, value in found.headers.items() if name != "content-length"}
-            return httpx.Response(found.status_code, headers=told, text=found.text.replace(BASE, base))
+            there = str(request.url).replace(base, BASE)
+            told = httpx.Request(request.method, there, headers=request.headers, content=request.content)
+            found = self._answer(told)
+            headers = {name: value for name, value in found.headers.items() if name != "content-length"}
+            return httpx.Response(found.status_code, headers=headers, text=found.text.replace(BASE, base))
 
         router.route(url__startswith=base).mock(side_effect=self._answer if base == BASE else answer)
 
     def _answer(self, request: httpx.Request) -> httpx.Response:
+        self.urls.append(str(request.url))
+        if is_search_by_post(request) and self.post_status:
+            return self.json({"resourceType": "OperationOutcome"}, self.post_status)
+        request = by_get(request)
         self.requests.append(str(request.url))
         for twist in self.twists:
             answer = twist(request)

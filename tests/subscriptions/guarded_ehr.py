@@ -15,7 +15,7 @@ from joserfc import jwt
 from joserfc.errors import JoseError
 from joserfc.jwk import KeySet
 
-from tests.subscriptions.fake_ehr import BASE, FakeEhr
+from tests.subscriptions.fake_ehr import BASE, FakeEhr, by_get
 
 ALGORITHMS = ["RS384", "ES384"]
 TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
@@ -79,8 +79,9 @@ class GuardedEhr:
             if not is_known and path != "/fhir/metadata":
                 self.refused_requests += 1
                 return _json(401, {})
-            asked = httpx.Request(method, f"https://ehr.example{path}")
-            found = self.ehr.answer(asked)
+            form = {"content-type": "application/x-www-form-urlencoded"}
+            asked = httpx.Request(method, f"https://ehr.example{path}", headers=form, content=body)
+            found = self.ehr.answer(by_get(asked))
             headers = {name: found.headers[name] for name in ("content-type", "date") if name in found.headers}
             return found.status_code, headers, found.text.replace(BASE, self.base_url).encode()
 

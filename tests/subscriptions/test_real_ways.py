@@ -19,6 +19,7 @@ from fhir_tracker.storage import cursors, resources
 from fhir_tracker.storage.database import Database
 from subscriptions import EhrClient, SyncReport, sync_connection
 from subscriptions.client import Answer
+from subscriptions.shared_ways import SharedWays, told
 from subscriptions.sync import OVERLAP
 from tests.peers.sekmet.server import Sekmet
 
@@ -43,7 +44,13 @@ class Blinded(EhrClient):
     blind = False
 
     def get(self, url: str, headers: Mapping[str, str] | None = None) -> Answer:
-        return super().get(f"{url}&_id=nothing" if self.blind and "_lastUpdated=" in url else url, headers)
+        return super().get(self._blinded(url), headers)
+
+    def search(self, url: str) -> Answer:
+        return super().search(self._blinded(url))
+
+    def _blinded(self, url: str) -> str:
+        return f"{url}&_id=nothing" if self.blind and "_lastUpdated=" in url else url
 
 
 class Follower:
@@ -84,7 +91,7 @@ class Follower:
         self.later += later
         with self.database.read() as tx:
             connection = connections.get(tx, "clinic")
-        client = Blinded(self.base_url)
+        client = Blinded(self.base_url, ways=SharedWays(self.database, connection, self.now))
         client.blind = self.blind
         with client:
             done = sync_connection(
@@ -107,6 +114,11 @@ class Follower:
         assert found.watermark is not None
         return found.watermark
 
+    def searches(self) -> str:
+        """How its searches go."""
+        with self.database.read() as tx:
+            return told(tx, connections.get(tx, "clinic"), self.now())
+
     def held(self, type_: str, of: list[str]) -> set[str]:
         """Which of these are held."""
         with self.database.read() as tx:
@@ -128,6 +140,7 @@ def follower(request: pytest.FixtureRequest, database: Database, tmp_path: Path)
 
 
 @pytest.mark.requirement(78)
+@pytest.mark.security("S54")
 @pytest.mark.parametrize("way", ["roster", "last_updated_patient"])
 def test_a_roster_is_loaded_followed_and_what_is_gone_is_deleted(follower: Follower, way: str) -> None:
     first, second = (follower.plan(one) for one in follower.patients)
@@ -144,6 +157,7 @@ def test_a_roster_is_loaded_followed_and_what_is_gone_is_deleted(follower: Follo
         follower.sync(timedelta(hours=2), reconciles=way != "roster")
     assert follower.held("CarePlan", [first, second, third]) == {first, third}
     assert all(one.tally.applied == 0 for one in follower.sync(timedelta(hours=2)).types)
+    assert follower.searches() == "POST"
 
 
 @pytest.mark.requirement(78)
