@@ -28,8 +28,9 @@ _ID = re.compile(r"[\x21-\x7e]{1,200}")
 OUR_OWN = frozenset(
     (
         "audit batching break-glass change-control codes command-line deliver demo dry-run enrolment escalation "
-        "filed-plans foresight gathering integrity measures merging metrics misfiled open-mode outreach plans "
-        "projection reach rebuild rule-worker set-up sites staffing suspension sync undo worker write-back writes"
+        "filed-plans foresight gathering intake integrity measures merging metrics misfiled open-mode outreach "
+        "plans projection reach rebuild restrictions rule-worker set-up sites staffing suspension sync undo "
+        "worker write-back writes"
     ).split()
 )
 """What the tracker calls parts of itself; no system is taken for one of them."""

@@ -34,14 +34,15 @@ def may_break(viewer: Viewer) -> bool:
 
 
 def is_shut(tx: Tx, viewer: Viewer, patient: str | None) -> bool:
-    """Whether there is such a patient, whom the viewer does not see and might by breaking the glass."""
-    if patient is None or not may_break(viewer) or viewer.patient not in (None, patient):
+    """Whether there is such a patient, who or some of whose records the viewer does not see and might by breaking the glass."""
+    if patient is None or not may_break(viewer) or viewer.patient not in (None, patient) or patient in viewer.opened:
         return False
     ref = f"Patient/{patient}"
-    found = resources.find(tx, _SYSTEM, "Patient", patient)
-    if found is None or found.deleted or resources.reached(tx, viewer, "r", [ref]):
+    if resources.find(tx, _SYSTEM, "Patient", patient) is None:
         return False
-    return bool(resources.reached(tx, replace(viewer, opened=viewer.opened | {patient}), "r", [ref]))
+    if resources.reached(tx, viewer, "r", [ref]):
+        return not viewer.sight.sees_restricted and rows.has_restricted(tx, patient)
+    return bool(resources.reached(tx, _opened(viewer, patient), "r", [ref]))
 
 
 def shut_by(tx: Tx, viewer: Viewer, type_: str, id_: str) -> str | None:
@@ -50,7 +51,13 @@ def shut_by(tx: Tx, viewer: Viewer, type_: str, id_: str) -> str | None:
         return None
     found = resources.find(tx, _SYSTEM, type_, id_)
     patient = found.patient if found is not None and not found.deleted else None
-    return patient if is_shut(tx, viewer, patient) else None
+    if patient is None or not is_shut(tx, viewer, patient):
+        return None
+    return patient if resources.reached(tx, _opened(viewer, patient), "r", [f"{type_}/{id_}"]) else None
+
+
+def _opened(viewer: Viewer, patient: str) -> Viewer:
+    return replace(viewer, opened=viewer.opened | {patient})
 
 
 def shut(patient: str) -> Forbidden:

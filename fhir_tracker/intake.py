@@ -15,21 +15,25 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cached_property
 
-from fhir_tracker import echoes, merged_patients, outgoing, projection, records, unmapped
+from fhir_tracker import echoes, merged_patients, outgoing, projection, records, restrictions, unmapped
 from fhir_tracker.errors import Busy, Incorrect, TrackerError, Unavailable, VersionConflict
 from fhir_tracker.fhir.body import MAX_BYTES, read_resource
 from fhir_tracker.fhir.dates import parse_datetime
 from fhir_tracker.fhir.identity import content_hash, local_id
 from fhir_tracker.fhir.json_types import Resource
 from fhir_tracker.model.author import Author
+from fhir_tracker.model.subject import patient_of, remote_id_of
+from fhir_tracker.model.viewer import worker_viewer
 from fhir_tracker.storage import quarantine, resources
 from fhir_tracker.storage.database import Tx
 from fhir_tracker.storage.failures import translated
 from fhir_tracker.storage.outbox import Outgoing
+from fhir_tracker.storage.quarantine import Whose
 from fhir_tracker.storage.resources import Known
 
 LONGEST_REMOTE_ID = 255
 _log = logging.getLogger(__name__)
+_WORKER = worker_viewer("intake")
 
 Translate = Callable[[Resource], Resource]
 
@@ -200,8 +204,11 @@ def _is_heard(tx: Tx, row: Outgoing, entry: Received, known: Known | None, autho
 
 def put_aside(tx: Tx, entry: Unusable, connection: str, now: datetime) -> None:
     """Quarantine an entry; one that is there already for the same reason is counted, not repeated."""
+    sent = restrictions.readable(entry.body)
+    is_shut = restrictions.restricts_sent(tx, sent, entry.body)
     quarantine.put(
         tx,
+        Whose(_whose(tx, entry, sent, connection), is_shut),
         connection=connection,
         type_=entry.type,
         remote_id=entry.remote_id,
@@ -210,6 +217,18 @@ def put_aside(tx: Tx, entry: Unusable, connection: str, now: datetime) -> None:
         body=entry.body,
         at=now,
     )
+
+
+def _whose(tx: Tx, entry: Unusable, sent: Resource | None, connection: str) -> str | None:
+    """The local id of the patient that a body is about, else of whose the version is that was taken before it."""
+    if entry.type == "Patient" and not entry.remote_id.startswith("?"):
+        return local_id(connection, entry.remote_id, "Patient")
+    told = patient_of(sent, remote_id_of) if sent is not None else None
+    if told is not None:
+        return local_id(connection, told, "Patient")
+    known = resources.known(tx, connection, entry.type, [entry.remote_id]).get(entry.remote_id)
+    held = resources.find(tx, _WORKER, entry.type, known.id) if known else None
+    return held.patient if held else None
 
 
 def take_deletion(tx: Tx, type_: str, remote_id: str, version: str | None, connection: str, author: Author) -> bool:

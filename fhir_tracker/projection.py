@@ -13,7 +13,7 @@ from fhir_tracker.fhir.json_types import Resource
 from fhir_tracker.fhir.reading import moment_at
 from fhir_tracker.model.author import Author, Why
 from fhir_tracker.model.event import EVENT_TYPES, event_of
-from fhir_tracker.model.patient import PatientSummary, is_restricted, summary_of
+from fhir_tracker.model.patient import PatientSummary, summary_of
 from fhir_tracker.model.plan import plan_item
 from fhir_tracker.model.program import Program
 from fhir_tracker.model.spell import beginning, ended, measured
@@ -63,7 +63,6 @@ def project(
     """
     if stored.type == "Patient":
         _save_patient(tx, stored, summary_of(resource, stored.connection), fresh=fresh)
-        _keep_restriction(tx, stored, resource)
     if stored.type in EVENT_TYPES:
         _replace_event(tx, stored, event_of(resource, seen_at=stored.updated_at), author.at)
     item = item_of(tx, stored, resource)
@@ -76,18 +75,10 @@ def project(
         _drop_item(tx, stored.ref, author, why)
 
 
-def _keep_restriction(tx: Tx, stored: Stored, resource: Resource) -> None:
-    """Who may not see a restricted patient sees none of their data, from this very version on."""
-    restricted = is_restricted(resource)
-    if restricted or stored.version > 1:
-        glass.set_restricted(tx, stored.id, restricted=restricted)
-
-
 def withdraw(tx: Tx, stored: Stored, author: Author, why: Why | None = None) -> None:
     """Take a deleted resource out of the read models; its rows of history stay."""
     if stored.type == "Patient":
         patients.drop(tx, stored.id)
-        glass.set_restricted(tx, stored.id, restricted=False)
     if stored.type in EVENT_TYPES:
         _replace_event(tx, stored, None, author.at)
     if stored.type in WORK_TYPES:
@@ -289,9 +280,14 @@ def set_flags(tx: Tx, patient: str) -> None:
 
 
 def _active_flags(tx: Tx, patient: str) -> tuple[str, ...]:
-    flags = _events(tx, patient, "Flag")
-    active = {one.codes[0].partition("|")[2] for one in flags if one.status == "active" and one.codes}
-    return tuple(sorted(active - {""}))
+    """The codes that everybody may know who sees the patient: not those of a Flag that is restricted by itself."""
+    active = {one.ref: one.codes[0].partition("|")[2] for one in _events(tx, patient, "Flag") if _is_told(one)}
+    shut = glass.restricted_among(tx, active)
+    return tuple(sorted({code for ref, code in active.items() if ref not in shut} - {""}))
+
+
+def _is_told(flag: Event) -> bool:
+    return flag.status == "active" and bool(flag.codes)
 
 
 def _attempts(tx: Tx, item: WorkItem) -> list[Event]:

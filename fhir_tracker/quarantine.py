@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from fhir_tracker import intake
+from fhir_tracker import intake, restrictions
 from fhir_tracker.errors import Incorrect, NotFound, RuleBroken
+from fhir_tracker.fhir.body import write_json
 from fhir_tracker.intake import EntryRefused, Received, Translate, Unusable
 from fhir_tracker.model.author import Author
 from fhir_tracker.model.viewer import Viewer
+from fhir_tracker.reach import rules_of
 from fhir_tracker.storage import quarantine
 from fhir_tracker.storage.database import Database, Tx
 from fhir_tracker.storage.quarantine import Quarantined
@@ -31,6 +33,16 @@ def get(tx: Tx, viewer: Viewer, id_: int) -> Quarantined:
     if found is None:
         raise NotFound(f"There is no quarantined entry {id_}.")
     return found
+
+
+def text_for(viewer: Viewer, waiting: Quarantined) -> str | None:
+    """What was sent, as far as the viewer may see it; None where nobody can tell what of it that is."""
+    if not viewer.sight.hidden(waiting.type):
+        return waiting.body
+    sent = restrictions.readable(waiting.body)
+    return (
+        None if sent is None or sent["resourceType"] != waiting.type else write_json(rules_of(viewer.sight).shown(sent))
+    )
 
 
 def retry(database: Database, waiting: Quarantined, translate: Translate, author: Author) -> str | None:

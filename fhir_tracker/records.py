@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from fhir_tracker import outgoing, projection
+from fhir_tracker import outgoing, projection, restrictions
 from fhir_tracker.errors import Conflict, VersionConflict
 from fhir_tracker.fhir.body import read_resource, with_meta, write_json
 from fhir_tracker.fhir.identity import new_id
@@ -121,6 +121,7 @@ def save(
         content_hash=remote.content_hash if remote else None,
     )
     stored = resources.save(tx, new, extract(stamped, unions=False), author)
+    restrictions.keep(tx, before, stored, stamped)
     projection.project(tx, stored, stamped, author, why, fresh=fresh)
     outgoing.note(tx, stored, stamped, author)
     return stored

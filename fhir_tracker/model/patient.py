@@ -6,15 +6,11 @@ https://hl7.org/fhir/R4/patient.html
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
 
 from fhir_tracker.fhir.codeable import first_code, text_of
 from fhir_tracker.fhir.json_types import Resource
 from fhir_tracker.fhir.reading import at, objects_at, text_at
 from fhir_tracker.model.zones import zone_of_patient
-
-_CONFIDENTIALITY: Final = "http://terminology.hl7.org/CodeSystem/v3-Confidentiality"
-_RESTRICTED: Final = frozenset({"R", "V"})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,10 +75,3 @@ def _phone(resource: Resource) -> str | None:
 
 def _language(resource: Resource) -> str | None:
     return text_of(at(resource, "communication", 0, "language")) or None
-
-
-def is_restricted(patient: Resource) -> bool:
-    """Whether a Patient's security labels say restricted or very restricted."""
-    meta = patient.get("meta")
-    labels = objects_at(meta, "security") if isinstance(meta, dict) else []
-    return any(one.get("system") == _CONFIDENTIALITY and one.get("code") in _RESTRICTED for one in labels)

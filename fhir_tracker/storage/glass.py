@@ -1,8 +1,8 @@
-"""Patients who are restricted, and for whom somebody has broken the glass, when, why and until when."""
+"""Patients and records that are restricted, and for whom somebody has broken the glass, when, why and until when."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -11,7 +11,7 @@ from sqlalchemy import delete, insert, select, update
 from fhir_tracker.model.viewer import Viewer
 from fhir_tracker.storage.database import Tx
 from fhir_tracker.storage.records import from_row, to_row
-from fhir_tracker.storage.role_tables import broken_glass, restricted_patient
+from fhir_tracker.storage.role_tables import broken_glass, restricted_patient, restricted_record
 from fhir_tracker.storage.scope import row_scope
 
 
@@ -32,17 +32,29 @@ class Opening:
         return self.ended_at is None and self.began_at <= now < self.ends_at
 
 
-def set_restricted(tx: Tx, patient: str, *, restricted: bool) -> None:
-    """Keep whether a patient is restricted."""
-    if restricted:
-        tx.execute(tx.insert(restricted_patient).values(patient=patient).on_conflict_do_nothing())
+def set_restricted(tx: Tx, ref: str, *, restricted: bool, patient: str | None = None) -> None:
+    """Keep whether a resource, `Type/id`, is restricted; all that is of a patient who is, is as well."""
+    if ref.startswith("Patient/"):
+        id_ = ref.removeprefix("Patient/")
+        new = tx.insert(restricted_patient).values(patient=id_).on_conflict_do_nothing()
+        gone = delete(restricted_patient).where(restricted_patient.c.patient == id_)
     else:
-        tx.execute(delete(restricted_patient).where(restricted_patient.c.patient == patient))
+        row = tx.insert(restricted_record).values(ref=ref, patient=patient)
+        new = row.on_conflict_do_update(index_elements=["ref"], set_={"patient": patient})
+        gone = delete(restricted_record).where(restricted_record.c.ref == ref)
+    tx.execute(new if restricted else gone)
 
 
-def is_restricted(tx: Tx, patient: str) -> bool:
-    """Whether a patient is restricted, whoever asks."""
-    return tx.value(select(restricted_patient.c.patient).where(restricted_patient.c.patient == patient)) is not None
+def has_restricted(tx: Tx, patient: str) -> bool:
+    """Whether any record of a patient is restricted, whoever asks."""
+    chosen = select(restricted_record.c.ref).where(restricted_record.c.patient == patient).limit(1)
+    return tx.value(chosen) is not None
+
+
+def restricted_among(tx: Tx, refs: Collection[str]) -> frozenset[str]:
+    """Those of these that are restricted by themselves, whoever asks."""
+    chosen = select(restricted_record.c.ref).where(restricted_record.c.ref.in_(sorted(refs)))
+    return frozenset(str(row["ref"]) for row in tx.rows(chosen)) if refs else frozenset()
 
 
 def add(tx: Tx, opening: Opening) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 
 from sqlalchemy import case, func, null, select, update
@@ -21,6 +21,7 @@ _WAITS = (quarantine.c.resolved_at.is_(None), quarantine.c.resolution.is_(None))
 class Quarantined:
     """One resource that waits; `reason` is a code, `detail` a sentence, `body` what was sent, `times` how often.
 
+    `patient` is the local id of whose it is, where that could be found out, `restricted` whether its labels restrict it.
     With a `resolution` and no `resolved_at` it was discarded: it waits no more, until the EHR sends another text.
     """
 
@@ -36,16 +37,39 @@ class Quarantined:
     times: int
     resolved_at: datetime | None
     resolution: str | None
+    patient: str | None = None
+    restricted: bool = False
+
+
+@dataclass(frozen=True)
+class Whose:
+    """Whose an entry is, where that could be found out, and whether its labels restrict it."""
+
+    patient: str | None = None
+    restricted: bool = False
+
+
+UNKNOWN = Whose()
 
 
 def put(
-    tx: Tx, *, connection: str, type_: str, remote_id: str, reason: str, detail: str, body: str, at: datetime
+    tx: Tx,
+    whose: Whose = UNKNOWN,
+    /,
+    *,
+    connection: str,
+    type_: str,
+    remote_id: str,
+    reason: str,
+    detail: str,
+    body: str,
+    at: datetime,
 ) -> None:
     """Keep what could not be applied; the same thing for the same reason is counted, with its latest body.
 
     What was discarded stays so while the text is the same.
     """
-    latest = {"detail": detail, "body": body, "last_seen_at": at}
+    latest = {"detail": detail, "body": body, "last_seen_at": at} | asdict(whose)
     row = {"connection": connection, "type": type_, "remote_id": remote_id, "reason": reason, "times": 1} | latest
     new = tx.insert(quarantine).values(row | {"id": tx.keys.take(), "first_seen_at": at})
     again = new.on_conflict_do_update(
@@ -77,6 +101,21 @@ def find(tx: Tx, viewer: Viewer, id_: int) -> Quarantined | None:
     return from_row(Quarantined, row) if row else None
 
 
+def labelled(tx: Tx, viewer: Viewer, mark: str) -> Sequence[Quarantined]:
+    """Those not resolved that have these characters in their text."""
+    chosen = select(quarantine).where(
+        quarantine.c.resolved_at.is_(None),
+        quarantine.c.body.contains(mark, autoescape=True),
+        row_scope(viewer, quarantine),
+    )
+    return [from_row(Quarantined, row) for row in tx.rows(chosen.order_by(quarantine.c.id))]
+
+
+def set_restricted(tx: Tx, id_: int, *, restricted: bool) -> None:
+    """Keep whether the labels of an entry restrict it."""
+    tx.execute(update(quarantine).where(quarantine.c.id == id_).values(restricted=restricted))
+
+
 def resolve(tx: Tx, id_: int, resolution: str, at: datetime) -> bool:
     """Close an entry, one that was discarded too; False when there is none open with that id."""
     is_open = (quarantine.c.id == id_) & quarantine.c.resolved_at.is_(None)
@@ -96,6 +135,12 @@ def resolve_all(tx: Tx, *, connection: str, type_: str, remote_id: str, resoluti
     )
     is_open = is_it & quarantine.c.resolved_at.is_(None)
     return tx.changed(update(quarantine).where(is_open).values(resolved_at=at, resolution=resolution))
+
+
+def waiting(tx: Tx, viewer: Viewer, connection: str | None = None) -> int:
+    """How many entries wait that the viewer may see."""
+    chosen = select(func.count()).select_from(quarantine).where(*_WAITS, row_scope(viewer, quarantine))
+    return int(tx.value(chosen if connection is None else chosen.where(quarantine.c.connection == connection)))
 
 
 def open_count(tx: Tx, connection: str | None = None) -> int:

@@ -211,13 +211,20 @@ def remote_body(tx: Tx, viewer: Viewer, type_: str, id_: str) -> str | None:
     )
 
 
-def scan(tx: Tx, viewer: Viewer, types: Sequence[str], after_k: int = 0, limit: int = SIZE) -> list[Stored]:
-    """The next `limit` resources of `types` (none named: all) in order of `k`, without deleted ones."""
+def scan(
+    tx: Tx, viewer: Viewer, types: Sequence[str], after_k: int = 0, limit: int = SIZE, *, holding: str = ""
+) -> list[Stored]:
+    """The next `limit` resources of `types` (none named: all) in order of `k`, without deleted ones.
+
+    `holding`: only those with these characters in their text, for which every text is gone through.
+    """
     chosen = select(resource).where(
         resource.c.k > after_k, ~resource.c.deleted, row_scope(viewer, resource, types=types)
     )
     if types:
         chosen = chosen.where(resource.c.type.in_(types))
+    if holding:
+        chosen = chosen.where(resource.c.body.contains(holding, autoescape=True))
     return [from_row(Stored, row) for row in tx.rows(chosen.order_by(resource.c.k).limit(limit))]
 
 

@@ -1,4 +1,4 @@
-"""The tables behind rights: a practice's files of roles, the patients that are restricted, and the glass that was broken."""
+"""The tables behind rights: a practice's files of roles, the patients and records that are restricted, and the glass that was broken."""
 
 from __future__ import annotations
 
@@ -19,6 +19,14 @@ role_file = Table(
 )
 
 restricted_patient = Table("restricted_patient", metadata, Column("patient", Text, primary_key=True))
+
+restricted_record = Table(
+    "restricted_record",
+    metadata,
+    Column("ref", Text, primary_key=True),
+    Column("patient", Text),
+    Index(None, "patient"),
+)
 
 broken_glass = Table(
     "broken_glass",

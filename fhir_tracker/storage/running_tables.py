@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Column, Index, Integer, Table, Text
+from sqlalchemy import BigInteger, Boolean, Column, Index, Integer, Table, Text, false
 
 from fhir_tracker.storage.tables import metadata
 from fhir_tracker.storage.types import Key, Mapped, Moment, Texts
@@ -75,6 +75,8 @@ quarantine = Table(
     Column("times", Integer, nullable=False),
     Column("resolved_at", Moment),
     Column("resolution", Text),
+    Column("patient", Text),
+    Column("restricted", Boolean, nullable=False, server_default=false()),
 )
 _is_unresolved = quarantine.c.resolved_at.is_(None)
 Index(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -27,7 +27,7 @@ from fhir_tracker.model.grants import ANY
 from fhir_tracker.model.sight import Sight, Way
 from fhir_tracker.model.viewer import Viewer
 from fhir_tracker.storage.database import Dialect
-from fhir_tracker.storage.role_tables import restricted_patient
+from fhir_tracker.storage.role_tables import restricted_patient, restricted_record
 from fhir_tracker.storage.scope_filters import able, needed
 from fhir_tracker.storage.scope_rows import Told, one_of, told_by
 from fhir_tracker.storage.tables import resource
@@ -131,8 +131,8 @@ def _condition(
         for led, some, rest, is_part in groups
     ]
     seen = or_(*ways) if ways else false()
-    if not sight.sees_restricted and row.patient is not None and row.types != _TRAIL:
-        seen = and_(seen, _unrestricted(row, row.patient, opened))
+    if not sight.sees_restricted and row.types != _TRAIL:
+        seen = and_(seen, *_unrestricted(row, opened))
     if not sight.is_bounded or row.current is not None:
         return seen
     inside = _inside(row, sight, types or row.types)
@@ -198,10 +198,18 @@ def _of_patient(row: Told, patient: str, types: tuple[str, ...]) -> ColumnElemen
     return or_(own, nobodys if len(shared) == len(types) else and_(nobodys, row.is_of(shared, ())))
 
 
-def _unrestricted(row: Told, patient: ColumnElement[str], opened: frozenset[str]) -> ColumnElement[bool]:
-    """Of nobody, of a patient who is not restricted, or of one for whom the glass is broken."""
-    others = restricted_patient.c.patient.not_in([literal(one) for one in sorted(opened)]) if opened else true()
-    return not_(exists().where(restricted_patient.c.patient == patient, others).correlate(row.table))
+def _unrestricted(row: Told, opened: frozenset[str]) -> Iterator[ColumnElement[bool]]:
+    """Of nobody or of a patient who is not restricted, and no restricted record; or of one for whom the glass is broken."""
+    texts = [literal(one) for one in sorted(opened)]
+    is_open = row.patient.in_(texts) if texts and row.patient is not None else false()
+    if row.patient is not None:
+        others = restricted_patient.c.patient.not_in(texts) if texts else true()
+        yield not_(exists().where(restricted_patient.c.patient == row.patient, others).correlate(row.table))
+    if row.ref is not None and row.current is None:
+        shut = exists().where(restricted_record.c.ref == row.ref).correlate(row.table)
+        yield or_(is_open, not_(shut))
+    if row.restricted is not None:
+        yield or_(is_open, not_(row.restricted))
 
 
 def _inside(row: Told, sight: Sight, types: tuple[str, ...]) -> ColumnElement[bool]:
@@ -216,7 +224,7 @@ def _inside(row: Told, sight: Sight, types: tuple[str, ...]) -> ColumnElement[bo
     if row.patient is None:
         return false() if row.has_patients else true()
     somebodys = exists().where(_inner.c.patient == row.patient, *limits).correlate(row.table)
-    other = or_(row.patient.is_(None), somebodys)
+    other = or_(row.patient.is_(None), somebodys) if row.is_certain else somebodys
     if types and len(work) == len(types):
         return is_own
     if not work:

@@ -22,7 +22,8 @@ class Told:
     """`types` are all that rows can be of, none where that is every type. `of` says whether a row is of some types.
 
     `k` is that of the resource; where there is none, `id_of` gives its id by its type, or nothing when it is not known.
-    `ref` is `Type/id`. `has_patients`: rows can be of patients though no column says of whom.
+    `ref` is `Type/id`. `has_patients`: rows can be of patients though no column says of whom; `is_certain`: what has no
+    patient is nobody's, and not of one whom nobody could find out.
     """
 
     table: FromClause
@@ -32,12 +33,18 @@ class Told:
     id_of: Callable[[str], ColumnElement[str]] | None = None
     ref: ColumnElement[str] | None = None
     has_patients: bool = True
+    is_certain: bool = True
     current: ColumnElement[bool] | None = None
 
     @property
     def patient(self) -> ColumnElement[str] | None:
         """The column of the patient."""
         return self.table.c.patient if "patient" in self.table.c else None
+
+    @property
+    def restricted(self) -> ColumnElement[bool] | None:
+        """The column of what is restricted by itself."""
+        return self.table.c.restricted if "restricted" in self.table.c else None
 
     def is_of(self, types: tuple[str, ...], but: tuple[str, ...]) -> ColumnElement[bool]:
         """Whether a row is of one of `types`, or where `but` are given of any but these."""
@@ -188,7 +195,7 @@ _TABLES: dict[str, Callable[[FromClause], Told]] = {
     "notification": _about("subject"),
     "enrolment": _only("CarePlan", "plan", is_ref=True),
     "patient_summary": _only("Patient", "patient"),
-    "quarantine": lambda table: Told(table=table, of=_by_type(table.c.type)),
+    "quarantine": lambda table: Told(table=table, of=_by_type(table.c.type), is_certain=False),
     "audit": _only("AuditEvent"),
     "broken_glass": _only("Patient", "patient"),
 }

@@ -139,6 +139,31 @@ def test_a_kept_file_that_cannot_be_read_lets_nobody_in(database: Database) -> N
         roles.policy_for(tx, ["rn"])
 
 
+@pytest.mark.security("A5", "B1", "S50")
+def test_which_labels_restrict_is_said_by_a_command_and_is_in_the_trail(run: Run, database: Database) -> None:
+    assert "restricted by these labels: R, V, 42CFRPart2" in run("roles", "show")[1]
+    with database.read() as tx:
+        before = epochs.epoch(tx)
+    code, out, err = run("roles", "restrict", "V", "PSY", "http://a|b", "--reason", "Staff", "--json")
+    assert (code, json.loads(out), err) == (0, {"restricting": ["PSY", "V", "http://a|b"]}, "")
+    assert json.loads(run("roles", "show", "--json")[1])["restricting"] == ["PSY", "V", "http://a|b"]
+    assert "by these labels: none" in run("roles", "restrict", "--none")[1]
+    with database.read() as tx:
+        assert epochs.epoch(tx) == before + 2
+        rows = tx.connection.execute(text("SELECT detail FROM audit WHERE ref = 'roles/labels' ORDER BY id")).scalars()
+        told = [json.loads(one) if isinstance(one, str) else one for one in rows]
+    assert [(one["labels"], one["reason"]) for one in told] == [(["PSY", "V", "http://a|b"], "Staff"), ([], "")]
+    assert told[1]["before"] == ["PSY", "V", "http://a|b"]
+
+
+@pytest.mark.parametrize("words", [(), ("R", "--none"), ("HVI",), ("R", "a b"), ("x" * 501,)])
+def test_labels_that_are_none_are_refused_in_one_line(run: Run, words: tuple[str, ...]) -> None:
+    code, out, err = run("roles", "restrict", *words)
+    assert (code, out) == (2, "")
+    assert len(err.strip().splitlines()) == 1
+    assert "by these labels: R, V" in run("roles", "show")[1]
+
+
 @pytest.mark.security("A5", "B1")
 def test_the_list_of_broken_glass_says_who_why_and_until_when(run: Run, database: Database) -> None:
     assert run("break-glass", "list")[1] == "nobody has opened a restricted record\n"

@@ -14,7 +14,7 @@ from fhir_tracker.errors import Conflict, Forbidden, Incorrect, NotFound
 from fhir_tracker.model.policy import Policy, policy_of
 from fhir_tracker.model.viewer import Viewer, open_viewer
 from fhir_tracker.roles import built_in
-from fhir_tracker.storage import epochs, resources
+from fhir_tracker.storage import epochs
 from fhir_tracker.storage.database import Database
 from tests.support.asking import NOW, Asker, holder, member, told
 
@@ -225,13 +225,16 @@ def test_work_outside_the_programs_of_a_role_can_be_opened_too(asker: Asker) -> 
     assert opened(asker, nurse).ask("GET", "Patient/vip").status == 403
 
 
-def test_a_deleted_patient_is_no_more_restricted_than_there(asker: Asker) -> None:
+@pytest.mark.security("A5", "S41")
+@pytest.mark.parametrize("gone", ["Patient/vip", "Task/hers"])
+def test_what_was_deleted_of_a_restricted_patient_is_shown_to_nobody_new(asker: Asker, gone: str) -> None:
     whole = asker.as_viewer(CREATOR)
-    assert whole.ask("DELETE", "Task/hers").status == 204
-    assert whole.ask("DELETE", "Patient/vip").status == 204
-    with asker.database.read() as tx:
-        assert tx.connection.execute(text("SELECT count(*) FROM restricted_patient")).scalar() == 0
-        assert resources.find(tx, CREATOR, "Patient", "vip") is not None
+    for ref in dict.fromkeys(("Task/hers", gone)):
+        assert whole.ask("DELETE", ref).status == 204
+    for address in (gone, f"{gone}/_history", f"{gone}/_history/1"):
+        assert asker.ask("GET", address).status in (403, 404), address
+    assert "vip" not in json.dumps(asker.read("_history"))
+    assert whole.ask("GET", f"{gone}/_history").status == 200
 
 
 @pytest.mark.security("S45", "A5")

@@ -145,7 +145,9 @@ READS: dict[str, Callable[[Tx, Viewer], object]] = {
     "patients.find": lambda tx, viewer: patients.find(tx, viewer, "ann"),
     "patients.find_many": lambda tx, viewer: patients.find_many(tx, viewer, ["ann"]),
     "quarantine.find": lambda tx, viewer: quarantine.find(tx, viewer, quarantine.list(tx, VIEWER)[0].id),
+    "quarantine.labelled": lambda tx, viewer: quarantine.labelled(tx, viewer, "{"),
     "quarantine.list": lambda tx, viewer: quarantine.list(tx, viewer),
+    "quarantine.waiting": quarantine.waiting,
     "owners.owners_of": lambda tx, viewer: owners.owners_of(tx, viewer, "Practitioner/p", NOW, teams=True)[1:],
     "queue.counts": lambda tx, viewer: queue.counts(tx, viewer, QueueFilter(), NOW).open,
     "queue.queue": lambda tx, viewer: queue.queue(tx, viewer, QueueFilter(), NOW).rows,
@@ -235,6 +237,7 @@ WORKERS_OWN = {
     "inbox.waiting": "a number",
     "quarantine.open_count": "a number",
     "quarantine.open_counts": "numbers",
+    "quarantine.set_restricted": "a write",
     "resources.ids_of": "ids for reconciliation, no content",
     "resources.mirrored_connections": "keys of connections",
     "resources.known": "ids and hashes for the sync worker, no content",
@@ -256,7 +259,8 @@ WAYS_IN = {
 """Who may come in and do what: read to know the viewer, before there is one."""
 TRAIL = {"audit_chain", "audit_checking", "audit_pruning", "audit_work"}
 """The seal of the trail and its end: digests, numbers and writes."""
-OWN_WAYS = {"access_token", "audit_patient", "launch_session", "restricted_patient", "roster"}
+QUARANTINE = frozenset({"quarantine.find", "quarantine.labelled", "quarantine.list", "quarantine.waiting"})
+OWN_WAYS = {"access_token", "audit_patient", "launch_session", "restricted_patient", "restricted_record", "roster"}
 """Tables that name a patient and have other keepers: who may do what, the trail, and what the sync worker goes by."""
 WITHOUT_PATIENTS = {
     "budgets", "connections", "cursors", "dispatches", "heartbeats", "jobs", "leaders", "poisoned", "programs",
@@ -364,7 +368,7 @@ def test_an_open_viewer_gets_something_from_each_read(filled: Database) -> None:
 
 
 def test_the_patient_of_the_lock_is_seen(filled: Database) -> None:
-    hidden = {"quarantine.find", "quarantine.list", "search_walks.walked"}  # found among the patient's own records
+    hidden = {*QUARANTINE, "search_walks.walked"}  # found among the patient's own records
     with filled.read() as tx:
         assert {name for name, read in READS.items() if not read(tx, locked("ann"))} == hidden
 
@@ -388,7 +392,7 @@ WORK = "system/Task.rs", "system/CarePlan.rs"
 OF_RECORDS = {
     "audit.list", "audit_search.find", "audit_search.listed", "audit_search.page", "audit_search.rows_between",
     "changes.read_since", "events.find", "events.of_patients", "events.owners", "patients.find",
-    "patients.find_many", "quarantine.find", "quarantine.list", "resources.scan", "outbox.find", "outbox.listed",
+    "patients.find_many", *QUARANTINE, "resources.scan", "outbox.find", "outbox.listed",
 }  # fmt: skip
 """Reads of more than work."""
 
@@ -433,7 +437,7 @@ def test_rights_on_work_show_work_and_nothing_else(filled: Database) -> None:
         empty = {name for name, read in READS.items() if not refused(read, tx, of(*WORK))}
     # The team is a CareTeam; an included Task is found from a Patient.
     assert empty == {"owners.owners_of", *OF_RECORDS} - {"changes.read_since", "outbox.find", "outbox.listed",
-                                                         "quarantine.find", "quarantine.list", "resources.scan"}  # fmt: skip
+                                                         *QUARANTINE, "resources.scan"}  # fmt: skip
     with filled.read() as tx:
         assert {one.type for one in changes.read_since(tx, of(*WORK), "test", 9)} == {"Task"}
         assert {one.type for one in resources.scan(tx, of(*WORK), [])} == {"Task"}
@@ -500,7 +504,7 @@ def test_a_restricted_patient_is_nobodys_to_see_but_for_the_broken_glass_and_rol
         tx.execute(tables.metadata.tables["restricted_patient"].insert().values(patient="ann"))
     with filled.read() as tx:
         given = {name for name, read in READS.items() if refused(read, tx, ordinary)}
-        assert given <= {name for name in READS if name.startswith("audit")} | {"quarantine.find", "quarantine.list"}
+        assert given <= {name for name in READS if name.startswith("audit")} | QUARANTINE
         opened = replace(ordinary, opened=frozenset({"ann"}))
         assert {name for name, read in READS.items() if refused(read, tx, opened)} == seen
         elsewhere = replace(ordinary, opened=frozenset({"bob"}))

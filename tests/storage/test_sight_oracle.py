@@ -15,7 +15,7 @@ from fhir_tracker.model.grants import grants_of
 from fhir_tracker.model.policy import Policy
 from fhir_tracker.model.sight import sight_of
 from fhir_tracker.model.viewer import Viewer
-from fhir_tracker.storage import history, referrers, resources, search, search_plan
+from fhir_tracker.storage import glass, history, referrers, resources, search, search_plan
 from fhir_tracker.storage.database import Database, Tx
 from fhir_tracker.storage.glance import Glance, NeedsTransaction
 from fhir_tracker.storage.history import Span
@@ -68,6 +68,7 @@ class Records:
 
     chance: random.Random
     versions: dict[str, list[Body | None]] = field(default_factory=dict)
+    restricted: set[str] = field(default_factory=set)
 
     def body(self, type_: str, id_: str) -> Body:
         chance = self.chance
@@ -115,6 +116,9 @@ class Records:
                 self._put(tx, type_, self.body(type_, id_))
             for type_, id_ in self.chance.sample([one for one in named if one[0] != "Patient"], 3):
                 self._put(tx, type_, None, id_)
+            self.restricted = {f"{type_}/{id_}" for type_, id_ in self.chance.sample(named, 4)}
+            for name in self.restricted:
+                glass.set_restricted(tx, name, restricted=True)
 
     def _put(self, tx: Tx, type_: str, body: Body | None, id_: str = "") -> None:
         past = self.versions.setdefault(f"{type_}/{body['id'] if body else id_}", [])
@@ -127,6 +131,10 @@ class Records:
 
     def now(self, name: str) -> Body | None:
         return self.versions[name][-1]
+
+    def is_shut(self, name: str, owner: str | None) -> bool:
+        """Whether a role without `restricted: yes` sees nothing of it."""
+        return name in self.restricted or f"Patient/{owner}" in self.restricted
 
     def owner(self, name: str) -> str | None:
         """Whose it is; what was deleted stays whose it was."""
@@ -158,6 +166,8 @@ class Asker:
         """Whether the record may be had by the right, as it is now."""
         if self.lock is not None and not self._is_with(self.lock, name):
             return False
+        if self.policy is not None and self.records.is_shut(name, self.records.owner(name)):
+            return False
         return all(
             some is None or any(self._gives(one, right, name) for one in some) for some in (self.scopes, self.policy)
         )
@@ -180,6 +190,8 @@ class Asker:
             return (not text.startswith("patient") or is_with(self.patient or "")) and (is_present or "?" not in text)
 
         if self.lock is not None and not is_with(self.lock):
+            return False
+        if self.policy is not None and self.records.is_shut(name, owner):
             return False
         return all(some is None or any(map(gives, some)) for some in (self.scopes, self.policy))
 

@@ -55,6 +55,7 @@ LATER = (
     "role_file",
     "restricted_patient",
     "broken_glass",
+    "restricted_record",
 )
 LATER_COLUMNS = (
     ("transition", "reason_code"),
@@ -65,6 +66,8 @@ LATER_COLUMNS = (
     *(("program", one) for one in ("digest", "reason", "approved_by", "approved_at", "effective_at", "active_from")),
     *(("audit", one) for one in (*AUDIT_TEXTS, "version", "patients", "query", "mac")),
     *(("program", one) for one in ("retired_at", "rolls_back", "former", "renamed")),
+    ("quarantine", "patient"),
+    ("quarantine", "restricted"),
 )
 LATER_TRIGGERS = (
     *(("program", one) for one in ("program_stays", "program_is_kept", "program_names_stay")),

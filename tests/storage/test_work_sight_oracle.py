@@ -42,6 +42,7 @@ class Ward:
     work: dict[str, WorkItem] = field(default_factory=dict)
     statuses: dict[str, str] = field(default_factory=dict)
     restricted: frozenset[str] = frozenset()
+    shut: frozenset[str] = frozenset()
 
     def fill(self, database: Database, chance: random.Random) -> None:
         self.restricted = frozenset(chance.sample(PEOPLE, 1))
@@ -55,7 +56,8 @@ class Ward:
                 enrolments.reserve(tx, "tcm", name, "", NOW)
             for number in range(14):
                 self._one(tx, chance, number)
-            for name in self.restricted:
+            self.shut = frozenset(chance.sample(sorted(self.work), 3))
+            for name in (*(f"Patient/{one}" for one in self.restricted), *self.shut):
                 glass.set_restricted(tx, name, restricted=True)
 
     def _one(self, tx: Tx, chance: random.Random, number: int) -> None:
@@ -116,6 +118,8 @@ class Person:
         """Whether a piece of work is shown."""
         assert one.patient is not None
         if not self._is_with(one.patient) or not self._is_inside(one):
+            return False
+        if one.ref in self.ward.shut and not self.sees_restricted and one.patient not in self.opened:
             return False
         return self._gives(right, one.ref.partition("/")[0], self.ward.statuses[one.ref])
 
@@ -198,7 +202,7 @@ def test_what_is_restricted_later_is_gone_from_the_next_statement_on(database: D
     for restricted in (frozenset(PEOPLE), frozenset[str](), frozenset({"cid"})):
         with database.begin() as tx:
             for name in PEOPLE:
-                glass.set_restricted(tx, name, restricted=name in restricted)
+                glass.set_restricted(tx, f"Patient/{name}", restricted=name in restricted)
         ward.restricted = restricted
         with database.read() as tx:
             check(tx, person, ward)
