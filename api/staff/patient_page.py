@@ -16,6 +16,7 @@ from api.staff.frames import frame_of
 from api.staff.hidden import shown_events, shown_log
 from api.staff.history import attempt_lines, transition_line
 from api.staff.names import Names, names_for, status_chip
+from api.staff.narratives import narratives_of
 from api.staff.next_step import page_of
 from api.staff.rendering import answer
 from api.staff.rows import person_of, row_of
@@ -101,6 +102,9 @@ def _view(tx: Tx, visit: Visit, summary: PatientSummary, typed: Typed) -> Patien
         flag=exception_form(summary.patient, up) if sight.may("c", "Flag") else None,
         ends=sight.may("u", "Flag"),
         source=f"From {summary.connection}." if summary.connection else "",
+        narratives=narratives_of(
+            tx, visit.viewer, [f"Patient/{summary.patient}", *(item.ref for item in items if item.kind == "plan")]
+        ),
     )
 
 

@@ -15,6 +15,7 @@ from api.staff.frames import frame_of
 from api.staff.hidden import shown_answers, shown_events, shown_log, shown_resource
 from api.staff.history import attempt_lines, changes_since, closing_line, history_lines, note_lines
 from api.staff.names import Names, names_for, practitioners, role_choices, role_named, status_chip
+from api.staff.narratives import narratives_of
 from api.staff.next_step import forward, hold_move, move_label, move_means, next_step, page_of
 from api.staff.rendering import answer
 from api.staff.rows import person_of
@@ -215,6 +216,7 @@ def _view(tx: Tx, visit: Visit, subject: Subject, form: Form | None, conflict: t
         outside=item.kind == "outside",
         conflict=conflict,
         elsewhere=() if visit.viewer.sight.hidden("Task") else written_there(tx, visit.viewer, item.ref),
+        narratives=narratives_of(tx, visit.viewer, [item.ref]),
     )
 
 
