@@ -75,11 +75,11 @@ class FhirEndpoint:
             scope[ROUTE] = SMART_CONFIGURATION
             return _configured(self._context, scope["method"])
         body = await self._body(headers, receive)
-        caller = await self._door.caller(scope, arrived)
+        caller = self._door.known(scope, arrived) or await self._door.looked_up(scope)
         try:
             return await self._answered(scope, body, caller)
         except StaleAdmission:
-            return await self._answered(scope, body, await self._door.caller(scope, arrived, anew=True))
+            return await self._answered(scope, body, await self._door.looked_up(scope))
 
     async def _answered(self, scope: Scope, body: bytes, caller: Caller) -> FhirResponse:
         asked = _asked(self._context, scope, body, caller)

@@ -10,8 +10,8 @@ import re
 import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from functools import partial
+from typing import NamedTuple
 from urllib.parse import parse_qsl
 
 from starlette.types import Scope
@@ -33,8 +33,7 @@ _STRANGER = "Log in first: this server does not answer strangers."
 _TWICE = "A token is sent once, in one Authorization header and nowhere else."
 
 
-@dataclass(frozen=True, kw_only=True)
-class Caller:
+class Caller(NamedTuple):
     """Who asks; `refused` says why they are not let in. `epoch` and `arrived` are those of FhirRequest."""
 
     viewer: Viewer = NOBODY
@@ -55,21 +54,25 @@ class Entrance:
         self._abroad = ThreadPoolExecutor(4, thread_name_prefix="entrance-abroad")
         self._room = threading.BoundedSemaphore(MOST_WAITING)
 
-    async def caller(self, scope: Scope, arrived: float, *, anew: bool = False) -> Caller:
-        """Who sent a request that arrived then; looked up again when `anew`.
-
-        Raises Incorrect for a token sent in two ways, TooMany, Busy, and Unavailable when it cannot be told.
-        """
+    def known(self, scope: Scope, arrived: float) -> Caller | None:
+        """Who sent a request that arrived then, where that needs no looking up; else None. Raises Incorrect and TooMany."""
         if self._everybody is not None:
             return self._everybody
         token = _token(scope)
         if token is None or scope["path"] in _FREE:
             return Caller(refused=Unauthenticated(_STRANGER))
-        address = address_of(scope)
-        found = None if anew else self._admission.remembered(token, address, clock.now())
-        if found is not None:
-            self._limits.request(_bucket(found.viewer))
-            return Caller(viewer=found.viewer, epoch=found.epoch, arrived=arrived)
+        found = self._admission.remembered(token, address_of(scope), clock.now())
+        if found is None:
+            return None
+        self._limits.request(_bucket(found.viewer))
+        return Caller(viewer=found.viewer, epoch=found.epoch, arrived=arrived)
+
+    async def looked_up(self, scope: Scope) -> Caller:
+        """Who shows the token that a request bears, as it is in the database now.
+
+        Raises TooMany, Busy, and Unavailable when it cannot be told.
+        """
+        token, address = _token(scope) or "", address_of(scope)
         try:
             if not is_ours(token):
                 self._limits.check_failures(address)

@@ -6,6 +6,7 @@ https://hl7.org/fhir/smart-app-launch/STU2.2/scopes-and-launch-context.html
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 from api.fhir.exchange import FhirRequest
 from fhir_tracker.errors import Forbidden
@@ -68,13 +69,16 @@ def require(sight: Sight, letter: str, type_: str) -> None:
 
 
 def _check_right(sight: Sight, letters: str, type_: str) -> None:
-    if type_ == ANYTHING:
-        is_given = any(ways for letter in letters for ways in sight.named(letter).values())
-    else:
-        is_given = any(sight.may(letter, type_) for letter in letters)
-    if not is_given:
+    if not _is_given(sight, letters, type_):
         what = "anything" if type_ == ANYTHING else f"a {type_}"
         raise Forbidden(f"Neither your role nor your scopes let you {_WORDS[letters[0]]} {what} here.")
+
+
+@lru_cache(maxsize=16_384)
+def _is_given(sight: Sight, letters: str, type_: str) -> bool:
+    if type_ == ANYTHING:
+        return any(ways for letter in letters for ways in sight.named(letter).values())
+    return any(sight.may(letter, type_) for letter in letters)
 
 
 def _type_of(request: FhirRequest, type_: str) -> str:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from sqlalchemy import BigInteger, Text, cast, select
 
 from fhir_tracker import clock
+from fhir_tracker.model.viewer import Viewer
 from fhir_tracker.storage.database import Database, Tx
 from fhir_tracker.storage.glance import Glance
 from fhir_tracker.storage.running_tables import setting
@@ -49,6 +52,13 @@ class Watch:
         known = epoch(glance) if glance is not None else self._asked()
         self._seen = (began, known)
         return known
+
+    def fetch(self, glance: Glance, wanted: Iterable[tuple[Viewer, str, str]]) -> None:
+        """Have a glance hold resources, and read the epoch by the same statement where that finds any."""
+        began = clock.monotonic()
+        told = glance.fetch(wanted, beside=_AS_TEXT)
+        if told is not None:
+            self._seen = (began, int(str(told)))
 
     def _asked(self) -> int:
         with self._database.drivers.take() as driver:

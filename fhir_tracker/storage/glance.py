@@ -20,6 +20,7 @@ _SeenAs = tuple[Sight, str | None, frozenset[str]]
 COLUMNS = tuple(resource.c.keys())
 """Of a resource, as rows here hold them."""
 SELECTED = ", ".join(f"r.{name}" for name in COLUMNS)
+_WIDTH = len(COLUMNS)
 _DIALECTS = {
     "sqlite": sqlite.dialect(paramstyle="named"),
     "postgresql": postgresql.dialect(paramstyle="named"),  # type: ignore[no-untyped-call]
@@ -58,8 +59,13 @@ class Glance(Tx):
         """A number as the driver takes it."""
         return value if self.dialect == "sqlite" else str(value)
 
-    def fetch(self, wanted: Iterable[tuple[Viewer, str, str]]) -> None:
-        """Hold the present versions of these (viewer, type, id), read by one statement a type."""
+    def fetch(self, wanted: Iterable[tuple[Viewer, str, str]], beside: str = "") -> object:
+        """Hold the present versions of these (viewer, type, id), read by one statement a type.
+
+        `beside` is a SELECT of one value, which comes along with them and is returned; None where no row came to bring it.
+        """
+        told: object = None
+        columns = f"{SELECTED}, ({beside})" if beside else SELECTED
         groups: dict[tuple[_SeenAs, str], tuple[Viewer, set[str]]] = {}
         for viewer, type_, id_ in wanted:
             groups.setdefault((viewer.seen_as, type_), (viewer, set()))[1].add(id_)
@@ -67,9 +73,11 @@ class Glance(Tx):
             self._held |= dict.fromkeys([(seen_as, type_, id_) for id_ in ids])
             scope, scoped = row_scope_text(viewer, "r", self.dialect, types=(type_,))
             some, listed = self.any_of("r.id", sorted(ids))
-            sql = f"SELECT {SELECTED} FROM resource r WHERE r.type = %s AND {some}{scope}"  # noqa: S608
-            for row in self.select(sql, [type_, *listed, *scoped]):
-                self._held[seen_as, type_, row[2]] = row
+            sql = f"SELECT {columns} FROM resource r WHERE r.type = %s AND {some}{scope}"  # noqa: S608
+            rows = self.select(sql, [type_, *listed, *scoped])
+            self._held |= {(seen_as, type_, row[2]): row[:_WIDTH] for row in rows}
+            told = rows[-1][_WIDTH] if beside and rows else told
+        return told
 
     def held(self, viewer: Viewer, type_: str, id_: str) -> Row | None:
         """The row of a resource that was fetched, None when there is none for this viewer; else NeedsTransaction."""

@@ -206,6 +206,28 @@ def test_a_system_that_is_shut_out_is_out_with_its_next_request_whatever_that_is
         assert client.get("/fhir/Task", headers=bearer(token)).status_code == 200, at
 
 
+@pytest.mark.security("S50", "A2")
+def test_what_is_there_is_read_no_more_from_the_next_request_on(
+    serve: Serve, database: Database, ready_url: str
+) -> None:
+    """By whichever process the system was shut out, and though the one that answers has remembered it."""
+    let_in(database)
+    client, token = serve(Access.LOCKED), token_of(database)
+    made = client.post("/fhir/Task", headers=bearer(token), json=TASK).json()
+    there = f"/fhir/Task/{made['id']}"
+    ways = [("GET", there), ("GET", f"{there}/_history/1"), ("HEAD", there), ("GET", f"/fhir/Task?_id={made['id']}")]
+    for method, path in ways:
+        for _ in range(2):
+            assert client.request(method, path, headers=bearer(token)).status_code == 200, path
+    with closing(Database.open(ready_url)) as other, other.begin() as tx:
+        clients.revoke(tx, "reports", clock.now())
+    for method, path in ways:
+        assert client.request(method, path, headers=bearer(token)).status_code == 401, path
+    with database.read() as tx:
+        latest = audit.list(tx, open_viewer(), limit=len(ways))
+    assert {(row.who, row.outcome, row.patient) for row in latest} == {("nobody", "denied", None)}
+
+
 @pytest.mark.security("S50")
 def test_a_change_that_is_no_business_of_a_token_lets_it_go_on(client: TestClient, database: Database) -> None:
     token = token_of(database)
