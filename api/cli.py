@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import gc
 import importlib
 import os
 import re
 import sys
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from types import TracebackType
 from typing import NoReturn
 
@@ -21,33 +23,34 @@ from api.logs import set_up_logs
 from fhir_tracker.config import load_settings
 from fhir_tracker.errors import TrackerError, Unavailable, UsageError
 
-COMMANDS = (
-    "serve",
-    "worker",
-    "demo",
-    "connection",
-    "sync",
-    "program",
-    "plan",
-    "rules",
-    "measures",
-    "jobs",
-    "evidence",
-    "staff",
-    "roles",
-    "break-glass",
-    "login-provider",
-    "client",
-    "notifications",
-    "quarantine",
-    "outbox",
-    "keys",
-    "audit",
-    "rebuild",
-    "migrate",
-    "doctor",
-    "version",
-)
+COMMANDS = {
+    "serve": "start the server",
+    "worker": "follow EHRs and run the rules without serving",
+    "demo": "start a simulated EHR and the tracker, and watch a day happen",
+    "connection": "the EHR servers that are followed",
+    "sync": "bring what the EHR servers hold up to date, once",
+    "program": "check, publish and show care programs",
+    "plan": "bring the work of one plan in step with its program",
+    "rules": "say why an item is in a queue",
+    "measures": "figures of the work, as of any moment, and repair of the queues",
+    "jobs": "background work, and what of it failed for good",
+    "evidence": "attempts with times and minutes of staff time, for a claim",
+    "staff": "who may come in, who has which work, and who is away",
+    "roles": "what each role may see and do",
+    "break-glass": "who opened which restricted record, and why",
+    "login-provider": "OpenID providers for staff outside an EHR",
+    "client": "the systems that may use the FHIR API",
+    "notifications": "mails and webhook calls that were not taken",
+    "quarantine": "what could not be applied, and why",
+    "outbox": "what is to be written to EHRs",
+    "keys": "the keys with which EHRs know this tracker",
+    "audit": "check, read, export and shorten the audit trail",
+    "rebuild": "make search index, queues and sums of measures again from what is stored",
+    "migrate": "bring an older database to this version",
+    "doctor": "say what works and how to mend what does not",
+    "version": "print the version",
+}
+"""Each command and what it is for; the module of that name in `api.commands` is imported for that command alone."""
 OK, PROBLEM, USAGE, UNREACHABLE = 0, 1, 2, 3
 _DESCRIPTION = """Care plan tracking on FHIR R4: owned, dated, escalating work, kept in step with the EHR.
 
@@ -82,7 +85,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     sys.excepthook = _without_trace
     show_everything(sys.stdout, sys.stderr)
     words = list(sys.argv[1:] if argv is None else argv)
-    args = _parser(words).parse_args(words)
+    with _undisturbed(stays=argv is None):
+        args = _parser(words).parse_args(words)
     try:
         settings = load_settings(os.environ, database=getattr(args, "database", None))
         set_up_logs(settings.log_level)
@@ -99,13 +103,33 @@ def main(argv: Sequence[str] | None = None) -> int:
     return code
 
 
+@contextmanager
+def _undisturbed(*, stays: bool) -> Iterator[None]:
+    """Import without the garbage collector, which finds nothing there and looks at everything again and again.
+
+    Where what was imported `stays` until the process ends, it never looks at it.
+    """
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if stays:
+            gc.freeze()
+        if was_on:
+            gc.enable()
+
+
 def _parser(words: Sequence[str]) -> Parser:
-    """The whole tree, or only the branch of the command that was named: importing all of it takes a second."""
+    """The branch of the command that was named; the names alone where none was, since importing all takes a second."""
     named = next((word for word in words if word in COMMANDS), None)
     parser = Parser(prog="fhir-tracker", description=_DESCRIPTION, epilog=_EPILOG)
     subparsers = parser.add_subparsers(metavar="COMMAND", required=True, dest="command")
-    for name in (named,) if named else COMMANDS:
-        importlib.import_module(f"api.commands.{name.replace('-', '_')}").register(subparsers)
+    if named:
+        importlib.import_module(f"api.commands.{named.replace('-', '_')}").register(subparsers)
+    else:
+        for name, purpose in COMMANDS.items():
+            subparsers.add_parser(name, help=purpose)
     for one in _all_parsers(parser):
         _add_common(one)
     return parser

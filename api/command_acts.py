@@ -1,4 +1,7 @@
-"""What the trail says of the command that runs: written when it opens the store, before it does anything with it."""
+"""What the trail says of the command that runs: written when it opens the store, before it does anything with it.
+
+The store itself is imported then, since `--help` and `version` would wait for it.
+"""
 
 from __future__ import annotations
 
@@ -10,11 +13,13 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 from fhir_tracker.config import SETTINGS
-from fhir_tracker.model.viewer import Viewer
-from fhir_tracker.storage import audit
-from fhir_tracker.storage.database import Database
+
+if TYPE_CHECKING:
+    from fhir_tracker.model.viewer import Viewer
+    from fhir_tracker.storage.database import Database
 
 KIND = "command"
 WHO = "Device/command-line"
@@ -102,6 +107,8 @@ def running(args: argparse.Namespace) -> Iterator[None]:
 
 def command_viewer() -> Viewer:
     """Whoever runs a command: the account of the operating system, which is all that is known of them."""
+    from fhir_tracker.model.viewer import Viewer
+
     try:
         name = getpass.getuser()
     except (KeyError, OSError):
@@ -150,6 +157,8 @@ def note_failed(database: Database, now: datetime, error: str) -> None:
 
 
 def _note(database: Database, act: CommandAct, now: datetime, outcome: str, more: Mapping[str, object]) -> None:
+    from fhir_tracker.storage import audit
+
     detail = {"arguments": act.arguments, **more} if act.arguments else dict(more)
     with database.begin() as tx:
         audit.add(

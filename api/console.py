@@ -8,8 +8,6 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
-from rich.console import Console
-
 
 def print_json(value: object) -> None:
     """One JSON value, indented, on standard output."""
@@ -45,6 +43,8 @@ def printable(text: str) -> str:
 @contextmanager
 def progress(doing: str) -> Iterator[Callable[[str], None]]:
     """Tell how long work goes on: a spinner with the latest line on a terminal, plain lines elsewhere; on standard error."""
+    from rich.console import Console
+
     console = Console(stderr=True)
     if console.is_terminal:
         with console.status(doing) as status:

@@ -55,7 +55,6 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     """Add the command."""
     parser = subparsers.add_parser(
         "audit",
-        help="check, read, export and shorten the audit trail",
         description="Who looked at what and who changed what: sealed in a chain, whose head is written down outside the database.",
         epilog="examples:\n  fhir-tracker audit verify\n  fhir-tracker audit show --patient Patient/ID\n"
         "  fhir-tracker audit export --from 2026-01-01 --to 2026-04-01 --format csv --reason 'request of the patient'",
@@ -130,6 +129,12 @@ def _told(found: Finding, anchors: int) -> dict[str, Any]:
         "notSealedYet": found.unsealed,
         "withoutSeal": found.unsigned,
         "anchors": anchors,
+        "notAnchored": {
+            "afterBlock": found.open.block,
+            "rows": found.open.rows,
+            "from": instant(found.open.since) if found.open.since else None,
+            "to": instant(found.open.until) if found.open.until else None,
+        },
         "head": _head(found.head) if found.head else None,
         "problems": [{"kind": one.kind, "where": one.where, "said": one.said} for one in found.problems],
     }
@@ -149,6 +154,7 @@ def _tell(found: Finding, anchors: int) -> None:
         print(f"{found.unsigned} rows of an earlier version bear no seal of their own; their blocks hold them")
     if found.pruned_blocks:
         print(f"the rows of the first {found.pruned_blocks} blocks were let go")
+    print(_coverage(found))
     if found.head:
         print(f"head {found.head.hash}")
     print(
@@ -156,6 +162,16 @@ def _tell(found: Finding, anchors: int) -> None:
         if found.is_whole
         else f"the audit trail is NOT whole: {len(found.problems)} problems"
     )
+
+
+def _coverage(found: Finding) -> str:
+    """What a cut end would take with it unseen."""
+    left = found.open
+    if left.since is None or left.until is None:
+        return f"written down elsewhere: up to block {left.block}, which is all"
+    named = f"up to block {left.block}" if left.block else "nothing"
+    period = f"from {instant(left.since)} to {instant(left.until)}"
+    return f"written down elsewhere: {named}; that the {left.rows} rows {period} are all, no anchor says"
 
 
 def _show(args: argparse.Namespace, settings: Settings) -> int:

@@ -21,9 +21,7 @@ _VIEWER = worker_viewer("command-line")
 
 def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the command to the parser."""
-    parser = subparsers.add_parser(
-        "break-glass", help="who opened which restricted record, and why", description=__doc__, epilog=_EPILOG
-    )
+    parser = subparsers.add_parser("break-glass", description=__doc__, epilog=_EPILOG)
     group = parser.add_subparsers(metavar="ACTION", required=True, dest="action")
     listed = group.add_parser("list", help="the latest, newest first", epilog=_EPILOG)
     listed.add_argument("--limit", type=int, default=100, metavar="N", help="how many (100)")

@@ -32,7 +32,7 @@ SKEW_SECONDS = 5.0
 
 def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the command group."""
-    parser = subparsers.add_parser("connection", help="the EHR servers that are followed", epilog=EPILOG)
+    parser = subparsers.add_parser("connection", epilog=EPILOG)
     group = parser.add_subparsers(metavar="ACTION", required=True)
     connection_terms.register(group)
     connection_smart.register(group)

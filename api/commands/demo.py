@@ -30,7 +30,6 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     """Add the command."""
     parser = subparsers.add_parser(
         "demo",
-        help="start a simulated EHR and the tracker, and watch a day happen",
         description="Starts a simulated EHR with synthetic patients and a tracker that follows it and opens inside it. "
         "Everything listens on this machine only, lives in a temporary folder and is gone when it ends.",
         epilog="Examples:\n  fhir-tracker demo\n  fhir-tracker demo --port 9000\n  fhir-tracker demo --check",

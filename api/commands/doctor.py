@@ -13,7 +13,6 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     """Add the command."""
     parser = subparsers.add_parser(
         "doctor",
-        help="say what works and how to mend what does not",
         description="One line a check: OK, WARN or FAIL, the cause, and the command that mends it. Exits 1 on any FAIL. "
         "An EHR that is away just now is a WARN: nothing here has to be mended.",
         epilog="examples:\n  fhir-tracker doctor\n  fhir-tracker doctor --strict\n  fhir-tracker doctor --json",

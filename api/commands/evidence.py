@@ -17,7 +17,6 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     """Add the command."""
     parser = subparsers.add_parser(
         "evidence",
-        help="attempts with times and minutes of staff time, for a claim",
         description="One patient's month in one program: every attempt with its time, whether the patient was reached in "
         "time, and the minutes of staff time on the site's clock with no minute counted twice.",
         epilog="example:\n  fhir-tracker evidence Patient/clinic-4711 --program ccm --month 2026-10 --json",

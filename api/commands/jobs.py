@@ -21,7 +21,7 @@ _STATES = ("kind", "waiting", "running", "dead", "oldest due")
 
 def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the command group."""
-    parser = subparsers.add_parser("jobs", help="background work, and what of it failed for good", epilog=_EPILOG)
+    parser = subparsers.add_parser("jobs", epilog=_EPILOG)
     group = parser.add_subparsers(metavar="ACTION", required=True)
     listed = group.add_parser("list", help="how many wait, run and died, by kind, and why each dead one did")
     listed.set_defaults(func=_list)

@@ -28,7 +28,7 @@ _EPILOG = """examples:
 
 def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the command group."""
-    parser = subparsers.add_parser("keys", help="the keys with which EHRs know this tracker", epilog=_EPILOG)
+    parser = subparsers.add_parser("keys", epilog=_EPILOG)
     group = parser.add_subparsers(metavar="ACTION", required=True)
     listed = group.add_parser("list", help="every key: which signs, which is published, which is retired")
     listed.set_defaults(func=_list)

@@ -23,7 +23,7 @@ _COLUMNS = ("key", "label", "issuer", "clientId", "clientType", "subject")
 
 def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the command group."""
-    parser = subparsers.add_parser("login-provider", help="OpenID providers for staff outside an EHR", epilog=_EPILOG)
+    parser = subparsers.add_parser("login-provider", epilog=_EPILOG)
     group = parser.add_subparsers(metavar="ACTION", required=True)
     add = group.add_parser("add", help="let people in by an OpenID provider", epilog=_EPILOG)
     add.add_argument("key", metavar="KEY", help="1 to 20 of a-z, 0-9 and hyphen")

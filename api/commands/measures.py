@@ -30,7 +30,7 @@ _EPILOG = """examples:
 
 def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the group and its commands."""
-    group = subparsers.add_parser("measures", help="figures of the work, as of any moment, and repair of the queues")
+    group = subparsers.add_parser("measures")
     actions = group.add_subparsers(metavar="ACTION", required=True, dest="action")
     actions.add_parser("list", help="every measure, and what it is of").set_defaults(func=list_all)
     one = actions.add_parser("show", help="the definition of a measure: population, values, exclusions")

@@ -16,7 +16,6 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     """Add the command."""
     parser = subparsers.add_parser(
         "migrate",
-        help="bring an older database to this version",
         description="Takes each missing step in one transaction. Make a copy of the database first.",
     )
     parser.set_defaults(func=run)

@@ -25,7 +25,7 @@ _EPILOG = """examples:
 
 def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the command group."""
-    parser = subparsers.add_parser("notifications", help="mails and webhook calls that were not taken", epilog=_EPILOG)
+    parser = subparsers.add_parser("notifications", epilog=_EPILOG)
     group = parser.add_subparsers(metavar="ACTION", required=True)
     listed = group.add_parser("list", help="everything that is not sent, and why")
     listed.add_argument("--state", metavar="STATE", choices=STATES, help=f"one of {', '.join(STATES)}")

@@ -34,7 +34,7 @@ _PAUSE = 0.5
 
 def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the command group."""
-    parser = subparsers.add_parser("outbox", help="what is to be written to EHRs", epilog=_EPILOG)
+    parser = subparsers.add_parser("outbox", epilog=_EPILOG)
     group = parser.add_subparsers(metavar="ACTION", required=True)
     listed = group.add_parser("list", help="everything that is not done")
     listed.add_argument("--connection", metavar="KEY", help="only for this connection")

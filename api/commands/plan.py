@@ -14,7 +14,7 @@ from fhir_tracker.model.viewer import worker_viewer
 
 def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the group and its command."""
-    group = subparsers.add_parser("plan", help="bring the work of one plan in step with its program")
+    group = subparsers.add_parser("plan")
     actions = group.add_subparsers(metavar="ACTION", required=True, dest="action")
     one = actions.add_parser(
         "regenerate",

@@ -23,7 +23,7 @@ from fhir_tracker.rules.summary import program_summary
 
 def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the group and its commands."""
-    group = subparsers.add_parser("program", help="check, publish and show care programs")
+    group = subparsers.add_parser("program")
     actions = group.add_subparsers(metavar="ACTION", required=True, dest="action")
     check = actions.add_parser("validate", help="say everything that is wrong with a program file, by line and column")
     check.add_argument("file", metavar="FILE")

@@ -24,7 +24,7 @@ _EPILOG = """examples:
 
 def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the command group."""
-    parser = subparsers.add_parser("quarantine", help="what could not be applied, and why", epilog=_EPILOG)
+    parser = subparsers.add_parser("quarantine", epilog=_EPILOG)
     group = parser.add_subparsers(metavar="ACTION", required=True)
     listed = group.add_parser("list", help="everything that waits")
     listed.add_argument("--connection", metavar="KEY", help="only of this connection")

@@ -15,7 +15,6 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     """Add the command."""
     parser = subparsers.add_parser(
         "rebuild",
-        help="make search index, queues and sums of measures again from what is stored",
         description="Drops the search index, work items, events, patient summaries and the sums that measures read and "
         "builds them again from what is stored. History, transitions, escalations and audit rows are not touched.",
     )

@@ -16,7 +16,7 @@ from fhir_tracker.model.viewer import worker_viewer
 
 def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the group and its command."""
-    group = subparsers.add_parser("rules", help="say why an item is in a queue")
+    group = subparsers.add_parser("rules")
     actions = group.add_subparsers(metavar="ACTION", required=True, dest="action")
     one = actions.add_parser(
         "explain",

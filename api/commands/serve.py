@@ -34,7 +34,6 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     """Add the command."""
     parser = subparsers.add_parser(
         "serve",
-        help="start the server",
         description="Starts the FHIR API (/fhir), the pages (/) and the worker that follows EHRs and runs the rules.",
         epilog="examples:\n  fhir-tracker serve --open --port 8080\n  fhir-tracker serve --port 8080 --no-worker "
         "--database postgresql://tracker@127.0.0.1/tracker",

@@ -34,7 +34,7 @@ _PEOPLE = ("person", "name", "active", "roles", "openWork", "cap", "away")
 
 def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the command group."""
-    parser = subparsers.add_parser("staff", help="who may come in, who has which work, and who is away", epilog=_EPILOG)
+    parser = subparsers.add_parser("staff", epilog=_EPILOG)
     group = parser.add_subparsers(metavar="ACTION", required=True)
     shown = group.add_parser("show", help="everybody with roles and open work, as the EHRs tell of them")
     shown.set_defaults(func=_show)

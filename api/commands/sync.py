@@ -28,7 +28,6 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     """Add the command."""
     parser = subparsers.add_parser(
         "sync",
-        help="bring what the EHR servers hold up to date, once",
         description="Polls every type of one connection, or of all, and exits: 0 all types complete, 1 some failed, "
         "3 a server could not be reached. `serve` and `worker` do this by themselves.",
         epilog="examples:\n  fhir-tracker sync --once\n  fhir-tracker sync clinic --once --json",

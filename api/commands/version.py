@@ -13,7 +13,7 @@ from fhir_tracker.storage.schema import head
 
 def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the command."""
-    subparsers.add_parser("version", help="print the version").set_defaults(func=run)
+    subparsers.add_parser("version").set_defaults(func=run)
 
 
 def run(args: argparse.Namespace, settings: Settings) -> int:

@@ -21,7 +21,6 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     """Add the command."""
     parser = subparsers.add_parser(
         "worker",
-        help="follow EHRs and run the rules without serving",
         description="Polls the connections that are due and sweeps the items whose time has come. Several may run. With "
         "FHIR_TRACKER_REDIS_URL it is a Celery worker with a beat (of several beats one gives hints at a time).",
         epilog="examples:\n  fhir-tracker worker\n  fhir-tracker worker --once\n  fhir-tracker worker --no-beat",

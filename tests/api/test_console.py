@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import json
 import os
 import re
 import sys
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from api.cli import COMMANDS, PROBLEM, UNREACHABLE, USAGE, _parser, _refused
+from api.cli import COMMANDS, PROBLEM, UNREACHABLE, USAGE, _parser, _refused, main
 from api.console import print_json, print_table, progress
 from api.stores import key_file, open_store, secret_key
 from fhir_tracker import errors
 from fhir_tracker.config import load_settings
 from fhir_tracker.errors import Issue, TrackerError, UsageError
+from tests.support.command_line import all_leaves, leaves
 
 ROOT = Path(__file__).parents[2]
 
@@ -68,27 +69,30 @@ def test_a_flood_of_issues_is_cut_short(capsys: pytest.CaptureFixture[str]) -> N
     assert len(capsys.readouterr().err.splitlines()) == 51
 
 
-def leaves(
-    parser: argparse.ArgumentParser, words: tuple[str, ...] = ()
-) -> Iterator[tuple[tuple[str, ...], argparse.ArgumentParser]]:
-    """Every command that can be run, with its words."""
-    groups = [one for one in parser._actions if isinstance(one, argparse._SubParsersAction)]
-    if not groups:
-        yield words, parser
-    for group in groups:
-        for name, one in group.choices.items():
-            yield from leaves(one, (*words, name))
+LEAVES = all_leaves()
 
 
-LEAVES = list(leaves(_parser([])))
-
-
-def test_every_command_is_reached_from_the_whole_tree_and_from_its_branch() -> None:
-    assert sorted({words[0] for words, _ in LEAVES}) == sorted(COMMANDS)
+def test_a_named_command_is_read_as_its_branch_and_without_one_the_names_are_told() -> None:
+    for name in COMMANDS:
+        assert {words[0] for words, _ in leaves(_parser([name]))} == {name}
     for words, _ in LEAVES:
-        branch = [one for one, _ in leaves(_parser(list(words)))]
-        assert words in branch
-        assert {one[0] for one in branch} == {words[0]}
+        assert words in [one for one, _ in leaves(_parser(["--json", *words]))]
+    assert [words for words, _ in leaves(_parser(["--help"]))] == [(name,) for name in COMMANDS]
+
+
+def test_reading_a_command_line_leaves_the_collector_as_it_was() -> None:
+    was_on, frozen = gc.isenabled(), gc.get_freeze_count()
+    try:
+        for switch, is_on in ((gc.disable, False), (gc.enable, True)):
+            switch()
+            assert main(["version"]) == 0
+            assert gc.isenabled() is is_on
+            with pytest.raises(SystemExit):
+                main(["version", "--nonsense"])
+            assert gc.isenabled() is is_on
+        assert gc.get_freeze_count() <= frozen, "what others made stays within its reach"
+    finally:
+        (gc.enable if was_on else gc.disable)()
 
 
 @pytest.mark.parametrize(
