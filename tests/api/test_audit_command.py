@@ -30,6 +30,7 @@ from fhir_tracker.storage.audit_chain import Head, Sealer
 from fhir_tracker.storage.audit_rows import Access
 from fhir_tracker.storage.database import Database
 from tests.peers.postgres.server import Postgres
+from tests.support.command_line import all_leaves
 
 SECRET = "the secret key of this test, of 32 and more"
 ANN = Viewer(who="Practitioner/ann", name="Ann", roles=frozenset({"rn"}), client="app")
@@ -333,22 +334,9 @@ def test_what_a_command_was_given_is_told_without_its_secrets() -> None:
     assert settings == {"FHIR_TRACKER_SECRET_KEY": "...", "FHIR_TRACKER_LOG_LEVEL": "INFO"}
 
 
-def leaves() -> list[str]:
-    """The words of every command there is."""
-    import argparse
-
-    from api.cli import _all_parsers, _parser
-
-    found = []
-    for one in _all_parsers(_parser([])):
-        if not any(isinstance(action, argparse._SubParsersAction) for action in one._actions):
-            found.append(one.prog.removeprefix("fhir-tracker "))
-    return found
-
-
 @pytest.mark.security("B1", "S52")
 def test_every_command_but_those_that_show_and_change_nothing_is_told_of() -> None:
-    known = leaves()
+    known = [" ".join(words) for words, _ in all_leaves()]
     assert {one for one in UNTOLD if one.split()[0] in {name.split()[0] for name in known}} <= set(known), (
         "a name that is none"
     )
