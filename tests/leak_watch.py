@@ -3,8 +3,8 @@
 - Each process that a test starts with a database runs at DEBUG. At its end, what it wrote to its output and log, and every row
   of that database outside of the store (jobs, trail, settings, cursors, sessions), is looked through; with a broker also every
   command that Redis was ever given.
-- In the test's own process every record of every logger at DEBUG, as it would be written, and the address of every request
-  that the product sends, is looked through with the databases that the test has.
+- In the test's own process every record of every logger at DEBUG, as it would be written, the address of every request that
+  the product sends, and every address that an answer leads on to, is looked through with the databases that the test has.
 """
 
 from __future__ import annotations
@@ -15,10 +15,13 @@ import re
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
+import httpx
+import httpx2
 import pytest
 
 from tests.peers.redis.server import written_to
@@ -32,14 +35,14 @@ SHOWING = {
     ("outbox", "show"): "shows the clinic admin what is to be written to the EHR",
 }
 """Commands whose purpose is to show data of patients on standard output to who calls them, and why; nothing else may."""
-QUIET = ("httpcore", "sqlalchemy", "alembic", "asyncio", "celery", "kombu", "uvicorn", "urllib3")
-"""Libraries that the product never lets say more than warnings; httpx tells the addresses of requests, which are wanted here."""
+QUIET = ("httpx", "httpcore", "sqlalchemy", "alembic", "asyncio", "celery", "kombu", "uvicorn", "urllib3")
+"""Libraries that the product never lets say more than warnings."""
 MOST_RECORDS = 5_000
 _ADDRESS = re.compile(r"(?:sqlite:///|postgresql://)\S+")
-_SENT = re.compile(r"HTTP Request: [A-Z]+ (\S+)")
 _PRODUCT = tuple(f"{ROOT}/{name}/" for name in ("api", "fhir_tracker", "subscriptions", "mappings"))
 _plain_factory = logging.getLogRecordFactory()
 _plain_popen = subprocess.Popen
+_plain_send = {client: client.send for client in (httpx.Client, httpx2.Client)}
 
 
 class Findings:
@@ -71,7 +74,7 @@ class Findings:
         formatter = _formatter()
         lines = sorted({formatter.format(one).partition(" ")[2] for one in self.records} | set(self.addresses))
         self.counts["records"] += len(self.records)
-        self.counts["addresses asked"] += len(self.addresses)
+        self.counts["addresses"] += len(self.addresses)
         for database in databases if lines else ():
             self.leaked += [f"a logger or address: {one}" for one in found_in(lines, told(database))]
         self.records.clear()
@@ -153,36 +156,40 @@ def _formatter() -> logging.Formatter:
 
 def _record(*args: Any, **named: Any) -> logging.LogRecord:
     made = _plain_factory(*args, **named)
-    if made.name == "httpx":
-        found = _SENT.match(made.getMessage())
-        if found and _is_of_the_product():
-            findings.addresses.append(found[1])
-    elif len(findings.records) < MOST_RECORDS:
+    if len(findings.records) < MOST_RECORDS:
         findings.records.append(made)
     return made
 
 
+def _watching(plain: Callable[..., Any]) -> Callable[..., Any]:
+    """How a client sends a request, with the addresses of request and answer taken down."""
+
+    def send(self: Any, request: Any, **named: Any) -> Any:
+        if _is_of_the_product():
+            findings.addresses += [str(request.url), request.headers.get("referer", "")]
+        answer = plain(self, request, **named)
+        findings.addresses.append(answer.headers.get("location", ""))
+        return answer
+
+    return send
+
+
 def _is_of_the_product() -> bool:
-    """Whether the product itself, and not a test, sends the request that is told of now."""
-    frame = sys._getframe(2)
+    """Whether the product itself, and not a test, sends the request that is sent now."""
+    frame: FrameType | None = sys._getframe(2)
     while frame is not None:
         name = frame.f_code.co_filename
-        if name.startswith((*_PRODUCT, f"{ROOT}/tests/")):
+        if name.startswith((*_PRODUCT, f"{ROOT}/tests/")) and name != __file__:
             return name.startswith(_PRODUCT)
-        if frame.f_back is None:
-            break
         frame = frame.f_back
     return False
 
 
 def _all_levels() -> None:
-    """Everything down to DEBUG, but what the product never lets be said; addresses of requests go to no handler."""
+    """Everything down to DEBUG, but what the product never lets be said."""
     logging.getLogger().setLevel(logging.DEBUG)
     for name in QUIET:
         logging.getLogger(name).setLevel(logging.WARNING)
-    requests = logging.getLogger("httpx")
-    requests.setLevel(logging.INFO)
-    requests.propagate = False
 
 
 def databases_of(item: pytest.Item) -> Iterator[str]:
@@ -200,11 +207,15 @@ def databases_of(item: pytest.Item) -> Iterator[str]:
 def pytest_configure(config: pytest.Config) -> None:
     logging.setLogRecordFactory(_record)
     subprocess.Popen = Watched  # type: ignore[misc]
+    for client, plain in _plain_send.items():
+        setattr(client, "send", _watching(plain))  # noqa: B010
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
     logging.setLogRecordFactory(_plain_factory)
     subprocess.Popen = _plain_popen  # type: ignore[misc]
+    for client, plain in _plain_send.items():
+        setattr(client, "send", plain)  # noqa: B010
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

@@ -160,6 +160,16 @@ def test_addresses_that_the_product_asks_are_searched_and_those_that_a_test_asks
     assert url in found
 
 
+@pytest.mark.security("L1", "L2")
+def test_addresses_that_an_answer_leads_on_to_are_searched(stocked: str) -> None:
+    with respx.mock:
+        respx.get("http://tracker.example/").mock(return_value=Response(303, headers={"Location": f"/?find={BORN}"}))
+        httpx.get("http://tracker.example/")
+    findings.search_records([stocked])
+    (found,) = findings.take()
+    assert f"/?find={BORN}" in found
+
+
 @pytest.mark.security("L1")
 @pytest.mark.parametrize(
     ("words", "is_shown"),
