@@ -91,5 +91,5 @@ def stands(session: LaunchSession, now: datetime, idle: timedelta) -> bool:
 
 
 def end(tx: Tx, session: LaunchSession, now: datetime, why: str) -> bool:
-    """End a session and drop its tokens; `why` is a word such as `logout`, `idle` or `disabled`. False when it had ended."""
+    """End a session, whose tokens are then given back; `why` is a word such as `logout`, `idle` or `disabled`. False when it had ended."""
     return launches.end(tx, session.id, now, why)

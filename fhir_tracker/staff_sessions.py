@@ -115,7 +115,7 @@ def act(tx: Tx, session: LaunchSession, now: datetime) -> None:
 
 
 def end(tx: Tx, session: LaunchSession, now: datetime, why: str) -> bool:
-    """End a session with all its tabs, and drop its tokens; False when it had ended."""
+    """End a session with all its tabs; False when it had ended."""
     return launches.end(tx, session, now, why)
 
 

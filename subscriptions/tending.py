@@ -1,4 +1,4 @@
-"""Sessions between requests: those whose time is over end, tokens are renewed before theirs, and given back afterwards."""
+"""Sessions between requests: those whose time is over end, tokens are renewed before theirs, and given back at the end."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
-from fhir_tracker import staff_sessions
+from fhir_tracker import issuers, staff_sessions
 from fhir_tracker.config import Settings
 from fhir_tracker.errors import TrackerError
 from fhir_tracker.storage import launches
@@ -24,6 +24,7 @@ class Tended:
 
     ended: int = 0
     renewed: int = 0
+    given_back: int = 0
 
 
 def tend_sessions(database: Database, settings: Settings, now: Callable[[], datetime]) -> Tended:
@@ -35,9 +36,10 @@ def tend_sessions(database: Database, settings: Settings, now: Callable[[], date
     count = 0
     for one in over:
         count += _ended(database, settings, one, at)
-        if tokens is not None:
-            tokens.drop(one)
-    return Tended(ended=count, renewed=_renewed(database, tokens, now) if tokens is not None else 0)
+    if tokens is None:
+        return Tended(ended=count)
+    renewed = _renewed(database, tokens, now)
+    return Tended(ended=count, renewed=renewed, given_back=_given_back(database, tokens, now))
 
 
 def _ended(database: Database, settings: Settings, session: LaunchSession, at: datetime) -> bool:
@@ -46,6 +48,25 @@ def _ended(database: Database, settings: Settings, session: LaunchSession, at: d
         present = launches.find(tx, session.id)
         why = staff_sessions.state_of(present, at, settings.session_idle) if present else ""
         return present is not None and why in ("idle", "over") and ended(tx, present, at, why)
+
+
+def _given_back(database: Database, tokens: SessionTokens, now: Callable[[], datetime]) -> int:
+    """Give back what ended sessions have left; an EHR that does not answer is asked once in a turn."""
+    with database.read() as tx:
+        due = launches.to_give_back(tx, now(), MOST)
+    silent: set[str] = set()
+    count = 0
+    for one in due:
+        if one.issuer in silent:
+            continue
+        if tokens.give_back(one):
+            count += 1
+        else:
+            silent.add(one.issuer)
+    if due:
+        with database.begin() as tx:
+            issuers.forget_left(tx)
+    return count
 
 
 def _renewed(database: Database, tokens: SessionTokens, now: Callable[[], datetime]) -> int:

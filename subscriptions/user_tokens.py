@@ -33,9 +33,12 @@ SPARE = timedelta(seconds=60)
 RENEWING = timedelta(seconds=30)
 """Longer than the request for a renewal can take; nobody else asks meanwhile."""
 PAUSE = 0.1
-GIVING_BACK = Limits(total_seconds=3.0, max_bytes=20_000, tries=1, redirects=0)
-"""A person who logs out waits for it."""
+GIVING_BACK = Limits(total_seconds=10.0, max_bytes=20_000, tries=1, redirects=0)
+FIRST_PAUSE, LONGEST_PAUSE = timedelta(seconds=30), timedelta(hours=1)
+GIVEN_UP = timedelta(days=1)
+"""How long after the end of a session its tokens are still given back; then they are dropped."""
 RELAUNCH = "Your EHR does not let us read in your name any more: open the tracker again from there."
+_LATER = frozenset({401, 408, 425, 429})
 log = logging.getLogger(__name__)
 
 
@@ -144,7 +147,7 @@ class SessionTokens:
         """
         for _ in range(int(RENEWING.total_seconds() / PAUSE)):
             session, now = self._present(id_), self._now()
-            if session is None or session.sealed_tokens is None:
+            if session is None or session.ended_at is not None or session.sealed_tokens is None:
                 raise Unauthenticated(RELAUNCH)
             held = opened(self._keys.secret_key, session.sealed_tokens)
             is_over = held.access == refused or (session.tokens_end is not None and now >= session.tokens_end)
@@ -163,14 +166,27 @@ class SessionTokens:
             self._pause(PAUSE)
         raise RemoteFailure("The EHR takes long to let us go on reading in your name.")
 
-    def drop(self, session: LaunchSession) -> None:
-        """Give the tokens of a session that is ending back to the EHR, where it takes them; failures are no matter."""
-        if session.sealed_tokens is None:
-            return
+    def give_back(self, session: LaunchSession) -> bool:
+        """Give the tokens of a session that has ended back to the EHR, where it takes them (RFC 7009), and drop them.
+
+        False when it does not answer now: it is tried again after a while that grows, for a day.
+        """
+        now, ended_at, sealed = self._now(), session.ended_at, session.sealed_tokens
+        if ended_at is None or sealed is None:
+            return True
+        pause = min(max(now - ended_at, FIRST_PAUSE), LONGEST_PAUSE)
+        with self._database.begin() as tx:
+            if not launches.claim_giving_back(tx, session, now, now + pause):
+                return True
         try:
-            self._revoke(session, opened(self._keys.secret_key, session.sealed_tokens))
+            self._revoke(session, opened(self._keys.secret_key, sealed))
         except TrackerError as error:
             log.info("tokens were not given back", extra={"fields": {"reason": type(error).__name__}})
+            if isinstance(error, RemoteFailure) and not error.permanent and now < ended_at + GIVEN_UP:
+                return False
+        with self._database.begin() as tx:
+            launches.drop_tokens(tx, session.id)
+        return True
 
     def _present(self, id_: str) -> LaunchSession | None:
         with self._database.read() as tx:
@@ -208,13 +224,16 @@ class SessionTokens:
             return held.access
         made = of_answer(token, held.refresh)
         with self._database.begin() as tx:
-            if not launches.keep_tokens(tx, session, made.sealed(secret_key), token.ends_at):
-                raise Unauthenticated(RELAUNCH)
+            is_kept = launches.keep_tokens(tx, session, made.sealed(secret_key), token.ends_at)
+            if not is_kept:
+                launches.leave_tokens(tx, session.id, made.sealed(secret_key))
+        if not is_kept:
+            raise Unauthenticated(RELAUNCH)
         return made.access
 
     def _issuer(self, session: LaunchSession) -> Issuer:
         with self._database.read() as tx:
-            found = stored_issuers.find(tx, session.connection or session.provider or "")
+            found = stored_issuers.find_left(tx, session.connection or session.provider or "")
         if found is None or found.url != session.issuer:
             raise Unauthenticated(RELAUNCH)
         return found
@@ -230,7 +249,9 @@ class SessionTokens:
                 body = urlencode({"token": value, "token_type_hint": kind, **more}).encode()
                 own = {"Content-Type": "application/x-www-form-urlencoded", "Accept": "application/json", **headers}
                 with EhrClient(metadata.revocation, limits=GIVING_BACK, reach=reach(issuer)) as client:
-                    client.send("POST", metadata.revocation, body, own)
+                    answer = client.send("POST", metadata.revocation, body, own)
+                if answer.status in _LATER or answer.status >= 500:
+                    raise RemoteFailure("The EHR does not take tokens back now.", retry_after=answer.retry_after)
 
 
 class AsPerson:

@@ -12,7 +12,7 @@ from sqlalchemy import text
 from fhir_tracker import accounts, launches
 from fhir_tracker.storage import launches as stored
 from fhir_tracker.storage.accounts import Account
-from fhir_tracker.storage.database import Database
+from fhir_tracker.storage.database import Database, Tx
 from fhir_tracker.storage.issuers import Issuer
 from fhir_tracker.storage.launches import LaunchSession, Pending
 
@@ -45,7 +45,11 @@ def begun(
 
 def present(database: Database, id_: str) -> LaunchSession:
     with database.read() as tx:
-        found = stored.find(tx, id_)
+        return present_in(tx, id_)
+
+
+def present_in(tx: Tx, id_: str) -> LaunchSession:
+    found = stored.find(tx, id_)
     assert found is not None
     return found
 
@@ -104,14 +108,34 @@ def test_a_session_stands_until_nobody_did_anything_for_a_while_its_time_is_over
 
 
 @pytest.mark.security("A6")
-def test_the_end_of_a_session_drops_its_tokens(database: Database) -> None:
+def test_the_end_of_a_session_leaves_its_tokens_only_to_be_given_back(database: Database) -> None:
     session, _, _ = begun(database, tokens="sealed")
     assert present(database, session.id).sealed_tokens == "sealed"
     assert "sealed'" not in repr(session)
     with database.begin() as tx:
+        assert stored.to_give_back(tx, NOW, 10) == []
         launches.end(tx, session, NOW, "logout")
-    ended = present(database, session.id)
-    assert (ended.sealed_tokens, ended.tokens_end) == (None, None)
+        ended = present_in(tx, session.id)
+        assert (ended.sealed_tokens, ended.tokens_end) == ("sealed", None)
+        assert stored.to_renew(tx, NOW, NOW + LIFE, 10) == []
+        assert stored.to_give_back(tx, NOW, 10) == [ended]
+        assert stored.claim_giving_back(tx, ended, NOW, NOW + SECOND)
+        assert not stored.claim_giving_back(tx, ended, NOW, NOW + SECOND)
+        assert stored.to_give_back(tx, NOW, 10) == []
+        assert stored.claim_giving_back(tx, ended, NOW + SECOND, NOW + 2 * SECOND)
+        stored.drop_tokens(tx, session.id)
+        assert stored.to_give_back(tx, NOW + LIFE, 10) == []
+        assert not stored.claim_giving_back(tx, ended, NOW + LIFE, NOW + LIFE)
+    assert present(database, session.id).sealed_tokens is None
+
+
+def test_the_tokens_of_a_session_that_stands_are_not_dropped(database: Database) -> None:
+    session, _, _ = begun(database, tokens="sealed")
+    with database.begin() as tx:
+        stored.drop_tokens(tx, session.id)
+        stored.leave_tokens(tx, session.id, "others")
+        assert not stored.claim_giving_back(tx, session, NOW, NOW + SECOND)
+    assert present(database, session.id).sealed_tokens == "sealed"
 
 
 def test_sessions_that_outlived_their_time_are_found_to_be_ended(database: Database) -> None:
@@ -159,13 +183,15 @@ def test_one_of_many_renews_the_tokens_of_a_session(database: Database) -> None:
         assert stored.claim_renewal(tx, found, NOW + SECOND, NOW + 2 * SECOND)
 
 
-def test_tokens_that_come_after_the_end_of_a_session_are_not_kept(database: Database) -> None:
+def test_tokens_that_come_after_the_end_of_a_session_are_given_back_in_place_of_the_old(database: Database) -> None:
     session, _, _ = begun(database, tokens="old")
     with database.begin() as tx:
         assert stored.claim_renewal(tx, session, NOW, NOW + SECOND)
         launches.end(tx, session, NOW, "logout")
         assert not stored.keep_tokens(tx, session, "new", NOW + IDLE)
-    assert present(database, session.id).sealed_tokens is None
+        assert present_in(tx, session.id).sealed_tokens == "old"
+        stored.leave_tokens(tx, session.id, "new")
+        assert [one.sealed_tokens for one in stored.to_give_back(tx, NOW, 10)] == ["new"]
 
 
 def pending(state: str, at: datetime = NOW) -> Pending:

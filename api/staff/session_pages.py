@@ -16,7 +16,6 @@ from fhir_tracker import staff_sessions
 from fhir_tracker.errors import NotFound
 from fhir_tracker.storage import launches as kept
 from fhir_tracker.storage.launches import LaunchSession
-from subscriptions import SessionTokens
 
 CLEARED = '"cache", "storage"'
 
@@ -52,12 +51,11 @@ def tickets(visit: Visit) -> Response:
 
 
 def logout(visit: Visit) -> Response:
-    """POST `/logout`: the session ends, its tokens go back to the EHR, and the browser forgets what it kept of it."""
+    """POST `/logout`: the session ends, and the browser forgets what it kept of it."""
     session = launch_of(visit)
     with visit.context.database.begin() as tx:
         if staff_sessions.end(tx, session, visit.now, "logout"):
             note_logout(tx, session, visit.now, "logout", visit.viewer)
-    SessionTokens(visit.context.database, visit.context.secret_key).drop(session)
     place = Place(root=visit.context.root)
     response = outside("logged_off.html", place, status=200, framed_by=session.frame_ancestors)
     response.headers["Clear-Site-Data"] = CLEARED

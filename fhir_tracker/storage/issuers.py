@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import delete, select
+from sqlalchemy import delete, select, update
 
 from fhir_tracker.storage.account_tables import issuer
 from fhir_tracker.storage.database import Tx
@@ -44,25 +44,47 @@ class Issuer:
 
 def find(tx: Tx, key: str) -> Issuer | None:
     """The issuer with that key, or None."""
+    found = find_left(tx, key)
+    return found if found is not None and found.active else None
+
+
+def find_left(tx: Tx, key: str) -> Issuer | None:
+    """The same, whether or not it may still vouch for anybody."""
     row = tx.first(select(issuer).where(issuer.c.key == key))
     return from_row(Issuer, row) if row else None
 
 
 def of_url(tx: Tx, url: str) -> Issuer | None:
     """The issuer whose address is exactly `url`, or None."""
-    row = tx.first(select(issuer).where(issuer.c.url == url))
+    row = tx.first(select(issuer).where(issuer.c.url == url, issuer.c.active))
     return from_row(Issuer, row) if row else None
 
 
 def all(tx: Tx) -> list[Issuer]:  # noqa: A001 - read as issuers.all
     """Every issuer, by key."""
-    return [from_row(Issuer, row) for row in tx.rows(select(issuer).order_by(issuer.c.key))]
+    return [from_row(Issuer, row) for row in tx.rows(select(issuer).where(issuer.c.active).order_by(issuer.c.key))]
+
+
+def left(tx: Tx) -> list[Issuer]:
+    """Those that vouch for nobody any more, and are kept until our tokens are given back to them."""
+    rows = tx.rows(select(issuer).where(issuer.c.active.is_(False)).order_by(issuer.c.key))
+    return [from_row(Issuer, row) for row in rows]
+
+
+def leave(tx: Tx, key: str) -> bool:
+    """Let one vouch for nobody any more; False when there is none that does."""
+    return tx.changed(update(issuer).where(issuer.c.key == key, issuer.c.active).values(active=False)) == 1
 
 
 def save(tx: Tx, one: Issuer) -> None:
     """Write one as it is now, whether or not it was there."""
     row = to_row(one)
     tx.execute(tx.insert(issuer).values(row).on_conflict_do_update(index_elements=["key"], set_=row))
+
+
+def displace(tx: Tx, url: str, key: str) -> None:
+    """Forget one that vouches for nobody any more and has the address of another, which goes by `key`."""
+    tx.execute(delete(issuer).where(issuer.c.url == url, issuer.c.active.is_(False), issuer.c.key != key))
 
 
 def remove(tx: Tx, key: str) -> bool:

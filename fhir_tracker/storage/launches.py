@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, delete, or_, select, update
+from sqlalchemy import ColumnElement, and_, delete, or_, select, update
 
 from fhir_tracker.storage.database import Tx
 from fhir_tracker.storage.launch_tables import launch_pending, launch_session
@@ -17,7 +17,8 @@ class LaunchSession:
     """One launch: who came in, by whom, with which patient, and until when. Of its secrets only digests are kept.
 
     `patient` and `encounter` are ids of this store, `fhir_context` references of this store; `issuer` is the address that
-    vouched, `client` our id there, `scopes` what was granted. `renewed` counts the renewals of its tokens.
+    vouched, `client` our id there, `scopes` what was granted. `renewed` counts the renewals of its tokens. Tokens of one that has
+    ended wait to be given back, at `renewing_until` at the earliest.
     """
 
     id: str
@@ -78,7 +79,7 @@ def touch(tx: Tx, id_: str, at: datetime) -> None:
 
 
 def end(tx: Tx, id_: str, at: datetime, why: str) -> bool:
-    """End a session and drop its tokens; False when it had ended, or there is none."""
+    """End a session; False when it had ended, or there is none."""
     return _end(tx, launch_session.c.id == id_, at, why) == 1
 
 
@@ -94,7 +95,7 @@ def end_of_account(tx: Tx, account: str, at: datetime, why: str) -> int:
 
 
 def _end(tx: Tx, which: ColumnElement[bool], at: datetime, why: str) -> int:
-    gone = {"sealed_tokens": None, "tokens_end": None, "renewing_until": None}
+    gone = {"tokens_end": None, "renewing_until": None}
     ended = update(launch_session).where(which, launch_session.c.ended_at.is_(None))
     return tx.changed(ended.values(ended_at=at, ended_why=why, **gone))
 
@@ -158,6 +159,45 @@ def keep_tokens(tx: Tx, one: LaunchSession, sealed: str | None, ends: datetime |
     )
     new = {"sealed_tokens": sealed, "tokens_end": ends, "renewed": one.renewed + 1, "renewing_until": None}
     return tx.changed(update(launch_session).where(*mine).values(**new)) == 1
+
+
+def to_give_back(tx: Tx, now: datetime, limit: int) -> list[LaunchSession]:
+    """Sessions that ended and whose tokens are still here, due at `now`, the first to end first."""
+    mine = (
+        _ended_with_tokens(),
+        or_(launch_session.c.renewing_until.is_(None), launch_session.c.renewing_until <= now),
+    )
+    chosen = select(launch_session).where(*mine).order_by(launch_session.c.ended_at, launch_session.c.id)
+    return [from_row(LaunchSession, row) for row in tx.rows(chosen.limit(limit))]
+
+
+def claim_giving_back(tx: Tx, one: LaunchSession, now: datetime, until: datetime) -> bool:
+    """Be the only one to give the tokens of `one` back until `until`; False when somebody is at it, or has done it."""
+    due = or_(launch_session.c.renewing_until.is_(None), launch_session.c.renewing_until <= now)
+    mine = (launch_session.c.id == one.id, _ended_with_tokens(), due)
+    return tx.changed(update(launch_session).where(*mine).values(renewing_until=until)) == 1
+
+
+def drop_tokens(tx: Tx, id_: str) -> None:
+    """Forget the tokens of a session that has ended."""
+    mine = (launch_session.c.id == id_, _ended_with_tokens())
+    tx.execute(update(launch_session).where(*mine).values(sealed_tokens=None, renewing_until=None))
+
+
+def leave_tokens(tx: Tx, id_: str, sealed: str) -> None:
+    """Have tokens given back that came after the end of their session, in the place of those before."""
+    mine = (launch_session.c.id == id_, launch_session.c.ended_at.is_not(None))
+    tx.execute(update(launch_session).where(*mine).values(sealed_tokens=sealed, renewing_until=None))
+
+
+def left_of_issuer(tx: Tx, key: str) -> bool:
+    """Whether tokens of ended sessions wait to be given back to an issuer."""
+    its = or_(launch_session.c.connection == key, launch_session.c.provider == key)
+    return tx.first(select(launch_session.c.id).where(its, _ended_with_tokens()).limit(1)) is not None
+
+
+def _ended_with_tokens() -> ColumnElement[bool]:
+    return and_(launch_session.c.ended_at.is_not(None), launch_session.c.sealed_tokens.is_not(None))
 
 
 def add_pending(tx: Tx, new: Pending) -> None:

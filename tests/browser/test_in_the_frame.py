@@ -101,7 +101,7 @@ def test_a_chart_opens_locked_to_its_patient_and_is_worked_on(desk: Desk, place:
         frame.goto(lock + path)
         expect(inside.get_by_role("heading", name="Not found")).to_be_visible()
         expect(inside.locator("body")).not_to_contain_text("Ben")
-    for path in ("/operations", "/programs", "/sync", "/people"):
+    for path in ("/operations", "/programs", "/sync", "/setup"):
         frame.goto(lock + path)
         expect(inside.get_by_role("heading", name="Not found")).to_be_visible()
 
@@ -240,7 +240,7 @@ def test_after_logging_off_the_way_back_shows_nothing(desk: Desk, place: Site) -
         ended = launches.find(tx, session)
     assert ended is not None
     assert ended.ended_at is not None
-    assert ended.sealed_tokens is None
+    assert ended.tokens_end is None
 
 
 @pytest.mark.security("S14")

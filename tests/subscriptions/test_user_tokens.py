@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -16,13 +16,17 @@ from sqlalchemy import text
 from api.demo.simulator.faults import Faults
 from api.demo.simulator.keys import SigningKeys
 from api.demo.simulator.simulator import Simulator
-from fhir_tracker import clock
+from api.demo.simulator.world import ClientType
+from fhir_tracker import accounts, clock, issuers, signing_keys
 from fhir_tracker.config import Settings, load_settings
-from fhir_tracker.errors import RemoteFailure, Unauthenticated
+from fhir_tracker.errors import NotFound, RemoteFailure, Unauthenticated
+from fhir_tracker.issuers import Terms
+from fhir_tracker.signing_keys import Keyring
+from fhir_tracker.storage import issuers as stored_issuers
 from fhir_tracker.storage import launches
 from fhir_tracker.storage.database import Database
 from subscriptions import SessionTokens, tend_sessions
-from subscriptions.user_tokens import AsPerson, UserTokens, opened
+from subscriptions.user_tokens import AsPerson, UserTokens, ended, opened
 from tests.support.launching import KEY, SECRET, Launchpad, launch_of, launchpad
 from tests.support.simulated_ehr import simulated_ehr
 
@@ -161,7 +165,7 @@ def test_a_renewal_that_the_ehr_refuses_ends_the_session(pad: Launchpad) -> None
     with pytest.raises(Unauthenticated, match="open the tracker again"):
         tokens(pad, LATE).access(id_)
     session = pad.session(id_)
-    assert (session.ended_why, session.sealed_tokens) == ("relaunch", None)
+    assert session.ended_why == "relaunch"
     with pytest.raises(Unauthenticated):
         tokens(pad).access(id_)
     assert len(refreshes(pad)) == 1
@@ -244,21 +248,144 @@ def test_the_end_of_a_session_gives_its_tokens_back_to_the_ehr(pad: Launchpad) -
     id_ = begun(pad)
     held = kept(pad, id_)
     tend_sessions(pad.database, settings_of(pad), ahead(timedelta(minutes=16)))
-    back = [one.parameters for one in pad.simulator.ledger.seen if one.endpoint == "revoke"]
-    assert [(one["token"], one["token_type_hint"]) for one in back] == [
-        (held.refresh, "refresh_token"),
-        (held.access, "access_token"),
-    ]
+    assert given_back(pad) == [(held.refresh, "refresh_token"), (held.access, "access_token")]
+    assert pad.session(id_).sealed_tokens is None
     assert pad.simulator.violations == ()
 
 
+def given_back(pad: Launchpad) -> list[tuple[str, str]]:
+    """What the EHR was given back, in order."""
+    back = [one.parameters for one in pad.simulator.ledger.seen if one.endpoint == "revoke"]
+    return [(one["token"], one["token_type_hint"]) for one in back]
+
+
+def tend(pad: Launchpad, after: timedelta = timedelta()) -> int:
+    """One turn of the worker; from how many sessions tokens are gone after it."""
+    return tend_sessions(pad.database, settings_of(pad), ahead(after)).given_back
+
+
+def key_page(pad: Launchpad) -> dict[str, Any]:
+    """Our page of keys, as the EHR has it registered."""
+    Keyring(database=pad.database, secret_key=pad.context.secret_key).ensure(clock.now(), "RS384")
+    with pad.database.read() as tx:
+        return dict(signing_keys.key_set(tx))
+
+
+def log_off(pad: Launchpad, id_: str) -> None:
+    with pad.database.begin() as tx:
+        ended(tx, pad.session(id_), clock.now(), "logout")
+
+
+def disable(pad: Launchpad, id_: str) -> None:
+    with pad.database.begin() as tx:
+        accounts.disable(tx, pad.session(id_).account, clock.now())
+
+
+def remove_issuer(pad: Launchpad, _: str) -> None:
+    with pad.database.begin() as tx:
+        assert issuers.remove(tx, KEY, clock.now())
+        assert not issuers.remove(tx, KEY, clock.now())
+
+
+@pytest.mark.requirement(96)
+@pytest.mark.security("A6", "S18", "S50")
+@pytest.mark.parametrize("kind", ["public", "confidential-symmetric", "confidential-asymmetric"])
+@pytest.mark.parametrize("ending", [log_off, disable, remove_issuer])
+def test_whatever_ends_a_session_its_tokens_are_given_back_and_once(
+    pad: Launchpad, kind: ClientType, ending: Callable[[Launchpad, str], None]
+) -> None:
+    pad.set_up(kind, jwks=key_page(pad) if kind == "confidential-asymmetric" else None)
+    id_ = begun(pad)
+    held = kept(pad, id_)
+    ending(pad, id_)
+    assert given_back(pad) == [], "no request to the EHR is part of the act"
+    with pytest.raises(Unauthenticated):
+        tokens(pad).access(id_)
+    assert [tend(pad), tend(pad)] == [1, 0]
+    assert given_back(pad) == [(held.refresh, "refresh_token"), (held.access, "access_token")]
+    assert pad.simulator.ledger.access(held.access, clock.now()) is None
+    with pad.database.read() as tx:
+        assert stored_issuers.left(tx) == []
+    assert pad.simulator.violations == ()
+
+
+@pytest.mark.requirement(96)
 @pytest.mark.security("A6")
-@pytest.mark.parametrize("fault", [Faults(down=frozenset({"revoke"})), Faults(metadata={"revocation_endpoint": None})])
+def test_an_ehr_that_is_down_is_given_the_tokens_later(pad: Launchpad) -> None:
+    ids = [begun(pad) for _ in range(3)]
+    for one in ids:
+        log_off(pad, one)
+    pad.simulator.faults = Faults(down=frozenset({"revoke"}))
+    assert tend(pad) == 0
+    assert len(given_back(pad)) == 1, "who does not answer is asked once in a turn"
+    pad.simulator.faults = Faults()
+    assert tend(pad) == 2, "the one that was tried waits for its time"
+    assert tend(pad, timedelta(seconds=31)) == 1
+    assert {pad.session(one).sealed_tokens for one in ids} == {None}
+
+
+@pytest.mark.security("A6")
+@pytest.mark.parametrize(
+    "fault", [Faults(metadata={"revocation_endpoint": None}), Faults(redirecting=frozenset({"revoke"}))]
+)
 def test_an_ehr_that_takes_no_tokens_back_stops_nobody_from_leaving(pad: Launchpad, fault: Faults) -> None:
     pad.simulator.faults = fault
     id_ = begun(pad)
-    tend_sessions(pad.database, settings_of(pad), ahead(timedelta(minutes=16)))
-    assert pad.session(id_).ended_why == "idle"
+    log_off(pad, id_)
+    tend(pad)
+    assert (pad.session(id_).ended_why, pad.session(id_).sealed_tokens) == ("logout", None)
+
+
+@pytest.mark.security("A6")
+def test_tokens_are_dropped_when_the_ehr_did_not_answer_for_a_day(pad: Launchpad) -> None:
+    id_ = begun(pad)
+    log_off(pad, id_)
+    pad.simulator.faults = Faults(down=frozenset({"revoke"}))
+    assert [tend(pad), tend(pad, timedelta(hours=12)), tend(pad, timedelta(hours=25))] == [0, 0, 1]
+    assert pad.session(id_).sealed_tokens is None
+
+
+@pytest.mark.security("A6", "S10")
+def test_a_renewal_that_comes_after_the_end_is_given_back_too(pad: Launchpad) -> None:
+    id_ = begun(pad)
+    pad.simulator.faults = Faults(slow={"token": 1.0})
+    refused: list[str] = []
+
+    def renew() -> None:
+        try:
+            tokens(pad, LATE).access(id_)
+        except Unauthenticated as error:
+            refused.append(error.message)
+
+    renewing = threading.Thread(target=renew)
+    renewing.start()
+    while not refreshes(pad):
+        clock.pause(0.02)
+    log_off(pad, id_)
+    renewing.join(60)
+    pad.simulator.faults = Faults()
+    late = kept(pad, id_)
+    assert len(refused) == 1
+    assert tend(pad) == 1
+    assert (late.refresh, "refresh_token") in given_back(pad)
+
+
+@pytest.mark.security("S50")
+def test_an_issuer_that_was_removed_lets_nobody_in_and_may_be_set_up_anew(pad: Launchpad) -> None:
+    log_in, before = begun(pad), pad.issuer
+    with pad.database.begin() as tx:
+        assert issuers.remove(tx, KEY, clock.now())
+        assert issuers.named(tx, before.url) is None
+        assert (stored_issuers.find(tx, KEY), stored_issuers.all(tx)) == (None, [])
+        assert [one.key for one in stored_issuers.left(tx)] == [KEY]
+        with pytest.raises(NotFound):
+            issuers.get(tx, KEY)
+        terms = Terms(url=before.url, client_id="another")
+        made = issuers.of_provider(tx, "office", terms, pad.context.secret_key, clock.now())
+        assert (made.url, stored_issuers.left(tx)) == (before.url, [])
+    assert tend(pad) == 1
+    assert pad.session(log_in).sealed_tokens is None
+    assert given_back(pad) == [], "whom nobody knows any more is shown nothing"
 
 
 @pytest.mark.security("S18", "S50")

@@ -510,7 +510,7 @@ def test_when_a_session_stands(tab: Tab, now: datetime, idle_for: timedelta, las
 
 
 @pytest.mark.security("A6", "S18")
-def test_logging_off_ends_the_session_and_drops_its_tokens(
+def test_logging_off_ends_the_session_and_leaves_its_tokens_to_be_given_back(
     client: TestClient, clinic: Clinic, nurse: Account, now: datetime
 ) -> None:
     more: dict[str, Any] = {"sealed_tokens": "sealed", "tokens_end": now + timedelta(hours=1)}
@@ -524,7 +524,7 @@ def test_logging_off_ends_the_session_and_drops_its_tokens(
     with clinic.database.begin() as tx:
         ended = kept.find(tx, tab.session.id)
     assert ended is not None
-    assert (ended.ended_why, ended.sealed_tokens, ended.tokens_end) == ("logout", None, None)
+    assert (ended.ended_why, ended.sealed_tokens, ended.tokens_end) == ("logout", "sealed", None)
     assert tab.get("/").status_code == tab.get("/session").status_code == 401
     assert other.get("/").status_code == 200, "another chart goes on"
 
