@@ -9,7 +9,7 @@ from typing import Any
 
 import httpx
 
-from tests.peers.process import Process, answers, free_port
+from tests.peers.process import PLAIN, Process, answers, free_port
 
 ROOT = Path(__file__).parents[2]
 
@@ -22,7 +22,7 @@ class EhrProcess:
         self.port, control = free_port(), free_port()
         self.base_url = f"http://127.0.0.1:{self.port}/fhir"
         self._control = f"http://127.0.0.1:{control}/"
-        self._http = httpx.Client(trust_env=False, timeout=120)
+        self._http = httpx.Client(trust_env=False, timeout=120, verify=PLAIN)
         command = [sys.executable, "-m", "tests.faults.ehr_server", str(self.port), str(control)]
         self._process = Process(command, log=folder / "ehr.log", cwd=ROOT)
         self._process.wait_until(answers(self._control), seconds=60, what="the fake EHR")

@@ -12,7 +12,7 @@ import pytest
 import respx
 
 from fhir_tracker.storage.database import Database
-from tests.peers.process import Process, free_port
+from tests.peers.process import Process, answers, free_port
 from tests.subscriptions.fake_ehr import FakeEhr
 from tests.subscriptions.listener import Listener
 from tests.subscriptions.subscribing import Subscriptions
@@ -56,15 +56,8 @@ def server(url: str, folder: Path, killed: str) -> Iterator[str]:
     port = free_port()
     process = Process([sys.executable, "-c", SERVER, url, str(port), killed], log=folder / f"{killed}.log")
     address = f"http://127.0.0.1:{port}"
-
-    def is_alive() -> bool:
-        try:
-            return httpx2.get(f"{address}/livez", trust_env=False).status_code == 200
-        except httpx2.HTTPError:
-            return False
-
     try:
-        process.wait_until(is_alive, seconds=60, what="the server")
+        process.wait_until(answers(f"{address}/livez"), seconds=60, what="the server")
         yield f"{address}/hooks/clinic"
     finally:
         process.stop()
