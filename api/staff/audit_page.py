@@ -14,7 +14,7 @@ from api.staff.names import names_for
 from api.staff.rendering import answer
 from api.staff.visit import Visit, note_access
 from api.staff.words import When
-from fhir_tracker.errors import Incorrect
+from fhir_tracker.errors import Incorrect, NotFound
 from fhir_tracker.fhir.dates import parse_datetime
 from fhir_tracker.model.program import Calendar
 from fhir_tracker.storage import audit_search, patients
@@ -71,6 +71,8 @@ def audit_page(visit: Visit) -> Response:
 def access_page(visit: Visit) -> Response:
     """GET `/patients/{id}/access`: who looked at this patient, in which role, at what, and through what."""
     patient = visit.args["id"]
+    if visit.viewer.patient not in (None, patient):
+        raise NotFound(f"There is no Patient/{patient}.")
     with visit.context.database.begin() as tx:
         note_access(tx, visit, "search", "AuditEvent", patient)
         rows = audit_search.listed(tx, visit.viewer, Wanted(patient=patient, before=_before(visit)), SHOWN + 1)
