@@ -8,11 +8,15 @@ import threading
 from fhir_tracker import audit_anchor, clock
 from fhir_tracker.config import Settings
 from fhir_tracker.errors import TrackerError
+from fhir_tracker.model.viewer import worker_viewer
+from fhir_tracker.storage import audit, audit_witness
 from fhir_tracker.storage.audit_chain import Head, Sealer
+from fhir_tracker.storage.audit_checking import RESTORED
+from fhir_tracker.storage.audit_witness import Witness
 from fhir_tracker.storage.database import Database
 
 SEAL_SECONDS = 1.0
-ANCHOR_SECONDS = 5.0
+ANCHOR_SECONDS = 2.0
 PATIENCE_SECONDS = 0.5
 """How long the end of a process waits for the transactions of others, before which no row is sealed."""
 log = logging.getLogger(__name__)
@@ -22,6 +26,8 @@ class AuditKeeper:
     """Seals in a thread of its own; `stop` ends it, after which `seal_at_end` does the rest."""
 
     def __init__(self, database: Database, settings: Settings) -> None:
+        self._database = database
+        self._witness = Witness(database)
         self._sealer = Sealer(database)
         self._settings = settings
         self._stopping = threading.Event()
@@ -45,8 +51,9 @@ class AuditKeeper:
             self.step()
 
     def step(self) -> None:
-        """Seal what there is, and write the head down when it is time; what fails is tried again by the next step."""
+        """Put back what was removed, seal what there is, and write the head down when it is time; what fails is tried again."""
         try:
+            restore(self._database, self._witness)
             self._head = self._sealer.step(clock.now()) or self._head
         except TrackerError as error:
             log.warning("audit rows not sealed", extra={"fields": {"error": type(error).__name__}})
@@ -58,6 +65,19 @@ class AuditKeeper:
         head, self._head = self._head, None
         if head is not None:
             write_down(self._settings, head)
+
+
+def restore(database: Database, witness: Witness) -> None:
+    """Write again what this process had written to the trail and somebody took out before it was sealed, and say so there."""
+    rows = witness.missing()
+    if not rows:
+        return
+    log.error("audit rows had been removed", extra={"fields": {"rows": len(rows)}})
+    detail = {"rows": len(rows), "of": audit_witness.told(rows)}
+    with database.begin() as tx:
+        audit_witness.write_again(tx, rows)
+        audit.add(tx, at=clock.now(), viewer=worker_viewer("audit"), action=RESTORED, kind="security", detail=detail)
+    witness.forget(rows)
 
 
 def write_down(settings: Settings, head: Head, level: int = logging.INFO) -> None:
@@ -77,6 +97,7 @@ def seal_at_end(database: Database, settings: Settings) -> None:
     if not database.signer.has_signed:
         return
     try:
+        restore(database, Witness(database))
         head = Sealer(database).finish(clock.now(), PATIENCE_SECONDS)
     except TrackerError as error:
         log.warning("audit rows not sealed", extra={"fields": {"error": type(error).__name__}})

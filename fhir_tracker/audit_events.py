@@ -78,8 +78,9 @@ SECURITY: Mapping[str, tuple[str, str, str, str]] = {
     "prune": ("D", "110113", "110131", "Software Configuration"),
     "prune-begun": ("E", "110113", "110131", "Software Configuration"),
     "break-glass": ("E", "110113", "110127", "Emergency Override Started"),
-    "break-glass-ended": ("E", "110113", "110128", "Emergency Override Stopped"),
-    "denied": ("E", "110113", "110130", "Security Roles Changed"),
+    "break-glass-ended": ("E", "110113", "110138", "Emergency Override Stopped"),
+    "restored": ("E", "110113", "110135", "Object Security Attributes Changed"),
+    "denied": ("E", "110113", "110132", "Use of Restricted Function"),
 }
 """Word of a row -> action, and the codes of DICOM for its type and subtype."""
 _TYPE_NAMES = {

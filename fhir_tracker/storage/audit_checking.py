@@ -6,6 +6,7 @@ import hmac
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from sqlalchemy import func, select, text
 
@@ -27,6 +28,8 @@ from fhir_tracker.storage.running_tables import audit
 
 PRUNE = "prune"
 """The action of the row that says up to which block the rows were let go."""
+RESTORED = "restored"
+"""The action of the row that says of rows that they had been removed before they were sealed, and were written again."""
 MOST_OF_A_KIND = 100
 MOST_NAMED = 20
 """Problems of one kind and block that are named one by one."""
@@ -44,8 +47,18 @@ class Problem:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Open:
+    """The rows after the last block that was found written down elsewhere (0: none was): nobody could tell if they were cut."""
+
+    block: int
+    rows: int
+    since: datetime | None
+    until: datetime | None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Finding:
-    """What a look through the trail found: how much there is, its head, and what is wrong with it."""
+    """What a look through the trail found: how much there is, its head, what no anchor covers, and what is wrong."""
 
     rows: int
     blocks: int
@@ -53,6 +66,7 @@ class Finding:
     unsealed: int
     unsigned: int
     head: Head | None
+    open: Open
     problems: tuple[Problem, ...]
 
     @property
@@ -93,9 +107,10 @@ def check(tx: Tx, keys: Mapping[str, bytes], anchors: Sequence[Head] = (), heads
             _check_pruned(look, block, before)
         before = max(before, block.last_seq)
     unsealed = _check_tail(look, before)
+    _check_restored(look)
     _check_copies(look)
     _check_sqlite_end(look)
-    _check_anchors(look, blocks, anchors, heads)
+    covered = _check_anchors(look, blocks, anchors, heads)
     if look.unknown:
         named = ", ".join(sorted(look.unknown))
         look.found(
@@ -108,6 +123,7 @@ def check(tx: Tx, keys: Mapping[str, bytes], anchors: Sequence[Head] = (), heads
         unsealed=unsealed,
         unsigned=look.unsigned,
         head=_head(blocks),
+        open=_open(tx, covered),
         problems=tuple(look.problems),
     )
 
@@ -291,6 +307,15 @@ def _check_tail(look: _Look, last: int) -> int:
     return unsealed
 
 
+def _check_restored(look: _Look) -> None:
+    asked = select(audit.c.seq, audit.c.detail).where(audit.c.action == RESTORED, audit.c.kind == "security")
+    for row in look.tx.rows(asked.order_by(audit.c.seq)):
+        said = (
+            f"{row['detail'].get('rows')} rows had been removed before they were sealed; the tracker wrote them again."
+        )
+        look.found("restored", f"row {row['seq']}", said)
+
+
 def _check_copies(look: _Look) -> None:
     """No two rows bear the same seal, each of which has its own random part."""
     asked = (
@@ -317,7 +342,18 @@ def _check_sqlite_end(look: _Look) -> None:
         look.found("tail-cut", f"rows {there + 1} to {given}", "The last rows were removed.")
 
 
-def _check_anchors(look: _Look, blocks: Sequence[Block], anchors: Sequence[Head], heads: Sequence[str]) -> None:
+def _open(tx: Tx, covered: Block | None) -> Open:
+    after = audit.c.seq > (covered.last_seq if covered else 0)
+    row = tx.rows(
+        select(
+            func.count().label("rows"), func.min(audit.c.at).label("since"), func.max(audit.c.at).label("until")
+        ).where(after)
+    )[0]
+    return Open(block=covered.number if covered else 0, rows=row["rows"], since=row["since"], until=row["until"])
+
+
+def _check_anchors(look: _Look, blocks: Sequence[Block], anchors: Sequence[Head], heads: Sequence[str]) -> Block | None:
+    """The last block that others wrote down as it is."""
     by_number = {one.number: one for one in blocks}
     known = {one.hash for one in blocks}
     chain = blocks[0].previous if blocks else None
@@ -341,3 +377,5 @@ def _check_anchors(look: _Look, blocks: Sequence[Block], anchors: Sequence[Head]
         if hash_ not in known:
             said = f"No block has the hash {hash_[:16]}...: the end was cut, or the chain made anew."
             look.found("head-missing", "chain", said)
+    told = {*heads, *(one.hash for one in anchors if one.chain == chain)}
+    return next((block for block in reversed(blocks) if block.hash in told), None)

@@ -33,7 +33,7 @@ class Bulk:
     """How rows are added to one table: `columns` name the values of a row in order, `sorted_` puts them in order of their first value.
 
     `given` are columns that PostgreSQL works out itself, with what SQLite has there instead. Those of `seldom` are not told to
-    PostgreSQL while no row has a value there.
+    PostgreSQL while no row has a value there. Who writes rows of `is_watched` is told of them.
     """
 
     table: Table
@@ -41,6 +41,7 @@ class Bulk:
     sorted_: bool = False
     given: tuple[tuple[str, str, int], ...] = ()
     seldom: frozenset[str] = frozenset()
+    is_watched: bool = False
 
     def postgresql(self, first: int) -> str:
         """One INSERT of arrays, an array a column, which are the values from number `first` on."""
@@ -109,6 +110,7 @@ class WriteBuffer:
         self._rows: dict[Bulk, list[Row]] = {}
         self._total = 0
         self._written = 0
+        self.watched: list[Row] = []
         self.is_broken = False
 
     def __bool__(self) -> bool:
@@ -197,6 +199,8 @@ class WriteBuffer:
         for bulk, some in rows.items():
             if bulk.sorted_:
                 some.sort(key=_KEY)
+            if bulk.is_watched:
+                self.watched += some
         return rows
 
 

@@ -39,7 +39,7 @@ IX = Bulk(ix, ("h", "k"), sorted_=True)
 IXD = Bulk(ixd, ("h", "lo", "k", "hi"), sorted_=True)
 IXS = Bulk(ixs, ("h", "v", "k", "exact"), sorted_=True)
 IXN = Bulk(ixn, ("h", "lo", "k", "hi"), sorted_=True)
-AUDIT = Bulk(audit, _columns(audit, "seq"), seldom=frozenset({"version", "patients", "query"}))
+AUDIT = Bulk(audit, _columns(audit, "seq"), seldom=frozenset({"version", "patients", "query"}), is_watched=True)
 ITEM = Bulk(work_item, _columns(work_item), seldom=_PLANNED | _LATER)
 TRANSITION = Bulk(
     transition, _columns(transition), seldom=frozenset({"before", "reason", "note", "rule", "reason_code"})

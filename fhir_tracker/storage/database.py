@@ -40,6 +40,7 @@ from fhir_tracker.storage.foresight import Foresight
 from fhir_tracker.storage.keys import KeyPool, Keys
 from fhir_tracker.storage.plain import Plain
 from fhir_tracker.storage.turns import Turns
+from fhir_tracker.storage.witnessing import SEEN, Seen
 
 Dialect = Literal["sqlite", "postgresql"]
 LOCK_SECONDS = 10
@@ -208,6 +209,7 @@ class LateWrite:
             with self._direct.take() as driver:
                 self.tx.added.write_at_once(driver)
         self.tx.keys.release()
+        _tell_seen(self.tx)
 
     def _write(self) -> None:
         with translated():
@@ -238,6 +240,12 @@ def _refuse_aborted(connection: Connection) -> None:
         raise Fault("A statement failed before; the transaction cannot be committed.")
 
 
+def _tell_seen(tx: Tx) -> None:
+    """Of a transaction that is committed."""
+    if tx.added.watched:
+        tx.kept[SEEN].add(tx.added.watched)
+
+
 def _no_wait() -> None:
     return None
 
@@ -250,7 +258,7 @@ class Database:
         self._reader = reader
         self._turns = turns
         self._keys = KeyPool()
-        self._kept: dict[Hashable, Any] = {SIGNER: NO_SIGNER}
+        self._kept: dict[Hashable, Any] = {SIGNER: NO_SIGNER, SEEN: Seen()}
         self.drivers = Drivers(reader)
 
     @classmethod
@@ -274,6 +282,11 @@ class Database:
         """What seals the rows of the trail that are written here."""
         return cast(Signer, self._kept[SIGNER])
 
+    @property
+    def seen(self) -> Seen:
+        """The rows of the trail that were committed here."""
+        return cast(Seen, self._kept[SEEN])
+
     def seal_rows(self, key: Callable[[], bytes]) -> None:
         """From now on seal the rows of the trail with this key, which is asked for when the first is written."""
         self._kept[SIGNER] = Signer(key)
@@ -289,6 +302,7 @@ class Database:
                 tx.end()
                 _refuse_aborted(connection)
             tx.keys.release()
+        _tell_seen(tx)
 
     def begin_late(self, before: Callable[[], None] = _no_wait) -> LateWrite:
         """A write transaction that begins with its first statement, after calling `before`; its maker ends it."""

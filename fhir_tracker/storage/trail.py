@@ -27,10 +27,12 @@ def add(database: Database, rows: Sequence[Access]) -> None:
     if database.dialect == "postgresql":
         with translated():
             signer = database.signer
-            told = [dict(zip(COLUMNS, values_of(row, signer), strict=True)) for row in rows]
+            values = [values_of(row, signer) for row in rows]
+            told = [dict(zip(COLUMNS, one, strict=True)) for one in values]
             given = msgspec.json.encode(told).decode()
         with database.drivers.take() as driver:
             driver.run(_INSERT, [given])
+        database.seen.add(values)
         return
     with database.begin() as tx:
         tx.added.add_all(AUDIT, [values_of(row, database.signer) for row in rows])

@@ -69,6 +69,11 @@ def run(url: str, capsys: pytest.CaptureFixture[str], *words: str, code: int = 0
     return said.out if code == 0 else said.out + said.err
 
 
+def empty(file: Path) -> Path:
+    file.touch()
+    return file
+
+
 def tampered(url: str, *statements: str) -> None:
     with closing(Database.open(url)) as database, database.begin() as tx:
         for table in ("audit", "audit_block", "audit_patient"):
@@ -90,6 +95,10 @@ def test_a_whole_trail_is_called_whole(ready_url: str, capsys: pytest.CaptureFix
     told = json.loads(run(ready_url, capsys, "verify", "--json"))
     assert (told["whole"], told["blocks"], told["anchors"], told["problems"]) == (True, 1, 1, [])
     assert told["rows"] >= 3
+    assert (told["notAnchored"]["afterBlock"], told["notAnchored"]["rows"]) == (1, told["notSealedYet"])
+    said = run(ready_url, capsys, "verify", "--anchor", str(empty(tmp_path / "none")))
+    assert f"written down elsewhere: nothing; that the {told['rows']} rows from " in said
+    assert "written down elsewhere: up to block 2, which is all" in run(ready_url, capsys, "verify")
     assert "the audit trail is whole" in run(ready_url, capsys, "verify", "--head", told["head"]["hash"])
     assert "head-missing" in run(ready_url, capsys, "verify", "--head", "0" * 64, code=1)
     assert len(rows(ready_url)) == 3

@@ -464,3 +464,24 @@ def test_writers_and_a_sealer_at_once_leave_a_whole_chain(database: Database) ->
     assert sealer.finish(NOW, 30) or not looked(database).unsealed
     finding = looked(database)
     assert (finding.problems, finding.rows, finding.unsealed) == ((), 120, 0)
+
+
+@pytest.mark.security("S51")
+def test_which_rows_no_anchor_covers_is_said(sealed: Database) -> None:
+    def left(anchors: Sequence[Head] = (), heads: Sequence[str] = ()) -> tuple[int, int]:
+        told = looked(sealed, anchors, heads).open
+        return told.block, told.rows
+
+    head = head_of(sealed)
+    with sealed.read() as tx:
+        second = from_row(Block, tx.rows(select(audit_block).where(audit_block.c.number == 2))[0])
+    older = replace(head, block=2, seq=second.last_seq, hash=second.hash)
+    assert left() == (0, 15)
+    assert left([head]) == left(heads=[head.hash]) == left([older, head]) == (3, 3)
+    assert left([older]) == left([older], [second.hash]) == (2, 7)
+    assert left([replace(head, hash="0" * 64)]) == left([replace(head, chain="x")]) == (0, 15)
+    told = looked(sealed, [head]).open
+    assert (told.since, told.until) == (NOW, NOW)
+    assert Sealer(sealed).finish(NOW, 30)
+    whole = looked(sealed, [head_of(sealed)]).open
+    assert (whole.block, whole.rows, whole.since, whole.until) == (4, 0, None, None)
