@@ -19,10 +19,9 @@ from fhir_tracker.storage.database import Database
 
 
 class Access(StrEnum):
-    """Who may come in: everybody on this machine (`open`), everybody with a chosen person (`demo`), nobody yet (`locked`)."""
+    """Who may come in: everybody on this machine (`open`), or those who show who they are (`locked`)."""
 
     OPEN = "open"
-    DEMO = "demo"
     LOCKED = "locked"
 
 
@@ -83,7 +82,7 @@ class AppContext:
 
     @property
     def host_names(self) -> frozenset[str]:
-        """The names under which this server may be called; in open and demo mode others are refused."""
+        """The names under which this server may be called; in open mode others are refused."""
         return frozenset({"localhost", "127.0.0.1", "::1", urlsplit(self.public_url).hostname or ""})
 
     def viewer(self) -> Viewer | None:

@@ -65,7 +65,6 @@ _GET: dict[str, Handler] = {
     "/quarantine/{id}": quarantine_page.entry_page,
     "/break-glass": glass_page.openings,
     "/help/keys": info_pages.keys_page,
-    "/people": info_pages.people_page,
 }
 _POST: dict[str, Handler] = {
     "/tasks/{id}/claim": steps_taken.claim,
@@ -102,7 +101,6 @@ _POST: dict[str, Handler] = {
     "/outbox/{id}/retry": outbox_page.retry,
     "/quarantine/{id}/retry": quarantine_page.retry,
     "/quarantine/{id}/discard": quarantine_page.discard,
-    "/people": info_pages.choose_person,
     "/preferences": info_pages.prefer,
 }
 
@@ -115,11 +113,10 @@ _SESSION_POST: dict[str, Handler] = {
 }
 _BY_ITSELF = frozenset({"/pulse", "/session"})
 """What a page asks for without anybody doing something."""
-_NO_LAUNCH = frozenset({"/people"})
 
 
 def routes(context: AppContext) -> list[BaseRoute]:
-    """Every page of the staff, for open and demo mode."""
+    """Every page of the staff, for open mode."""
     found = public_routes()
     found += [Route(path, Page(context, handler, path), methods=["GET"]) for path, handler in _GET.items()]
     return found + [Route(path, Page(context, handler, path), methods=["POST"]) for path, handler in _POST.items()]
@@ -138,9 +135,8 @@ def launched_routes(context: AppContext) -> list[BaseRoute]:
     found: list[BaseRoute] = []
     for method, table in (("GET", gets), ("POST", posts)):
         for path, handler in table.items():
-            if path not in _NO_LAUNCH:
-                page = LaunchedPage(context, handler, path, counts=path not in _BY_ITSELF)
-                found.append(Route(f"/l/{{launch}}{path}", page, methods=[method]))
+            page = LaunchedPage(context, handler, path, counts=path not in _BY_ITSELF)
+            found.append(Route(f"/l/{{launch}}{path}", page, methods=[method]))
     rest = LaunchedPage(context, _nowhere, "/{path:path}")
     found.append(Route("/l/{launch}/{path:path}", rest, methods=["GET", "POST"]))
     found.append(Route("/t/{ticket}", TicketPage(context), methods=["GET"]))

@@ -66,7 +66,6 @@ NEEDS: Final[Mapping[str, frozenset[str]]] = {
         "/quarantine/{id}": "quarantine",
         "/quarantine/{id}/retry": "quarantine",
         "/quarantine/{id}/discard": "quarantine",
-        "/people": OWN,
         "/preferences": OWN,
         "/help/keys": OWN,
         "/open": OWN,

@@ -86,7 +86,7 @@ def access_page(visit: Visit) -> Response:
 
 
 def _views(tx: Tx, visit: Visit, rows: list[AuditRow]) -> tuple[AccessView, ...]:
-    calendar = names_for(tx, visit.viewer, visit.context.access, []).calendar
+    calendar = names_for(tx, visit.viewer, []).calendar
     return tuple(_view(one, visit.now, calendar) for one in rows)
 
 

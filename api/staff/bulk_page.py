@@ -43,7 +43,7 @@ def bulk_form(tx: Tx, visit: Visit, active: Sequence[Program], back: str) -> For
     outcomes = [Choice(value=code, label=label) for code, label in OUTCOMES.items()]
     fields = [
         _select("to", "Move to", (_CHOOSE, *own, *plain)),
-        _select("owner", "Give to", (*owners, *practitioners(tx, visit.viewer, visit.context.access))),
+        _select("owner", "Give to", (*owners, *practitioners(tx, visit.viewer))),
         _select("role", "Send to team", (_CHOOSE, *role_choices())),
         _select("priority", "Priority", (_CHOOSE, *ranks)),
         Field(name="reason", label="Reason"),

@@ -98,7 +98,7 @@ def connection_page(visit: Visit, refused: Form | None = None, *, status: int = 
     now = visit.now
     with visit.context.database.read() as tx:
         one = connections.get(tx, visit.args.get("key", ""))
-        calendar = names_for(tx, visit.viewer, visit.context.access, []).calendar
+        calendar = names_for(tx, visit.viewer, []).calendar
         ways = ways_of(tx, one, now)
         view = {
             "now": (*_following(tx, one, visit, calendar), *_waiting(tx, one, ways)),

@@ -23,7 +23,7 @@ from api.staff.glass_form import ask, shut_for
 from api.staff.places import Place
 from api.staff.rendering import HEADERS, answer
 from api.staff.shapes import Frame
-from api.staff.visit import Visit, check_form, keep_session, viewer_of
+from api.staff.visit import Visit, check_form, keep_session
 from fhir_tracker import clock
 from fhir_tracker.errors import (
     Busy,
@@ -35,7 +35,7 @@ from fhir_tracker.errors import (
     Unavailable,
     UnsupportedMediaType,
 )
-from fhir_tracker.model.viewer import Viewer
+from fhir_tracker.model.viewer import Viewer, open_viewer
 from fhir_tracker.storage.launches import LaunchSession
 
 Handler = Callable[[Visit], Response]
@@ -76,7 +76,7 @@ class Page:
         known = sessions.read(request.cookies.get(sessions.COOKIE, ""), self._context.secret_key)
         session = known or sessions.fresh()
         place = Place(root=self._context.root)
-        visit = visit_of(self._context, request, viewer_of(self._context, session), session, clock.now(), place)
+        visit = visit_of(self._context, request, open_viewer(), session, clock.now(), place)
         response = respond(visit, self._handler, request, body)
         if known is None and not any(name == b"set-cookie" for name, _ in response.raw_headers):
             keep_session(visit, response, session)

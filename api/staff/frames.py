@@ -12,10 +12,10 @@ from api.context import Access
 from api.freshness import TypeAge, age_of, is_stale, promised, type_ages
 from api.staff import words
 from api.staff.acts import may_open
-from api.staff.names import role_named, roster
+from api.staff.names import role_named
 from api.staff.rows import person_of
 from api.staff.shapes import Frame, Lasting, Person, Staff, Tab
-from api.staff.visit import VISITOR, Visit
+from api.staff.visit import Visit
 from fhir_tracker.storage import connections, patients
 from fhir_tracker.storage.connections import Connection
 from fhir_tracker.storage.database import Tx
@@ -63,7 +63,6 @@ _NAV = (
     ("Setup", "/setup"),
 )
 _MODES = {
-    Access.DEMO: "Demo · synthetic patients",
     Access.OPEN: "Open mode · no login",
     Access.LOCKED: "",
 }
@@ -91,7 +90,6 @@ def bare_frame(visit: Visit, title: str, current: str = "") -> Frame:
         here=visit.address,
         nav=tuple(Tab(label=label, href=href, current=href in (current, visit.path)) for label, href in _nav(visit)),
         who=_who(visit),
-        picker=visit.context.access is Access.DEMO,
         said=SAID.get(visit.query.get("said", ""), ""),
         density=visit.session.density,
         keys=visit.session.keys,
@@ -131,11 +129,8 @@ def _lasting(visit: Visit) -> Lasting | None:
 
 def _who(visit: Visit) -> Staff:
     viewer = visit.viewer
-    if viewer.who == VISITOR.who:
-        return Staff(initials="?", name="Choose a person", role="now acting for all roles")
-    known = next((role for ref, _, role in roster(visit.context.access) if ref == viewer.who), "")
     held = ", ".join(role_named(one) for one in sorted(viewer.roles))
-    role = known or (held if visit.launch or len(viewer.roles) < 2 else "all roles")
+    role = held if visit.launch else "all roles"
     return Staff(initials=words.initials(viewer.name), name=viewer.name or viewer.who, role=role, me=True)
 
 

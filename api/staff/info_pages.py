@@ -1,4 +1,4 @@
-"""The quiet pages: programs in words, the keys, the demo's person picker, and what a browser prefers."""
+"""The quiet pages: programs in words, the keys, and what a browser prefers."""
 
 from __future__ import annotations
 
@@ -6,18 +6,16 @@ from dataclasses import replace
 
 from starlette.responses import Response
 
-from api.context import Access
-from api.demo.people import people
 from api.staff import words
 from api.staff.endpoint import see_other
 from api.staff.frames import frame_of
-from api.staff.names import names_for, role_named
+from api.staff.names import names_for
 from api.staff.rendering import answer
-from api.staff.session import DENSITIES, fresh
+from api.staff.session import DENSITIES
 from api.staff.shapes import Chip, ProgramView
 from api.staff.visit import Visit, keep_session
 from fhir_tracker import programs
-from fhir_tracker.errors import Incorrect, NotFound
+from fhir_tracker.errors import Incorrect
 from fhir_tracker.model.program import Calendar
 from fhir_tracker.programs import Published
 from fhir_tracker.rules.summary import program_summary
@@ -29,7 +27,7 @@ def programs_page(visit: Visit) -> Response:
     """GET `/programs`."""
     with visit.context.database.read() as tx:
         found = sorted(programs.all_programs(tx), key=lambda one: one.status != "active")
-        names = names_for(tx, visit.viewer, visit.context.access, [], [one.published_by for one in found])
+        names = names_for(tx, visit.viewer, [], [one.published_by for one in found])
         views = [_program(one, names.who(one.published_by), visit) for one in found]
         frame = frame_of(tx, visit, "Programs", "/programs")
     return answer("programs.html", frame, programs=views)
@@ -40,36 +38,6 @@ def keys_page(visit: Visit) -> Response:
     with visit.context.database.read() as tx:
         frame = frame_of(tx, visit, "Keys")
     return answer("keys.html", frame)
-
-
-def people_page(visit: Visit) -> Response:
-    """GET `/people`, in demo mode only."""
-    _require_demo(visit)
-    with visit.context.database.read() as tx:
-        frame = frame_of(tx, visit, "Who are you today?")
-    shown = [
-        {
-            "ref": one.ref,
-            "name": one.name,
-            "role": role_named(one.role),
-            "initials": words.initials(one.name),
-            "current": one.ref == visit.viewer.who,
-        }
-        for one in people()
-    ]
-    return answer("people.html", frame, people=shown, back=visit.back)
-
-
-def choose_person(visit: Visit) -> Response:
-    """POST `/people`: act as one of the demo's people from now on, with a session of its own."""
-    _require_demo(visit)
-    chosen = visit.form.get("person", "")
-    if chosen not in {one.ref for one in people()}:
-        raise Incorrect("There is no such person in the demo.")
-    response = see_other("/")
-    kept = replace(visit.session, id=fresh().id, person=chosen)
-    keep_session(visit, response, kept)
-    return response
 
 
 def prefer(visit: Visit) -> Response:
@@ -97,8 +65,3 @@ def _program(published: Published, by: str, visit: Visit) -> ProgramView:
         lines=tuple(program_summary(program)[1:]) if program else (),
         statuses=tuple(Chip(label=one.title, means=one.means, icon=_ICONS[one.clock]) for one in statuses),
     )
-
-
-def _require_demo(visit: Visit) -> None:
-    if visit.context.access is not Access.DEMO:
-        raise NotFound("The person picker exists only in the demo.")

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from api.context import Access
-from api.demo.people import people
 from api.staff import words
 from api.staff.shapes import Chip, Choice, Staff
 from api.staff.words import Tone
@@ -15,7 +13,8 @@ from fhir_tracker.model.patient import name_of
 from fhir_tracker.model.program import Calendar, Program
 from fhir_tracker.model.viewer import ROLES, Viewer
 from fhir_tracker.model.work import ItemKind, WorkItem
-from fhir_tracker.storage import resources
+from fhir_tracker.storage import accounts, resources
+from fhir_tracker.storage.accounts import Account
 from fhir_tracker.storage.database import Tx
 
 _ROLE_NAMES = {"rn": "RN", "clinic-admin": "Clinic admin"}
@@ -74,7 +73,7 @@ class Names:
         return next((one.title for one in found if one.code == code), code)
 
 
-def names_for(tx: Tx, viewer: Viewer, access: Access, items: Sequence[WorkItem], others: Iterable[str] = ()) -> Names:
+def names_for(tx: Tx, viewer: Viewer, items: Sequence[WorkItem], others: Iterable[str] = ()) -> Names:
     """The names that `items` and the references `others` need, in a fixed number of queries."""
     active = tuple(programs.active_programs(tx))
     found = {(one.code, one.version): one for one in active}
@@ -85,13 +84,13 @@ def names_for(tx: Tx, viewer: Viewer, access: Access, items: Sequence[WorkItem],
     return Names(
         programs=found,
         active=active,
-        staff=_staff(tx, viewer, access, wanted),
+        staff=_staff(tx, viewer, wanted),
         calendar=active[0].calendar if active else Calendar(),
     )
 
 
-def _staff(tx: Tx, viewer: Viewer, access: Access, wanted: set[str]) -> dict[str, Staff]:
-    known = {ref: Staff(initials=words.initials(name), name=name, role=role) for ref, name, role in roster(access)}
+def _staff(tx: Tx, viewer: Viewer, wanted: set[str]) -> dict[str, Staff]:
+    known = {one.ref: _colleague(one) for one in accounts.of_refs(tx, wanted)}
     missing = [ref for ref in wanted if ref.startswith("Practitioner/") and ref not in known]
     for ref, stored in resources.find_many(tx, viewer, missing).items():
         name = "" if stored.deleted else name_of(records.resource_of(stored))
@@ -100,26 +99,27 @@ def _staff(tx: Tx, viewer: Viewer, access: Access, wanted: set[str]) -> dict[str
     if viewer.name and viewer.who not in known:
         known[viewer.who] = Staff(initials=words.initials(viewer.name), name=viewer.name)
     if viewer.who in known:
-        mine = known[viewer.who]
-        known[viewer.who] = Staff(initials=mine.initials, name=mine.name, role=mine.role, me=True)
+        known[viewer.who] = replace(known[viewer.who], me=True)
     return known
 
 
-def roster(access: Access) -> list[tuple[str, str, str]]:
-    """Reference, name and role (in words) of everyone in the demo's person picker; empty elsewhere."""
-    if access is not Access.DEMO:
-        return []
-    return [(one.ref, one.name, role_named(one.role)) for one in people()]
+def _colleague(one: Account) -> Staff:
+    return Staff(initials=words.initials(one.name), name=one.name, role=_roles_of(one))
 
 
-def practitioners(tx: Tx, viewer: Viewer, access: Access) -> tuple[Choice, ...]:
-    """Whom work can be given to, by name: the demo's people, else the Practitioners on record."""
-    given = [Choice(value=ref, label=f"{name}, {role}") for ref, name, role in roster(access)]
-    if not given:
-        stored = resources.scan(tx, viewer, ["Practitioner"], limit=_MOST_PRACTITIONERS)
-        named = [(one.ref, name_of(records.resource_of(one)) or one.ref) for one in stored]
-        given = [Choice(value=ref, label=name) for ref, name in named]
-    return tuple(sorted(given, key=lambda one: one.label))
+def _roles_of(one: Account) -> str:
+    return ", ".join(role_named(role) for role in one.roles)
+
+
+def practitioners(tx: Tx, viewer: Viewer) -> tuple[Choice, ...]:
+    """Whom work can be given to: those who may come in, with their roles, then the others on record; each by name."""
+    mine = [one for one in accounts.all(tx) if one.active and one.ref.startswith("Practitioner/")]
+    staff = [Choice(value=one.ref, label=f"{one.name}, {_roles_of(one)}") for one in mine]
+    stored = resources.scan(tx, viewer, ["Practitioner"], limit=_MOST_PRACTITIONERS)
+    known = {one.ref for one in mine}
+    named = [(one.ref, name_of(records.resource_of(one)) or one.ref) for one in stored if one.ref not in known]
+    others = [Choice(value=ref, label=name) for ref, name in named]
+    return tuple(one for group in (staff, others) for one in sorted(group, key=lambda one: one.label))
 
 
 def role_named(role: str) -> str:

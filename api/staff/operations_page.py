@@ -41,7 +41,7 @@ def operations_page(visit: Visit) -> Response:
     """GET `/operations`."""
     with visit.context.database.read() as tx:
         overdue = figures.overdue(tx, visit.viewer, visit.now, "owner")
-        names = names_for(tx, visit.viewer, visit.context.access, [], [one.row for one in overdue if one.row])
+        names = names_for(tx, visit.viewer, [], [one.row for one in overdue if one.row])
         zone = names.calendar.zone
         codes = tuple(dict.fromkeys(one.column for one in overdue))
         view = OperationsView(

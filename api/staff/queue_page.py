@@ -46,7 +46,7 @@ def queue_page(visit: Visit) -> Response:
     with visit.context.database.read() as tx:
         zone = _zone(tx)
         page = queue(tx, visit.viewer, filters.to_filter(wanted, visit.viewer, zone), visit.now, wanted.after or None)
-        names = names_for(tx, visit.viewer, visit.context.access, [row.item for row in page.rows], _asked(wanted))
+        names = names_for(tx, visit.viewer, [row.item for row in page.rows], _asked(wanted))
         view = QueueView(
             heading=_heading(wanted),
             tabs=_tabs(tx, visit, wanted, zone),
@@ -81,7 +81,7 @@ def pulse(visit: Visit) -> Response:
     with visit.context.database.read() as tx:
         chosen = filters.to_filter(wanted, visit.viewer, _zone(tx))
         page = queue(tx, visit.viewer, chosen, visit.now, wanted.after or None)
-        names = names_for(tx, visit.viewer, visit.context.access, [])
+        names = names_for(tx, visit.viewer, [])
     items = [row.item for row in page.rows]
     body = {
         "rows": {short_hash(item.ref): digest(item, state_of(item, visit.now, names)[0]) for item in items},
@@ -202,7 +202,7 @@ def _tabs(tx: Tx, visit: Visit, wanted: Wanted, zone: str) -> tuple[Tab, ...]:
 
 def _filters(tx: Tx, visit: Visit, wanted: Wanted, names: Names) -> tuple[Field, ...]:
     teams = (Choice(value=EVERY, label="All teams"), *role_choices(), Choice(value=NONE, label="No team"))
-    owners = (_ANY, Choice(value=NONE, label="Nobody"), *practitioners(tx, visit.viewer, visit.context.access))
+    owners = (_ANY, Choice(value=NONE, label="Nobody"), *practitioners(tx, visit.viewer))
     titles = tuple(Choice(value=one.code, label=one.title) for one in names.active)
     fields = [
         Field(name="q", label="Patient, MRN or work", kind="search", value=wanted.q),

@@ -62,7 +62,7 @@ def roles_page(visit: Visit, outcome: Outcome | None = None, *, status: int = 20
     """GET `/roles`; `outcome` is that of a file which was looked at, and which stays in the form."""
     with visit.context.database.read() as tx:
         files = role_files.all(tx)
-        names = names_for(tx, visit.viewer, visit.context.access, [], [one.loaded_by for one in files])
+        names = names_for(tx, visit.viewer, [], [one.loaded_by for one in files])
         loaded = [
             Loaded(
                 number=one.number,

@@ -1,4 +1,4 @@
-"""What one browser keeps for us in a signed cookie: a random id, the chosen person of the demo, density and keys."""
+"""What one browser keeps for us in a signed cookie: a random id, density and keys."""
 
 from __future__ import annotations
 
@@ -17,10 +17,9 @@ _MOST = 2000
 
 @dataclass(frozen=True, kw_only=True)
 class Session:
-    """`id` is random and ties forms to this browser; `person` is the reference chosen in the demo, or empty."""
+    """`id` is random and ties forms to this browser."""
 
     id: str
-    person: str = ""
     density: str = DENSITIES[0]
     keys: bool = True
 
@@ -42,7 +41,7 @@ def read(text: str, secret: str) -> Session | None:
     if not packed or not _equal(signature, _signed(secret, "session", packed)):
         return None
     values = json.loads(base64.urlsafe_b64decode(packed + "=" * (-len(packed) % 4)))
-    known = {name: values[name] for name in ("id", "person", "density", "keys") if name in values}
+    known = {name: values[name] for name in ("id", "density", "keys") if name in values}
     return Session(**known)
 
 

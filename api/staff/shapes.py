@@ -140,7 +140,7 @@ class Lasting:
 
 @dataclass(frozen=True, kw_only=True)
 class Frame:
-    """What surrounds every page. `mode` is the sentence of open or demo mode, `said` what was just done.
+    """What surrounds every page. `mode` is the sentence of open mode, `said` what was just done.
 
     `banner` is the patient a launch is locked to, unless the EHR says it shows them itself.
     """
@@ -151,7 +151,6 @@ class Frame:
     here: str
     nav: tuple[Tab, ...] = ()
     who: Staff | None = None
-    picker: bool = False
     said: str = ""
     stale: str = ""
     freshness: str = ""

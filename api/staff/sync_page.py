@@ -33,7 +33,7 @@ _PAGES = ("/connections", "/connections/{key}", "/quarantine", "/outbox", "/setu
 def sync_page(visit: Visit, new: Form | None = None, *, status: int = 200) -> Response:
     """GET `/sync`; `new` is the form for one more connection."""
     with visit.context.database.read() as tx:
-        calendar = names_for(tx, visit.viewer, visit.context.access, []).calendar
+        calendar = names_for(tx, visit.viewer, []).calendar
         sync = tuple(health_of(tx, one, visit, calendar) for one in connections.all(tx))
         frame = frame_of(tx, visit, "EHR sync", "/sync")
     opens = {page for page in _PAGES if may_open(visit, page)}

@@ -53,7 +53,7 @@ class SystemRow:
 def systems_page(visit: Visit, refused: Form | None = None, *, status: int = 200) -> Response:
     """GET `/clients`; `refused` is a form that could not be taken."""
     with visit.context.database.read() as tx:
-        calendar = names_for(tx, visit.viewer, visit.context.access, []).calendar
+        calendar = names_for(tx, visit.viewer, []).calendar
         rows = [_row(one, visit, calendar, refused) for one in stored.all(tx)]
         known = sorted(roles.defined(tx))
         frame = frame_of(tx, visit, "Systems", "/setup")

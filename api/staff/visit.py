@@ -10,24 +10,18 @@ from urllib.parse import urlsplit
 
 from starlette.responses import Response
 
-from api.context import Access, AppContext
-from api.demo.people import people
+from api.context import AppContext
 from api.staff import session as sessions
 from api.staff.places import HERE, Place
 from api.staff.session import Session
 from fhir_tracker.errors import Forbidden, Incorrect, NotFound
 from fhir_tracker.model.author import Author
-from fhir_tracker.model.sight import EVERYTHING
-from fhir_tracker.model.viewer import ALL_SCOPES, ROLES, Viewer, open_viewer
+from fhir_tracker.model.viewer import Viewer
 from fhir_tracker.storage import audit, preferences
 from fhir_tracker.storage.database import Tx
 from fhir_tracker.storage.launches import LaunchSession
 from fhir_tracker.storage.preferences import Preference
 
-VISITOR = Viewer(
-    who="Device/demo-visitor", name="Demo visitor", roles=frozenset(ROLES), scopes=ALL_SCOPES, sight=EVERYTHING
-)
-ADMIN = "clinic-admin"
 KIND = "page"
 _VERSION = re.compile("[0-9]{1,9}")
 
@@ -79,13 +73,6 @@ class Visit:
         return sessions.token(self.session, self.context.secret_key)
 
 
-def viewer_of(context: AppContext, session: Session) -> Viewer:
-    """Who acts: in the demo the chosen person (or a visitor with every role), in open mode everybody."""
-    if context.access is not Access.DEMO:
-        return open_viewer()
-    return next((one.viewer() for one in people() if one.ref == session.person), VISITOR)
-
-
 def check_form(visit: Visit) -> None:
     """Raise Forbidden unless the form was sent by a page of ours, in this very browser."""
     check_origin(visit.context, visit.headers)
@@ -99,15 +86,6 @@ def check_origin(context: AppContext, headers: Mapping[str, str]) -> None:
     hosts = (headers.get("host", ""), urlsplit(context.public_url).netloc)
     if not any(sessions.is_same_origin(host, origin, site) for host in hosts):
         raise Forbidden("This form was sent from another site.")
-
-
-def require_admin(visit: Visit, otherwise: str) -> None:
-    """Raise Forbidden, which says `otherwise`, unless the viewer is a clinic admin.
-
-    Where people log in, the acts of their roles have said already who may; see `api.staff.acts`.
-    """
-    if visit.viewer.sight is EVERYTHING and ADMIN not in visit.viewer.roles:
-        raise Forbidden(otherwise)
 
 
 def numbered(visit: Visit, otherwise: str) -> int:

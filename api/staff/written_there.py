@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from api.staff.shapes import Line
-from api.staff.visit import ADMIN
 from fhir_tracker.model.viewer import Viewer
 from fhir_tracker.storage import outbox
 from fhir_tracker.storage.database import Tx
@@ -15,11 +14,11 @@ _ICONS = {"done": "done", "waiting": "progress", "unsupported": "hold", "conflic
 def written_there(tx: Tx, viewer: Viewer, ref: str) -> tuple[Line, ...]:
     """One line for each EHR that the resource is written to."""
     type_, _, id_ = ref.partition("/")
-    is_admin = ADMIN in viewer.roles
+    opens = "outbox" in viewer.sight.acts
     return tuple(
         Line(
             text=f"{row.connection}: {_words(row)}",
-            href=f"/outbox/{row.id}" if is_admin and row.state != "done" else "",
+            href=f"/outbox/{row.id}" if opens and row.state != "done" else "",
             icon=_ICONS[row.state],
         )
         for row in outbox.of_resource(tx, viewer, type_, id_)

@@ -32,7 +32,7 @@ def test_no_other_host_does(context: AppContext, host: str) -> None:
     assert context.base_for(host) == BASE
 
 
-@pytest.mark.parametrize("access", [Access.OPEN, Access.DEMO, Access.LOCKED])
+@pytest.mark.parametrize("access", list(Access))
 def test_a_public_address_goes_before_every_name(context: AppContext, access: Access) -> None:
     public = "https://tracker.example.org/care"
     settings = replace(context.settings, public_url=public)

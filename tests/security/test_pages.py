@@ -185,7 +185,9 @@ def test_no_form_leads_to_another_site(browser: httpx.Client, back: str) -> None
 
 
 @pytest.mark.security("S23")
-@pytest.mark.parametrize("path", ["/", "/tasks/markup", "/patients/markup", "/operations", "/no/such/page", "/people"])
+@pytest.mark.parametrize(
+    "path", ["/", "/tasks/markup", "/patients/markup", "/operations", "/no/such/page", "/setup", "/clients", "/roles"]
+)
 def test_every_page_says_what_it_may_load_and_who_may_frame_it(browser: httpx.Client, path: str) -> None:
     answer = browser.get(path)
     policy = dict(part.strip().partition(" ")[::2] for part in answer.headers["content-security-policy"].split(";"))

@@ -7,6 +7,7 @@ import json
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import cache
 from typing import Any
 from uuid import uuid4
@@ -17,8 +18,10 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, generat
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from cryptography.hazmat.primitives.hashes import SHA384
 from joserfc.jwk import ECKey, RSAKey
+from starlette.testclient import TestClient
 
-from fhir_tracker import clients, clock
+from fhir_tracker import access_tokens, clients, clock
+from fhir_tracker.access_tokens import NewToken
 from fhir_tracker.storage.clients import Client
 from fhir_tracker.storage.database import Database
 
@@ -130,3 +133,13 @@ def let_in(database: Database, *scopes: str, id_: str = "reports", keys: Mapping
     new = Client(id=id_, name=f"Made-up {id_}", scopes=scopes or ("system/*.cruds",), jwks=found, added_at=clock.now())
     with database.begin() as tx:
         return clients.add(tx, new)
+
+
+def let_in_with(client: TestClient, database: Database, *scopes: str) -> TestClient:
+    """The client as that of a system with these scopes, whose token it shows from now on."""
+    system = let_in(database, *scopes)
+    with database.begin() as tx:
+        made = access_tokens.issue(tx, system, " ".join(system.scopes), timedelta(minutes=5), clock.now())
+    assert isinstance(made, NewToken)
+    client.headers["Authorization"] = f"Bearer {made.value}"
+    return client

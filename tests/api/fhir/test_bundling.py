@@ -30,6 +30,7 @@ from tests.api.conftest import BASE, Serve
 from tests.api.fhir.talk import JSON, Answer, outcome
 from tests.support.clinic import MONDAY, Clinic, appointment, encounter
 from tests.support.contexts import context_of
+from tests.support.systems import let_in_with
 
 VIEWER = open_viewer()
 Entry = dict[str, Any]
@@ -112,8 +113,8 @@ def test_each_entry_of_a_batch_has_its_audit_row(client: TestClient, database: D
 
 @pytest.mark.requirement(87)
 @pytest.mark.security("S34")
-def test_each_entry_is_held_to_the_policy_of_its_type(serve: Serve) -> None:
-    client = serve(Access.DEMO)
+def test_each_entry_is_held_to_the_policy_of_its_type(serve: Serve, database: Database) -> None:
+    client = let_in_with(serve(Access.LOCKED), database)
     refused = send(client, "transaction", [put(TASK), put(PATIENT)])
     assert outcome(refused, 405)["expression"] == ["Bundle.entry[1]"]
     assert client.get("/fhir/Task/t1").status_code == 404

@@ -16,8 +16,10 @@ from api.context import Access
 from api.fhir.policy import OWNERS, all_types
 from fhir_tracker.fhir.body import read_resource
 from fhir_tracker.fhir.checks import check
+from fhir_tracker.storage.database import Database
 from tests.api.conftest import Serve
 from tests.api.fhir.talk import post, put
+from tests.support.systems import let_in_with
 
 MINIMAL: dict[str, dict[str, Any]] = {
     "Task": {"status": "requested", "intent": "order"},
@@ -99,8 +101,8 @@ def test_every_search_parameter_it_claims_is_applied(client: TestClient) -> None
 
 
 @pytest.mark.requirement(2)
-def test_a_type_without_a_claimed_write_refuses_it(serve: Serve) -> None:
-    client = serve(Access.DEMO)
+def test_a_type_without_a_claimed_write_refuses_it(serve: Serve, database: Database) -> None:
+    client = let_in_with(serve(Access.LOCKED), database)
     for type_, one in described(client).items():
         claimed = {interaction["code"] for interaction in one["interaction"]}
         status = post(client, type_, f'{{"resourceType":"{type_}","id":"x","nonsense":1}}').status_code

@@ -12,8 +12,10 @@ from fhir_tracker.fhir.definitions.registry import resource_types
 from fhir_tracker.fhir.own_parameters import parameters_of
 from fhir_tracker.fhir.query import MODIFIERS, parse_query
 from fhir_tracker.fhir.search_values import COLUMNS, indexed_parameters
+from fhir_tracker.storage.database import Database
 from tests.api.conftest import Serve
 from tests.api.fhir.talk import outcome, post
+from tests.support.systems import let_in_with
 
 # The table of the design: who owns each type it names. What it does not name is mirrored from EHRs.
 DESIGN = {
@@ -33,7 +35,6 @@ MEANT = {
 }
 WRITABLE = {
     Access.LOCKED: {"both", "tracker"},
-    Access.DEMO: {"both", "tracker"},
     Access.OPEN: {"both", "tracker", "EHR", "program"},
 }
 NAMED = [(owner, type_) for owner, types in DESIGN.items() for type_ in types.split()]
@@ -66,7 +67,7 @@ def test_a_refusal_names_the_type_and_why(type_: str) -> None:
     told = why_read_only(type_)
     assert told.startswith(type_)
     assert told.endswith(".")
-    if not is_writable(type_, Access.DEMO):
+    if not is_writable(type_, Access.LOCKED):
         assert "read-only" not in told
 
 
@@ -117,8 +118,8 @@ def test_over_http_a_stranger_writes_nothing_and_others_what_the_table_says(serv
         assert status == (401 if access is Access.LOCKED else allowed), type_
 
 
-def test_the_reason_reaches_the_caller(serve: Serve) -> None:
-    client = serve(Access.DEMO)
+def test_the_reason_reaches_the_caller(serve: Serve, database: Database) -> None:
+    client = let_in_with(serve(Access.LOCKED), database)
     for type_, words in (
         ("Patient", "EHR"),
         ("PlanDefinition", "published programs"),

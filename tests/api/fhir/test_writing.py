@@ -18,6 +18,7 @@ from fhir_tracker.storage import audit
 from fhir_tracker.storage.database import Database
 from tests.api.conftest import Serve
 from tests.api.fhir.talk import BASE, JSON, outcome, post, put
+from tests.support.systems import let_in_with
 
 TEXT = '{"resourceType":"Basic","id":"b1","code":{"text":"x"}}'
 TASK = '{"resourceType":"Task","id":"t1","status":"requested","intent":"order"}'
@@ -33,8 +34,10 @@ def test_a_stranger_writes_nothing(serve: Serve, database: Database, method: str
 
 @pytest.mark.requirement(8)
 @pytest.mark.parametrize("type_", ["Patient", "Encounter", "Appointment", "PlanDefinition", "Provenance", "AuditEvent"])
-def test_what_the_tracker_does_not_own_is_read_only_outside_open_mode(serve: Serve, type_: str) -> None:
-    client = serve(Access.DEMO)
+def test_what_the_tracker_does_not_own_is_read_only_outside_open_mode(
+    serve: Serve, database: Database, type_: str
+) -> None:
+    client = let_in_with(serve(Access.LOCKED), database)
     body = f'{{"resourceType":"{type_}","id":"a"}}'
     assert outcome(post(client, type_, body), 405)["details"]["text"].startswith(type_)
     assert outcome(put(client, f"{type_}/a", body), 405)

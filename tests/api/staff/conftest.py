@@ -9,7 +9,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import cast
 
+import httpx
 import pytest
 from starlette.testclient import TestClient
 
@@ -78,6 +80,37 @@ class Reader:
         return Answer(given.status_code, given.text, given.headers.get("location", ""), dict(given.headers))
 
 
+class Colleague(Reader):
+    """Somebody with a role who came in from an EHR; addresses are told without those of the launch."""
+
+    def __init__(self, tab: Tab) -> None:
+        super().__init__(cast(TestClient, tab.client))
+        self.tab = tab
+
+    def get(self, path: str, **headers: str) -> Answer:
+        return self._told(self.tab.get(path, {name.replace("_", "-"): text for name, text in headers.items()}))
+
+    def send(
+        self,
+        path: str,
+        fields: Mapping[str, str] | None = None,
+        *,
+        csrf: str = "",
+        headers: Mapping[str, str] | None = None,
+    ) -> Answer:
+        return self._told(self.tab.post(path, {**(fields or {}), **({"csrf": csrf} if csrf else {})}, headers))
+
+    def _told(self, given: httpx.Response) -> Answer:
+        text = given.text.replace(self.tab.prefix, "")
+        location = given.headers.get("location", "").removeprefix(self.tab.prefix)
+        return Answer(given.status_code, text, location, dict(given.headers))
+
+
+def colleague(client: TestClient, database: Database, now: datetime, role: str) -> Colleague:
+    """Somebody at a server where people log in, with that role alone."""
+    return Colleague(tab_of(client, database, now, role.replace("-", ""), role))
+
+
 @pytest.fixture
 def one_file(prepared_file: Path, tmp_path: Path) -> str:
     """A database on SQLite only: modules whose subject is the page take it as their `ready_url`."""
@@ -118,6 +151,6 @@ def admin(north: TestClient, clinic: Clinic, now: datetime) -> Tab:
 
 
 @pytest.fixture
-def demo_reader(serve: Serve, clinic: Clinic) -> Reader:
-    """Somebody at a demo server."""
-    return Reader(serve(Access.DEMO))
+def doctor(serve: Serve, clinic: Clinic, now: datetime) -> Reader:
+    """A provider, who logged in."""
+    return colleague(serve(Access.LOCKED), clinic.database, now, "provider")

@@ -5,13 +5,13 @@ from datetime import datetime
 import pytest
 
 from api.context import Access
-from api.demo.people import people
 from fhir_tracker.storage import connections
 from fhir_tracker.storage.database import Database
 from tests.api.conftest import Serve
-from tests.api.staff.conftest import Reader
+from tests.api.staff.conftest import Reader, colleague
 from tests.api.staff.markup import problems
 from tests.support.followed import followed, open_circuit
+from tests.support.setting_up import OTHER_ROLES
 
 
 @pytest.fixture
@@ -75,10 +75,10 @@ def test_only_the_clinic_admin_sees_it_and_is_led_there(serve: Serve, database: 
     admin = Reader(serve(Access.OPEN))
     assert admin.get("/sync").hrefs("/connections/") == ["/connections/north"]
     assert admin.get("/connections/south").status == 404
-    reader = Reader(serve(Access.DEMO))
-    somebody = next(one for one in people() if one.role != "clinic-admin")
-    reader.send("/people", {"csrf": reader.get("/people").hidden("csrf"), "person": somebody.ref})
-    assert reader.get("/connections/north").status == 403
-    shown = reader.get("/sync")
-    assert shown.hrefs("/connections/") == shown.hrefs("/quarantine") == shown.hrefs("/outbox") == []
-    assert "To be written there 1 1 to decide" in shown.words
+    for role in OTHER_ROLES:
+        reader = colleague(serve(Access.LOCKED), database, now, role)
+        assert reader.get("/connections/north").status == 403
+        shown = reader.get("/sync")
+        assert shown.status == (403 if role == "front-desk" else 200), role
+        assert shown.hrefs("/connections/") == shown.hrefs("/quarantine") == shown.hrefs("/outbox") == []
+        assert ("To be written there 1 1 to decide" in shown.words) == (shown.status == 200)

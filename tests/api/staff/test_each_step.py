@@ -8,7 +8,6 @@ from datetime import datetime
 import pytest
 
 from api.context import Access
-from api.demo.people import people
 from api.staff import session
 from fhir_tracker import records
 from fhir_tracker.records import Remote
@@ -50,25 +49,23 @@ def log_length(clinic: Clinic, ref: str) -> tuple[int, str]:
     return len(clinic.log(ref)), clinic.resource(ref)["meta"]["versionId"]
 
 
-@pytest.mark.parametrize("path", [*(f"/tasks/x/{step}" for step in FORMS), "/people", "/preferences"])
+@pytest.mark.parametrize("path", [*(f"/tasks/x/{step}" for step in FORMS), "/preferences"])
 def test_a_server_without_login_takes_no_form(serve: Serve, path: str) -> None:
     answer = serve(Access.LOCKED).post(path, data={"csrf": "x", "note": "x"})
     assert answer.status_code == 401
     assert "Nobody is logged in" in answer.text
 
 
-def test_who_has_the_wrong_role_is_told_who_may(demo_reader: Reader, clinic: Clinic, now: datetime) -> None:
+def test_who_has_the_wrong_role_is_told_who_may(doctor: Reader, clinic: Clinic, now: datetime) -> None:
     task = late(clinic, now)
-    desk = next(one for one in people() if one.role == "front-desk")
-    demo_reader.send("/people", {"person": desk.ref})
     fields = {"to": "reached", "outreach.outcome": "reached", "note": "Spoke"}
-    refused = demo_reader.send(at(task) + "/move", fields)
+    refused = doctor.send(at(task) + "/move", fields)
     assert refused.status == 422
     assert 'Only care-coordinator or rn may move this to "reached"' in refused.words.replace(
         "Reached", "reached"
     ).replace('"reached" (reached)', '"reached"')
     assert clinic.item(task).status == "to-call"
-    page = demo_reader.get(at(task))
+    page = doctor.get(at(task))
     assert not page.hrefs(f"{at(task)}?move=reached")
     assert page.hrefs(f"{at(task)}?move=unreachable")
 
@@ -276,15 +273,12 @@ def test_giving_work_to_another_team_and_to_a_person_is_one_step(reader: Reader,
 @pytest.mark.parametrize(
     ("path", "fields", "status"),
     [
-        ("/people", {"person": ""}, 404),
         ("/preferences", {"density": "tiny"}, 400),
         ("/preferences", {"keys": "maybe"}, 400),
         ("/preferences", {}, 303),
     ],
 )
-def test_preferences_and_people_take_what_there_is(
-    reader: Reader, path: str, fields: dict[str, str], status: int
-) -> None:
+def test_preferences_take_what_there_is(reader: Reader, path: str, fields: dict[str, str], status: int) -> None:
     assert reader.send(path, fields).status == status
 
 

@@ -1,22 +1,30 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import pytest
 
-from api.context import Access
 from api.staff.names import (
+    names_for,
+    practitioners,
     role_choices,
     role_named,
-    roster,
     state_title,
     status_chip,
     status_title,
     worker_named,
 )
-from fhir_tracker.model.viewer import ROLES
+from fhir_tracker import records
+from fhir_tracker.model.author import Author
+from fhir_tracker.model.viewer import ROLES, open_viewer
 from fhir_tracker.rules.status_section import TASK_STATUSES
+from fhir_tracker.storage import accounts
+from fhir_tracker.storage.accounts import Account
+from fhir_tracker.storage.database import Database, Tx
 from tests.api.staff.samples import BARE, CALENDAR, ESCALATION, ITEM, NAMES, PROGRAM, STATUSES, item
+
+NOW = datetime(2026, 3, 2, 14, 0, tzinfo=UTC)
 
 
 @pytest.mark.parametrize(
@@ -138,8 +146,39 @@ def test_a_code_is_told_by_its_title(code: str | None, title: str) -> None:
     assert state_title("task", PROGRAM, code) == title
 
 
-def test_only_the_demo_has_a_roster_and_it_holds_every_role() -> None:
-    assert roster(Access.OPEN) == []
-    assert roster(Access.LOCKED) == []
-    assert {role for _, _, role in roster(Access.DEMO)} == {role_named(role) for role in ROLES}
-    assert all(ref.startswith("Practitioner/") for ref, _, _ in roster(Access.DEMO))
+def account(tx: Tx, id_: str, name: str, *roles: str, active: bool = True) -> None:
+    made = Account(
+        id=id_, ref=f"Practitioner/{id_}", name=name, roles=roles, active=active, created_at=NOW, changed_at=NOW
+    )
+    accounts.save(tx, made)
+
+
+def test_work_is_given_to_colleagues_first_and_then_to_others_on_record_each_by_name(database: Database) -> None:
+    with database.begin() as tx:
+        account(tx, "zoe", "Zoe Synthetic", "rn", "auditor")
+        account(tx, "ann", "Ann Synthetic", "front-desk")
+        account(tx, "gone", "Gone Synthetic", "rn", active=False)
+        for id_, name in (("mia", "Mia Record"), ("ann", "Annie On Record"), ("bo", "Bo Record")):
+            resource = {"resourceType": "Practitioner", "id": id_, "name": [{"text": name}]}
+            records.save(tx, resource, Author(viewer=open_viewer(), origin="ehr:north", at=NOW))
+    with database.read() as tx:
+        found = practitioners(tx, open_viewer())
+    assert [(one.value, one.label) for one in found] == [
+        ("Practitioner/ann", "Ann Synthetic, Front desk"),
+        ("Practitioner/zoe", "Zoe Synthetic, RN, Auditor"),
+        ("Practitioner/bo", "Bo Record"),
+        ("Practitioner/mia", "Mia Record"),
+    ]
+
+
+def test_people_are_named_by_their_account_also_where_no_record_of_them_is_here(database: Database) -> None:
+    with database.begin() as tx:
+        account(tx, "zoe", "Zoe Synthetic", "rn")
+        account(tx, "gone", "Gone Synthetic", "provider", active=False)
+    me = replace(open_viewer(), who="Practitioner/zoe", name="Zoe Synthetic")
+    with database.read() as tx:
+        names = names_for(tx, me, [], ["Practitioner/zoe", "Practitioner/gone", "Practitioner/unknown"])
+    assert names.person("Practitioner/zoe").me
+    assert names.person("Practitioner/zoe").role == "RN"
+    assert (names.who("Practitioner/gone"), names.who("Practitioner/unknown")) == ("Gone Synthetic", "unknown")
+    assert not names.person("Practitioner/gone").me

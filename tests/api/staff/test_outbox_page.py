@@ -1,21 +1,21 @@
 from __future__ import annotations
 
 import json
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
 
 from api.context import Access
-from api.demo.people import people
 from fhir_tracker import clock, conflicts, connections, writes
 from fhir_tracker.model.author import Author
 from fhir_tracker.model.viewer import open_viewer
 from fhir_tracker.storage import outbox
 from fhir_tracker.storage.database import Database
 from tests.api.conftest import Serve
-from tests.api.staff.conftest import Reader
+from tests.api.staff.conftest import Reader, colleague
 from tests.api.staff.markup import problems
+from tests.support.setting_up import OTHER_ROLES
 
 VIEWER = open_viewer()
 
@@ -113,10 +113,10 @@ def test_what_is_not_there_is_not_found(serve: Serve, database: Database, path: 
     assert Reader(serve(Access.OPEN)).get(path).status == 404
 
 
-def test_only_the_clinic_admin_sees_it(serve: Serve, entry: int, database: Database) -> None:
-    reader = Reader(serve(Access.DEMO))
-    somebody = next(one for one in people() if one.role != "clinic-admin")
-    reader.send("/people", {"csrf": reader.get("/people").hidden("csrf"), "person": somebody.ref})
+@pytest.mark.security("A1", "S40")
+@pytest.mark.parametrize("role", OTHER_ROLES)
+def test_only_the_clinic_admin_sees_it(serve: Serve, entry: int, database: Database, now: datetime, role: str) -> None:
+    reader = colleague(serve(Access.LOCKED), database, now, role)
     for path in ("/outbox", f"/outbox/{entry}"):
         assert reader.get(path).status == 403
 

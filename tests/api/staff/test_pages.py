@@ -205,7 +205,6 @@ def test_what_is_not_there_is_a_page_that_leads_back(reader: Reader) -> None:
         "/tasks/none",
         "/patients/none",
         "/nowhere",
-        "/people",
         "/connections/none",
         "/quarantine/1",
         "/outbox/1",
@@ -279,18 +278,11 @@ def test_what_patients_and_staff_write_is_text_and_never_markup(reader: Reader, 
         assert 'x onerror=alert(1)>"' not in text, path
 
 
-def test_the_person_picker_changes_who_acts(demo_reader: Reader, clinic: Clinic, now: datetime) -> None:
-    picker = demo_reader.get("/people")
-    person = re.findall(r'name="person" value="([^"]+)"', picker.text)[0]
-    name = re.findall(r"<b>([^<]+)</b>", picker.text)[0]
-    assert demo_reader.send("/people", {"person": person}).location == "/"
-    page = demo_reader.get("/")
-    assert name in page.words
-    assert "Team " in page.words
-    assert demo_reader.send("/people", {"person": "Practitioner/nobody"}).status == 400
-    demo_reader.client.cookies.clear()
-    demo_reader.client.cookies.set("tracker_session", "forged.00")
-    assert "Choose a person" in demo_reader.get("/").words
+def test_a_cookie_that_is_none_of_ours_is_that_of_somebody_new(reader: Reader) -> None:
+    reader.send("/preferences", {"density": "compact"})
+    reader.client.cookies.clear()
+    reader.client.cookies.set("tracker_session", "forged.00")
+    assert 'data-density="comfortable"' in reader.get("/").text
 
 
 def test_preferences_last_as_long_as_the_browser(reader: Reader) -> None:

@@ -6,7 +6,7 @@ from api.staff import session
 from api.staff.session import Session
 
 SECRET = "s" * 40
-MINE = Session(id="abc", person="Practitioner/p1", density="compact", keys=False)
+MINE = Session(id="abc", density="compact", keys=False)
 
 
 def test_a_session_comes_back_as_it_went() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from fhir_tracker.records import Remote
 from fhir_tracker.storage import connections
 from fhir_tracker.storage.connections import Connection
 from fhir_tracker.storage.database import Database
-from tests.api.staff.conftest import Reader
+from tests.api.staff.conftest import Colleague, Reader, colleague
 from tests.support.clinic import EVERYONE, NURSE, RING, Clinic, appointment, author
 from tests.support.contexts import context_of
 
@@ -49,10 +49,14 @@ class World:
     pages: dict[str, str]
     context: AppContext
 
-    def reader(self, access: Access = Access.OPEN) -> Reader:
-        """Somebody new at a server of that mode."""
-        given = {**vars(self.context), "access": access}
-        return Reader(TestClient(create_app(AppContext(**given)), base_url=BASE))
+    def reader(self) -> Reader:
+        """Somebody new at an open server."""
+        return Reader(TestClient(create_app(self.context), base_url=BASE))
+
+    def colleague(self, role: str) -> Colleague:
+        """Somebody with that role who logged in."""
+        client = TestClient(create_app(replace(self.context, access=Access.LOCKED)), base_url=BASE)
+        return colleague(client, self.clinic.database, self.now, role)
 
 
 @pytest.fixture(scope="session")

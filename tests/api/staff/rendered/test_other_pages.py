@@ -7,7 +7,6 @@ from importlib.resources import files
 import pytest
 
 from api.context import Access
-from api.demo.people import people
 from fhir_tracker.storage import connections
 from fhir_tracker.storage.connections import Connection
 from tests.api.conftest import Serve
@@ -28,7 +27,7 @@ def section(world: World, path: str, title: str) -> str:
     return found.text
 
 
-@pytest.mark.parametrize("path", ["/patients/x", "/operations", "/programs", "/sync", "/help/keys", "/people"])
+@pytest.mark.parametrize("path", ["/patients/x", "/operations", "/programs", "/sync", "/help/keys"])
 def test_nobody_logged_in_sees_a_page(serve: Serve, path: str) -> None:
     assert serve(Access.LOCKED).get(path).status_code == 401
 
@@ -168,22 +167,12 @@ def test_a_connection_that_is_not_let_in_says_so(reader: Reader, clinic: Clinic,
     assert "It takes no key of ours." in words
 
 
-def test_the_picker_shows_everyone_and_who_is_chosen(world: World) -> None:
-    reader = world.reader(Access.DEMO)
-    chosen = people()[2]
-    reader.send("/people", {"person": chosen.ref})
-    page = tree(reader.get("/people").text)
-    (pressed,) = [node for node in page.all("button") if node.attrs.get("aria-pressed") == "true"]
-    assert pressed.attrs["value"] == chosen.ref
-    assert len([node for node in page.all("button") if node.attrs.get("name") == "person"]) == len(people())
-
-
-def test_a_chosen_person_gets_a_session_of_their_own(world: World) -> None:
-    reader = world.reader(Access.DEMO)
-    before = reader.get("/help/keys").hidden("csrf")
-    reader.send("/people", {"person": people()[0].ref}, csrf=before)
-    assert reader.get("/help/keys").hidden("csrf") != before
-    assert reader.send("/preferences", {"keys": "off"}, csrf=before).status == 403
+@pytest.mark.security("S22")
+def test_a_form_of_another_browser_changes_nothing(world: World) -> None:
+    before = world.reader().get("/help/keys").hidden("csrf")
+    other = world.reader()
+    assert other.get("/help/keys").hidden("csrf") != before
+    assert other.send("/preferences", {"keys": "off"}, csrf=before).status == 403
 
 
 @pytest.mark.security("S23")

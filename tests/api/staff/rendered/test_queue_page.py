@@ -6,7 +6,6 @@ from datetime import datetime, timedelta
 import pytest
 
 from api.context import Access
-from api.demo.people import people
 from fhir_tracker import records
 from tests.api.conftest import Serve
 from tests.api.staff.conftest import Reader
@@ -38,16 +37,13 @@ def test_nobody_logged_in_sees_no_queue(serve: Serve, path: str) -> None:
 
 @pytest.mark.parametrize("role", ["rn", "care-coordinator", "provider", "front-desk", "clinic-admin"])
 def test_each_role_begins_with_its_own_team(world: World, role: str) -> None:
-    reader = world.reader(Access.DEMO)
-    person = next(one for one in people() if one.role == role)
-    reader.send("/people", {"person": person.ref})
-    page = reader.get("/")
+    page = world.colleague(role).get("/")
     teams = {part(row, "c-owner") for row in rows(page.text)}
     heading = tree(page.text).all("h1")[0].text
     assert heading.lower() == f"team {role.replace('-', ' ')}"
     assert all(text.lower() == f"team {role.replace('-', ' ')}" for text in teams)
     assert bool(rows(page.text)) is (role in ("rn", "care-coordinator"))
-    assert person.name in page.words
+    assert f"{role.replace('-', '').capitalize()} Synthetic" in page.words
 
 
 def test_a_row_names_patient_work_status_due_owner_and_step(world: World) -> None:

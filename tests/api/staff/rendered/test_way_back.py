@@ -178,6 +178,6 @@ def test_the_banner_of_old_data_comes_and_goes_by_connection(
     assert 'class="banner stale"' not in reader.get(path).text
 
 
-@pytest.mark.parametrize("path", ["/", "/tasks/x?back=/", "/queue", "/people"])
+@pytest.mark.parametrize("path", ["/", "/tasks/x?back=/", "/queue", "/preferences"])
 def test_whoever_is_not_in_sees_no_page(serve: Serve, path: str) -> None:
     assert serve(Access.LOCKED).get(path).status_code == 401
