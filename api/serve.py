@@ -63,9 +63,18 @@ def tls_of(certificate: str | None, key: str | None) -> ssl.SSLContext | None:
 
 def address_of(host: str, listening: socket.socket, scheme: str = "http") -> str:
     """The address under which this machine reaches the socket."""
-    port = listening.getsockname()[1]
-    shown = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)  # noqa: S104  # nosec B104
-    return f"{scheme}://{shown}:{port}"
+    return f"{scheme}://{_to_call(host)}:{listening.getsockname()[1]}"
+
+
+def _to_call(host: str) -> str:
+    """A host as addresses have it; where every address of the machine is meant, its loopback."""
+    try:
+        found = ipaddress.ip_address(host)
+    except ValueError:
+        return host
+    if found.is_unspecified:
+        return "[::1]" if found.version == 6 else "127.0.0.1"
+    return f"[{host}]" if found.version == 6 else host
 
 
 def run_server(

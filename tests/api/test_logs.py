@@ -147,7 +147,18 @@ def test_a_route_is_a_template_or_other(scope: dict[str, object], route: str) ->
 
 
 @pytest.mark.parametrize(
-    ("host", "shown_as"), [("127.0.0.1", "127.0.0.1"), ("0.0.0.0", "127.0.0.1"), ("localhost", "localhost")]
+    ("host", "shown_as"),
+    [
+        ("127.0.0.1", "127.0.0.1"),
+        ("0.0.0.0", "127.0.0.1"),
+        ("localhost", "localhost"),
+        ("ehr.example.org", "ehr.example.org"),
+        ("::", "[::1]"),
+        ("0:0:0:0:0:0:0:0", "[::1]"),
+        ("::1", "[::1]"),
+        ("2001:db8::7", "[2001:db8::7]"),
+        ("fe80::1%eth0", "[fe80::1%eth0]"),
+    ],
 )
 def test_the_address_of_a_listening_socket_is_one_to_call(host: str, shown_as: str) -> None:
     with listen("127.0.0.1", 0) as listening:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from email import message_from_bytes, policy
@@ -12,6 +13,7 @@ from typing import Any
 from aiosmtpd.controller import Controller
 
 OK = "250 OK"
+logging.getLogger("mail.log").setLevel(logging.WARNING)
 
 
 class Mailbox:
