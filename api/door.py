@@ -8,6 +8,8 @@ import os
 import socket
 import ssl
 from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NoReturn
 
 import uvicorn
 from uvicorn._types import ASGI3Application
@@ -20,20 +22,38 @@ from fhir_tracker import clock
 _PATIENCE_SECONDS = 0.001
 _OUT_OF_FILES_SECONDS = 0.5
 _TURN_SECONDS = 1.0
-HEAD_SECONDS = 30.0
-"""How long the head of a request may take to come."""
 MOST_HEAD = 65_536
 """Bytes of all headers of a request together."""
 MOST_URL = 32_768
 MOST_HEADERS = 200
+_REFUSALS = {
+    400: ("Bad Request", "Invalid HTTP request received."),
+    408: ("Request Timeout", "The request did not arrive in time."),
+    414: ("URI Too Long", "The address is too long."),
+    431: ("Request Header Fields Too Large", "The head of the request is too large."),
+    505: ("HTTP Version Not Supported", "This server speaks HTTP/1.1."),
+}
 _GONE = (BlockingIOError, InterruptedError, ConnectionAbortedError)
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Waits:
+    """How many seconds the head of a request may take to come, and what follows it until its end; where an answer limits
+    that itself, it answers first."""
+
+    head: float = 30.0
+    body: float = 45.0
+
+
+_WAITS = Waits()
 
 
 class Connection(HttpToolsProtocol):
     """One HTTP connection, which tells when it has ended, also to the request that runs while others wait behind it.
 
-    A head of a request that is too large is refused, and one that does not come to its end in time is not waited for.
+    A head that is too large or says two things at once is refused, and a request that does not come to its end in time is
+    not waited for: whoever began one hears so.
     """
 
     def __init__(self, server: Server, loop: asyncio.AbstractEventLoop) -> None:
@@ -43,12 +63,13 @@ class Connection(HttpToolsProtocol):
         self._running: RequestResponseCycle | None = None
         self._head = 0
         self._in_head = True
+        self._count = 0
         self._patience: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """The beginning: the first request has to come soon."""
         super().connection_made(transport)
-        self._await_head()
+        self._await(self._server.waits.head)
 
     def data_received(self, data: bytes) -> None:
         """Some bytes of one or several requests."""
@@ -56,33 +77,91 @@ class Connection(HttpToolsProtocol):
         if self._in_head and not self.transport.is_closing():
             self._head += len(data)
             if self._head > MOST_HEAD:
-                self.send_400_response("The head of the request is too large.")
+                self._refuse(431)
             elif self._patience is None:
-                self._await_head()
+                self._await(self._server.waits.head)
+
+    def send_400_response(self, msg: str) -> None:
+        """Refuse what the parser gave up; unless that was refused already, or an answer to it is on its way."""
+        del msg
+        if not self.transport.is_closing():
+            self._refuse(400)
 
     def on_message_begin(self) -> None:
         """The first byte of a request."""
         super().on_message_begin()
-        self._head, self._in_head = 0, True
+        self._head, self._in_head, self._count = 0, True, 0
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """One header; one too many makes the parser give up, which is answered 400."""
-        super().on_header(name, value)
-        if len(self.headers) > MOST_HEADERS:
-            raise ValueError("too many headers")
+        """One header; those behind a body (trailers) are counted and passed over, for nobody looked at them in time."""
+        self._count += 1
+        if self._count > MOST_HEADERS:
+            self._give_up(431)
+        if self._in_head:
+            super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
         """The end of the head."""
+        if status := self._fault():
+            self._give_up(status)
+        self._await(self._server.waits.body)
+        super().on_headers_complete()
         self._in_head = False
+
+    def _fault(self) -> int:
+        """Why a whole head is refused, 0 for one that is good."""
+        named = [name for name, _ in self.headers]
+        if len(self.url) > MOST_URL:
+            return 414
+        if sum(len(name) + len(value) for name, value in self.headers) > MOST_HEAD:
+            return 431
+        if self.parser.get_http_version() not in ("1.0", "1.1"):
+            return 505
+        codings = [value.strip().lower() for name, value in self.headers if name == b"transfer-encoding"]
+        return 400 if named.count(b"host") > 1 or codings not in ([], [b"chunked"]) else 0
+
+    def on_message_complete(self) -> None:
+        """The end of the request."""
+        self._stop_waiting()
+        super().on_message_complete()
+
+    def _await(self, seconds: float) -> None:
+        self._stop_waiting()
+        self._patience = self.loop.call_later(seconds, self._late)
+
+    def _stop_waiting(self) -> None:
         if self._patience is not None:
             self._patience.cancel()
             self._patience = None
-        if len(self.url) > MOST_URL or sum(len(name) + len(value) for name, value in self.headers) > MOST_HEAD:
-            raise ValueError("a head that is too large")
-        super().on_headers_complete()
 
-    def _await_head(self) -> None:
-        self._patience = self.loop.call_later(HEAD_SECONDS, self.transport.abort)
+    def _late(self) -> None:
+        """Somebody did not go on; unless it is us who do not read on now."""
+        if self.flow.read_paused:
+            self._await(self._server.waits.body)
+        elif self._in_head and not self._head:
+            self.transport.abort()
+        else:
+            self._refuse(408)
+
+    def _give_up(self, status: int) -> NoReturn:
+        """Refuse the request, and have the parser read no further."""
+        self._refuse(status)
+        raise ValueError(status)
+
+    def _refuse(self, status: int) -> None:
+        """The last words of this connection, unless somebody would take them for the answer to another request."""
+        if self._may_speak():
+            phrase, message = _REFUSALS[status]
+            head = f"HTTP/1.1 {status} {phrase}\r\ncontent-type: text/plain; charset=utf-8\r\n"
+            rest = f"content-length: {len(message)}\r\nconnection: close\r\n\r\n{message}"
+            self.transport.write(f"{head}{rest}".encode("ascii"))
+        self.transport.close()
+
+    def _may_speak(self) -> bool:
+        running = self._running
+        if self._in_head:
+            return running is None or running.response_complete
+        return running is not None and running is self.cycle and not running.response_started
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
         self._running = cycle
@@ -93,8 +172,7 @@ class Connection(HttpToolsProtocol):
         if self._running is not None and not self._running.response_complete:
             self._running.disconnected = True
             self._running.message_event.set()
-        if self._patience is not None:
-            self._patience.cancel()
+        self._stop_waiting()
         super().connection_lost(exc)
         self._server.count(-1)
 
@@ -163,8 +241,10 @@ class Server(uvicorn.Server):
         leash: int | None,
         send_seconds: float,
         tls: ssl.SSLContext | None = None,
+        waits: Waits = _WAITS,
     ) -> None:
         super().__init__(config)
+        self.waits = waits
         self._tls = tls
         self._stalls = Stalls(send_seconds)
         self._tally = tally
@@ -215,7 +295,7 @@ class Server(uvicorn.Server):
         try:
             connection.setblocking(False)
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            patience = {"ssl_handshake_timeout": HEAD_SECONDS} if self._tls else {}
+            patience = {"ssl_handshake_timeout": self.waits.head} if self._tls else {}
             await loop.connect_accepted_socket(lambda: Connection(self, loop), connection, ssl=self._tls, **patience)
         except OSError:
             connection.close()

@@ -160,7 +160,7 @@ def test_a_head_that_is_too_large_is_refused_and_not_kept(one_tracker: Tracker, 
     except (BrokenPipeError, ConnectionResetError):
         answer = b""
     assert b" 200 " not in answer[:20]
-    assert answer[:12] in (b"", b"HTTP/1.1 400")
+    assert answer[:12] in (b"", b"HTTP/1.1 431")
 
 
 @pytest.mark.security("S34", "S56")
