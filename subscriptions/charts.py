@@ -16,7 +16,7 @@ from fhir_tracker.storage.issuers import Issuer
 from mappings import mapping_named
 from subscriptions.abilities import address_of
 from subscriptions.bundles import read_object
-from subscriptions.client import Authorizer, EhrClient, Fixed, Limits
+from subscriptions.client import Authorizer, EhrClient, Limits
 from subscriptions.code_files import tables_of
 from subscriptions.following import Follow, nothing_else
 from subscriptions.issuer_metadata import reach
@@ -34,15 +34,15 @@ def read_as_person(
     database: Database,
     connection: Connection,
     issuer: Issuer,
-    token: str,
+    person: Authorizer,
     patient: str,
     now: Callable[[], datetime],
 ) -> bool:
-    """Read a patient (an id at the EHR) with a person's access token, and keep them; False when the EHR shows no such one.
+    """Read a patient (an id at the EHR) as a person, and keep them; False when the EHR shows no such one.
 
     Raises RemoteFailure, `permanent` or `auth` when that person may not read them.
     """
-    with person_client(issuer, Fixed(value=f"Bearer {token}")) as client:
+    with person_client(issuer, person) as client:
         return _take(database, connection, client, patient, now)
 
 

@@ -45,6 +45,7 @@ from fhir_tracker.storage.database import Tx
 from fhir_tracker.storage.issuers import Issuer
 from fhir_tracker.storage.launches import LaunchSession, Pending
 from subscriptions import charts, id_tokens, user_tokens
+from subscriptions.client import Fixed
 from subscriptions.issuer_keys import KEY_PAGES, KeyPages
 from subscriptions.issuer_metadata import KNOWN, Known, Metadata
 from subscriptions.outbound import origin
@@ -95,7 +96,7 @@ class Callback:
     def back(self, request: Request, given: Mapping[str, str]) -> Response:
         """GET, or POST from a window that holds its secret itself."""
         now, state = clock.now(), given.get("state", "")
-        if request.method == "GET" and not browsers.held(request) and (found := self._windowed(state, now)):
+        if request.method == "GET" and not browsers.held(request, state) and (found := self._windowed(state, now)):
             return window_page(self._context, found.frame_ancestors)
         pending, attempt, issuer = self._taken(request, state, now)
         try:
@@ -103,7 +104,7 @@ class Callback:
             metadata = self._known.metadata(issuer, now)
             _check_answer(given, issuer, metadata)
             coming = Coming(request=request, issuer=issuer, attempt=attempt, metadata=metadata, now=now)
-            return self._enter(coming, given["code"])
+            return self._enter(coming, given["code"], state)
         except (Forbidden, Incorrect) as refusal:
             note_refused(
                 self._context, request, type(refusal).__name__.lower(), _somebody(issuer), said=refusal.message
@@ -135,16 +136,18 @@ class Callback:
     def _check_browser(self, request: Request, given: Mapping[str, str], pending: Pending, attempt: Attempt) -> None:
         """Forbidden unless the one who comes back is the one who was sent."""
         if request.method == "GET":
-            if not browsers.held(request):
+            held = browsers.held(request, given.get("state", ""))
+            if not held and not browsers.brings_cookies(request):
                 raise Forbidden(NO_COOKIE)
-            attempts.check_browser(pending, browsers.held(request))
+            attempts.check_browser(pending, held)
             return
         check_origin(self._context, request.headers)
         if not attempt.windowed:
             raise Forbidden(NO_COOKIE)
         attempts.check_browser(pending, given.get("window", ""))
 
-    def _enter(self, coming: Coming, code: str) -> Response:
+    def _enter(self, coming: Coming, code: str, state: str) -> Response:
+        """In; by a page more where the window holds a secret, which that takes away."""
         issuer, attempt, now = coming.issuer, coming.attempt, coming.now
         token = user_tokens.exchange(
             issuer, coming.metadata, self._keys, code, attempt.verifier, attempt.redirect_uri, now
@@ -155,9 +158,12 @@ class Callback:
         self._fetch_patient(coming, token, context)
         with self._context.database.begin() as tx:
             session, secret, handle = self._begin(tx, coming, account, token, context)
-        has_cookies = bool(browsers.held(coming.request))
-        cookies = coming.request.cookies
-        return arrive(self._context, session, secret, handle, cookies, now, has_cookies=has_cookies)
+        came, request = bool(browsers.held(coming.request, state)), coming.request
+        response = arrive(
+            self._context, session, secret, handle, request.cookies, now, has_cookies=came and not attempt.windowed
+        )
+        browsers.take(request, response, state)
+        return response
 
     def _begin(
         self, tx: Tx, coming: Coming, account: Account, token: Token, context: LaunchContext
@@ -240,8 +246,9 @@ class Callback:
         if connection is None or (is_here and not as_person):
             return
         database, settings = self._context.database, self._context.settings
+        person = Fixed(value=f"Bearer {token.value}")
         try:
-            if charts.read_as_person(database, connection, issuer, token.value, patient, clock.now):
+            if charts.read_as_person(database, connection, issuer, person, patient, clock.now):
                 return
             if as_person:
                 raise Forbidden("Your EHR shows you no such patient.")

@@ -12,6 +12,7 @@ from api.context import Access
 from api.freshness import TypeAge, age_of, is_stale, promised, type_ages
 from api.staff import words
 from api.staff.acts import may_open
+from api.staff.ehr_answers import ANSWERS
 from api.staff.names import role_named
 from api.staff.rows import person_of
 from api.staff.shapes import Frame, Lasting, Person, Staff, Tab
@@ -115,6 +116,8 @@ def _nav(visit: Visit) -> Sequence[tuple[str, str]]:
 def _banner(tx: Tx, visit: Visit) -> Person | None:
     patient = visit.viewer.patient
     if visit.launch is None or patient is None or not visit.launch.needs_banner:
+        return None
+    if ANSWERS.is_closed(visit.launch.id, patient):
         return None
     return person_of(patients.find(tx, visit.viewer, patient), patient, visit.now)
 

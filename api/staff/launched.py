@@ -12,6 +12,7 @@ from api.fhir.entrance import address_of
 from api.staff import cookies
 from api.staff.endpoint import Handler, Page, placed, respond, visit_of
 from api.staff.entry import failed, refused
+from api.staff.own_reading import OF_ONE_PATIENT, shown_by_ehr
 from api.staff.places import Place
 from api.staff.rendering import policy
 from api.staff.session import DENSITIES, Session
@@ -25,7 +26,6 @@ from fhir_tracker.storage.database import Tx
 from fhir_tracker.storage.launches import LaunchSession
 
 HANDLE = "x-launch-handle"
-_OF_ONE_PATIENT = ("/tasks/", "/patients/", "/plans/")
 _OF_ANYBODY = frozenset({"/", "/open", "/help/keys", "/preferences", "/session", "/stay", "/logout", "/tickets"})
 
 
@@ -33,8 +33,11 @@ class LaunchedPage(Page):
     """One page of a launch; `counts` says whether asking for it is something a person does."""
 
     def __init__(self, context: AppContext, handler: Handler, path: str, *, counts: bool = True) -> None:
-        is_there = path in _OF_ANYBODY or path.startswith(_OF_ONE_PATIENT)
-        super().__init__(context, handler if is_there else unlocked(handler), f"/l/{{launch}}{path}")
+        if path.startswith(OF_ONE_PATIENT):
+            handler = shown_by_ehr(handler)
+        elif path not in _OF_ANYBODY:
+            handler = unlocked(handler)
+        super().__init__(context, handler, f"/l/{{launch}}{path}")
         self._counts = counts
 
     def _serve(self, request: Request, body: bytes | None) -> Response:

@@ -110,6 +110,7 @@ def test_json_has_these_members_and_no_secret(shell: Shell, ehr: FakeEhr, tmp_pa
         "subscriptions",
         "cursors",
         "budget",
+        "searches",
         "reconciledAt",
         "ways",
     ]
