@@ -6,6 +6,7 @@ import argparse
 import json
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from fhir_tracker.fhir.body import write_json
 from fhir_tracker.fhir.dates import instant, parse_datetime
 from fhir_tracker.measures.formats import csv_of
 from fhir_tracker.model.viewer import open_viewer
-from fhir_tracker.storage import audit_pruning, audit_search
+from fhir_tracker.storage import audit_guards, audit_pruning, audit_search
 from fhir_tracker.storage.audit import AuditRow
 from fhir_tracker.storage.audit_chain import Head
 from fhir_tracker.storage.audit_checking import Finding, check
@@ -113,6 +114,7 @@ def _verify(args: argparse.Namespace, settings: Settings) -> int:
     with open_store(settings) as database, database.read() as tx:
         keys = audit_keys.known_keys(tx, secret_key(settings), *former)
         found = check(tx, keys, anchors, args.head)
+        found = replace(found, problems=(*found.problems, *audit_guards.fallen(tx)))
     if args.json:
         print_json(_told(found, len(anchors)))
     else:

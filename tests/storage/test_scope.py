@@ -257,7 +257,7 @@ WAYS_IN = {
     "sealed_texts", "seen_jti", "tokens",
 }  # fmt: skip
 """Who may come in and do what: read to know the viewer, before there is one."""
-TRAIL = {"audit_chain", "audit_witness", "audit_checking", "audit_pruning", "audit_work"}
+TRAIL = {"audit_chain", "audit_witness", "audit_guards", "audit_checking", "audit_pruning", "audit_work"}
 """The seal of the trail and its end: digests, numbers and writes."""
 QUARANTINE = frozenset({"quarantine.find", "quarantine.labelled", "quarantine.list", "quarantine.waiting"})
 OWN_WAYS = {"access_token", "audit_patient", "launch_session", "restricted_patient", "restricted_record", "roster"}
