@@ -59,15 +59,14 @@ class Launching:
     def _send(self, request: Request, issuer: Issuer, wanted: Attempt) -> Response:
         """On to the issuer, by a redirect; in a frame whose browser has no cookie of ours by a page that knows two ways."""
         self._context.limits.launch(address_of(request.scope))
-        secret, framed_by = browsers.held(request), issuer.frame_ancestors
-        is_windowed = not secret and request.headers.get("sec-fetch-dest", "") in _FRAMES
-        secret = secret or attempts.fresh_secret()
+        secret, framed_by = attempts.fresh_secret(), issuer.frame_ancestors
+        is_windowed = request.headers.get("sec-fetch-dest", "") in _FRAMES and not browsers.brings_cookies(request)
         wanted = replace(wanted, windowed=is_windowed)
         try:
             metadata = self._known.metadata(issuer, clock.now())
         except RemoteFailure as failure:
             raise _away(issuer, failure) from None
-        address = self._address(issuer, metadata, wanted, secret)
+        address, state = self._address(issuer, metadata, wanted, secret)
         if issuer.options.get("posts") and "authorize-post" in metadata.capabilities:
             response: Response = sending_form(self._context, address, framed_by, secret if is_windowed else "")
         elif is_windowed:
@@ -75,11 +74,11 @@ class Launching:
         else:
             response = RedirectResponse(address, status_code=302, headers=HEADERS)
             response.headers["content-security-policy"] = policy(*framed_by)
-        browsers.give(response, secret)
+        browsers.give(request, response, state, secret)
         return response
 
-    def _address(self, issuer: Issuer, metadata: Metadata, wanted: Attempt, secret: str) -> str:
-        """Where the browser is to go, with an attempt that waits for it to come back."""
+    def _address(self, issuer: Issuer, metadata: Metadata, wanted: Attempt, secret: str) -> tuple[str, str]:
+        """Where the browser is to go, with an attempt that waits for it to come back, and the state of that."""
         with self._context.database.begin() as tx:
             made, state = attempts.begin(
                 tx,
@@ -94,7 +93,7 @@ class Launching:
                 redirect_uri=f"{self._context.public_url}{CALLBACK}",
                 scopes=scopes_for(issuer, metadata, wanted),
             )
-        return authorize_address(issuer, metadata, made, state)
+        return authorize_address(issuer, metadata, made, state), state
 
     def _issuer(self, request: Request, given: Mapping[str, str], *kinds: str) -> Issuer:
         """The issuer that is named, if it is one we know: nothing is ever asked of another."""

@@ -2,19 +2,21 @@
 "use strict";
 (() => {
   const MARK = "fhir-tracker:";
-  const keep = (secret) => { if (secret) window.name = `${MARK}${secret} ${window.name}`; };
   const kept = () => {
     if (!window.name.startsWith(MARK)) return "";
     const [secret, ...former] = window.name.slice(MARK.length).split(" ");
     window.name = former.join(" ");
     return secret;
   };
+  const keep = (secret) => { if (secret) { kept(); window.name = `${MARK}${secret} ${window.name}`; } };
 
   const go = document.querySelector("a[data-launch-go]");
   if (go) { keep(go.dataset.launchSecret); location.replace(go.href); }
 
   const sent = document.querySelector("form[data-launch-send]");
   if (sent) { keep(sent.dataset.launchSecret); sent.submit(); }
+
+  if (document.querySelector("meta[name=tracker-handle]")) kept(); // in, by the cookie
 
   const form = document.querySelector("form[data-launch-window]");
   if (form) {

@@ -76,6 +76,14 @@
     given.remove();
     const answer = await ask(probe).catch(() => null);
     if (answer?.ok) { location.replace(page); return; }
+    if (self.origin === "null") {
+      const told = document.createElement("p");
+      told.setAttribute("role", "alert");
+      told.textContent = "The EHR shows this frame in a sandbox without an origin, in which no form can be sent. Tell your administrator: its sandbox needs allow-same-origin.";
+      document.querySelector("h1").textContent = "The tracker cannot work in this frame";
+      document.getElementById("main").append(told);
+      return;
+    }
     handle = text;
     visit(page, { isNew: false });
   };

@@ -15,6 +15,7 @@ from sqlalchemy import text
 
 from api.demo.simulator.faults import Faults, IdTokenFaults
 from api.demo.simulator.ledger import Context
+from api.smart import browsers
 from fhir_tracker import accounts, clock, connections, issuers
 from fhir_tracker.issuers import Terms
 from fhir_tracker.storage.database import Database
@@ -107,12 +108,50 @@ def test_a_login_cannot_be_ended_in_another_browser(pad: Launchpad) -> None:
     assert {one["outcome"] for one in trail(pad.database, "login-refused")} == {"denied"}
 
 
+@pytest.mark.requirement(97)
+@pytest.mark.security("S14", "S19", "S20")
+def test_two_frames_that_begin_at_the_same_moment_both_come_in_with_a_chart_each(pad: Launchpad) -> None:
+    """Neither request has the cookie of the other yet; the browser keeps both."""
+    browser = pad.browser()
+    ways = []
+    for patient in ("ada", "ben"):
+        held = dict(browser.client.cookies)
+        browser.client.cookies.clear()
+        ways.append(browser.at_ehr(browser.launch(context=Context(patient=patient))))
+        for name, secret in held.items():
+            browser.client.cookies.set(name, secret, domain="testserver.local", path="/")
+    found = [pad.session(launch_of(browser.get(way))).patient for way in ways]
+    assert found == ["clinic-ada", "clinic-ben"]
+    assert [one for one in browser.client.cookies if one.startswith(browsers.PREFIX)] == []
+
+
+@pytest.mark.security("S14", "S56")
+def test_a_browser_holds_few_logins_under_way_and_the_latest_counts(pad: Launchpad) -> None:
+    browser = pad.browser()
+    ways = [browser.at_ehr(browser.launch()) for _ in range(3 * browsers.MOST)]
+    assert len([one for one in browser.client.cookies if one.startswith(browsers.PREFIX)]) <= browsers.MOST
+    assert "another browser" in browser.get(ways[0]).text
+    assert launch_of(browser.get(ways[-1]))
+
+
+@pytest.mark.security("S14", "S17")
+def test_the_cookie_of_one_login_ends_no_other(pad: Launchpad) -> None:
+    browser = pad.browser()
+    first, second = (browser.at_ehr(browser.launch()) for _ in range(2))
+    names = [browsers.name_of(dict(parse_qsl(urlsplit(way).query))["state"]) for way in (first, second)]
+    one, other = (browser.client.cookies[name] for name in names)
+    answer = pad.browser().get(first, {"cookie": f"{names[0]}={other}; {names[1]}={one}"})
+    assert (answer.status_code, "another browser" in answer.text) == (403, True)
+    assert tokens_asked(pad) == 0
+
+
 @pytest.mark.security("S14")
 @pytest.mark.parametrize("cookie", ["", "short", "x" * 43, 'x"y', "x" * 5000])
 def test_a_cookie_of_ones_own_making_opens_nothing(pad: Launchpad, cookie: str) -> None:
     browser = pad.browser()
     back = browser.at_ehr(browser.launch())
-    answer = pad.browser().get(back, {"cookie": f"__Host-launching={cookie}"})
+    name = browsers.name_of(dict(parse_qsl(urlsplit(back).query))["state"])
+    answer = pad.browser().get(back, {"cookie": f"{name}={cookie}; __Host-launching={cookie}"})
     assert (answer.status_code, tokens_asked(pad)) == (403, 0)
 
 
