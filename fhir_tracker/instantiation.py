@@ -79,15 +79,14 @@ def _written(tx: Tx, author: Author, applied: Applied, key: str) -> Stored:
     ids = {str(one["id"]): records.fresh_id(author.at) for one in parts}
     plan_id = records.fresh_id(author.at)
     names = {str(one["id"]): f"{one['resourceType']}/{ids[str(one['id'])]}" for one in parts}
+    reach.promise(tx, [*names.values(), f"CarePlan/{plan_id}"])
     for goal in applied.goals:
         active = goal | {"lifecycleStatus": "accepted"}
-        writes.create(tx, renamed(active, names), author, id_=ids[str(goal["id"])], in_bundle=True)
+        writes.create(tx, renamed(active, names), author, id_=ids[str(goal["id"])])
     for request in applied.requests:
         whole = _as_work(renamed(request, names), plan_id, key)
-        writes.create(tx, whole, author, id_=ids[str(request["id"])], in_bundle=True)
-    return writes.create(
-        tx, _as_plan(renamed(applied.plan, names), applied, names, key), author, id_=plan_id, in_bundle=True
-    )
+        writes.create(tx, whole, author, id_=ids[str(request["id"])])
+    return writes.create(tx, _as_plan(renamed(applied.plan, names), applied, names, key), author, id_=plan_id)
 
 
 def _as_work(request: Resource, plan_id: str, key: str) -> Resource:

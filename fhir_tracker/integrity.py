@@ -44,7 +44,7 @@ def _told(ref: str, some: Referrers) -> str:
     if not some.seen:
         return f"{ref} cannot be deleted: other resources refer to it."
     count = len(some.seen)
-    named = ", ".join(some.seen[:MOST_NAMED]) + (" and others" if count > MOST_NAMED or some.hidden else "")
+    named = ", ".join(some.seen[:MOST_NAMED]) + (" and others" if count > MOST_NAMED else "")
     verb = "resource refers" if count == 1 and not some.more else "resources refer"
     least = "at least " if some.more else ""
     return f"{ref} cannot be deleted: {least}{count} {verb} to it ({named}). Delete or change what refers to it first."

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-from fhir_tracker import records
+from fhir_tracker import records, restrictions
 from fhir_tracker.fhir.body import write_json
 from fhir_tracker.fhir.dates import instant, milliseconds
 from fhir_tracker.fhir.identity import is_legal_id
@@ -79,7 +79,9 @@ def _record_plain(tx: Tx, target: Stored, author: Author, activity: str) -> Stor
         keys=prepared.keys.union(_target_keys(prepared.pointing, target.type, target.id)),
         dates=frozenset([(key, low, low + 1) for key in prepared.dated]),
     )
-    return resources.save_indexed(tx, new, rows, author)
+    stored = resources.save_indexed(tx, new, rows, author)
+    restrictions.keep_trace(tx, stored, [target.ref])
+    return stored
 
 
 def _target_keys(pointing: Sequence[str], type_: str, id_: str) -> list[int]:

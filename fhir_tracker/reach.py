@@ -5,7 +5,7 @@ Who hides behind nobody: what is not reached is not there, in the same words. ht
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import Final
 
@@ -36,6 +36,7 @@ SIGNED: Final[Mapping[str, tuple[str, ...]]] = {
     "ChargeItem": ("enterer",),
 }
 """Elements by which somebody says who they are."""
+_PROMISED: Final = "promised"
 _PATIENTS_OWN: Final = frozenset({"Patient", "RelatedPerson"})
 _BY_PATIENT: Final = frozenset(
     {"status", "statusReason", "output", "businessStatus", "lastModified", "meta", "text", "id", "resourceType"}
@@ -90,9 +91,25 @@ def require_still(tx: Tx, author: Author, right: str, ref: str) -> None:
         and not is_free(author.limits, right, _type(ref))
         and ref not in _reached(tx, author, right, ref)
     ):
-        type_ = _type(ref)
-        message = f"A {type_} like this is not among those that you may {_WORDS[right]}."
-        raise Forbidden(message, issues=(Issue(message=message, code="forbidden", expression=type_),))
+        raise _not_among(right, ref)
+
+
+def require_known(tx: Tx, author: Author, right: str, before: Stored | None, after: Stored) -> None:
+    """Raise Forbidden, as for a patient who is restricted, where something was given to a patient who is not there."""
+    patient = after.patient
+    if not is_limited(author) or author.limits.sight.sees_restricted or after.type == "Patient" or patient is None:
+        return
+    ref = f"Patient/{patient}"
+    if (before is None or before.patient != patient) and ref not in tx.here.get(_PROMISED, frozenset()):
+        found = resources.find(tx, _SYSTEM, "Patient", patient)
+        if found is None or found.deleted:
+            raise _not_among(right, after.ref)
+
+
+def _not_among(right: str, ref: str) -> Forbidden:
+    type_ = _type(ref)
+    message = f"A {type_} like this is not among those that you may {_WORDS[right]}."
+    return Forbidden(message, issues=(Issue(message=message, code="forbidden", expression=type_),))
 
 
 def is_free(viewer: Viewer, right: str, type_: str) -> bool:
@@ -108,11 +125,15 @@ def rules_of(sight: Sight) -> Rules:
     return Rules(hidden=sight.hidden, readable=lambda type_: sight.may("r", type_))
 
 
-def accepted(tx: Tx, author: Author, before: Resource | None, after: Resource, *, in_bundle: bool = False) -> Resource:
+def promise(tx: Tx, refs: Iterable[str]) -> None:
+    """Let what is written in this transaction refer to these (`Type/id`), which it makes later under ids of the server's."""
+    tx.here[_PROMISED] = frozenset(refs) | tx.here.get(_PROMISED, frozenset())
+
+
+def accepted(tx: Tx, author: Author, before: Resource | None, after: Resource) -> Resource:
     """What is stored where the writer sends `after` for `before` (None: it is new): what is hidden or not theirs to say stays.
 
-    `in_bundle`: what it refers to may be written later in the same transaction. Raises Forbidden that names each element
-    which this writer may not set or change.
+    Raises Forbidden that names each element which this writer may not set or change.
     """
     if not is_limited(author):
         return after
@@ -125,7 +146,7 @@ def accepted(tx: Tx, author: Author, before: Resource | None, after: Resource, *
         refuse(
             "Task", [one for one in names if one.removeprefix("_") not in _BY_PATIENT], "is not a patient's to change."
         )
-    _check_references(tx, author, before, made, in_bundle=in_bundle)
+    _check_references(tx, author, before, made)
     return _signed(viewer, made) if before is None else made
 
 
@@ -198,7 +219,7 @@ def _signed(viewer: Viewer, resource: Resource) -> Resource:
     return resource | {"requester": {"reference": viewer.who}}
 
 
-def _check_references(tx: Tx, author: Author, before: Resource | None, after: Resource, *, in_bundle: bool) -> None:
+def _check_references(tx: Tx, author: Author, before: Resource | None, after: Resource) -> None:
     """Who is confined to a patient refers to nothing of another one, nor to what is not there: both are the same to them."""
     lock = locked_to(author.limits, after["resourceType"])
     if lock is None:
@@ -213,9 +234,10 @@ def _check_references(tx: Tx, author: Author, before: Resource | None, after: Re
         path: ref for path, ref in asked.items() if ref.partition("/")[0] not in _NOBODYS and ref != f"Patient/{lock}"
     }
     there = resources.find_many(tx, _SYSTEM, set(asked.values()))
+    promised = tx.here.get(_PROMISED, frozenset())
     for path, ref in asked.items():
         found = there.get(ref)
-        if found is None and in_bundle and not ref.startswith("Patient/"):
+        if found is None and ref in promised and not ref.startswith("Patient/"):
             continue
         if found is None or found.patient != lock:
             message = f"{path}.reference names nothing that you may refer to."

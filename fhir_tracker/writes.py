@@ -51,19 +51,18 @@ def create(
     *,
     id_: str | None = None,
     tells_of_others: bool = False,
-    in_bundle: bool = False,
     patient: str | None = None,
 ) -> Stored:
     """Store a new resource; a Task of a program gets what its template says and it left out.
 
     `id_` is a fresh id that is promised to it already; without one it is given one here. `tells_of_others` is for a
-    caller's Provenance of what it writes in the same transaction; `in_bundle`: what it refers to may be written later in it.
-    `patient` is whose it is where it does not say so itself.
+    caller's Provenance of what it writes in the same transaction. `patient` is
+    whose it is where it does not say so itself.
     """
     if not tells_of_others:
         _refuse_read_only(resource["resourceType"])
     reach.require_new(author, resource["resourceType"])
-    resource = reach.accepted(tx, author, None, resource, in_bundle=in_bundle)
+    resource = reach.accepted(tx, author, None, resource)
     require_valid(resource)
     if resource["resourceType"] == "Task":
         made = task_writes.create(tx, resource, author, id_ or records.fresh_id(author.at), fresh=True)
@@ -72,6 +71,7 @@ def create(
         heeded = _heeded(tx, resource, author)
         made = _proven(tx, records.create(tx, heeded, author, id_=id_, patient=patient), author, "CREATE")
     reach.require_still(tx, author, "c", made.ref)
+    reach.require_known(tx, author, "c", None, made)
     return made
 
 
@@ -83,7 +83,6 @@ def update(
     author: Author,
     *,
     if_match: int | None = None,
-    in_bundle: bool = False,
 ) -> tuple[Stored, bool]:
     """Store the next version, or the first under a given id; True when it was created.
 
@@ -95,10 +94,12 @@ def update(
     if not is_there:
         reach.require_new(author, type_, id_)
     known = records.resource_of(before) if before is not None and is_there else None
-    resource = reach.accepted(tx, author, known, resource, in_bundle=in_bundle)
+    resource = reach.accepted(tx, author, known, resource)
     require_valid(resource)
     saved, is_new = _updated(tx, before, type_, id_, resource, author, if_match)
-    reach.require_still(tx, author, "c" if is_new else "u", saved.ref)
+    right = "c" if is_new else "u"
+    reach.require_still(tx, author, right, saved.ref)
+    reach.require_known(tx, author, right, before, saved)
     return saved, is_new
 
 

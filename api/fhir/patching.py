@@ -59,10 +59,7 @@ def _patch(request: FhirRequest, tx: Tx, stored: Stored, change: Change) -> Fhir
     before = shown_to_patch(request.viewer, records.resource_of(stored))
     after = _checked(request, tx, before, change(before))
     try:
-        is_part = request.bundle == "transaction"
-        changed, _ = writes.update(
-            tx, stored.type, stored.id, after, request.author(), if_match=stored.version, in_bundle=is_part
-        )
+        changed, _ = writes.update(tx, stored.type, stored.id, after, request.author(), if_match=stored.version)
     except Incorrect as error:
         if isinstance(error, RuleBroken):
             raise

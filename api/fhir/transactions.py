@@ -20,7 +20,7 @@ from api.fhir.exchange import AuditNote, FhirRequest, FhirResponse
 from api.fhir.failing import repeated
 from api.fhir.linking import may_have_conditions, of_reference, only
 from api.fhir.negotiation import preference
-from fhir_tracker import integrity, records
+from fhir_tracker import integrity, reach, records
 from fhir_tracker.errors import (
     Conflict,
     Fault,
@@ -45,6 +45,9 @@ from fhir_tracker.fhir.query import NOT_FILTERS
 from fhir_tracker.storage import resources
 from fhir_tracker.storage.database import Tx
 from fhir_tracker.storage.late import late
+
+_LAST = {"Task": 1, "Binary": 2}
+"""What is written after the other entries, since those decide whose it is and what it may be."""
 
 
 def process(request: FhirRequest, entries: tuple[Json, ...], find: Finder) -> FhirResponse:
@@ -81,6 +84,7 @@ class _Run:
         self._places: dict[int, Target] = {}
         self._claimed: dict[str, int] = {}
         self._existing: set[int] = set()
+        self._promised: set[str] = set()
         self._links = Links(base=request.base, targets={}, conditional={})
         self._size = 0
 
@@ -100,9 +104,10 @@ class _Run:
             self._act(tx, entry, entry.request)
         conditions = Conditions(self._request, tx)
         self._place_writes(tx, conditions, creates, changes)
+        reach.promise(tx, self._promised)
         self._link([*creates, *changes])
         late = self._resolve(conditions, [*creates, *changes])
-        ordered = sorted([*creates, *sorted(changes, key=self._place)], key=lambda one: one.request.type == "Task")
+        ordered = sorted([*creates, *sorted(changes, key=self._place)], key=lambda one: _LAST.get(one.request.type, 0))
         for entry in ordered:
             if entry.index not in late:
                 self._write(tx, entry)
@@ -160,6 +165,7 @@ class _Run:
     def _place_new(self, conditions: Conditions, entry: Entry) -> None:
         ref = f"{entry.request.type}/{records.fresh_id(self._request.now)}"
         self._places[entry.index] = Target(ref=ref, version=1)
+        self._promised.add(ref)
         self._claim(entry, ref)
         conditions.add(ref, _resource(entry))
 

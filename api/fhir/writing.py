@@ -53,10 +53,7 @@ def create(request: FhirRequest, tx: Tx) -> FhirResponse:
             return written(request, found, 200, "read")
     author = request.author()
     resource = linked(request, tx, resource)
-    is_part = request.bundle == "transaction"
-    stored = writes.create(
-        tx, resource, author, id_=request.id or None, tells_of_others=tells_of_others, in_bundle=is_part
-    )
+    stored = writes.create(tx, resource, author, id_=request.id or None, tells_of_others=tells_of_others)
     return written(request, proven(request, tx, stored), 201, "create")
 
 
@@ -164,10 +161,7 @@ def _update(request: FhirRequest, tx: Tx, resource: Resource) -> FhirResponse:
         )
     match = expected_version(request, tx)
     resource = linked(request, tx, resource)
-    is_part = request.bundle == "transaction"
-    stored, created = writes.update(
-        tx, request.type, request.id, resource, request.author(), if_match=match, in_bundle=is_part
-    )
+    stored, created = writes.update(tx, request.type, request.id, resource, request.author(), if_match=match)
     return written(request, proven(request, tx, stored), 201 if created else 200, "create" if created else "update")
 
 

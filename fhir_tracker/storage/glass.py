@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import delete, exists, insert, select, update
 
 from fhir_tracker.model.viewer import Viewer
 from fhir_tracker.storage.database import Tx
+from fhir_tracker.storage.hashes import reference_key
 from fhir_tracker.storage.records import from_row, to_row
+from fhir_tracker.storage.resources import Stored
 from fhir_tracker.storage.role_tables import broken_glass, restricted_patient, restricted_record
 from fhir_tracker.storage.scope import row_scope
+from fhir_tracker.storage.tables import ix, resource
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,6 +58,16 @@ def restricted_among(tx: Tx, refs: Collection[str]) -> frozenset[str]:
     """Those of these that are restricted by themselves, whoever asks."""
     chosen = select(restricted_record.c.ref).where(restricted_record.c.ref.in_(sorted(refs)))
     return frozenset(str(row["ref"]) for row in tx.rows(chosen)) if refs else frozenset()
+
+
+def provenance_of(tx: Tx, viewer: Viewer, refs: Iterable[str]) -> Sequence[Stored]:
+    """Every Provenance that has one of these, in whatever version, among its targets, as it is now."""
+    keys = [reference_key("Provenance", "target", ref) for ref in refs]
+    if not keys:
+        return []
+    told = exists().where(ix.c.h.in_(keys), ix.c.k == resource.c.k)
+    chosen = select(resource).where(told, ~resource.c.deleted, row_scope(viewer, resource, types=["Provenance"]))
+    return [from_row(Stored, row) for row in tx.rows(chosen)]
 
 
 def add(tx: Tx, opening: Opening) -> None:

@@ -228,6 +228,29 @@ def test_a_change_of_the_labels_counts_for_what_is_stored_already(nurse: Asker) 
     assert nurse.ask("GET", "Observation/lab").status == 200
 
 
+@pytest.mark.security("A5")
+def test_who_did_what_to_a_restricted_record_is_not_told_either(nurse: Asker) -> None:
+    """Provenance of before the label, of the labelled version, a caller's own, and of a deletion."""
+    whole = nurse.as_viewer(CREATOR)
+
+    def targets(viewer: Viewer = NURSE) -> set[str]:
+        page = nurse.as_viewer(viewer).read("Provenance?_count=500")
+        found = {each["reference"] for one in page.get("entry", []) for each in one["resource"]["target"]}
+        return {one for one in found if one.startswith("Task/")}
+
+    assert targets() == {"Task/free/_history/1"}
+    whole.put(labelled(of("Task", "free", "ann", status="requested", intent="order"), coded(CONF, "V")))
+    assert targets() == set()
+    assert targets(TRUSTED) == {"Task/free/_history/1", "Task/free/_history/2", "Task/kept/_history/1"}
+    whole.put(of("Task", "free", "ann", status="requested", intent="order"))
+    assert targets() == {f"Task/free/_history/{number}" for number in (1, 2, 3)}
+    assert [whole.ask("DELETE", ref).status for ref in ("Communication/said", "Task/kept")] == [204, 204]
+    assert {one.rpartition("/_h")[0] for one in targets()} == {"Task/free"}
+    with nurse.database.begin() as tx:
+        restrictions.change(tx, ["PSY"])
+    assert "Task/free/_history/1" in targets()
+
+
 def test_labels_that_are_none_change_nothing(nurse: Asker) -> None:
     with pytest.raises(Incorrect), nurse.database.begin() as tx:
         restrictions.change(tx, ["R", "nonsense"])
