@@ -16,6 +16,7 @@ from fhir_tracker.fhir.json_types import Resource
 from fhir_tracker.fhir.search_values import extract
 from fhir_tracker.model.author import Author, Why
 from fhir_tracker.model.subject import patient_of
+from fhir_tracker.security_context import patient_of_context
 from fhir_tracker.storage import resources
 from fhir_tracker.storage.database import Tx
 from fhir_tracker.storage.resources import NewVersion, Stored
@@ -112,7 +113,7 @@ def save(
         version=version,
         updated_at=updated_at,
         body=write_json(stamped),
-        patient=patient_of(stamped) or patient,
+        patient=patient_of(stamped) or patient_of_context(tx, stamped, author.viewer) or patient,
         op="create" if before is None or before.deleted else "update",
         connection=remote.connection if remote else None,
         remote_id=remote.id if remote else None,
