@@ -9,7 +9,7 @@ from enum import StrEnum
 from functools import cached_property
 from urllib.parse import urlsplit
 
-from api.limits import Limits
+from api.limits import InDatabase, Limits
 from api.smart.foreign import ForeignTokens
 from api.tally import SLOWED, Tally
 from fhir_tracker.admission import Admission
@@ -72,8 +72,9 @@ class AppContext:
 
     @cached_property
     def limits(self) -> Limits:
-        """How often clients may ask, and addresses may fail, in this process."""
-        return Limits(self.settings.rate_limit, lambda limit: self.tally.note(SLOWED, limit, 429, 0.0))
+        """How often clients may ask of this process, and addresses may fail at any."""
+        shared = InDatabase(self.database)
+        return Limits(self.settings.rate_limit, lambda limit: self.tally.note(SLOWED, limit, 429, 0.0), shared)
 
     @cached_property
     def admission(self) -> Admission:

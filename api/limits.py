@@ -1,4 +1,8 @@
-"""How often one client may ask, and how often one address may fail to show who it is; each process counts for itself."""
+"""How often one client may ask, and how often one address may fail to show who it is.
+
+Requests are counted by each process for itself. What guards secrets and begins logins is counted there first, which keeps a flood
+from the database, and then over all processes; passwords have counts of their own (`fhir_tracker.local_accounts`).
+"""
 
 from __future__ import annotations
 
@@ -6,9 +10,12 @@ import ipaddress
 import math
 import threading
 from collections.abc import Callable
+from contextlib import suppress
+from typing import Protocol
 
-from fhir_tracker import clock
-from fhir_tracker.errors import TooMany
+from fhir_tracker import clock, shared_limits
+from fhir_tracker.errors import Busy, TooMany, Unavailable
+from fhir_tracker.storage.database import Database
 
 MOST_KEPT = 10_000
 FAILURES, FAILURES_A_SECOND = 100, 2.0
@@ -49,23 +56,55 @@ class Buckets:
         return len(self._held)
 
 
+class Shared(Protocol):
+    """Buckets that all processes share, by what they limit and the network it comes from."""
+
+    def take(self, what: str, network: str, size: float, rate: float) -> float:
+        """As `Buckets.take`."""
+
+    def is_empty(self, what: str, network: str, size: float, rate: float) -> bool:
+        """As `Buckets.is_empty`."""
+
+
+class InDatabase:
+    """Buckets in the database; while that does not answer, there are none."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def take(self, what: str, network: str, size: float, rate: float) -> float:
+        """See Shared."""
+        with suppress(Busy, Unavailable), self._database.begin() as tx:
+            return shared_limits.take(tx, what, network, size=size, rate=rate, now=clock.now())
+        return 0.0
+
+    def is_empty(self, what: str, network: str, size: float, rate: float) -> bool:
+        """See Shared."""
+        with suppress(Busy, Unavailable), self._database.read() as tx:
+            return shared_limits.is_empty(tx, what, network, size=size, rate=rate, now=clock.now())
+        return False
+
+
 def _nobody_counts(limit: str) -> None:
     del limit
 
 
 class Limits:
-    """The buckets of one process. Every method raises TooMany with the seconds to wait.
+    """The buckets of one server. Every method raises TooMany with the seconds to wait.
 
     `slowed` is told which limit was met, each time.
     Who shows a good token or assertion is never held back by failures of others behind the same address.
     """
 
-    def __init__(self, requests_a_second: int, slowed: Callable[[str], None] = _nobody_counts) -> None:
+    def __init__(
+        self, requests_a_second: int, slowed: Callable[[str], None] = _nobody_counts, shared: Shared | None = None
+    ) -> None:
         self._clients = Buckets(2.0 * requests_a_second, float(requests_a_second)) if requests_a_second else None
         self._slowed = slowed
         self._failures = Buckets(FAILURES, FAILURES_A_SECOND)
         self._logins = Buckets(LOGINS, LOGINS_A_SECOND)
         self._launches = Buckets(LAUNCHES, LAUNCHES_A_SECOND)
+        self._shared = shared
 
     def request(self, client: str) -> None:
         """One request of a client."""
@@ -74,13 +113,17 @@ class Limits:
 
     def failure(self, address: str) -> None:
         """One token or assertion from this address that was not good."""
-        self._check("address", self._failures.take(network_of(address), clock.monotonic()), _NOT_GOOD)
+        network = network_of(address)
+        wait = self._failures.take(network, clock.monotonic())
+        self._check("address", wait or self._everywhere("failure", network, FAILURES, FAILURES_A_SECOND), _NOT_GOOD)
 
     def check_failures(self, address: str) -> None:
         """Before others are asked about a token from this address: nothing, unless too many were not good lately."""
         now, network = clock.monotonic(), network_of(address)
         if self._failures.is_empty(network, now):
             self._check("address", self._failures.take(network, now), _NOT_GOOD)
+        if self._shared and self._shared.is_empty("failure", network, FAILURES, FAILURES_A_SECOND):
+            self._check("address", 1 / FAILURES_A_SECOND, _NOT_GOOD)
 
     def login(self, address: str) -> None:
         """One try with a password, before it is looked at."""
@@ -88,7 +131,13 @@ class Limits:
 
     def launch(self, address: str) -> None:
         """One login that is begun at an EHR or provider, of which we keep something until its end."""
-        self._check("launch", self._launches.take(network_of(address), clock.monotonic()), "Too many logins are begun.")
+        network = network_of(address)
+        wait = self._launches.take(network, clock.monotonic())
+        wait = wait or self._everywhere("launch", network, LAUNCHES, LAUNCHES_A_SECOND)
+        self._check("launch", wait, "Too many logins are begun.")
+
+    def _everywhere(self, what: str, network: str, size: float, rate: float) -> float:
+        return self._shared.take(what, network, size, rate) if self._shared else 0.0
 
     def _check(self, limit: str, wait: float, message: str) -> None:
         if wait:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import re
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import NamedTuple
@@ -75,13 +75,17 @@ class Entrance:
         token, address = _token(scope) or "", address_of(scope)
         try:
             if not is_ours(token):
-                self._limits.check_failures(address)
+                await self._apart(self._limits.check_failures, address)
             fresh = await self._looked_up(token, address)
         except BadToken as error:
-            self._limits.failure(address)
+            await self._apart(self._limits.failure, address)
             return Caller(viewer=Viewer(who="nobody", address=address), refused=error)
         self._limits.request(_bucket(fresh.viewer))
         return Caller(viewer=fresh.viewer)
+
+    async def _apart(self, count: Callable[[str], None], address: str) -> None:
+        """Count on a thread, for all processes count together."""
+        await asyncio.get_running_loop().run_in_executor(self._threads, count, address)
 
     async def _looked_up(self, token: str, address: str) -> Admitted:
         if len(token) > LONGEST_TOKEN:
