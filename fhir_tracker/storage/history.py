@@ -14,14 +14,16 @@ from typing import Any
 from sqlalchemy import ColumnElement, Select, and_, case, exists, func, or_, select
 
 from fhir_tracker.model.viewer import Viewer
+from fhir_tracker.storage.arrays import among
 from fhir_tracker.storage.database import Tx
 from fhir_tracker.storage.records import from_row
 from fhir_tracker.storage.resources import Op
 from fhir_tracker.storage.scope import row_scope
+from fhir_tracker.storage.scope_leads import few_seen
 from fhir_tracker.storage.tables import resource, resource_version
 
 MOST_COUNTED = 10_000
-"""A history with more versions than this is served without its total."""
+"""A history with more versions than this is served without its total, as one in which few are seen of more than these."""
 FEW = 2000
 """Up to so many resources of a type, their versions are fetched and sorted; a walk along time is cheaper beyond."""
 
@@ -74,8 +76,10 @@ class HistoryPage:
 
 def page(tx: Tx, viewer: Viewer, span: Span, *, count: int, after: Place | None = None) -> HistoryPage:
     """Up to `count` versions, newest first, going on `after` the end of an earlier page."""
-    scope = _scope(tx, viewer, span)
-    total = _total(tx, scope)
+    few = None if span.id is not None else _few(tx, viewer, span)
+    scope = _scope(tx, viewer, span, few)
+    is_counted = few is not None or span.id is not None or _is_countable(tx, viewer)
+    total = _total(tx, scope) if is_counted else None
     if count == 0:
         return HistoryPage(versions=(), total=total)
     when, k, version = (resource_version.c[name] for name in ("updated_at", "k", "version"))
@@ -105,15 +109,23 @@ def _total(tx: Tx, scope: Sequence[ColumnElement[bool]]) -> int | None:
     return total if total <= MOST_COUNTED else None
 
 
-def _scope(tx: Tx, viewer: Viewer, span: Span) -> list[ColumnElement[bool]]:
+def _is_countable(tx: Tx, viewer: Viewer) -> bool:
+    """Whether what this viewer sees need not be looked for among more versions than are counted."""
+    if viewer.sees_all:
+        return True
+    some = select(resource_version.c.k).limit(MOST_COUNTED + 1).subquery()
+    return int(tx.value(select(func.count()).select_from(some))) <= MOST_COUNTED
+
+
+def _scope(tx: Tx, viewer: Viewer, span: Span, few: Sequence[int] | None) -> list[ColumnElement[bool]]:
     """Both the resource and the version must be for this viewer: a resource can have changed its patient."""
     right, types = "s" if span.id is None else "r", () if span.type is None else (span.type,)
     scope = [row_scope(viewer, table, right=right, types=types) for table in (resource, resource_version)]
     if span.type is not None and span.id is not None:
         scope += [resource.c.type == span.type, resource.c.id == span.id]
-    elif span.type is not None:
-        few = _few(tx, span.type)
-        scope.append(_is_of(span.type) if few is None else resource_version.c.k.in_(few))
+    else:
+        scope += [] if span.type is None else [_is_of(span.type)]
+        scope += [] if few is None else [among(tx.dialect, resource_version.c.k, few)]
     if span.since is not None:
         scope.append(resource_version.c.updated_at >= span.since)
     if span.high is not None:
@@ -128,8 +140,12 @@ def _is_of(type_: str) -> ColumnElement[bool]:
     return func.coalesce(resource.c.type, "") == type_
 
 
-def _few(tx: Tx, type_: str) -> list[int] | None:
-    found = tx.rows(select(resource.c.k).where(resource.c.type == type_).limit(FEW + 1))
+def _few(tx: Tx, viewer: Viewer, span: Span) -> Sequence[int] | None:
+    """All of the span that the viewer sees, or all of its type, where that is few."""
+    seen = few_seen(tx, viewer, "s", () if span.type is None else (span.type,), FEW)
+    if seen is not None or span.type is None:
+        return seen
+    found = tx.rows(select(resource.c.k).where(resource.c.type == span.type).limit(FEW + 1))
     return [row["k"] for row in found] if len(found) <= FEW else None
 
 

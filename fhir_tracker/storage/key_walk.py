@@ -64,7 +64,7 @@ def matches(tx: Glance, viewer: Viewer, query: Query, page: PageCursor | None) -
     if plan is None or (page is not None and page.values):
         return None
     start = page or _NEWEST
-    if led_by(viewer, "s", (query.type,)):
+    if viewer.sight.is_bounded or led_by(viewer, "s", (query.type,)):
         return None
     if plan.ids is not None or not plan.keys or confined_to(viewer, "s", (query.type,)) is not None:
         found = _among_resources(tx, viewer, query, plan, start)

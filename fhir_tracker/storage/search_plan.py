@@ -16,6 +16,7 @@ from fhir_tracker.storage.arrays import among
 from fhir_tracker.storage.conditions import Condition, Types, by_keys, combined, condition, dated, windows
 from fhir_tracker.storage.database import Dialect, Tx
 from fhir_tracker.storage.scope import confined_to, led_by, row_scope
+from fhir_tracker.storage.scope_leads import few_seen
 from fhir_tracker.storage.search_links import Asked, Some, linked
 from fhir_tracker.storage.search_membership import membership
 from fhir_tracker.storage.tables import ix, resource
@@ -160,7 +161,7 @@ def _find(
 
 
 def _chosen(tx: Tx, viewer: Viewer, types: Types, conditions: Sequence[Condition]) -> Plan:
-    lead = _lead(tx, [*conditions, *_of_viewer(tx.dialect, viewer, types)])
+    lead = _lead(tx, [*conditions, *_of_viewer(tx, viewer, types)])
     found = Plan(
         dialect=tx.dialect,
         types=types,
@@ -175,15 +176,20 @@ def _chosen(tx: Tx, viewer: Viewer, types: Types, conditions: Sequence[Condition
     return replace(found, lead=lead.condition, key=key)
 
 
-def _of_viewer(dialect: Dialect, viewer: Viewer, types: Types) -> list[Condition]:
-    """Where all that may be seen is of one patient, or has one of some keys, that can lead: it is in the row scope anyway."""
+def _of_viewer(tx: Tx, viewer: Viewer, types: Types) -> list[Condition]:
+    """Where all that may be seen is of one patient, or of little work, or has one of some keys, that can lead: it is in the row
+    scope anyway.
+    """
+    if viewer.sight.is_bounded:
+        few = few_seen(tx, viewer, "s", types, FEW)
+        return [] if few is None else [Condition(ks=few)]
     if len(types) == len(resource_types()):
         return []
     patient = confined_to(viewer, "s", types)
     if patient is not None:
         return [Condition(found=select(resource.c.k).where(resource.c.patient == patient, *_of_types(types)))]
     keys = led_by(viewer, "s", types)
-    return [by_keys(dialect, keys)] if keys else []
+    return [by_keys(tx.dialect, keys)] if keys else []
 
 
 def _of_types(types: Types) -> list[ColumnElement[bool]]:

@@ -78,6 +78,9 @@ Index(
     postgresql_where=_is_dated,
 )
 
+for _bound in (work_item.c.program, work_item.c.site):
+    Index(None, _bound, work_item.c.patient, sqlite_where=_bound.is_not(None), postgresql_where=_bound.is_not(None))
+
 transition = Table(
     "transition",
     metadata,

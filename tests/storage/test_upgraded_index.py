@@ -73,7 +73,12 @@ LATER_TRIGGERS = (
     *(("program", one) for one in ("program_stays", "program_is_kept", "program_names_stay")),
     *(("audit", one) for one in ("audit_stays", "audit_is_kept", "audit_is_not_emptied")),
 )
-LATER_INDEXES = ("ix_notification_untold", "ix_work_item_late")
+LATER_INDEXES = (
+    "ix_notification_untold",
+    "ix_work_item_late",
+    "ix_work_item_program_patient",
+    "ix_work_item_site_patient",
+)
 
 
 def at_revision(tx: Tx, revision: str) -> None:
