@@ -119,7 +119,7 @@ class Person:
 
 @dataclass(frozen=True, kw_only=True)
 class Line:
-    """One line of a list on a page: what, when, by whom; `href` where there is more."""
+    """One line of a list on a page: what, when, by whom; `href` where there is more, `away` an https address of others."""
 
     text: str
     when: When | None = None
@@ -127,6 +127,7 @@ class Line:
     who: str = ""
     chip: Chip | None = None
     href: str = ""
+    away: str = ""
     icon: str = ""
 
 

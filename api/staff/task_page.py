@@ -105,7 +105,7 @@ def subject_of(tx: Tx, visit: Visit, ref: str) -> Subject:
     seen = shown_events(events.of_patients(tx, visit.viewer, [patient])[patient], sight) if patient else ()
     others = {row.who for row in log} | {row.after for row in log if row.what == "owner" and row.after}
     others |= {row.before for row in log if row.what == "owner" and row.before}
-    names = names_for(tx, visit.viewer, visit.context.access, [task.item, explanation.item], others)
+    names = names_for(tx, visit.viewer, [task.item, explanation.item], others)
     moves = () if task.item.kind in _WITHOUT_MENU else options_of(task, visit.viewer)
     within = visit.context.settings.undo_within
     undoable = bool(undo.last_act(tx, visit.viewer, ref, visit.now, within))
@@ -145,7 +145,7 @@ def _form(tx: Tx, visit: Visit, subject: Subject, do: str, move: str, typed: Typ
     form: Form | None = None
     chosen = next((one for one in subject.menu if one.to == move), None)
     if chosen:
-        owners = practitioners(tx, visit.viewer, visit.context.access)
+        owners = practitioners(tx, visit.viewer)
         documents = _documents(subject)
         given, reasons = given_of(subject, chosen), subject.task.reasons(chosen.to)
         form = forms.move_form(item, subject.program, chosen, given, owners, documents, typed, reasons)
@@ -154,7 +154,7 @@ def _form(tx: Tx, visit: Visit, subject: Subject, do: str, move: str, typed: Typ
     elif do == "attempt" and item.patient:
         form = forms.attempt_form(item, _channels(subject), typed)
     elif do == "reassign":
-        owners = practitioners(tx, visit.viewer, visit.context.access)
+        owners = practitioners(tx, visit.viewer)
         form = forms.reassign_form(item, owners, role_choices(), typed)
     elif do == "note":
         form = forms.note_form(item, typed)
@@ -390,12 +390,13 @@ def _linked(subject: Subject) -> tuple[Line, ...]:
 
 
 def _app(task: Resource) -> tuple[Line, ...]:
-    """The app that the EHR asks somebody to open; its address is told and leads nowhere from here."""
+    """The app that somebody is asked to open: a link where it opens by itself; else its address, for only the EHR can open it."""
     asked = app_asked(task)
     if asked is None:
         return ()
     where = "by itself" if asked.standalone else "from within the EHR"
-    return (Line(text=f"Open the app {asked.url}, {where}", note=asked.context, icon="document"),)
+    away = asked.url if asked.standalone else ""
+    return (Line(text=f"Open the app {asked.url}, {where}", note=asked.context, away=away, icon="document"),)
 
 
 def _near(subject: Subject) -> dict[str, str]:

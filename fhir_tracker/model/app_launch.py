@@ -14,6 +14,7 @@ from fhir_tracker.fhir.reading import objects_at, text_at
 SYSTEM = "http://hl7.org/fhir/smart-app-launch/CodeSystem/smart-codes"
 CODES = ("launch-app-ehr", "launch-app-standalone")
 _LONGEST = 2000
+_MISLEADING = frozenset(" \\<>\"'`")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,7 +27,7 @@ class AppAsked:
 
 
 def app_asked(task: Resource) -> AppAsked | None:
-    """What app a Task asks for; None for other Tasks, and for one whose app has no http address."""
+    """What app a Task asks for; None for other Tasks, and for one whose app has no https address that reads as what it is."""
     codes = [text_at(one, "code") for one in objects_at(task, "code", "coding") if text_at(one, "system") == SYSTEM]
     asked = next((one for one in codes if one in CODES), None)
     if asked is None:
@@ -55,4 +56,5 @@ def _is_web(url: str) -> bool:
         parts = urlsplit(url)
     except ValueError:
         return False
-    return parts.scheme in ("http", "https") and bool(parts.hostname) and url.isprintable()
+    is_plain = url.isascii() and url.isprintable() and not set(url) & _MISLEADING
+    return parts.scheme == "https" and bool(parts.hostname) and "@" not in parts.netloc and is_plain
