@@ -67,6 +67,7 @@ STAFF = (
     ("care-coordinator", "768820003", "Care coordinator"), ("care-coordinator", "768820003", "Care coordinator"),
     ("provider", "112247003", "Medical doctor"), ("provider", "112247003", "Medical doctor"),
     ("front-desk", "159561009", "Receptionist"), ("clinic-admin", "224609002", "Clinic administrator"),
+    ("auditor", "", "Auditor"),
 )  # fmt: skip
 
 
@@ -227,6 +228,8 @@ def _role(person: dict[str, Any], role: str, code: str, display: str, organizati
             "organization": {"reference": f"Organization/{organization['id']}", "display": organization["name"]},
             "code": [
                 {"coding": [{"system": SNOMED, "code": code, "display": display}], "text": role.replace("-", " ")}
+                if code
+                else {"text": display}
             ],
         },
     )

@@ -1,4 +1,4 @@
-"""The staff of the demo: practitioners of the simulated EHR in the five roles, for the person picker."""
+"""The staff of the demo: practitioners of the simulated EHR in every role."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ CONNECTION = "demo-ehr"
 
 @dataclass(frozen=True, kw_only=True)
 class Person:
-    """One member of staff: `ref` is the tracker's `Practitioner/<id>`, `remote_id` the EHR's, `role` one of model.viewer.ROLES."""
+    """One member of staff: `ref` is the tracker's `Practitioner/<id>`, `remote_id` the EHR's, `role` one that comes with the product."""
 
     ref: str
     remote_id: str
@@ -33,7 +33,7 @@ class Person:
 
 
 def people() -> tuple[Person, ...]:
-    """Everyone the picker offers, role by role."""
+    """Everybody, role by role."""
     return tuple(
         Person(
             ref=f"Practitioner/{local_id(CONNECTION, one['id'], 'Practitioner')}",

@@ -17,6 +17,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from api.app import create_app
+from api.audit_keeper import AuditKeeper
 from api.context import Access, AppContext
 from api.demo import morning
 from api.demo.board import Board
@@ -39,6 +40,7 @@ from fhir_tracker.issuers import Terms
 from fhir_tracker.model.author import Author
 from fhir_tracker.model.viewer import worker_viewer
 from fhir_tracker.sealing import audit_key
+from fhir_tracker.signing_keys import Keyring
 from fhir_tracker.storage.clients import Client
 from fhir_tracker.storage.database import Database
 from fhir_tracker.storage.schema import prepare
@@ -101,6 +103,8 @@ def set_up(
         fill(database, ehr, own, system.client(), now)
         following = _Following(database, own)
         director = _director(ehr, system, tracker, now, pace, stop, following)
+        Keyring(database=database, secret_key=own.secret_key).ensure(now)
+        undo.callback(AuditKeeper(database, own).start().stop)
         undo.callback(_serving(create_app(_context(database, own, now)), listening))
         undo.callback(following.stop)
         undo.callback(_hush, ehr)
@@ -151,6 +155,7 @@ def _own_settings(settings: Settings, folder: Path, tracker: str) -> Settings:
         secret_key=secrets.token_urlsafe(32),
         public_url=tracker,
         redis_url="",
+        audit_anchor=None,
         require_if_match=False,
         log_level="WARNING",
         mass_escalation_limit=0.0,
@@ -167,7 +172,8 @@ def fill(database: Database, ehr: Ehr, settings: Settings, client: Client, now: 
         publishing.publish_starters(tx, author)
         for entry in sorted(files("api.demo").joinpath("programs").iterdir(), key=lambda entry: entry.name):
             publishing.publish(tx, entry.read_text(encoding="utf-8"), author)
-        connections.add(tx, CONNECTION, ehr.base_url, now=now, poll_seconds=POLL_SECONDS, types=TYPES)
+        asks = {"auth": "private_key_jwt", "client_id": APP_ID, "scopes": "system/*.rs"}
+        connections.add(tx, CONNECTION, ehr.base_url, now=now, poll_seconds=POLL_SECONDS, types=TYPES, options=asks)
         terms = Terms(
             url=ehr.base_url,
             client_id=APP_ID,

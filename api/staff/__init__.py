@@ -35,9 +35,10 @@ from api.staff import (
     systems_page,
     task_page,
 )
-from api.staff.acts import guarded, may_open
+from api.staff.acts import guarded
 from api.staff.endpoint import Handler, Page, see_other
 from api.staff.entry import TicketPage
+from api.staff.home import QUEUE, home_of
 from api.staff.launched import LaunchedPage
 from api.staff.visit import Visit
 from fhir_tracker.errors import NotFound
@@ -155,12 +156,9 @@ def _icon(_: Request) -> Response:
 
 
 def _home(visit: Visit) -> Response:
-    """GET `/` of a launch: the queue, or the chart of its patient."""
-    if visit.viewer.patient is not None:
-        return guarded(session_pages.chart, "/patients/{id}")(visit)
-    if not may_open(visit, "/pulse") and may_open(visit, "/operations"):
-        return see_other("/operations")
-    return guarded(queue_page.queue_page, "/pulse")(visit)
+    """GET `/` of a launch: the queue, the chart of its patient, or the first place that is open to who came."""
+    place = home_of(visit)
+    return guarded(queue_page.queue_page, "/pulse")(visit) if place == QUEUE else see_other(place)
 
 
 def _nowhere(visit: Visit) -> Response:

@@ -17,7 +17,7 @@ LAUNCH: Final = "/l/{launch}"
 NEEDS: Final[Mapping[str, frozenset[str]]] = {
     path: frozenset(acts.split())
     for path, acts in {
-        "/": "queue patient operations",
+        "/": "queue patient operations programs connections people roles clients audit quarantine outbox",
         "/pulse": "queue",
         "/find": "queue",
         "/bulk": "bulk",

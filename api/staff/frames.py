@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from importlib.metadata import version
-from urllib.parse import quote
 
 from api.context import Access
 from api.freshness import TypeAge, age_of, is_stale, promised, type_ages
 from api.staff import words
 from api.staff.acts import may_open
 from api.staff.ehr_answers import ANSWERS
+from api.staff.home import chart_of
 from api.staff.names import role_named
 from api.staff.rows import person_of
 from api.staff.shapes import Frame, Lasting, Person, Staff, Tab
@@ -110,7 +110,7 @@ def _nav(visit: Visit) -> Sequence[tuple[str, str]]:
     if patient is None:
         places = _NAV if visit.launch is None else (*_NAV, _AUDIT)
         return tuple((label, href) for label, href in places if may_open(visit, "/pulse" if href == "/" else href))
-    return (("Patient", f"/patients/{quote(patient)}"),)
+    return (("Patient", chart_of(visit, patient)),)
 
 
 def _banner(tx: Tx, visit: Visit) -> Person | None:

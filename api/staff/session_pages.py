@@ -26,11 +26,6 @@ def open_page(visit: Visit) -> Response:
         return see_other(opening(tx, visit, launch_of(visit)))
 
 
-def chart(visit: Visit) -> Response:
-    """GET `/` of a launch with a patient: the page of that patient, for there are no queues in a chart."""
-    return see_other(f"/patients/{visit.viewer.patient}")
-
-
 def session_state(visit: Visit) -> Response:
     """GET `/session`: how many seconds this session stands if nobody does anything; asking counts as nothing."""
     return _left(visit)

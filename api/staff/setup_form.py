@@ -27,6 +27,8 @@ def told(form: Form, error: TrackerError, flags: Mapping[str, str]) -> Form:
     named = [flags[flag] for flag in _FLAG.findall(error.message) if flags.get(flag) in labels]
     at = next(iter(named), error.issues[0].expression or "")
     text = _FLAG.sub(lambda match: _labelled(match[0], labels, flags), error.message)
+    if at in labels and text[:1] in "'\"":
+        text = f"{labels[at]}: {text}"
     if at not in labels:
         return replace(form, error=text)
     return replace(form, fields=tuple(replace(one, error=text) if one.name == at else one for one in form.fields))

@@ -137,6 +137,7 @@ def test_the_queues_look_like_a_practice_at_work_when_the_day_begins(tmp_path: P
         readers = {who.role: ChartReader(ehr, tracker, who.remote_id, APP_ID) for who in people()}
         queues = {role: reader.page("", "/") for role, reader in readers.items()}
         held = readers["rn"].page("", "/?tab=hold")
+        anchored = [file.read_text() for file in tmp_path.glob("*/tracker.db.anchor")]
         outside = fetched(f"{tracker}/login", 401).decode()
         stranger = fetched(f"{tracker}/fhir/Task", 401).decode()
     counts = {role: int(found[1]) for role, page in queues.items() if (found := TEAM.search(page))}
@@ -144,6 +145,8 @@ def test_the_queues_look_like_a_practice_at_work_when_the_day_begins(tmp_path: P
     assert counts["rn"] >= 20
     assert counts["front-desk"] >= 3
     assert "late" in queues["care-coordinator"]
+    assert "Audit trail" in queues["auditor"]
+    assert [text.count("hash") > 0 for text in anchored] == [True], "the trail is not sealed as it grows"
     assert "daughter brings the medicine bottles" in held or "Hold" in held
     assert "Log in with the simulated EHR" in outside
     assert "OperationOutcome" in stranger

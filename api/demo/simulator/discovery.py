@@ -21,7 +21,7 @@ CAPABILITIES = (
     "context-ehr-encounter context-standalone-patient permission-offline permission-online permission-patient "
     "permission-user permission-v1 permission-v2"
 ).split()
-SCOPES = "openid fhirUser profile launch launch/patient offline_access online_access patient/*.rs user/*.cruds".split()
+SCOPES = "openid fhirUser profile launch launch/patient offline_access online_access patient/*.rs user/*.cruds system/*.rs".split()
 WAYS = ["client_secret_basic", "private_key_jwt"]
 ALGORITHMS = ["RS384", "ES384"]
 
@@ -60,7 +60,7 @@ def configuration(simulator: Simulator) -> Mapping[str, object]:
         "revocation_endpoint": simulator.address("revoke"),
         "token_endpoint_auth_methods_supported": WAYS,
         "token_endpoint_auth_signing_alg_values_supported": ALGORITHMS,
-        "grant_types_supported": ["authorization_code", "refresh_token"],
+        "grant_types_supported": ["authorization_code", "refresh_token", "client_credentials"],
         "response_types_supported": ["code"],
         "scopes_supported": SCOPES,
         "code_challenge_methods_supported": ["S256"],

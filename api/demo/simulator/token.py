@@ -6,6 +6,7 @@ https://hl7.org/fhir/smart-app-launch/STU2.2/app-launch.html#obtain-access-token
 from __future__ import annotations
 
 import re
+import secrets
 from collections.abc import Mapping
 from datetime import timedelta
 
@@ -17,9 +18,9 @@ from api.demo.simulator.answers import endpoint, form_is_right, refused, said
 from api.demo.simulator.clients import identified
 from api.demo.simulator.faults import replaced
 from api.demo.simulator.keys import s256
-from api.demo.simulator.ledger import Grant
+from api.demo.simulator.ledger import Context, Grant
 from api.demo.simulator.simulator import Simulator
-from api.demo.simulator.world import RegisteredApp
+from api.demo.simulator.world import Member, RegisteredApp
 from fhir_tracker.errors import Unauthenticated
 
 VERIFIER = re.compile(r"[A-Za-z0-9._~-]{43,128}")
@@ -40,10 +41,10 @@ def token_routes(simulator: Simulator) -> list[BaseRoute]:
             return refused("invalid_client", problem.message, 401)
         if simulator.faults.token_error:
             return refused(simulator.faults.token_error, "told to refuse")
-        way = {"authorization_code": _by_code, "refresh_token": _by_refresh}.get(given.get("grant_type", ""))
+        way = _WAYS.get(given.get("grant_type", ""))
         if way is None:
             simulator.ledger.blame("token: grant_type is unknown")
-            return refused("unsupported_grant_type", "authorization_code or refresh_token")
+            return refused("unsupported_grant_type", ", ".join(_WAYS))
         return way(simulator, app, given)
 
     return [Route("/oauth/token", endpoint(simulator, "token", token), methods=["POST"])]
@@ -89,6 +90,36 @@ def _by_refresh(simulator: Simulator, app: RegisteredApp, given: Mapping[str, st
         simulator.ledger.blame("token: a refresh asks for more than was granted")
         return refused("invalid_scope", "more than was granted")
     return _tokens(simulator, app, held.grant, asked, first=False)
+
+
+def _by_itself(simulator: Simulator, app: RegisteredApp, given: Mapping[str, str]) -> Response:
+    """A token for a system that signs for itself, and for nobody's launch.
+
+    https://hl7.org/fhir/smart-app-launch/STU2.2/backend-services.html
+    """
+    scopes = tuple(given.get("scope", "").split())
+    if app.kind != "confidential-asymmetric":
+        simulator.ledger.blame("token: client_credentials without an assertion")
+        return refused("unauthorized_client", "a system signs for itself")
+    if not scopes or not all(one.startswith("system/") for one in scopes):
+        simulator.ledger.blame("token: a system asks for scopes of people")
+        return refused("invalid_scope", "scopes of systems begin with system/")
+    itself = Member(id=app.client_id, name=app.name, title="System", fhir_user="")
+    grant = Grant(
+        client_id=app.client_id,
+        redirect_uri="",
+        scopes=scopes,
+        challenge="",
+        nonce="",
+        member=itself,
+        context=Context(),
+        family=secrets.token_urlsafe(12),
+        at=simulator.now(),
+    )
+    return _tokens(simulator, app, grant, scopes, first=True)
+
+
+_WAYS = {"authorization_code": _by_code, "refresh_token": _by_refresh, "client_credentials": _by_itself}
 
 
 def _tokens(

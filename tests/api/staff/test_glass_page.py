@@ -115,4 +115,4 @@ def test_the_front_desk_is_led_to_no_page_that_it_may_not_open(
         assert f'href="{tab.prefix}{path}"' not in home.text
         assert tab.get(path).status_code in (403, 404, 405), path
     auditor = tab_of(client, clinic, now, "au", "auditor")
-    assert auditor.get("/").headers["location"] == f"{auditor.prefix}/operations"
+    assert auditor.get("/").headers["location"] == f"{auditor.prefix}/audit"

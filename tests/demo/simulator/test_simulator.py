@@ -254,6 +254,69 @@ def test_a_wrong_request_for_a_token_is_refused_and_noted(
     assert ehr.simulator.violations
 
 
+SYSTEM = {"alg": "ES384", "typ": "JWT", "kid": "s1"}
+
+
+@pytest.fixture(scope="module")
+def key() -> ECKey:
+    """What a system of the EHR signs with."""
+    return ECKey.generate_key("P-384")
+
+
+def by_itself(ehr: SimulatedEhr, key: ECKey, **changed: str) -> httpx.Response:
+    """A system asks for a token of its own, with a right assertion."""
+    public = {"keys": [{**key.as_dict(private=False), "kid": "s1"}]}
+    ehr.simulator.register(app_at(APP, "confidential-asymmetric", client_id="system", jwks=public))
+    endpoint = Client(ehr).known["token_endpoint"]
+    now = int(clock.now().timestamp())
+    claims = {"iss": "system", "sub": "system", "aud": endpoint, "exp": now + 200, "jti": secrets.token_urlsafe(16)}
+    form = {
+        "grant_type": "client_credentials",
+        "scope": "system/Patient.rs",
+        "client_assertion_type": "urn:ietf:params:oauth:client-assertion-type:jwt-bearer",
+        "client_assertion": jwt.encode(SYSTEM, claims, key, algorithms=["ES384"]),
+    }
+    return httpx.post(endpoint, data={**form, **changed})
+
+
+def test_a_system_that_signs_for_itself_reads_what_its_scopes_say_and_belongs_to_nobody(
+    ehr: SimulatedEhr, key: ECKey
+) -> None:
+    told = by_itself(ehr, key).json()
+    assert {"refresh_token", "id_token", "patient"} & set(told) == set()
+    assert told["scope"] == "system/Patient.rs"
+    client = Client(ehr)
+    assert client.read("Patient", told["access_token"]).status_code == 200
+    assert client.read("Practitioner/nurse", told["access_token"]).status_code == 403
+    assert "client_credentials" in client.known["grant_types_supported"]
+    assert ehr.simulator.violations == ()
+
+
+@pytest.mark.parametrize(
+    ("changed", "status", "error"),
+    [
+        ({"scope": ""}, 400, "invalid_scope"),
+        ({"scope": "patient/*.rs"}, 400, "invalid_scope"),
+        ({"scope": "system/*.rs openid"}, 400, "invalid_scope"),
+        ({"client_assertion": "x.y.z"}, 401, "invalid_client"),
+        ({"grant_type": "authorization_code"}, 400, "invalid_grant"),
+    ],
+)
+def test_a_system_that_asks_for_what_is_of_people_or_signs_nothing_is_refused_and_noted(
+    ehr: SimulatedEhr, key: ECKey, changed: dict[str, str], status: int, error: str
+) -> None:
+    answer = by_itself(ehr, key, **changed)
+    assert (answer.status_code, answer.json()["error"]) == (status, error)
+    assert ehr.simulator.violations
+
+
+def test_an_app_without_keys_gets_no_token_of_its_own(ehr: SimulatedEhr) -> None:
+    form = {"grant_type": "client_credentials", "scope": "system/*.rs", "client_id": "care-tracker"}
+    answer = httpx.post(Client(ehr).known["token_endpoint"], data=form)
+    assert (answer.status_code, answer.json()["error"]) == (400, "unauthorized_client")
+    assert ehr.simulator.violations
+
+
 def test_weak_or_repeated_secrets_are_noted_though_they_pass(ehr: SimulatedEhr) -> None:
     client = Client(ehr)
     client.launched(state="short")
