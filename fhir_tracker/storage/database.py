@@ -39,6 +39,7 @@ from fhir_tracker.storage.failures import translated
 from fhir_tracker.storage.foresight import Foresight
 from fhir_tracker.storage.keys import KeyPool, Keys
 from fhir_tracker.storage.plain import Plain
+from fhir_tracker.storage.statements import STATEMENTS
 from fhir_tracker.storage.turns import Turns
 from fhir_tracker.storage.witnessing import SEEN, Seen
 
@@ -345,9 +346,8 @@ def _sqlite(url: URL) -> tuple[Engine, Engine, Turns]:
     _made_private(path)
     with _turns_guard:
         turns = _turns.setdefault(path, Turns())
-    shared = {"check_same_thread": False}
-    writer = create_engine(url, pool_size=1, max_overflow=0, pool_timeout=LOCK_SECONDS, connect_args=shared)
-    reader = create_engine(url, pool_size=POOL_SIZE, max_overflow=56, pool_timeout=LOCK_SECONDS, connect_args=shared)
+    writer = _engine(url, {"check_same_thread": False}, pool_size=1, max_overflow=0)
+    reader = _engine(url, {"check_same_thread": False}, pool_size=POOL_SIZE, max_overflow=56)
     _prepare_sqlite(writer, "BEGIN IMMEDIATE", ("journal_mode = WAL", "wal_autocheckpoint = 10000"))
     _prepare_sqlite(reader, "BEGIN", ("query_only = ON",))
     return writer, reader, turns
@@ -376,12 +376,16 @@ def _postgresql(url: URL) -> tuple[Engine, Engine, None]:
     query = dict(url.query)
     limits = f"-c lock_timeout={LOCK_SECONDS}s -c idle_in_transaction_session_timeout={STILL_SECONDS}s"
     options = f"{limits} -c timezone=UTC -c client_min_messages=warning -c jit=off {query.pop('options', '')}"
-    engine = create_engine(
-        url,
-        pool_size=POOL_SIZE,
-        max_overflow=0,
-        pool_timeout=LOCK_SECONDS,
-        pool_pre_ping=True,
-        connect_args={"connect_timeout": query.pop("connect_timeout", LOCK_SECONDS), "options": options},
-    )
+    arguments = {"connect_timeout": query.pop("connect_timeout", LOCK_SECONDS), "options": options}
+    engine = _engine(url, arguments, pool_size=POOL_SIZE, max_overflow=0, pool_pre_ping=True)
     return engine, engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True), None
+
+
+def _engine(url: URL, arguments: Mapping[str, Any], **pool: Any) -> Engine:
+    return create_engine(
+        url,
+        connect_args=dict(arguments),
+        pool_timeout=LOCK_SECONDS,
+        execution_options={"compiled_cache": STATEMENTS},
+        **pool,
+    )
