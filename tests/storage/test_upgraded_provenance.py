@@ -15,7 +15,7 @@ from fhir_tracker.storage.tables import change, resource, resource_version
 from tests.storage.samples import NOW, put
 
 AUTHOR = Author(viewer=worker_viewer("sync"), origin="sync", at=NOW)
-BEFORE = "0027"
+BEFORE = "0026"
 TARGETS = {
     "one task": (["Task/a1"], "ann"),
     "two of one patient": (["Task/a1", "Task/a2"], "ann"),
