@@ -13,6 +13,7 @@ from starlette.routing import BaseRoute, Route
 
 from api.demo.simulator.answers import NO_STORE, endpoint, refused, said
 from api.demo.simulator.clients import identified
+from api.demo.simulator.faults import replaced
 from api.demo.simulator.ledger import Issued
 from api.demo.simulator.simulator import Simulator
 from fhir_tracker.errors import Unauthenticated
@@ -28,7 +29,8 @@ def about_token_routes(simulator: Simulator) -> list[BaseRoute]:
             return refused("invalid_client", problem.message, 401)
         token = given.get("token", "")
         found = simulator.ledger.access(token, simulator.now()) or simulator.ledger.refresh(token)
-        return said(_told(simulator, found) if found else {"active": False})
+        told = _told(simulator, found) if found else {"active": False}
+        return said(replaced(told, simulator.faults.introspection))
 
     def revoke(request: Request, given: Mapping[str, str]) -> Response:
         try:

@@ -58,6 +58,8 @@ class Faults:
     """What replaces values of the token's answer; None leaves one out."""
     metadata: Mapping[str, object] = field(default_factory=dict)
     """What replaces values of smart-configuration; None leaves one out."""
+    introspection: Mapping[str, object] = field(default_factory=dict)
+    """What replaces values of an introspection; None leaves one out."""
     keys: Keys = "right"
     id_token: IdTokenFaults = field(default_factory=IdTokenFaults)
     callback: Mapping[str, str | None] = field(default_factory=dict)
