@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 import getpass
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -149,6 +149,17 @@ def note_begun(database: Database, now: datetime) -> None:
         act.is_written = True
 
 
+def note_shown(database: Database, now: datetime, patients: Iterable[str | None]) -> None:
+    """Rows that name the patients of whom the command that runs is about to show something."""
+    from fhir_tracker.storage.audit_work import MOST_PATIENTS
+
+    act = RUNNING.get()
+    named = list(dict.fromkeys(one for one in patients if one))
+    if act is not None:
+        for start in range(0, len(named), MOST_PATIENTS):
+            _note(database, act, now, "success", {"shown": len(named)}, named[start : start + MOST_PATIENTS])
+
+
 def note_failed(database: Database, now: datetime, error: str) -> None:
     """A second row where the command failed after all; `error` names its kind."""
     act = RUNNING.get()
@@ -156,7 +167,14 @@ def note_failed(database: Database, now: datetime, error: str) -> None:
         _note(database, act, now, "error", {"error": error})
 
 
-def _note(database: Database, act: CommandAct, now: datetime, outcome: str, more: Mapping[str, object]) -> None:
+def _note(
+    database: Database,
+    act: CommandAct,
+    now: datetime,
+    outcome: str,
+    more: Mapping[str, object],
+    patients: Sequence[str] = (),
+) -> None:
     from fhir_tracker.storage import audit
 
     detail = {"arguments": act.arguments, **more} if act.arguments else dict(more)
@@ -171,12 +189,13 @@ def _note(database: Database, act: CommandAct, now: datetime, outcome: str, more
             outcome=outcome,
             kind=KIND,
             detail=detail,
+            patients=patients,
         )
 
 
 def _patient(arguments: Mapping[str, object]) -> str | None:
     """The patient whom the command names."""
-    for value in arguments.values():
-        if isinstance(value, str) and value.startswith("Patient/"):
+    for name, value in arguments.items():
+        if isinstance(value, str) and (name == "patient" or value.startswith("Patient/")):
             return value.removeprefix("Patient/")[:64]
     return None

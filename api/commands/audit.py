@@ -11,7 +11,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from api.command_acts import command_viewer
+from api.command_acts import command_viewer, note_shown
 from api.console import print_json, print_lines, print_table
 from api.stores import open_store, secret_key
 from fhir_tracker import audit_anchor, audit_events, audit_keys, clock
@@ -179,8 +179,10 @@ def _coverage(found: Finding) -> str:
 def _show(args: argparse.Namespace, settings: Settings) -> int:
     if not 1 <= args.limit <= 10_000:
         raise UsageError("--limit takes a number from 1 to 10000.")
-    with open_store(settings) as database, database.read() as tx:
-        rows = audit_search.listed(tx, open_viewer(), Wanted(patient=_patient(args.patient)), args.limit)
+    with open_store(settings) as database:
+        with database.read() as tx:
+            rows = audit_search.listed(tx, open_viewer(), Wanted(patient=_patient(args.patient)), args.limit)
+        note_shown(database, clock.now(), (one for row in rows for one in audit_events.patients_of(row)))
     told = [_cells(row) for row in rows]
     if args.json:
         print_json({"rows": told})

@@ -6,6 +6,7 @@ import argparse
 import json
 from typing import Any
 
+from api.command_acts import note_shown
 from api.console import print_json, print_table, printable
 from api.stores import open_store
 from fhir_tracker import clock, conflicts
@@ -72,8 +73,10 @@ def _register_resolve(group: argparse._SubParsersAction[argparse.ArgumentParser]
 
 
 def _list(args: argparse.Namespace, settings: Settings) -> int:
-    with open_store(settings) as database, database.read() as tx:
-        found = conflicts.waiting(tx, _viewer(), args.connection, [args.state] if args.state else ())
+    with open_store(settings) as database:
+        with database.read() as tx:
+            found = conflicts.waiting(tx, _viewer(), args.connection, [args.state] if args.state else ())
+        note_shown(database, clock.now(), (one.patient for one in found))
     if args.json:
         print_json({"outbox": [_summary(one) for one in found]})
     elif not found:
@@ -84,8 +87,10 @@ def _list(args: argparse.Namespace, settings: Settings) -> int:
 
 
 def _show(args: argparse.Namespace, settings: Settings) -> int:
-    with open_store(settings) as database, database.read() as tx:
-        found = conflicts.get(tx, _viewer(), args.id)
+    with open_store(settings) as database:
+        with database.read() as tx:
+            found = conflicts.get(tx, _viewer(), args.id)
+        note_shown(database, clock.now(), [found.patient])
     fields = [
         {"field": one.field, "base": one.base, "theirs": one.theirs, "ours": one.ours}
         for one in conflicts.differences(found)

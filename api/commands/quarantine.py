@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from api.command_acts import note_shown
 from api.console import print_json, print_table, printable
 from api.stores import open_store
 from fhir_tracker import clock, quarantine
@@ -49,8 +50,10 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 
 def _list(args: argparse.Namespace, settings: Settings) -> int:
-    with open_store(settings) as database, database.read() as tx:
-        found = quarantine.waiting(tx, _viewer(), args.connection)
+    with open_store(settings) as database:
+        with database.read() as tx:
+            found = quarantine.waiting(tx, _viewer(), args.connection)
+        note_shown(database, clock.now(), (one.patient for one in found))
     if args.json:
         print_json({"quarantined": [_summary(one) for one in found]})
     elif not found:
@@ -62,8 +65,10 @@ def _list(args: argparse.Namespace, settings: Settings) -> int:
 
 
 def _show(args: argparse.Namespace, settings: Settings) -> int:
-    with open_store(settings) as database, database.read() as tx:
-        found = quarantine.get(tx, _viewer(), args.id)
+    with open_store(settings) as database:
+        with database.read() as tx:
+            found = quarantine.get(tx, _viewer(), args.id)
+        note_shown(database, clock.now(), [found.patient])
     if args.json:
         print_json({**_summary(found), "body": found.body})
         return 0

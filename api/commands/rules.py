@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 
+from api.command_acts import note_shown
 from api.commands import rules_poisoned
 from api.commands.program_changes import moment
 from api.console import print_json, print_lines
@@ -48,8 +49,10 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 def run(args: argparse.Namespace, settings: Settings) -> int:
     """Explain one item; 0, or 1 when there is none."""
-    with open_store(settings) as database, database.read() as tx:
-        explanation = explain(tx, worker_viewer("command-line"), args.ref, clock.now())
+    with open_store(settings) as database:
+        with database.read() as tx:
+            explanation = explain(tx, worker_viewer("command-line"), args.ref, clock.now())
+        note_shown(database, clock.now(), [explanation.item.patient])
     if args.json:
         print_json(explanation.as_json())
     else:
