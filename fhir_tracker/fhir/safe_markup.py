@@ -25,7 +25,7 @@ _GONE_WITH_CONTENT = frozenset(
 _ATTRIBUTES = {"td": {"colspan", "rowspan"}, "th": {"colspan", "rowspan"}, "ol": {"start"}}
 _SPAN = re.compile(r"[1-9][0-9]?", re.ASCII)
 _HEADING = re.compile(r"<(/?)h[1-6]>")
-_TAG = re.compile(r"<(/?)([A-Za-z][A-Za-z0-9]*)[^<>]*?(/?)>")
+_TAG = re.compile(r"<(/?+)([A-Za-z][A-Za-z0-9]*+)[^<>]*+>")
 _VOID = frozenset(("br", "hr", "img", "col", "area"))
 
 
@@ -56,6 +56,6 @@ def _depth(text: str) -> int:
     """How many elements are open at most; those that end nowhere count as open."""
     deepest = level = 0
     for found in _TAG.finditer(text):
-        level += -1 if found[1] else 0 if found[3] or found[2].lower() in _VOID else 1
+        level += -1 if found[1] else 0 if found[0].endswith("/>") or found[2].lower() in _VOID else 1
         deepest = max(deepest, level)
     return deepest
