@@ -85,6 +85,7 @@ def ask(
 
 def _refusal(answer: Answer) -> RemoteFailure:
     transient = answer.status in _TRANSIENT or answer.status >= 500
+    untouched = answer.status == 429 or (answer.status == 503 and answer.retry_after is not None)
     code = _object(answer).get("error") if answer.content_type in JSON_TYPES else None
     known = code if isinstance(code, str) and code in _MEANINGS else ""
     said = f" {known}: {_MEANINGS[known]}" if known else ""
@@ -92,7 +93,7 @@ def _refusal(answer: Answer) -> RemoteFailure:
         f"No token is to be had: the token endpoint answered {answer.status}{said}.",
         retry_after=answer.retry_after if transient else None,
         auth=not transient,
-        unknown=transient,
+        unknown=transient and not untouched,
         said=known,
     )
 
