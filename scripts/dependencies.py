@@ -1,6 +1,7 @@
 """What the product depends on: known weaknesses of the pinned versions, and a list of all of them (SBOM, CycloneDX).
 
-dependencies.py audit: ends with 1 when a pinned version has a known weakness; says loudly when nobody could be asked.
+dependencies.py audit: ends with 1 when a pinned version has a known weakness, or was not looked at for another reason than that
+    nobody could be reached who knows, which is said loudly.
 dependencies.py sbom FILE: writes the list and ends with 1 when one that is installed by constraints.txt is not in it.
 """
 
@@ -24,6 +25,10 @@ AUDIT = (
     *("--vulnerability-service", "osv", "--timeout", "10", "--format", "json"),
 )
 SBOM = ("requirements", str(PINNED), "--pyproject", str(ROOT / "pyproject.toml"), "--output-reproducible")
+_UNREACHABLE = re.compile(
+    r"requests\.exceptions\.(?:Connection|Proxy)Error|(?:Connect|Read)Timeout|Could not connect|HTTPError: (?:403|407|429|5[0-9]{2}) "
+)
+"""How pip-audit tells that the service did not answer, or somebody between would not let it."""
 Run = Callable[[Sequence[str]], "subprocess.CompletedProcess[str]"]
 
 
@@ -38,20 +43,22 @@ def plain(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
-def audited(out: str, expected: int) -> tuple[int, list[str]]:
-    """The exit code and the lines for what pip-audit wrote on standard output, of so many `expected` packages."""
+def audited(out: str, errors: str, expected: int) -> tuple[int, list[str]]:
+    """The exit code and the lines for what pip-audit wrote on standard output and error, of so many `expected` packages."""
     try:
         rows = cast("list[dict[str, Any]]", list(json.loads(out)["dependencies"]))
     except (ValueError, KeyError, TypeError):
-        return 0, ["SKIPPED: dependencies are NOT audited: the service that knows of weaknesses cannot be reached."]
+        if _UNREACHABLE.search(errors):
+            return 0, ["SKIPPED: dependencies are NOT audited: the service that knows of weaknesses cannot be reached."]
+        return 1, [f"dependencies are NOT audited: {(errors.strip().splitlines() or ['pip-audit said nothing'])[-1]}"]
     weak = [(one, known) for one in rows for known in one.get("vulns", [])]
     asked = [one for one in rows if "skip_reason" not in one]
     lines = [f"{one['name']} {one['version']}: {known['id']}, mended in {_mended(known)}" for one, known in weak]
     if len(asked) < expected:
-        lines.append(f"SKIPPED: {expected - len(asked)} of {expected} dependencies are NOT audited.")
-    if not weak:
+        lines.append(f"{expected - len(asked)} of {expected} dependencies are NOT audited.")
+    elif not weak:
         lines.append(f"dependencies: {len(asked)} audited, no known weakness")
-    return (1 if weak else 0), lines
+    return (1 if weak or len(asked) < expected else 0), lines
 
 
 def missing(listed: str, pins: dict[str, str]) -> list[str]:
@@ -65,7 +72,8 @@ def audit(run: Run) -> int:
     """Ask for weaknesses and print what was said."""
     code, lines = 0, ["SKIPPED: dependencies are NOT audited: no answer in time."]
     with contextlib.suppress(subprocess.TimeoutExpired):
-        code, lines = audited(run(("pip-audit", *AUDIT)).stdout, len(pinned(PINNED.read_text())))
+        done = run(("pip-audit", *AUDIT))
+        code, lines = audited(done.stdout, done.stderr, len(pinned(PINNED.read_text())))
     print("\n".join(lines))
     return code
 

@@ -25,30 +25,68 @@ def said(*rows: dict[str, object]) -> str:
 
 
 def test_a_known_weakness_fails_and_says_what_mends_it() -> None:
-    code, lines = dependencies.audited(said(row("a"), row("b", WEAK)), 2)
+    code, lines = dependencies.audited(said(row("a"), row("b", WEAK)), "", 2)
     assert code == 1
     assert lines == ["b 1: CVE-2026-27962, mended in 1.6.9"]
 
 
-@pytest.mark.parametrize("out", ["", "Traceback", "{}", "[]", "null", '{"dependencies": 7}'])
-def test_nobody_to_ask_is_said_loudly_and_is_no_failure(out: str) -> None:
-    code, (line,) = dependencies.audited(out, 9)
+def test_a_weakness_fails_the_check_itself(capsys: pytest.CaptureFixture[str]) -> None:
+    def found(command: Sequence[str]) -> subprocess.CompletedProcess[str]:
+        rows = [row(name, *([WEAK] if name == "celery" else [])) for name in PINS]
+        return subprocess.CompletedProcess(list(command), 1, stdout=said(*rows), stderr="Found 1 known vulnerability")
+
+    assert dependencies.audit(found) == 1
+    assert "celery 1: CVE-2026-27962" in capsys.readouterr().out
+    makefile = (ROOT / "Makefile").read_text()
+    assert "\t$(BIN)/python -m scripts.dependencies audit\n" in makefile, "its exit code is not thrown away"
+
+
+UNREACHED = [
+    "requests.exceptions.ConnectionError: HTTPSConnectionPool(host='x', port=443): Max retries exceeded with url: /v1/query",
+    "requests.exceptions.ProxyError: HTTPSConnectionPool(host='x', port=443)",
+    "requests.exceptions.ReadTimeout: HTTPSConnectionPool(host='x', port=443): Read timed out.",
+    "requests.exceptions.HTTPError: 503 Server Error: Service Unavailable for url: x",
+    "requests.exceptions.HTTPError: 403 Client Error: Forbidden for url: x",
+    "ERROR:pip_audit._cli:Could not connect to OSV's vulnerability feed",
+]
+
+
+@pytest.mark.parametrize("errors", UNREACHED)
+@pytest.mark.parametrize("out", ["", "{}", '{"dependencies": 7}'])
+def test_nobody_to_ask_is_said_loudly_and_is_no_failure(errors: str, out: str) -> None:
+    code, (line,) = dependencies.audited(out, f"Traceback\n{errors}\n", 9)
     assert code == 0
     assert line.startswith("SKIPPED")
     assert "NOT audited" in line
 
 
-def test_what_could_not_be_asked_of_is_counted() -> None:
+@pytest.mark.parametrize("out", ["", "Traceback", "{}", "[]", "null", '{"dependencies": 7}'])
+@pytest.mark.parametrize(
+    ("errors", "told"),
+    [
+        ("", "said nothing"),
+        ("ERROR:pip_audit._cli:invalid requirements input: constraints.txt", "invalid requirements input"),
+        ("usage: pip-audit\npip-audit: error: unrecognized arguments: --odd", "unrecognized arguments"),
+        ("Traceback\nModuleNotFoundError: No module named 'cachecontrol'", "No module named"),
+        ("requests.exceptions.HTTPError: 400 Client Error: Bad Request for url: x", "400 Client Error"),
+        ("Traceback\njson.decoder.JSONDecodeError: Expecting value", "JSONDecodeError"),
+    ],
+)
+def test_an_audit_that_failed_for_any_other_reason_fails_the_check(out: str, errors: str, told: str) -> None:
+    code, (line,) = dependencies.audited(out, errors, 9)
+    assert code == 1
+    assert "NOT audited" in line
+    assert told in line
+
+
+def test_what_was_not_asked_of_is_counted_and_fails() -> None:
     skipped: dict[str, object] = {"name": "c", "version": "1", "skip_reason": "not there"}
-    code, lines = dependencies.audited(said(row("a"), skipped), 3)
-    assert code == 0
-    assert lines == [
-        "SKIPPED: 2 of 3 dependencies are NOT audited.",
-        "dependencies: 1 audited, no known weakness",
-    ]
-    assert dependencies.audited(said(row("a"), row("b"), row("c")), 3)[1] == [
-        "dependencies: 3 audited, no known weakness"
-    ]
+    code, lines = dependencies.audited(said(row("a"), skipped), "", 3)
+    assert (code, lines) == (1, ["2 of 3 dependencies are NOT audited."])
+    assert dependencies.audited(said(row("a"), row("b"), row("c")), "", 3) == (
+        0,
+        ["dependencies: 3 audited, no known weakness"],
+    )
 
 
 def test_an_audit_that_hangs_is_left(capsys: pytest.CaptureFixture[str]) -> None:
