@@ -161,6 +161,8 @@ def check_fixed(viewer: Viewer, before: Resource, after: Resource) -> None:
 
 
 def _new(viewer: Viewer, resource: Resource) -> Resource:
+    if not viewer.sight.hides and not viewer.sight.fixes:
+        return resource
     type_ = resource["resourceType"]
     refuse(type_, elements_at(resource, viewer.sight.hidden(type_)), "cannot be set by who may not see it.")
     refuse(type_, elements_at(resource, viewer.sight.fixed(type_)), "cannot be set by your role.")
@@ -246,8 +248,13 @@ def _check_references(tx: Tx, author: Author, before: Resource | None, after: Re
 
 def locked_to(viewer: Viewer, type_: str) -> str | None:
     """The patient to whom the viewer is confined in what they write of a type; None where that is nobody."""
-    patients = {way.patient for right in "cu" for way in viewer.sight.ways(right, type_)}
-    return viewer.patient or (next(iter(patients)) if len(patients) == 1 else None)
+    return viewer.patient or _confined(viewer.sight, type_)
+
+
+@lru_cache(maxsize=16_384)
+def _confined(sight: Sight, type_: str) -> str | None:
+    patients = {way.patient for right in "cu" for way in sight.ways(right, type_)}
+    return patients.pop() if len(patients) == 1 else None
 
 
 def _local(reference: Json) -> str | None:

@@ -10,7 +10,6 @@ import asyncio
 import threading
 import weakref
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from functools import partial
 
 from api.context import AppContext
@@ -102,8 +101,14 @@ class Answering:
             self._returns.give(job, answer)
 
     def _apply(self, request: FhirRequest, action: Action, tx: Tx) -> FhirResponse:
-        self._check(request)
-        response = action.handle(request, tx)
+        """What is written counts if the caller still has every right at the commit, which is asked once for all that share it."""
+        try:
+            response = action.handle(request, tx)
+        except TrackerError:
+            self._check(request)
+            raise
+        if request.epoch is not None:
+            tx.conditions.append(partial(self._check, request))
         if response.note:
             record(tx, request, response.note, "success")
         return packed(request, response)
@@ -201,7 +206,7 @@ def packed(request: FhirRequest, response: FhirResponse) -> FhirResponse:
     body, headers = encoded(lines, request.header("accept-encoding"))
     if body is response.body and not headers:
         return response
-    return replace(response, body=body, headers={**response.headers, **headers})
+    return response.having(body=body, headers={**response.headers, **headers})
 
 
 def _carried_out(job: Job, glance: Glance) -> tuple[FhirResponse, list[Access]]:

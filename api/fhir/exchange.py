@@ -81,7 +81,7 @@ class AuditNote:
 
 
 @dataclass(frozen=True, kw_only=True)
-class FhirResponse:
+class FhirResponse(Having):
     """The answer: JSON bytes, or of the Content-Type its headers say, or none; `note` goes to the audit trail."""
 
     status: int

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
+from fhir_tracker.model.having import Having
 from fhir_tracker.model.sight import BEHIND, EVERYTHING, NOTHING, Sight
 
 ROLES = ("rn", "care-coordinator", "provider", "front-desk", "clinic-admin")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Viewer:
+class Viewer(Having):
     """A person, client or worker: `who` is a reference or a name for logs, `patient` a local Patient id that locks the
     view, `sight` what may be seen and done.
 
@@ -44,7 +45,7 @@ class Viewer:
 
     def behind(self) -> Viewer:
         """Who an allowed act is carried out for: sees what the tracker itself has to, within the patient that is locked to."""
-        return self if self.sight is EVERYTHING else replace(self, sight=BEHIND)
+        return self if self.sight is EVERYTHING else self.having(sight=BEHIND)
 
 
 ALL_SCOPES = frozenset({"system/*.cruds"})

@@ -61,6 +61,7 @@ class Tx:
     Rows that are only added wait in `added` and reach the database at the end, or before the next statement that could see
     them; `wrote` counts the statements that may have changed something.
     What was `late` is run then, too. `endings` run once before the commit; None where a transaction is shared.
+    `conditions` are asked last of all, each for one of those who share it, and raise where there must be no commit.
     `kept` is for what never changes once committed, shared by all transactions; `here` for what this one knows.
     """
 
@@ -80,6 +81,7 @@ class Tx:
         self.foresight: Foresight | None = None
         self.late: Callable[[], None] | None = None
         self.endings: list[Callable[[], None]] | None = None
+        self.conditions: list[Callable[[], None]] = []
         self._connect = connect
         self._connection: Connection | None = None
         self._plain: Plain | None = None
@@ -110,6 +112,12 @@ class Tx:
         for one in self.endings or ():
             one()
         self.flush()
+        self.ask_conditions()
+
+    def ask_conditions(self) -> None:
+        """Raise what one of the conditions raises."""
+        for one in self.conditions:
+            one()
 
     def execute(
         self, statement: Executable, parameters: Sequence[Mapping[str, object]] | None = None
@@ -204,6 +212,7 @@ class LateWrite:
     def commit(self) -> None:
         """Write what was only added, and commit; after an error `roll_back`. Unavailable leaves open whether it was committed."""
         self._before = _no_wait
+        self.tx.ask_conditions()
         if self.tx.has_begun or self._direct is None:
             self._write()
         elif self.tx.added:

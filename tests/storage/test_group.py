@@ -267,6 +267,64 @@ def test_a_statement_the_database_refuses_harms_only_its_own_work(database: Data
     assert trail(database) == ["Task/a", "Task/b"]
 
 
+class NoMore(Exception):
+    """Somebody may not write any more."""
+
+
+def under(condition: Callable[[], None], name: str, *, reads: bool = False) -> Callable[[Tx], str]:
+    """A work that writes a task, which is to be kept only where the condition holds at the end."""
+
+    def work(tx: Tx) -> str:
+        if reads:
+            assert resources.find(tx, VIEWER, "Task", name) is None
+        put(tx, task(name))
+        tx.conditions.append(condition)
+        return name
+
+    return work
+
+
+def refused() -> None:
+    raise NoMore
+
+
+@pytest.mark.security("S50")
+@pytest.mark.parametrize("reads", [False, True], ids=["only added", "after a statement"])
+def test_what_may_not_be_kept_at_the_end_is_undone_alone(database: Database, writer: GroupWriter, reads: bool) -> None:
+    gate, asked = threading.Event(), list[str]()
+    held = writer.run(lambda tx: gate.wait(10))
+
+    def fine() -> None:
+        asked.append("fine")
+
+    futures = {
+        name: writer.run(under(refused if name in "bd" else fine, name, reads=reads), alone=name == "d")
+        for name in "abcde"
+    }
+    gate.set()
+    assert held.result(20)
+    for name, future in futures.items():
+        if name in "bd":
+            with pytest.raises(NoMore):
+                future.result(20)
+        else:
+            assert future.result(20) == name
+    assert found(database, "Task", "") == ["a", "c", "e"]
+    assert asked
+
+
+@pytest.mark.security("S50")
+def test_a_condition_is_asked_when_everything_else_is_done_and_its_error_leaves_nothing(database: Database) -> None:
+    late = database.begin_late()
+    under(refused, "late")(late.tx)
+    with pytest.raises(NoMore):
+        late.commit()
+    late.roll_back()
+    with pytest.raises(NoMore), database.begin() as tx:
+        under(refused, "begun", reads=True)(tx)
+    assert found(database, "Task", "") == []
+
+
 def test_works_run_in_order_and_see_what_came_before(writer: GroupWriter) -> None:
     futures = [writer.run(changing("x")) for _ in range(40)]
     assert [future.result(60) for future in futures] == list(range(1, 41))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from contextlib import closing
 from dataclasses import replace
@@ -226,6 +227,42 @@ def test_what_is_there_is_read_no_more_from_the_next_request_on(
     with database.read() as tx:
         latest = audit.list(tx, open_viewer(), limit=len(ways))
     assert {(row.who, row.outcome, row.patient) for row in latest} == {("nobody", "denied", None)}
+
+
+WRITES: tuple[tuple[str, str, object], ...] = (
+    ("POST", "/fhir/Task", TASK),
+    ("POST", "/fhir/Task", TASK | {"status": "nonsense"}),
+    ("POST", "/fhir/Task", {"resourceType": "Task"}),
+    ("POST", "/fhir/Task", []),
+    ("POST", "/fhir/Patient", {"resourceType": "Patient"}),
+    ("PUT", "/fhir/Task/{id}", TASK | {"id": "{id}", "status": "accepted"}),
+    ("PUT", "/fhir/Task/none", TASK | {"id": "none"}),
+    ("PATCH", "/fhir/Task/{id}", [{"op": "replace", "path": "/status", "value": "accepted"}]),
+    ("PATCH", "/fhir/Task/none", [{"op": "remove", "path": "/status"}]),
+    ("DELETE", "/fhir/Task/{id}", None),
+    ("DELETE", "/fhir/Task/none", None),
+)
+
+
+@pytest.mark.security("S50", "A2")
+def test_who_is_shut_out_changes_nothing_and_is_told_nothing_of_what_would_have_been_wrong(
+    serve: Serve, database: Database
+) -> None:
+    let_in(database)
+    client, token = serve(Access.LOCKED), token_of(database)
+    made = client.post("/fhir/Task", headers=bearer(token), json=TASK).json()
+    for method, path, body in WRITES:
+        with database.begin() as tx:
+            clients.revoke(tx, "reports", clock.now())
+        content = "application/json-patch+json" if method == "PATCH" else "application/fhir+json"
+        sent = None if body is None else json.dumps(body).replace("{id}", made["id"])
+        headers = {**bearer(token), "Content-Type": content}
+        answer = client.request(method, path.format(id=made["id"]), headers=headers, content=sent)
+        assert answer.status_code == 401, (method, path, answer.text)
+        let_in(database)
+        token = token_of(database)
+        assert client.get("/fhir/Task", headers=bearer(token)).json()["total"] == 1, "the new token is remembered"
+    assert client.get(f"/fhir/Task/{made['id']}/_history", headers=bearer(token)).json()["total"] == 1
 
 
 @pytest.mark.security("S50")
