@@ -106,13 +106,17 @@ _POST: dict[str, Handler] = {
 }
 
 
-_SESSION_GET: dict[str, Handler] = {"/open": session_pages.open_page, "/session": session_pages.session_state}
+_SESSION_GET: dict[str, Handler] = {
+    "/open": session_pages.open_page,
+    "/session": session_pages.session_state,
+    "/style.css": session_pages.style,
+}
 _SESSION_POST: dict[str, Handler] = {
     "/stay": session_pages.stay,
     "/tickets": session_pages.tickets,
     "/logout": session_pages.logout,
 }
-_BY_ITSELF = frozenset({"/pulse", "/session"})
+_BY_ITSELF = frozenset({"/pulse", "/session", "/style.css"})
 """What a page asks for without anybody doing something."""
 
 

@@ -12,7 +12,7 @@ from api.outcomes import status_of
 from api.staff.visit import Visit, note_access
 from fhir_tracker.errors import Category, TrackerError
 
-SILENT = frozenset({"/pulse", "/help/keys", "/preferences", "/session", "/stay"})
+SILENT = frozenset({"/pulse", "/help/keys", "/preferences", "/session", "/stay", "/style.css"})
 """Routes that show nothing of patients and change nothing of theirs: whether a list changed, the keys, what a browser prefers."""
 _NAMED = {"tasks": "Task", "patients": "Patient", "plans": "CarePlan"}
 _DENIALS = frozenset({Category.FORBIDDEN, Category.NOT_FOUND})

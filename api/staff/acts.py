@@ -70,6 +70,7 @@ NEEDS: Final[Mapping[str, frozenset[str]]] = {
         "/help/keys": OWN,
         "/open": OWN,
         "/session": OWN,
+        "/style.css": OWN,
         "/stay": OWN,
         "/tickets": OWN,
         "/logout": OWN,

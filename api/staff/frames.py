@@ -97,6 +97,7 @@ def bare_frame(visit: Visit, title: str, current: str = "") -> Frame:
         version=version("fhir-tracker"),
         place=visit.place,
         session=_lasting(visit),
+        styled=visit.launch is not None and bool(visit.launch.style_url),
     )
 
 

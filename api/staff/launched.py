@@ -26,7 +26,9 @@ from fhir_tracker.storage.database import Tx
 from fhir_tracker.storage.launches import LaunchSession
 
 HANDLE = "x-launch-handle"
-_OF_ANYBODY = frozenset({"/", "/open", "/help/keys", "/preferences", "/session", "/stay", "/logout", "/tickets"})
+_OF_ANYBODY = frozenset(
+    {"/", "/open", "/help/keys", "/preferences", "/session", "/stay", "/style.css", "/logout", "/tickets"}
+)
 
 
 class LaunchedPage(Page):

@@ -14,8 +14,10 @@ from api.staff.session import local_path
 from api.staff.visit import Visit
 from fhir_tracker import staff_sessions
 from fhir_tracker.errors import NotFound
+from fhir_tracker.storage import issuers
 from fhir_tracker.storage import launches as kept
 from fhir_tracker.storage.launches import LaunchSession
+from subscriptions.ehr_styles import STYLES
 
 CLEARED = '"cache", "storage"'
 
@@ -29,6 +31,15 @@ def open_page(visit: Visit) -> Response:
 def session_state(visit: Visit) -> Response:
     """GET `/session`: how many seconds this session stands if nobody does anything; asking counts as nothing."""
     return _left(visit)
+
+
+def style(visit: Visit) -> Response:
+    """GET `/style.css`: the colours of the EHR that the launch came from, as far as every text stays readable."""
+    session = launch_of(visit)
+    with visit.context.database.read() as tx:
+        issuer = issuers.find(tx, session.connection) if session.connection and session.style_url else None
+    text = STYLES.sheet(issuer, session.style_url, visit.now) if issuer else ""
+    return Response(text, media_type="text/css", headers=HEADERS)
 
 
 def stay(visit: Visit) -> Response:

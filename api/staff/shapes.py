@@ -143,7 +143,7 @@ class Lasting:
 class Frame:
     """What surrounds every page. `mode` is the sentence of open mode, `said` what was just done.
 
-    `banner` is the patient a launch is locked to, unless the EHR says it shows them itself.
+    `banner` is the patient a launch is locked to, unless the EHR says it shows them itself; `styled`: it told of colours.
     """
 
     title: str
@@ -161,6 +161,7 @@ class Frame:
     place: Place = HERE
     session: Lasting | None = None
     banner: Person | None = None
+    styled: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
