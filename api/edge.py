@@ -8,6 +8,7 @@ import os
 import random
 import re
 from collections.abc import Callable, Mapping, Sequence
+from contextvars import ContextVar
 from http import HTTPStatus
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -20,6 +21,8 @@ from api.outcomes import FHIR_JSON, outcome_of_status
 from fhir_tracker import clock
 
 REQUEST_ID = "fhir_tracker.request_id"
+ASKED: ContextVar[str] = ContextVar("ASKED", default="")
+"""The id of the request that is being answered, for pages that tell it to people."""
 HEADERS = "fhir_tracker.headers"
 """Where the scope keeps what `by_name` makes of the headers."""
 ROUTE = "fhir_tracker.route"
@@ -69,6 +72,7 @@ class Edge:
             return
         scope[HEADERS] = headers = by_name(scope["headers"])
         scope[REQUEST_ID] = request = request_id(headers.get("x-request-id", ""))
+        ASKED.set(request)
         began = clock.monotonic()
         added = ((b"x-request-id", request.encode()), *self._added(scope, headers))
         answer = _Answer(send, added, lambda status: self._note(scope, status, clock.monotonic() - began))
@@ -76,7 +80,7 @@ class Edge:
             await self._let_in(scope, headers, receive, answer)
         except Exception:
             log.exception("request failed", extra={"fields": {"request": request, "route": route_of(scope)}})
-            await answer.plainly(scope, 500, "The server made a mistake; the request id names it in the log.")
+            await answer.plainly(scope, 500, f"The server made a mistake. Request {request} names it in the log.")
         answer.note()
 
     async def _let_in(self, scope: Scope, headers: Mapping[str, str], receive: Receive, answer: _Answer) -> None:

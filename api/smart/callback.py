@@ -59,7 +59,7 @@ NO_COOKIE = (
 _MOST_CODE = 8000
 _ERRORS = {
     "access_denied": "You, or the EHR on your behalf, said no.",
-    "invalid_scope": "The EHR gives none of what the tracker asks for; an administrator can say what: --scopes.",
+    "invalid_scope": "The EHR gives nothing of what the tracker asks for. An administrator can change what that is: the scopes.",
     "invalid_request": "The EHR does not understand the request; is this tracker registered there with its address?",
     "unauthorized_client": "The EHR does not know this tracker as one that may ask; is it registered there?",
     "unsupported_response_type": "The EHR does not offer this way to log in.",
@@ -226,7 +226,9 @@ class Callback:
             text=f"{issuer.label or issuer.key} says that you are {named}, and "
             + ("an administrator has switched that account off." if found else "nobody of that name is let in here."),
             status=403,
-            steps=("Tell your administrator this, who decides whether you get in and with which roles:",),
+            steps=(
+                "Tell your administrator this, who decides whether you get in and with which roles, on the page of the staff or by:",
+            ),
             told=(f'fhir-tracker staff add {way} {flag} {shlex.quote(named)} --name "YOUR NAME" --role ROLE',),
             framed_by=issuer.frame_ancestors,
         )
@@ -338,9 +340,10 @@ def _refusal(issuer: Issuer, refusal: TrackerError) -> Problem:
 
 def _failed(issuer: Issuer, failure: RemoteFailure) -> Problem:
     return Problem(
-        heading="The EHR did not let you in",
-        text=failure.message,
+        heading="The EHR did not let you in" if failure.auth else "The EHR did not answer as it should",
+        text=f"{issuer.label or issuer.key} was asked who you are, and gave no answer that can be used. {AGAIN}",
         status=403 if failure.auth else 502,
-        steps=(AGAIN, "If that does not help, tell your administrator what is written here."),
+        steps=("If that does not help, tell your administrator this:",),
+        told=(failure.message,),
         framed_by=issuer.frame_ancestors,
     )

@@ -174,8 +174,9 @@ def _not_known() -> Problem:
 def _away(issuer: Issuer, failure: RemoteFailure) -> Problem:
     return Problem(
         heading="The EHR cannot let you in now",
-        text=failure.message,
+        text=f"{issuer.label or issuer.key} does not answer as it should. Try again in a moment.",
         status=502,
-        steps=("Try again in a moment. If that does not help, tell your administrator what is written here.",),
+        steps=("If that does not help, tell your administrator this:",),
+        told=(failure.message,),
         framed_by=issuer.frame_ancestors,
     )

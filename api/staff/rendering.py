@@ -9,6 +9,7 @@ from functools import lru_cache
 from jinja2 import Environment
 from starlette.responses import HTMLResponse
 
+from api.edge import ASKED
 from api.page_templates import page_templates
 from api.staff.places import Place, asset, at
 from api.staff.shapes import Frame
@@ -58,14 +59,15 @@ def spelled(text: str) -> str:
 
 def render(template: str, frame: Frame, **values: object) -> str:
     """The text of a page."""
-    return templates().get_template(template).render(frame=frame, **values)
+    return templates().get_template(template).render(frame=frame, reference=ASKED.get(), **values)
 
 
 def outside(
     template: str, place: Place, *, status: int, framed_by: Sequence[str] = (), **values: object
 ) -> HTMLResponse:
     """A page of nobody's session: one for people who are not in, or not yet."""
-    text = templates().get_template(template).render(frame=Outside(place=place), **values)
+    known = {"reference": ASKED.get() if status >= 400 else "", **values}
+    text = templates().get_template(template).render(frame=Outside(place=place), **known)
     headers = HEADERS | {"Content-Security-Policy": policy(*framed_by)}
     return HTMLResponse(text, status_code=status, headers=headers)
 

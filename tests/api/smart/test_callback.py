@@ -160,7 +160,7 @@ def test_a_cookie_of_ones_own_making_opens_nothing(pad: Launchpad, cookie: str) 
     ("fault", "said"),
     [
         (Faults(denied=True), "said no"),
-        (Faults(refused_scopes=True), "--scopes"),
+        (Faults(refused_scopes=True), "the scopes"),
         (Faults(callback={"code": None, "error": "server_error"}), "had a fault"),
         (Faults(callback={"error": "<script>alert(1)</script>"}), "no reason that is known"),
         (Faults(callback={"code": None}), "brings no code"),
