@@ -64,6 +64,11 @@ def ago(moment: datetime, now: datetime, calendar: Calendar) -> When:
     return _when(text, moment, calendar, "")
 
 
+def to_the_second(moment: datetime, calendar: Calendar) -> When:
+    """A moment of a record, to be compared with others: `2026-03-09 10:40:07 EDT`."""
+    return _when(f"{local(calendar, moment):%Y-%m-%d %H:%M:%S %Z}", moment, calendar, "")
+
+
 def span(value: timedelta) -> str:
     """The largest whole unit: `40 s`, `25 min`, `2 h`, `3 days`, `5 weeks`; never negative."""
     seconds = max(0, int(value.total_seconds()))

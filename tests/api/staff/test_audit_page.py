@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -61,6 +61,7 @@ def test_looking_is_written_down_before_it_is_shown(reader: Reader, looked: Clin
         row = audit.list(tx, open_viewer(), limit=1)[0]
     assert (row.action, row.ref, row.kind) == ("search", "AuditEvent", "page")
     assert row.patient == (None if path == "/audit" else "rosa")
+    assert set(row.patients) == ({"ida", "rosa"} if path == "/audit" else {"ida"})
 
 
 @pytest.mark.parametrize(
@@ -103,6 +104,56 @@ def test_older_rows_are_on_further_pages(reader: Reader, looked: Clinic, now: da
     second = reader.get(f"/audit?{link}")
     assert ">Task/n20<" in second.text
     assert "Task/n149" not in second.text
+
+
+def test_a_day_begins_at_midnight_of_the_practice(reader: Reader, clinic: Clinic) -> None:
+    """New York was four hours behind on 9 March 2026."""
+    for hour, ref in ((3, "Task/late"), (4, "Task/early"), (27, "Task/night"), (28, "Task/next")):
+        at = datetime(2026, 3, 9, tzinfo=UTC) + timedelta(hours=hour)
+        trail.add(clinic.database, [Access(at, ANN, "read", ref, "rosa", "success", "", {}, (), "fhir")])
+    page = reader.get("/audit?from=2026-03-09&to=2026-03-09")
+    assert {one for one in ("late", "early", "night", "next") if f">Task/{one}<" in page.text} == {"early", "night"}
+    assert "2026-03-09 00:00:00 EDT" in page.words
+    assert "2026-03-09 23:00:00 EDT" in page.words
+
+
+def test_the_patients_of_a_row_are_named_and_lead_to_who_looked_at_them(
+    reader: Reader, clinic: Clinic, now: datetime
+) -> None:
+    many = tuple(f"p{number}" for number in range(30))
+    trail.add(
+        clinic.database,
+        [
+            Access(now, ANN, "search", "Task", None, "success", "", {}, many, "page"),
+            Access(now, BOB, "break-glass", "Patient/rosa", "rosa", "success", "", {"reason": "fell <i>down</i>"}, (), "page"),
+            Access(now, ANN, "read", "Patient/x", "a b/../&", "denied", "", {}, (), "page"),
+        ],
+    )  # fmt: skip
+    page = reader.get("/audit")
+    assert "/patients/p3/access" in page.text
+    assert "and 10 more" in page.text
+    assert "/patients/p20/access" not in page.text
+    assert "fell &lt;i&gt;down" in page.text
+    assert "/patients/a%20b" in page.text
+    own = reader.get("/patients/p3/access")
+    assert "/patients/p4/access" in own.text
+    assert 'href="/patients/p3/access"' not in own.text
+
+
+def test_from_an_older_page_one_comes_back_to_the_newest(reader: Reader, clinic: Clinic, now: datetime) -> None:
+    trail.add(
+        clinic.database,
+        [Access(now, ANN, "read", f"Task/n{n}", "rosa", "success", "", {}, (), "fhir") for n in range(10_050)],
+    )
+    seen, path = 0, "/audit?who=ann&action=read"
+    while path:
+        page = reader.get(path)
+        seen += page.text.count("<tr>") - 1
+        assert (page.hrefs("/audit?who=ann&action=read")[:1] == ["/audit?who=ann&action=read"]) == ("before=" in path)
+        path = next((one for one in page.hrefs("/audit?") if "before=" in one), "") if seen < 300 else ""
+    assert seen == 300
+    last = reader.get("/patients/rosa/access?before=60")
+    assert 'href="/patients/rosa/access"' in last.text
 
 
 @pytest.mark.security("B3", "S51")
