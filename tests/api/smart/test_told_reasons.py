@@ -20,7 +20,7 @@ FAULTS = {
     "token refused": (Faults(token_error="invalid_client"), "The EHR did not let you in", "Open the tracker again"),
     "token no json": (
         Faults(not_json=frozenset({"token"})),
-        "The EHR did not answer as it should",
+        "The EHR did not let you in",
         "asked who you are",
     ),
     "keys down": (Faults(down=frozenset({"jwks"})), "The EHR did not answer as it should", "Open the tracker again"),
