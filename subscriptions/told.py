@@ -22,6 +22,8 @@ from fhir_tracker.storage.dispatches import Dispatch, Subject
 
 MOST_LINKS = 20
 _MADE_HERE = re.compile("[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}")
+_LONGEST = 200
+_NO_WORDS = re.compile(r"[^\w.,'()/&]+")
 _OURSELVES = "fhir-tracker.invalid"
 
 
@@ -57,8 +59,12 @@ def told_of(tx: Tx, one: Dispatch, public_url: str) -> Told:
     lines = tuple(Line(kind=kind, count=count) for kind, count in sorted(counts.items()))
     queue = _queue(public_url, one)
     links = tuple(link for subject in subjects[:MOST_LINKS] if (link := link_of(public_url, subject.ref)))
-    whom = one.role.replace("-", " ") if one.role else "you"
-    return Told(dispatch=one, whom=whom, lines=lines, subjects=tuple(subjects), queue=queue, links=links)
+    return Told(dispatch=one, whom=whom_of(one.role), lines=lines, subjects=tuple(subjects), queue=queue, links=links)
+
+
+def whom_of(role: str | None) -> str:
+    """Who is told, in plain words of one line: they stand in the head of a mail, where `=?...?=` may hold anything."""
+    return " ".join(_NO_WORDS.sub(" ", role or "").split())[:_LONGEST] or "you"
 
 
 def link_of(public_url: str, ref: str) -> str:
