@@ -12,7 +12,7 @@ from urllib.parse import SplitResult, urlsplit
 from fhir_tracker import records
 from fhir_tracker.errors import NotFound, UsageError
 from fhir_tracker.fhir.identity import is_legal_id, local_id
-from fhir_tracker.storage import accounts, epochs, launches
+from fhir_tracker.storage import accounts, epochs, issuers, launches
 from fhir_tracker.storage.accounts import Account
 from fhir_tracker.storage.database import Tx
 
@@ -44,7 +44,7 @@ def add(
         fhir_user = checked_user(fhir_user)
         before = accounts.of_user(tx, connection, fhir_user)
     elif provider is not None:
-        subject = checked_subject(subject)
+        subject = _known_subject(tx, provider, checked_subject(subject))
         before = accounts.of_subject(tx, provider, subject)
     if before is not None:
         made = replace(before, name=name, roles=roles, active=True, changed_at=now)
@@ -65,6 +65,13 @@ def add(
     accounts.save(tx, made)
     epochs.bump(tx)
     return made, before is not None
+
+
+def _known_subject(tx: Tx, provider: str, subject: str) -> str:
+    """A subject as it is kept: mail addresses without their case, unless somebody has that very one."""
+    issuer = issuers.find(tx, provider)
+    is_email = issuer is not None and issuer.options.get("subject_claim") == "email"
+    return subject.lower() if is_email and accounts.of_subject(tx, provider, subject) is None else subject
 
 
 def change_roles(tx: Tx, id_: str, roles: Sequence[str], *, known: Collection[str], now: datetime) -> Account:

@@ -23,6 +23,8 @@ from fhir_tracker.storage.launches import LaunchSession
 from fhir_tracker.storage.preferences import Preference
 
 KIND = "page"
+SANDBOXED = " Where an EHR shows this page in a sandbox, tell your administrator that it needs allow-same-origin."
+"""A frame of no origin cannot be told from another site."""
 _VERSION = re.compile("[0-9]{1,9}")
 
 
@@ -85,7 +87,8 @@ def check_origin(context: AppContext, headers: Mapping[str, str]) -> None:
     origin, site = headers.get("origin", ""), headers.get("sec-fetch-site", "")
     hosts = (headers.get("host", ""), urlsplit(context.public_url).netloc)
     if not any(sessions.is_same_origin(host, origin, site) for host in hosts):
-        raise Forbidden("This form was sent from another site.")
+        sandboxed = SANDBOXED if (origin, site) == ("null", "cross-site") else ""
+        raise Forbidden(f"This form was sent from another site.{sandboxed}")
 
 
 def numbered(visit: Visit, otherwise: str) -> int:

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import base64
 import html
 import re
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import httpx
 import pytest
-from cryptography.hazmat.primitives.hashes import SHA1
-from cryptography.hazmat.primitives.twofactor.totp import TOTP
 
 from fhir_tracker import accounts, clock, connections, issuers, local_accounts
 from fhir_tracker.issuers import Terms
@@ -24,6 +21,7 @@ from fhir_tracker.roles import built_in
 from fhir_tracker.storage.database import Database
 from tests.conformance.server import SECRET, running_tracker
 from tests.peers.postgres.server import Copies, Postgres
+from tests.support.codes import code_at
 from tests.support.other_servers import CLIENT, Park, Server, park
 
 PUBLIC = "http://127.0.0.1:8099"
@@ -116,11 +114,6 @@ def pair(started: Pair) -> Pair:
     """A browser that nobody has used."""
     started.cookies = {}
     return started
-
-
-def code_at(key: str, at: datetime) -> str:
-    """What the app shows at a moment."""
-    return TOTP(base64.b32decode(key), 6, SHA1(), 30).generate(int(at.timestamp())).decode()  # noqa: S303
 
 
 def token_of(page: str) -> str:

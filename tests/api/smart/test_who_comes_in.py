@@ -193,6 +193,21 @@ def test_a_mail_address_lets_in_only_as_the_provider_vouches_for_it(clinic: Prac
     assert "email" in server.asked["scope"].split()
 
 
+@pytest.mark.requirement(95)
+@pytest.mark.security("A2")
+def test_a_mail_address_is_one_account_however_its_letters_are_written(clinic: Practice) -> None:
+    server = Server()
+    key = clinic.connect(server, provider=True, subject_claim="email")
+    made = clinic.person(key, "Ann@Clinic.Example", provider=True)
+    assert clinic.person(key, "ANN@clinic.example", provider=True).id == made.id
+    for written in (MAIL, "Ann@Clinic.Example", "ANN@CLINIC.EXAMPLE"):
+        server.claims = {"email": written, "email_verified": True}
+        assert who(clinic, key).id == made.id
+    other = clinic.connect(Server(claims={"sub": "ANN"}), provider=True)
+    clinic.person(other, "ann", provider=True)
+    assert clinic.come_in(other).status_code == 403, "a sub has its case"
+
+
 PROVIDERS: dict[str, tuple[Server, dict[str, Any]]] = {
     "Keycloak": (
         Server(

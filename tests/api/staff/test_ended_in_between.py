@@ -213,6 +213,14 @@ ORIGINS: tuple[tuple[dict[str, str], bool], ...] = (
 
 
 @pytest.mark.security("S22")
+def test_a_form_of_a_frame_without_an_origin_is_refused_with_what_the_frame_needs(tab: Tab) -> None:
+    answer = tab.post("/preferences", {"density": "compact"}, {"Origin": "null", "Sec-Fetch-Site": "cross-site"})
+    assert (answer.status_code, "needs allow-same-origin" in answer.text) == (403, True)
+    other = tab.post("/preferences", {"density": "compact"}, {"Origin": "https://evil.example"})
+    assert (other.status_code, "allow-same-origin" in other.text) == (403, False)
+
+
+@pytest.mark.security("S22")
 @pytest.mark.requirement(100)
 @pytest.mark.parametrize(("headers", "taken"), ORIGINS)
 def test_a_form_counts_only_where_the_browser_says_nothing_else_than_that_it_is_ours(
