@@ -26,6 +26,7 @@ from fhir_tracker.storage.database import Tx
 from fhir_tracker.storage.remote_subscriptions import RemoteSubscription
 from subscriptions import next_due
 from subscriptions.budget import Standing
+from subscriptions.shared_ways import told as way_of_searches
 from subscriptions.showing import Server, Way, budget_of, reconciled_at, server_of, ways_of
 
 _WAYS = {
@@ -106,7 +107,7 @@ def connection_page(visit: Visit, refused: Form | None = None, *, status: int = 
             "subscriptions": [
                 _subscription(held, now, calendar) for held in remote_subscriptions.of_connection(tx, one.key)
             ],
-            "server": tuple(_server(server_of(tx, one), one, now, calendar)),
+            "server": (*_server(server_of(tx, one), one, now, calendar), _searches(tx, one, now)),
             "budget": tuple(_budget(budget_of(tx, one, now), now, calendar)),
         }
         frame = frame_of(tx, visit, f"EHR {one.key}", "/setup")
@@ -159,6 +160,10 @@ def _server(server: Server | None, one: Connection, now: datetime, calendar: Cal
     yield Fact(label="We show ourselves by", text=str(one.options.get("auth", "none")))
     yield Fact(label="Written there", text=", ".join(one.options.get("write_back", ())) or "nothing")
     yield Fact(label="Asked to tell of changes", text=one.subscribe)
+
+
+def _searches(tx: Tx, one: Connection, now: datetime) -> Fact:
+    return Fact(label="Searches about a patient go by", text=way_of_searches(tx, one, now))
 
 
 def _budget(standing: Standing, now: datetime, calendar: Calendar) -> Iterator[Fact]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
@@ -261,7 +261,11 @@ def test_no_address_of_a_whole_sync_tells_who_is_asked_about(
         vendor = Dialect(database, ehr, tmp_path, mapping, types)
         vendor.patient("p1", "p2")
         for type_ in set(types) - {"Patient"}:
-            members: dict[str, Any] = {"subject": {"reference": "Patient/p1"}, "status": "active", "start": "2031-01-02T10:00:00Z"}
+            members: dict[str, Any] = {
+                "subject": {"reference": "Patient/p1"},
+                "status": "active",
+                "start": "2031-01-02T10:00:00Z",
+            }
             ehr.put(type_, f"{type_.lower()}1", **members)
         vendor.sync()
         vendor.sync(timedelta(hours=2))
@@ -327,3 +331,42 @@ def test_the_way_is_chosen_shown_and_left_to_be_found_out_again(
     assert run("connection", "change", "clinic", "--search-by", "")[0] == 0
     shown = json.loads(run("connection", "show", "clinic", "--json")[1])
     assert shown["searches"] == "not seen yet: POST is tried first"
+
+
+class Renewing:
+    """An Authorizer whose first token is over."""
+
+    def __init__(self) -> None:
+        self.number = 1
+
+    def header(self, now: datetime) -> str | None:
+        return f"Bearer made-up-{self.number}"
+
+    def refused(self) -> bool:
+        self.number += 1
+        return self.number == 2
+
+
+@pytest.mark.requirement(103)
+@pytest.mark.security("S54")
+def test_a_401_to_a_post_brings_one_new_token_and_says_nothing_of_posts(ehr: FakeEhr) -> None:
+    shown: list[str] = []
+
+    def guarded(request: httpx.Request) -> httpx.Response | None:
+        shown.append(request.headers["authorization"])
+        return None if shown[-1].endswith("2") else httpx.Response(401)
+
+    def refusing(request: httpx.Request) -> httpx.Response:
+        shown.append(request.headers["authorization"])
+        return httpx.Response(401)
+
+    ehr.twists.append(guarded)
+    with EhrClient(BASE, authorizer=Renewing()) as client:
+        assert client.search(NAMED).status == 200
+    assert shown == ["Bearer made-up-1", "Bearer made-up-2"]
+    assert len(posted(ehr)) == len(ehr.urls) == 2
+    with EhrClient(BASE, authorizer=Renewing()) as client:
+        shown.clear()
+        ehr.twists[:] = [refusing]
+        assert client.search(NAMED).status == 401
+    assert len(shown) == 2, "a server that refuses our token is not asked by GET as well"

@@ -5,6 +5,8 @@ from datetime import datetime
 import pytest
 
 from api.context import Access
+from fhir_tracker import search_seen
+from fhir_tracker.search_seen import ANY, Seen
 from fhir_tracker.storage import connections
 from fhir_tracker.storage.database import Database
 from tests.api.conftest import Serve
@@ -55,6 +57,30 @@ def test_a_new_connection_says_what_is_not_known_yet(serve: Serve, database: Dat
     for said in ("first load", "nothing has come yet", "it has not told yet what it can do", "--subscribe auto"):
         assert said in page.words, said
     assert problems(page.text) == []
+
+
+@pytest.mark.security("S54")
+@pytest.mark.parametrize(
+    ("way", "found", "said"),
+    [
+        ("auto", Seen(), "not seen yet: POST is tried first"),
+        ("auto", Seen(posted=frozenset({"Task"})), "POST"),
+        ("auto", Seen(posted=frozenset({"Task"}), got=frozenset({"Goal"})), "POST, but GET for Goal"),
+        ("auto", Seen(got=frozenset({ANY})), "GET: the server takes no POST"),
+        ("get", Seen(posted=frozenset({"Task"})), "GET, as you chose"),
+    ],
+)
+def test_it_says_by_which_way_searches_about_patients_go(
+    serve: Serve, database: Database, now: datetime, way: str, found: Seen, said: str
+) -> None:
+    with database.begin() as tx:
+        made = connections.Connection(
+            key="north", base_url="https://north.example/fhir", created_at=now, options={"search_by": way}
+        )
+        connections.add(tx, made)
+        search_seen.note(tx, "north", found)
+    shown = Reader(serve(Access.OPEN)).get("/connections/north")
+    assert f"Searches about a patient go by {said}" in shown.words
 
 
 def test_a_circuit_that_is_open_says_until_when(serve: Serve, database: Database, now: datetime) -> None:
