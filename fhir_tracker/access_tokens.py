@@ -19,7 +19,8 @@ from fhir_tracker import assertions
 from fhir_tracker.assertions import Assertion
 from fhir_tracker.client_keys import PublicKey
 from fhir_tracker.errors import Unauthenticated
-from fhir_tracker.model.grants import narrowed
+from fhir_tracker.model.grants import narrowed, parse_scope
+from fhir_tracker.model.held_filters import is_understood
 from fhir_tracker.storage import clients, epochs, seen_jti, tokens
 from fhir_tracker.storage.clients import Client
 from fhir_tracker.storage.database import Tx
@@ -69,7 +70,7 @@ def recognised(
 
 def issue(tx: Tx, client: Client, scope: str, lifetime: timedelta, now: datetime) -> NewToken | None:
     """A token for what of `scope` the client may ask for; None when that is nothing."""
-    granted = narrowed(scope, client.scopes)
+    granted = tuple(one for one in narrowed(scope, client.scopes) if _gives_something(one))
     if not granted:
         return None
     value = f"{PREFIX}{secrets.token_urlsafe(32)}"
@@ -78,6 +79,12 @@ def issue(tx: Tx, client: Client, scope: str, lifetime: timedelta, now: datetime
     )
     tokens.add(tx, issued)
     return NewToken(value=value, issued=issued)
+
+
+def _gives_something(scope: str) -> bool:
+    """Whether a scope is worth naming: not one of resources with a query that nobody can be held to."""
+    grant = parse_scope(scope)
+    return grant is None or is_understood(grant)
 
 
 def find(tx: Tx, digest: str, now: datetime) -> tuple[IssuedToken, Client] | None:

@@ -276,8 +276,10 @@ def assign(
 
 
 def claim(tx: Tx, ref: str, author: Author, *, if_match: int | None = None) -> Stored:
-    """Take unowned work; raises RuleBroken when somebody else has it."""
-    owner = find_task(tx, author.viewer, ref).owner
+    """Take unowned work; raises VersionConflict when it is not as it was seen any more, else RuleBroken when another has it."""
+    task = find_task(tx, author.viewer, ref)
+    records.check_match(task.stored, if_match)
+    owner = task.owner
     if owner and owner != author.viewer.who:
         raise RuleBroken("Somebody else has taken this work already.", expression="Task.owner")
     return assign(tx, ref, author.viewer.who, author, if_match=if_match)

@@ -113,6 +113,10 @@ def test_of_a_token_only_a_digest_is_kept_and_none_is_like_another(client: TestC
         ("system/Task.rs?status=requested", "system/Task.rs?status=requested"),
         ("openid launch system/Task.r", "system/Task.r"),
         ("system/Task.rs system/Task.rs", "system/Task.rs"),
+        ("system/Task.rs?patient.name=x system/Task.r?_lastUpdated=gt2020 system/Patient.r", "system/Patient.r"),
+        ("system/Task.rs?status=a&nonsense=b system/Task.rs?status=a,b", "system/Task.rs?status=a,b"),
+        ("system/Task.rs system/Task.sr system/\x00 System/Patient.r *", "system/Task.rs"),
+        ("system/Task.rs\tsystem/Patient.rs", "system/Task.rs system/Patient.rs"),
     ],
 )
 def test_a_token_has_what_was_asked_for_as_far_as_the_system_may_have_it(
@@ -145,6 +149,9 @@ def test_a_token_has_what_was_asked_for_as_far_as_the_system_may_have_it(
         "launch/patient",
         "x" * 5000,
         "system/Task.rs?",
+        "system/Task.rs?patient.name=x",
+        "system/*.rs?_lastUpdated=gt2020",
+        "system/Task.rs?status:not=draft",
         "\u00e9",
     ],
 )
