@@ -52,6 +52,7 @@ def operations_page(visit: Visit) -> Response:
             heat=_heat(overdue, codes, names),
             reasons=_reasons(figures.escalations(tx, visit.viewer, visit.now), names),
             stopped=tuple(_stopped(tx)),
+            limited=not visit.viewer.counts_all,
             sync=tuple(health_of(tx, one, visit, names.calendar) for one in connections.all(tx)),
         )
         frame = frame_of(tx, visit, "Operations", "/operations")

@@ -465,6 +465,7 @@ class OperationsView:
     sync: tuple[Health, ...]
     stopped: tuple[str, ...] = ()
     """What the rules and workers do not do just now, a line each."""
+    limited: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -59,6 +59,7 @@ def as_json(report: Report) -> dict[str, Json]:
         "as_of": instant(asked.moment),
         **({"period": period} if measure.of == "period" else {}),
         "program": asked.program,
+        **({} if asked.viewer.counts_all else {"limited": True}),
         "zone": asked.zone,
         "units": {one.name: one.unit for one in measure.values},
         "rows": rows,

@@ -15,7 +15,7 @@ from fhir_tracker.fhir.json_types import Json, Resource
 from fhir_tracker.fhir.narrative import narrative
 from fhir_tracker.measures import formats
 from fhir_tracker.measures.definitions import Measure
-from fhir_tracker.measures.report import Number, Report
+from fhir_tracker.measures.report import Asked, Number, Report
 from fhir_tracker.measures.resources import KEY_SYSTEM, NOTATION, POPULATION, VALUE_SYSTEM, scoring
 from fhir_tracker.model.author import Author
 from fhir_tracker.model.program import CANONICAL
@@ -27,6 +27,8 @@ VALUE = f"{CANONICAL}/StructureDefinition/measure-value"
 """On a group or stratum: one more of its values, `name` and `value`."""
 AS_OF = f"{CANONICAL}/StructureDefinition/measure-as-of"
 """On a MeasureReport: what was known at which moment."""
+LIMITED = f"{CANONICAL}/StructureDefinition/measure-limited"
+"""On a MeasureReport: it counts only what the one who asked for it may see, which is not all."""
 _UCUM = "http://unitsofmeasure.org"
 _UNITS: Mapping[str, tuple[str, str]] = {"count": ("1", "1"), "hours": ("hour", "h"), "percent": ("%", "%")}
 _NONE = "(none)"
@@ -48,7 +50,7 @@ def measure_report(report: Report) -> Resource:
         "resourceType": "MeasureReport",
         "meta": {"source": CANONICAL},
         "text": narrative("MeasureReport", measure.title, list(_lines(report))),
-        "extension": [{"url": AS_OF, "valueInstant": instant(asked.moment)}],
+        "extension": list(_said_of_it(asked)),
         "status": "complete",
         "type": "individual" if patient else "summary",
         "measure": measure.canonical,
@@ -58,6 +60,12 @@ def measure_report(report: Report) -> Resource:
         "improvementNotation": concept(NOTATION, measure.better),
         "group": [group],
     }
+
+
+def _said_of_it(asked: Asked) -> Iterator[Json]:
+    yield {"url": AS_OF, "valueInstant": instant(asked.moment)}
+    if not asked.viewer.counts_all:
+        yield {"url": LIMITED, "valueBoolean": True}
 
 
 def store(tx: Tx, report: Report, now: datetime, author: Author | None = None) -> Stored:
@@ -74,6 +82,8 @@ def collection(bodies: Sequence[Resource]) -> Resource:
 
 
 def _lines(report: Report) -> Iterator[tuple[str, str]]:
+    if not report.asked.viewer.counts_all:
+        yield "Limited", "only what the one who asked may see is counted"
     heads = formats.heads(report)[len(report.measure.keys) :]
     for cells in formats.cells(report)[:_MOST_ROWS]:
         keys, values = cells[: len(report.measure.keys)], cells[len(report.measure.keys) :]

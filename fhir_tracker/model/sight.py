@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache, cached_property, lru_cache
 
@@ -85,6 +85,11 @@ class Sight:
     def is_whole(self, right: str) -> bool:
         """Whether every resource of every type may be reached by a right, whatever it belongs to."""
         return right in self._whole
+
+    def is_free(self, right: str, types: Sequence[str]) -> bool:
+        """Whether every resource of these types may be reached by a right, restricted ones too."""
+        is_open = self.sees_restricted and not self.is_bounded
+        return is_open and all(self.ways(right, type_) == FREE for type_ in types)
 
     @cached_property
     def _whole(self) -> frozenset[str]:

@@ -43,6 +43,15 @@ class Viewer(Having):
         """Whether every row of patient data may be read and searched, as what is kept for everybody has it."""
         return self.patient is None and self.sight.is_whole("r") and self.sight.is_whole("s")
 
+    @property
+    def counts_all(self) -> bool:
+        """Whether figures of work are those of all work: no patient, program, place or restricted record is left out of them."""
+        return (
+            self.patient is None
+            and self.sight.is_free("r", ("Task", "CarePlan"))
+            and self.sight.is_free("s", ("Task", "CarePlan"))
+        )
+
     def behind(self) -> Viewer:
         """Who an allowed act is carried out for: sees what the tracker itself has to, within the patient that is locked to."""
         return self if self.sight is EVERYTHING else self.having(sight=BEHIND)

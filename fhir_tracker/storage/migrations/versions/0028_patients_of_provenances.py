@@ -44,7 +44,7 @@ def _targets(body: str) -> list[tuple[str, str]]:
 
 
 def _owners(targets: Iterable[tuple[str, str]]) -> dict[tuple[str, str], str]:
-    found: dict[tuple[str, str], str] = {}
+    found: dict[tuple[str, str], str | None] = {}
     by_type: dict[str, list[str]] = {}
     for type_, id_ in targets:
         by_type.setdefault(type_, []).append(id_)
