@@ -17,6 +17,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 
 from api.stalls import Stalls
 from api.tally import AWAY, Tally
+from api.whole_answers import WholeAnswers
 from fhir_tracker import clock
 
 _PATIENCE_SECONDS = 0.001
@@ -110,15 +111,20 @@ class Connection(HttpToolsProtocol):
 
     def _fault(self) -> int:
         """Why a whole head is refused, 0 for one that is good."""
-        named = [name for name, _ in self.headers]
+        size, hosts, codings = 0, 0, []
+        for name, value in self.headers:
+            size += len(name) + len(value)
+            if name == b"host":
+                hosts += 1
+            elif name == b"transfer-encoding":
+                codings.append(value.strip().lower())
         if len(self.url) > MOST_URL:
             return 414
-        if sum(len(name) + len(value) for name, value in self.headers) > MOST_HEAD:
+        if size > MOST_HEAD:
             return 431
         if self.parser.get_http_version() not in ("1.0", "1.1"):
             return 505
-        codings = [value.strip().lower() for name, value in self.headers if name == b"transfer-encoding"]
-        return 400 if named.count(b"host") > 1 or codings not in ([], [b"chunked"]) else 0
+        return 400 if hosts > 1 or codings not in ([], [b"chunked"]) else 0
 
     def on_message_complete(self) -> None:
         """The end of the request."""
@@ -165,7 +171,7 @@ class Connection(HttpToolsProtocol):
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
         self._running = cycle
-        super()._start_asgi_task(cycle, app)
+        super()._start_asgi_task(cycle, WholeAnswers(app, cycle))  # type: ignore[arg-type]
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The end, from whichever side."""

@@ -135,7 +135,7 @@ def _request(
     id: str = "",  # noqa: A002 - the same
     version: str = "",
 ) -> FhirRequest:
-    return FhirRequest(
+    return FhirRequest.of(
         context=context,
         method=scope["method"],
         path=path,

@@ -28,6 +28,7 @@ NOBODY = Viewer(who="nobody")
 MOST_WAITING = 256
 LONGEST_TOKEN = 16_384
 _BEARER = re.compile(r"bearer(?: +(?P<token>[A-Za-z0-9._~+/-]+=*))?", re.IGNORECASE)
+_USUAL = "Bearer "
 _FREE = frozenset({"/fhir/metadata", "/fhir/metadata/"})
 _STRANGER = "Log in first: this server does not answer strangers."
 _TWICE = "A token is sent once, in one Authorization header and nowhere else."
@@ -128,7 +129,7 @@ def _token(scope: Scope) -> str | None:
         raise Incorrect(_TWICE)
     if scope["query_string"] and _is_in_query(scope["query_string"]):
         raise Incorrect(_TWICE)
-    return token_in(given)
+    return given[7:] if given.startswith(_USUAL) and is_ours(given[7:]) else token_in(given)
 
 
 def _is_twice(headers: Sequence[tuple[bytes, bytes]]) -> bool:
