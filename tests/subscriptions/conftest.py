@@ -8,6 +8,9 @@ import respx
 from fhir_tracker.storage.database import Database
 from tests.subscriptions.fake_ehr import FakeEhr
 from tests.subscriptions.tracker import Tracker
+from tests.support.known_ehr import pad, signing, simulator
+
+__all__ = ["pad", "signing", "simulator"]
 
 
 @pytest.fixture

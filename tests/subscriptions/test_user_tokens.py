@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,6 @@ from sqlalchemy import text
 
 from api.demo.simulator.faults import Faults
 from api.demo.simulator.keys import SigningKeys
-from api.demo.simulator.simulator import Simulator
 from api.demo.simulator.world import ClientType
 from fhir_tracker import accounts, clock, issuers, signing_keys
 from fhir_tracker.config import Settings, load_settings
@@ -24,11 +23,9 @@ from fhir_tracker.issuers import Terms
 from fhir_tracker.signing_keys import Keyring
 from fhir_tracker.storage import issuers as stored_issuers
 from fhir_tracker.storage import launches
-from fhir_tracker.storage.database import Database
 from subscriptions import SessionTokens, tend_sessions
 from subscriptions.user_tokens import AsPerson, UserTokens, ended, opened
-from tests.support.launching import KEY, SECRET, Launchpad, launch_of, launchpad
-from tests.support.simulated_ehr import simulated_ehr
+from tests.support.launching import KEY, SECRET, Launchpad, launch_of
 
 SOON = timedelta(minutes=4, seconds=30)
 LATE = timedelta(minutes=6)
@@ -43,26 +40,6 @@ later = timedelta(minutes=6)
 print(SessionTokens(database, "k" * 40, now=lambda: clock.now() + later).access(sys.argv[2]))
 database.close()
 """
-
-
-@pytest.fixture(scope="module")
-def signing() -> SigningKeys:
-    return SigningKeys()
-
-
-@pytest.fixture
-def simulator(signing: SigningKeys) -> Iterator[Simulator]:
-    with simulated_ehr() as found:
-        found.simulator.keys = signing
-        yield found.simulator
-
-
-@pytest.fixture
-def pad(database: Database, simulator: Simulator) -> Launchpad:
-    """A tracker with one EHR, and a nurse who may come in."""
-    made = launchpad(database, simulator, clock.now())
-    made.person()
-    return made
 
 
 def begun(pad: Launchpad) -> str:

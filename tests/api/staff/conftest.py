@@ -17,11 +17,15 @@ from starlette.testclient import TestClient
 
 from api.context import Access
 from fhir_tracker import clock
+from fhir_tracker.storage.accounts import Account
 from fhir_tracker.storage.database import Database
 from tests.api.conftest import Serve
 from tests.support.clinic import Clinic
-from tests.support.launched import Tab
+from tests.support.known_ehr import pad, signing, simulator
+from tests.support.launched import Tab, launched, person
 from tests.support.setting_up import know_north, tab_of
+
+__all__ = ["pad", "signing", "simulator"]
 
 
 @dataclass
@@ -154,3 +158,15 @@ def admin(north: TestClient, clinic: Clinic, now: datetime) -> Tab:
 def doctor(serve: Serve, clinic: Clinic, now: datetime) -> Reader:
     """A provider, who logged in."""
     return colleague(serve(Access.LOCKED), clinic.database, now, "provider")
+
+
+@pytest.fixture
+def nurse(clinic: Clinic, now: datetime) -> Account:
+    """A nurse of the EHR `north`."""
+    return person(clinic.database, "nurse", "rn", now=now)
+
+
+@pytest.fixture
+def tab(client: TestClient, clinic: Clinic, nurse: Account, now: datetime) -> Tab:
+    """The nurse, without a patient."""
+    return Tab(client, *launched(clinic.database, nurse, now))

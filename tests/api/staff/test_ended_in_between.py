@@ -20,7 +20,7 @@ from fhir_tracker.storage.database import Database
 from tests.api.conftest import Serve
 from tests.api.staff.test_pages import late
 from tests.support.clinic import Clinic
-from tests.support.launched import Tab, launched, person
+from tests.support.launched import Tab, launched
 
 IDLE = timedelta(minutes=15)
 
@@ -30,11 +30,6 @@ def client(serve: Serve, clinic: Clinic, now: datetime) -> TestClient:
     """rosa is late."""
     late(clinic, now, "rosa")
     return serve(Access.LOCKED)
-
-
-@pytest.fixture
-def nurse(clinic: Clinic, now: datetime) -> Account:
-    return person(clinic.database, "nurse", "rn", now=now)
 
 
 @pytest.fixture

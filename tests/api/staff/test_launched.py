@@ -46,18 +46,6 @@ def client(serve: Serve, clinic: Clinic) -> TestClient:
 
 
 @pytest.fixture
-def nurse(clinic: Clinic, now: datetime) -> Account:
-    """A nurse of the EHR `north`."""
-    return person(clinic.database, "nurse", "rn", now=now)
-
-
-@pytest.fixture
-def tab(client: TestClient, clinic: Clinic, nurse: Account, now: datetime) -> Tab:
-    """The nurse, without a patient."""
-    return Tab(client, *launched(clinic.database, nurse, now))
-
-
-@pytest.fixture
 def charts(client: TestClient, clinic: Clinic, nurse: Account, now: datetime) -> tuple[Tab, Tab]:
     """Two charts the nurse has open, with late work in each: rosa's and ivo's."""
     for name in ("rosa", "ivo"):

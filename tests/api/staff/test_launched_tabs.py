@@ -10,12 +10,11 @@ from starlette.testclient import TestClient
 
 from api.context import Access
 from fhir_tracker import launches, staff_sessions
-from fhir_tracker.storage.accounts import Account
 from tests.api.conftest import Serve
 from tests.api.staff.markup import tree
 from tests.api.staff.test_pages import late
 from tests.support.clinic import Clinic
-from tests.support.launched import Tab, launched, person
+from tests.support.launched import Tab
 
 IDLE = timedelta(minutes=15)
 SECOND = timedelta(seconds=1)
@@ -31,18 +30,6 @@ def ready_url(one_file: str) -> str:
 def client(serve: Serve, clinic: Clinic) -> TestClient:
     """A server that knows who comes in."""
     return serve(Access.LOCKED)
-
-
-@pytest.fixture
-def nurse(clinic: Clinic, now: datetime) -> Account:
-    """A nurse of the EHR `north`."""
-    return person(clinic.database, "nurse", "rn", now=now)
-
-
-@pytest.fixture
-def tab(client: TestClient, clinic: Clinic, nurse: Account, now: datetime) -> Tab:
-    """The nurse, without a patient."""
-    return Tab(client, *launched(clinic.database, nurse, now))
 
 
 # --- further tabs

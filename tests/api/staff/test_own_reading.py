@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
@@ -10,40 +9,23 @@ import pytest
 from sqlalchemy import text
 
 from api.demo.simulator.faults import Faults
-from api.demo.simulator.keys import SigningKeys
 from api.demo.simulator.ledger import Context
-from api.demo.simulator.simulator import Simulator
 from api.staff import own_reading
 from api.staff.ehr_answers import ANSWERS, FRESH, SILENT_FOR, Answers, Asked, Said
 from api.staff.own_reading import GRACE
 from fhir_tracker import clock, writes
 from fhir_tracker.model.author import Author
 from fhir_tracker.model.viewer import open_viewer
-from fhir_tracker.storage.database import Database
-from tests.support.launching import Browser, Launchpad, launch_of, launchpad
-from tests.support.simulated_ehr import simulated_ehr
+from tests.support.launching import Browser, Launchpad, launch_of
 
 ADA = "clinic-ada"
 
 
-@pytest.fixture(scope="module")
-def signing() -> SigningKeys:
-    return SigningKeys()
-
-
 @pytest.fixture
-def simulator(signing: SigningKeys) -> Iterator[Simulator]:
-    with simulated_ehr() as found:
-        found.simulator.keys = signing
-        yield found.simulator
-
-
-@pytest.fixture
-def pad(database: Database, simulator: Simulator) -> Launchpad:
-    made = launchpad(database, simulator, clock.now())
-    made.person()
-    made.set_up(reads_as_user=True)
-    return made
+def pad(pad: Launchpad) -> Launchpad:
+    """The EHR is read in the nurse's own name."""
+    pad.set_up(reads_as_user=True)
+    return pad
 
 
 class Chart:
