@@ -136,12 +136,12 @@ def test_what_the_page_for_clients_says_to_run_works_to_the_letter(
 ) -> None:
     page = (ROOT / "docs/clients.md").read_text()
     scripts = re.findall(r"```python\n(# (\S+\.py).*?)```", page, re.DOTALL)
-    assert [name for _, name in scripts] == ["public.py", "token.py"]
+    assert [name for _, name in scripts] == ["show_public.py", "ask_token.py"]
     for text, name in scripts:
-        (tmp_path / f"ask_{name}").write_text(text)
+        (tmp_path / name).write_text(text)
     (making,) = re.findall(r"^openssl .*$", page, re.MULTILINE)
     subprocess.run(making.split(), cwd=tmp_path, check=True, capture_output=True, timeout=60)
-    shown = _run(tmp_path, "ask_public.py", "reports-private.pem")
+    shown = _run(tmp_path, "show_public.py", "reports-private.pem")
     (tmp_path / "reports-public.json").write_text(shown)
     command(
         pair[0],
