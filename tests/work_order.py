@@ -17,8 +17,12 @@ SHARED = {
     "chromium": re.compile(r"^from \w*playwright", re.MULTILINE),
 }
 """Peers that a whole run shares and that take long to start, and how a file that asks for one looks."""
-LONG = ("tests/faults/", "tests/demo/", "tests/subscriptions/", "tests/conformance/", "tests/api/test_")
+LONG = ("tests/faults/", "tests/demo/", "tests/subscriptions/", "tests/api/test_")
 """Where files start processes of their own and wait for them: not to be left for the end, when one process has nothing to do."""
+SERVED = ("tests/conformance/", "tests/security/")
+"""Where files share servers that run to the end of the run: the later the first is started, the less they work for nobody."""
+OWN_PROCESS = re.compile(r"\brunning_tracker\(|\bown_client\(|\bsubprocess\.|\bProcess\(")
+"""How a file looks that starts one for itself all the same, which takes long."""
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadFileScheduling | None:
@@ -64,5 +68,16 @@ def piece(file: str) -> str:
 
 
 def rank(name: str, tests: int) -> tuple[int, int]:
-    """Sorts pieces: shared peers, then what waits for processes, then the rest; among equals the one of most tests first."""
-    return (0 if name in SHARED else 1 if name.startswith(LONG) else 2, -tests)
+    """Sorts pieces: shared peers, what waits for processes, what only computes, what shares servers; most tests first."""
+    if name in SHARED:
+        return 0, -tests
+    if name.startswith(SERVED):
+        return 3 if starts_its_own(name) else 4, -tests
+    return 1 if name.startswith(LONG) else 2, -tests
+
+
+@cache
+def starts_its_own(file: str) -> bool:
+    """Whether a file starts processes for itself."""
+    path = ROOT / file
+    return path.is_file() and OWN_PROCESS.search(path.read_text(encoding="utf-8")) is not None

@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import pytest
 
-from tests.work_order import LONG, SHARED, WorkOrder, piece, rank
+from tests.work_order import LONG, SERVED, SHARED, WorkOrder, piece, rank, starts_its_own
 
 TESTS = Path(__file__).parents[1]
 FILES = sorted(path.relative_to(TESTS.parent).as_posix() for path in TESTS.rglob("test_*.py"))
@@ -93,8 +93,22 @@ def test_what_waits_for_processes_comes_before_what_only_computes() -> None:
     assert found[-2:] == ["tests/fhir/test_many.py", "tests/fhir/test_few.py"]
 
 
+def test_what_shares_a_server_that_stays_comes_last_and_of_it_first_what_starts_its_own() -> None:
+    names = [one for one in FILES if one.startswith(SERVED) and piece(one) == one]
+    own, shared = "tests/conformance/test_bad_company.py", "tests/conformance/test_every_type.py"
+    assert {own, shared} <= set(names)
+    assert starts_its_own(own)
+    assert not starts_its_own(shared)
+    found = sorted([*names, "tests/fhir/test_few.py", "tests/faults/test_kills.py"], key=lambda name: rank(name, 1))
+    assert found[:2] == ["tests/faults/test_kills.py", "tests/fhir/test_few.py"]
+    begun = [starts_its_own(name) for name in found[2:]]
+    assert begun == sorted(begun, reverse=True)
+    assert {True, False} == set(begun)
+    assert not starts_its_own("tests/security/test_gone.py")
+
+
 def test_each_long_folder_is_there() -> None:
-    for start in LONG:
+    for start in (*LONG, *SERVED):
         assert any(file.startswith(start) for file in FILES), start
 
 
