@@ -185,3 +185,15 @@ def test_guesses_at_a_local_account_count_over_both_processes_and_a_code_once(pa
     assert found[:4] == [403] * 4
     assert set(found[4:]) <= {403, 429}
     assert found[-2:] == [429, 429]
+
+
+@pytest.mark.security("S56", "M3")
+def test_many_guesses_at_once_over_both_processes_are_no_more_than_one_by_one(pair: Pair) -> None:
+    csrf = token_of(pair.ask(0, "/login/local").text)
+    held = dict(pair.cookies)
+    form = {"csrf": csrf, "name": "nobody", "password": "a guess of mine", "code": "000000"}
+    with ThreadPoolExecutor(8) as pool:
+        found = sorted(
+            one.status_code for one in pool.map(lambda n: pair.ask(n % 2, "/login/local", form, held), range(8))
+        )
+    assert found == [403] * 5 + [429] * 3
