@@ -92,15 +92,21 @@ def _told_lines(log: str) -> list[str]:
 
 
 def told(database: str) -> set[str]:
-    """Names, dates of birth, identifiers, telephone numbers, addresses and notes of a database, those long enough to tell."""
+    """Names, dates of birth, identifiers, telephone numbers, addresses and notes of a database, those long enough to tell.
+
+    What is part of an id cannot tell them from it, and ids are not hidden.
+    """
     found: set[str] = set()
+    ids: set[str] = set()
     for body in _bodies(database):
+        ids.add(str(body.get("id", "")))
         if body.get("resourceType") in PEOPLE:
             found |= set(_of_person(body))
         else:
             found |= {str(one.get("text", "")) for one in _objects(body.get("note"))}
             found |= {str(one.get("contentString", "")) for one in _objects(body.get("payload"))}
-    return {one for one in found if len(one) >= _SHORTEST and not _ORDINARY.fullmatch(one)}
+    named = "\n".join(ids)
+    return {one for one in found if len(one) >= _SHORTEST and not _ORDINARY.fullmatch(one) and one not in named}
 
 
 def books(database: str) -> Iterator[str]:
