@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import Any
@@ -27,6 +28,8 @@ from tests.support.launched import Tab, launched, person
 
 ROLES = ("rn", "care-coordinator", "provider", "front-desk", "clinic-admin", "auditor")
 ODD = ("ivo%20", "ivo%00", "%69vo", "rosa%2f..%2fivo", "rosa/../ivo", "..%2fpatients%2fivo", "IVO", "ivo.", "ivo;rosa")
+REQUEST = re.compile("<code>[0-9a-f]{16}</code>")
+"""The number by which a request is found in the log."""
 FIELDS = {
     "note": "A note",
     "reason": "A reason",
@@ -161,7 +164,7 @@ def test_a_hidden_patient_and_one_there_is_not_are_answered_alike(chart: Tab) ->
         for id_ in ("ivo", "nobody"):
             address = path.format(id_)
             answer = chart.get(address) if method == "GET" else chart.post(address, FIELDS)
-            told.append((answer.status_code, answer.text.replace(id_, "X")))
+            told.append((answer.status_code, REQUEST.sub("", answer.text).replace(id_, "X")))
         assert told[0][0] == told[1][0]
         assert told[0][0] in (404, 422)
         assert told[0][1] == told[1][1]
