@@ -11,6 +11,7 @@ import math
 import threading
 from collections.abc import Callable
 from contextlib import suppress
+from datetime import datetime
 from typing import Protocol
 
 from fhir_tracker import clock, shared_limits
@@ -69,19 +70,20 @@ class Shared(Protocol):
 class InDatabase:
     """Buckets in the database; while that does not answer, there are none."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, now: Callable[[], datetime] = clock.now) -> None:
         self._database = database
+        self._now = now
 
     def take(self, what: str, network: str, size: float, rate: float) -> float:
         """See Shared."""
         with suppress(Busy, Unavailable), self._database.begin() as tx:
-            return shared_limits.take(tx, what, network, size=size, rate=rate, now=clock.now())
+            return shared_limits.take(tx, what, network, size=size, rate=rate, now=self._now())
         return 0.0
 
     def is_empty(self, what: str, network: str, size: float, rate: float) -> bool:
         """See Shared."""
         with suppress(Busy, Unavailable), self._database.read() as tx:
-            return shared_limits.is_empty(tx, what, network, size=size, rate=rate, now=clock.now())
+            return shared_limits.is_empty(tx, what, network, size=size, rate=rate, now=self._now())
         return False
 
 

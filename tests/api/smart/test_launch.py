@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
+from datetime import timedelta
 from html import unescape
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -16,12 +17,13 @@ from sqlalchemy import select
 from api.demo.simulator.faults import Faults
 from api.demo.simulator.ledger import Context
 from api.demo.simulator.simulator import Choice
-from api.limits import LAUNCHES
 from fhir_tracker import clock, issuers
 from fhir_tracker.issuers import Terms
+from fhir_tracker.launches import digest
 from fhir_tracker.model.viewer import open_viewer
-from fhir_tracker.storage import resources
+from fhir_tracker.storage import local_logins, resources
 from fhir_tracker.storage.launch_tables import launch_pending
+from fhir_tracker.storage.local_logins import Guesses
 from tests.support.launching import BASE, Browser, Launchpad, asked, launch_of
 from tests.support.older_ehr import older_ehr
 
@@ -374,8 +376,10 @@ def test_head_and_other_methods_begin_nothing(pad: Launchpad) -> None:
 
 @pytest.mark.security("S56", "M3")
 def test_a_flood_of_launches_is_slowed_before_anything_is_kept_of_them(pad: Launchpad) -> None:
-    for _ in range(LAUNCHES):
-        pad.context.limits.launch("testclient")
+    now = clock.now()
+    full = Guesses(key=digest("launch:testclient"), failures=0, last_at=now, barred_until=now + timedelta(hours=1))
+    with pad.database.begin() as tx:
+        local_logins.note(tx, full, now)
     browser = pad.browser()
     answer = browser.launch(context=Context(patient="ada"))
     assert answer.status_code == 429

@@ -9,6 +9,7 @@ from contextlib import closing
 from typing import Any
 
 import pytest
+from sqlalchemy import text
 from starlette.testclient import TestClient
 
 from api.app import create_app
@@ -172,6 +173,12 @@ def test_there_is_one_grant_type(shared: TestClient, grant: str) -> None:
     assert (answer.status_code, answer.json()["error"]) == (400, "unsupported_grant_type")
 
 
+def forgive(database: Database) -> None:
+    """Let nothing be counted of what any address has failed at."""
+    with database.begin() as tx:
+        tx.connection.execute(text("DELETE FROM login_guess"))
+
+
 @pytest.mark.requirement(104)
 @pytest.mark.security("S1", "S2", "S3", "S4", "S5", "S6", "M3")
 def test_whatever_is_wrong_with_an_assertion_the_answer_is_the_same(serve: Serve, database: Database) -> None:
@@ -179,7 +186,9 @@ def test_whatever_is_wrong_with_an_assertion_the_answer_is_the_same(serve: Serve
     seen = set()
     client = serve(Access.LOCKED)
     for number, (what, compact) in enumerate(hostile(SYSTEM), 1):
-        client = serve(Access.LOCKED) if number % 90 == 0 else client
+        if number % 90 == 0:
+            client = serve(Access.LOCKED)
+            forgive(database)
         answer = client.post(TOKEN, data=SYSTEM.form(client_assertion=compact))
         if len(compact) < 60_000:
             assert (answer.status_code, answer.json()) == (400, REFUSED), what
