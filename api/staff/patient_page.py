@@ -78,7 +78,7 @@ def _view(tx: Tx, visit: Visit, summary: PatientSummary, typed: Typed) -> Patien
     sight = visit.viewer.sight
     seen = shown_events(events.of_patients(tx, visit.viewer, [summary.patient])[summary.patient], sight)
     log = shown_log(transitions.of_patient(tx, visit.viewer, summary.patient, _MOST_LINES), sight)
-    names = names_for(tx, visit.viewer, visit.context.access, items, _people(log))
+    names = names_for(tx, visit.viewer, items, _people(log))
     person = person_of(summary, summary.patient, visit.now)
     if person is None:
         raise NotFound(f"There is no Patient/{summary.patient}.")
