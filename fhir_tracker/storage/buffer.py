@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from itertools import accumulate, chain
@@ -225,13 +225,19 @@ def is_double(error: object) -> bool:
     return isinstance(error, psycopg.errors.UniqueViolation)
 
 
-def _to_sqlite(driver: sqlite3.Connection, rows: dict[Bulk, list[Row]]) -> None:
+def _to_sqlite(driver: sqlite3.Connection, rows: Mapping[Bulk, Sequence[Row]]) -> None:
     for bulk, some in rows.items():
-        start = 0
-        for size, text in bulk.sqlite_texts:
-            while len(some) - start >= size:
-                driver.execute(text, tuple(chain.from_iterable(some[start : start + size]))).close()
-                start += size
+        for sql, values in inserts(bulk, some):
+            driver.execute(sql, values).close()
+
+
+def inserts(bulk: Bulk, rows: Sequence[Row]) -> Iterator[tuple[str, Row]]:
+    """The statements of SQLite that add rows to one table, as many at a time as it takes, and their values."""
+    start = 0
+    for size, sql in bulk.sqlite_texts:
+        while len(rows) - start >= size:
+            yield sql, tuple(chain.from_iterable(rows[start : start + size]))
+            start += size
 
 
 _POSTGRESQL: dict[type[TypeEngine[Any]], str] = {

@@ -34,7 +34,7 @@ from fhir_tracker.errors import Fault, UsageError
 from fhir_tracker.model.viewer import Viewer
 from fhir_tracker.storage.audit_rows import NO_SIGNER, SIGNER, Signer
 from fhir_tracker.storage.buffer import WriteBuffer
-from fhir_tracker.storage.drivers import Drivers
+from fhir_tracker.storage.drivers import Driver, Drivers
 from fhir_tracker.storage.failures import translated
 from fhir_tracker.storage.foresight import Foresight
 from fhir_tracker.storage.keys import KeyPool, Keys
@@ -270,6 +270,7 @@ class Database:
         self._keys = KeyPool()
         self._kept: dict[Hashable, Any] = {SIGNER: NO_SIGNER, SEEN: Seen()}
         self.drivers = Drivers(reader)
+        self._adding = Drivers(writer)
 
     @classmethod
     def open(cls, url: str) -> Self:
@@ -314,6 +315,16 @@ class Database:
             tx.keys.release()
         _tell_seen(tx)
 
+    @contextmanager
+    def writing(self) -> Iterator[Driver]:
+        """A connection for rows that are only added, in its turn; Busy when that does not come."""
+        if self._turns is None:
+            with self.drivers.take() as driver:
+                yield driver
+        else:
+            with self._turns.take(LOCK_SECONDS), self._adding.take() as driver:
+                yield driver
+
     def begin_late(self, before: Callable[[], None] = _no_wait) -> LateWrite:
         """A write transaction that begins with its first statement, after calling `before`; its maker ends it."""
         direct = self.drivers if self.dialect == "postgresql" else None
@@ -328,6 +339,7 @@ class Database:
     def close(self) -> None:
         """Let go of every connection."""
         self.drivers.close()
+        self._adding.close()
         self._reader.dispose()
         self._writer.dispose()
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import select
 import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from typing import Any, cast
 
 from sqlalchemy import Engine, exc
@@ -45,6 +45,19 @@ class Driver:
             self._replace()
         with self._translated():
             self._prepared.run(sql, values)
+
+    def run_together(self, statements: Iterable[tuple[str, Row]]) -> None:
+        """Statements with their values as one transaction of SQLite, by whose turn it is to write."""
+        with self._translated():
+            self._connection.execute("BEGIN IMMEDIATE").close()
+            try:
+                for sql, values in statements:
+                    self._connection.execute(sql, values).close()
+                self._connection.execute("COMMIT").close()
+            except BaseException:
+                with suppress(self._error):
+                    self._connection.execute("ROLLBACK").close()
+                raise
 
     def _has_news(self) -> bool:
         """Whether the server said something since the last answer, which is mostly that it goes away."""

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import msgspec
 
 from fhir_tracker.storage.audit_rows import COLUMNS, Access, values_of
+from fhir_tracker.storage.buffer import inserts
 from fhir_tracker.storage.bulks import AUDIT
 from fhir_tracker.storage.database import Database
 from fhir_tracker.storage.failures import translated
@@ -24,15 +25,13 @@ def add(database: Database, rows: Sequence[Access]) -> None:
 
     Raises Incorrect when one of them cannot be held.
     """
-    if database.dialect == "postgresql":
-        with translated():
-            signer = database.signer
-            values = [values_of(row, signer) for row in rows]
-            told = [dict(zip(COLUMNS, one, strict=True)) for one in values]
-            given = msgspec.json.encode(told).decode()
-        with database.drivers.take() as driver:
+    with translated():
+        values = [values_of(row, database.signer) for row in rows]
+    with database.writing() as driver:
+        if database.dialect == "postgresql":
+            with translated():
+                given = msgspec.json.encode([dict(zip(COLUMNS, one, strict=True)) for one in values]).decode()
             driver.run(_INSERT, [given])
-        database.seen.add(values)
-        return
-    with database.begin() as tx:
-        tx.added.add_all(AUDIT, [values_of(row, database.signer) for row in rows])
+        else:
+            driver.run_together(inserts(AUDIT, values))
+    database.seen.add(values)

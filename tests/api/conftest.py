@@ -35,7 +35,7 @@ class AwayDatabase:
         """Never succeeds."""
         raise Unavailable("The database cannot be reached now.")
 
-    read = begin
+    read = writing = begin
 
     @property
     def drivers(self) -> AwayDatabase:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import threading
 from contextlib import closing
+from pathlib import Path
 
 import psycopg
 import pytest
 
-from fhir_tracker.errors import Incorrect, Unavailable
+from fhir_tracker.errors import Fault, Incorrect, Unavailable
 from fhir_tracker.model.viewer import Viewer
 from fhir_tracker.storage import audit, resources, trail
 from fhir_tracker.storage.database import Database
@@ -135,3 +137,64 @@ def test_rows_are_there_for_others_when_the_call_returns(postgres: Postgres) -> 
                 assert counted is not None
                 assert counted[0] == (number + 1) * (number + 2) // 2
     postgres.drop(name)
+
+
+def some_access(number: int, ref: str = "Task/a") -> Access:
+    return Access(NOW, Viewer(who="Device/x"), "read", ref, "ann", "success", f"r-{number}", {})
+
+
+@pytest.mark.security("B1", "S55")
+@pytest.mark.parametrize("bad", ["\ud800", "Task/\ud800\udc00x\udfff"])
+def test_rows_of_which_one_cannot_be_held_are_none_of_them_written(database: Database, bad: str) -> None:
+    for place in (0, 7, 20):
+        rows = [some_access(number) for number in range(21)]
+        rows[place] = some_access(place, bad)
+        with pytest.raises(Incorrect):
+            trail.add(database, rows)
+        assert rows_of(database) == []
+    trail.add(database, [some_access(1)])
+    assert rows_of(database) == [some_access(1)], "and the connection is good for those that can"
+
+
+@pytest.mark.security("B1")
+def test_rows_written_from_many_threads_are_all_there_while_others_write(database: Database) -> None:
+    def reads(thread: int) -> None:
+        for number in range(12):
+            trail.add(database, [some_access(thread * 1000 + number * 20 + one) for one in range(1 + number % 3)])
+
+    threads = [threading.Thread(target=reads, args=(thread,)) for thread in range(4)]
+    for one in threads:
+        one.start()
+    for number in range(10):
+        put_all(database, [task(f"t{number}")])
+    for one in threads:
+        one.join()
+    written = {row.request_id for row in rows_of(database)}
+    asked = {f"r-{thread * 1000 + n * 20 + one}" for thread in range(4) for n in range(12) for one in range(1 + n % 3)}
+    assert written >= asked
+    with database.read() as tx:
+        assert len(resources.find_many(tx, VIEWER, [f"Task/t{n}" for n in range(10)])) == 10
+
+
+@pytest.mark.security("B1")
+def test_who_waits_in_vain_for_a_turn_to_write_is_told_and_nothing_is_left_open(database: Database) -> None:
+    with database.begin() as tx:
+        put(tx, task("a"))
+        if database.dialect == "sqlite":
+            with pytest.raises(Fault):
+                trail.add(database, [some_access(1)])
+    trail.add(database, [some_access(2)])
+    assert [row.request_id for row in rows_of(database)][-1:] == ["r-2"]
+
+
+@pytest.mark.security("B1")
+def test_what_sqlite_refuses_leaves_no_transaction_behind(tmp_path: Path) -> None:
+    good = ("INSERT INTO restricted_patient (patient) VALUES (?)", ("ann",))
+    with closing(Database.open(f"sqlite:///{tmp_path / 'tracker.db'}")) as database:
+        prepare(database)
+        for bad, error in (("INSERT INTO nowhere VALUES (?)", Unavailable), (good[0], Fault)):
+            with database.writing() as driver, pytest.raises(error):
+                driver.run_together([good, (bad, ("ann",))])
+            with database.read() as tx:
+                assert tx.ask("SELECT count(*) FROM restricted_patient", []) == [(0,)]
+        put_all(database, [task("after")])
