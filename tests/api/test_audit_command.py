@@ -243,7 +243,10 @@ def test_an_export_without_reason_or_time_is_refused(
 def test_rows_are_shown_newest_first_and_of_one_patient(ready_url: str, capsys: pytest.CaptureFixture[str]) -> None:
     filled(ready_url)
     told: list[dict[str, Any]] = json.loads(run(ready_url, capsys, "show", "--patient", "p2", "--json"))["rows"]
-    assert [one["request"] for one in told] == ["r2"]
+    assert [(one["action"], one["ref"], one["request"]) for one in told] == [
+        ("read", "command/audit show", ""),
+        ("search", "Task", "r2"),
+    ], "that one looks is told, too"
     assert run(ready_url, capsys, "show", "--limit", "1").count("\n") == 2
     assert run(ready_url, capsys, "show", "--limit", "0", code=2)
     assert [one.ref for one in rows(ready_url)][:2] == ["command/audit show"] * 2
