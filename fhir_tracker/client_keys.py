@@ -77,9 +77,9 @@ def checked_keys(key_set: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def usable_keys(key_set: Mapping[str, Any]) -> tuple[PublicKey, ...]:
-    """The keys of a set that can show who a system is, the others passed over."""
+    """The keys of a set that can show who a system is, the others passed over; all of them, so that no twin is missed."""
     keys: Sequence[Mapping[str, Any]] = key_set.get("keys", ())
-    return tuple(_imported(one) for one in keys[:MOST_KEYS] if not _why_not(one))
+    return tuple(_imported(one) for one in keys if not _why_not(one))
 
 
 def has_private(key_set: Mapping[str, Any]) -> bool:

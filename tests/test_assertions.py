@@ -14,7 +14,7 @@ from fhir_tracker.assertions import LEEWAY, check_claims, check_signature, read_
 from fhir_tracker.client_keys import usable_keys
 from fhir_tracker.errors import Unauthenticated
 from tests.support.hostile_assertions import EC_HEADER, FOREIGN, RSA_HEADER, hostile
-from tests.support.systems import System, ec_key, key_set, public, raw_signed, rsa_key, signed
+from tests.support.systems import System, ec_key, key_set, public, raw_signed, rsa_key, signed, weak_rsa
 
 SYSTEM = System()
 AUDIENCES = {"http://testserver/auth/token"}
@@ -114,6 +114,25 @@ def test_a_key_id_that_two_keys_have_names_neither() -> None:
     mixed = usable_keys({"keys": [public(ec_key("ec"), "ec"), public(rsa_key(), "ec")]})
     with pytest.raises(Unauthenticated):
         check_signature(read_assertion(SYSTEM.assertion()), mixed)
+
+
+@pytest.mark.requirement(108)
+@pytest.mark.security("S4")
+@pytest.mark.parametrize("place", [0, 30, 60])
+def test_a_key_is_found_among_many_of_other_uses_and_so_is_its_twin(place: int) -> None:
+    """As at the address of a large server: keys to encrypt, of other curves, without ids, too short, and secret ones."""
+    good = public(ec_key("ec"), "ec")
+    others = [
+        public(ec_key("enc"), "enc", use="enc"), public(ec_key("p256", "P-256"), "p256"), weak_rsa("weak"),
+        {"kty": "OKP", "crv": "Ed25519", "x": "AA", "kid": "okp"}, {"kty": "oct", "k": "AA", "kid": "oct"},
+        {name: value for name, value in good.items() if name != "kid"}, good | {"alg": "RS256"}, good | {"key_ops": ["sign"]},
+        {}, good | {"kid": 7}, good | {"x": "!"}, public(ec_key("ec"), "ec", d="AA"),
+    ] * 5  # fmt: skip
+    found = usable_keys({"keys": [*others[:place], good, *others[place:]]})
+    assert [one.kid for one in found] == ["ec"]
+    check_signature(read_assertion(SYSTEM.assertion()), found)
+    with pytest.raises(Unauthenticated):
+        check_signature(read_assertion(SYSTEM.assertion()), usable_keys({"keys": [good, *others, good]}))
 
 
 @pytest.mark.security("S1")
