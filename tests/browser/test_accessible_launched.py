@@ -37,7 +37,7 @@ INSIDE = {
     "rn": ("/", f"/patients/{ADA}", "/operations", "/patients/none"),
 }
 SMALL = """() => [...document.querySelectorAll('button, input:not([type=hidden]), select, summary, a')]
-    .filter(one => one.offsetParent && !one.matches('.more-box, .skip, .sr') && !one.closest('.tick'))
+    .filter(one => one.offsetParent && !one.matches('.more-box, .skip, .sr'))
     .map(one => [one.outerHTML.slice(0, 80), one.getBoundingClientRect()])
     .filter(([, box]) => box.height < 24 || box.width < 24).map(([text]) => text)"""
 OVER = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
