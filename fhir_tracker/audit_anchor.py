@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from fhir_tracker.config import Settings
@@ -36,26 +37,30 @@ def append(file: Path, head: Head) -> None:
         raise Unavailable(f"The anchor of the audit trail cannot be written: {error.strerror}.") from None
 
 
-def read(file: Path) -> list[Head]:
-    """The heads in the file, oldest first; none where there is no file.
+def read(file: Path) -> Iterator[Head]:
+    """The heads in the file, oldest first and one at a time; none where there is no file.
 
-    A line cut off at the end, as a crash leaves it, is passed over; raises Incorrect for any other that is no head.
+    A line cut off at the end, as a crash leaves it, is passed over; raises Incorrect for any other that is no head, and
+    Unavailable for a file that cannot be read.
     """
     try:
-        text = file.read_text(encoding="utf-8")
+        with file.open("rb") as lines:
+            yield from _heads(file, lines)
     except FileNotFoundError:
-        return []
+        return
     except (OSError, UnicodeError):
         raise Unavailable(f"The anchor file {file} cannot be read.") from None
-    lines = text.split("\n")
-    found = []
+
+
+def _heads(file: Path, lines: Iterable[bytes]) -> Iterator[Head]:
     for number, line in enumerate(lines, 1):
+        text = line.decode()
         try:
-            found += [_head(line)] if line else []
+            if text.strip("\n"):
+                yield _head(text)
         except (ValueError, KeyError, TypeError, Incorrect):
-            if number < len(lines):
+            if text.endswith("\n"):
                 raise Incorrect(f"Line {number} of the anchor file {file} is no head of a chain.") from None
-    return found
 
 
 def _head(line: str) -> Head:

@@ -109,20 +109,20 @@ def _verify(args: argparse.Namespace, settings: Settings) -> int:
     file = args.anchor or audit_anchor.anchor_file(settings)
     if args.anchor is not None and not args.anchor.exists():
         raise UsageError(f"There is no anchor file {args.anchor}.")
-    anchors = audit_anchor.read(file) if file else []
+    anchors = audit_anchor.read(file) if file else ()
     former = [read_secret(one, "The file of a former key") for one in args.former]
     with open_store(settings) as database, database.read() as tx:
         keys = audit_keys.known_keys(tx, secret_key(settings), *former)
         found = check(tx, keys, anchors, args.head)
         found = replace(found, problems=(*found.problems, *audit_guards.fallen(tx)))
     if args.json:
-        print_json(_told(found, len(anchors)))
+        print_json(_told(found))
     else:
-        _tell(found, len(anchors))
+        _tell(found)
     return 0 if found.is_whole else 1
 
 
-def _told(found: Finding, anchors: int) -> dict[str, Any]:
+def _told(found: Finding) -> dict[str, Any]:
     return {
         "whole": found.is_whole,
         "rows": found.rows,
@@ -130,7 +130,7 @@ def _told(found: Finding, anchors: int) -> dict[str, Any]:
         "prunedBlocks": found.pruned_blocks,
         "notSealedYet": found.unsealed,
         "withoutSeal": found.unsigned,
-        "anchors": anchors,
+        "anchors": found.anchors,
         "notAnchored": {
             "afterBlock": found.open.block,
             "rows": found.open.rows,
@@ -146,12 +146,11 @@ def _head(head: Head) -> dict[str, Any]:
     return {"chain": head.chain, "block": head.block, "row": head.seq, "hash": head.hash, "at": instant(head.at)}
 
 
-def _tell(found: Finding, anchors: int) -> None:
+def _tell(found: Finding) -> None:
     for one in found.problems:
         print_lines([f"{one.kind}: {one.where}: {one.said}"])
-    print(
-        f"{found.rows} rows in {found.blocks} blocks, {found.unsealed} of them not sealed yet; {anchors} anchors compared"
-    )
+    counted = f"{found.rows} rows in {found.blocks} blocks, {found.unsealed} of them not sealed yet"
+    print(f"{counted}; {found.anchors} anchors compared")
     if found.unsigned:
         print(f"{found.unsigned} rows of an earlier version bear no seal of their own; their blocks hold them")
     if found.pruned_blocks:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hmac
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import islice
 
-from sqlalchemy import func, select, text
+from sqlalchemy import ColumnElement, func, select, text
 
 from fhir_tracker.storage.audit_chain import (
     Block,
@@ -33,6 +34,8 @@ RESTORED = "restored"
 MOST_OF_A_KIND = 100
 MOST_NAMED = 20
 """Problems of one kind and block that are named one by one."""
+_AT_A_TIME = 1_000
+"""Blocks, or heads that others wrote down, that are held in memory."""
 _AT, _ACTION, _DETAIL, _PATIENTS, _MAC = (COLUMNS.index(one) for one in ("at", "action", "detail", "patients", "mac"))
 Row = tuple[int, Sequence[object]]
 
@@ -58,7 +61,9 @@ class Open:
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """What a look through the trail found: how much there is, its head, what no anchor covers, and what is wrong."""
+    """What a look through the trail found: how much there is, its head, how many anchors were compared, what none of them
+    covers, and what is wrong.
+    """
 
     rows: int
     blocks: int
@@ -66,6 +71,7 @@ class Finding:
     unsealed: int
     unsigned: int
     head: Head | None
+    anchors: int
     open: Open
     problems: tuple[Problem, ...]
 
@@ -84,6 +90,7 @@ class _Look:
     problems: list[Problem] = field(default_factory=list)
     rows: int = 0
     unsigned: int = 0
+    anchors: int = 0
     is_signed: bool = False
     are_blocks_signed: bool = False
     unknown: set[str] = field(default_factory=set)
@@ -93,24 +100,36 @@ class _Look:
             self.problems.append(Problem(kind=kind, where=where, said=said))
 
 
-def check(tx: Tx, keys: Mapping[str, bytes], anchors: Sequence[Head] = (), heads: Sequence[str] = ()) -> Finding:
-    """Look through all of the trail; `keys` by their ids, `anchors` and hashes of `heads` as others wrote them down."""
+@dataclass
+class _Chain:
+    """The blocks as far as they were looked through."""
+
+    first: Block | None = None
+    last: Block | None = None
+    before: int = 0
+    blocks: int = 0
+    pruned: int = 0
+
+    @property
+    def head(self) -> Head | None:
+        if self.first is None or self.last is None:
+            return None
+        last = self.last
+        return Head(chain=self.first.previous, block=last.number, seq=last.last_seq, hash=last.hash, at=last.sealed_at)
+
+
+def check(tx: Tx, keys: Mapping[str, bytes], anchors: Iterable[Head] = (), heads: Sequence[str] = ()) -> Finding:
+    """Look through all of the trail; `keys` by their ids, `anchors` and hashes of `heads` as others wrote them down.
+
+    Blocks and anchors are taken some at a time, so that a trail of many years needs no more memory than one of a day.
+    """
     look = _Look(tx, keys)
-    blocks = _blocks(look)
-    pruned = _pruned(look)
-    _check_chain(look, blocks)
-    before = 0
-    for block in blocks:
-        if block.number > pruned:
-            _check_block(look, block, before)
-        else:
-            _check_pruned(look, block, before)
-        before = max(before, block.last_seq)
-    unsealed = _check_tail(look, before)
+    chain = _check_blocks(look, _pruned(look))
+    unsealed = _check_tail(look, chain.before)
     _check_restored(look)
     _check_copies(look)
     _check_sqlite_end(look)
-    covered = _check_anchors(look, blocks, anchors, heads)
+    covered = _check_anchors(look, chain.first, anchors, heads)
     if look.unknown:
         named = ", ".join(sorted(look.unknown))
         look.found(
@@ -118,31 +137,48 @@ def check(tx: Tx, keys: Mapping[str, bytes], anchors: Sequence[Head] = (), heads
         )
     return Finding(
         rows=look.rows,
-        blocks=len(blocks),
-        pruned_blocks=sum(one.number <= pruned for one in blocks),
+        blocks=chain.blocks,
+        pruned_blocks=chain.pruned,
         unsealed=unsealed,
         unsigned=look.unsigned,
-        head=_head(blocks),
+        head=chain.head,
+        anchors=look.anchors,
         open=_open(tx, covered),
         problems=tuple(look.problems),
     )
 
 
-def _blocks(look: _Look) -> list[Block]:
-    """All blocks, oldest first; none where one cannot even be read."""
-    try:
-        rows = look.tx.rows(select(audit_block).order_by(audit_block.c.number))
-        return [from_row(Block, row) for row in rows]
-    except ValueError:
-        look.found("block-edited", "chain", "A block holds what the tracker never writes, and cannot be read.")
-        return []
+def _check_blocks(look: _Look, pruned: int) -> _Chain:
+    """Each block against the one before it and against its rows; those up to `pruned` have none any more."""
+    chain = _Chain()
+    for block in _blocks(look):
+        _check_link(look, block, chain.last)
+        if block.number > pruned:
+            _check_block(look, block, chain.before)
+        else:
+            _check_pruned(look, block, chain.before)
+            chain.pruned += 1
+        chain.first, chain.last = chain.first or block, block
+        chain.before = max(chain.before, block.last_seq)
+        chain.blocks += 1
+    return chain
 
 
-def _head(blocks: Sequence[Block]) -> Head | None:
-    if not blocks:
-        return None
-    last = blocks[-1]
-    return Head(chain=blocks[0].previous, block=last.number, seq=last.last_seq, hash=last.hash, at=last.sealed_at)
+def _blocks(look: _Look) -> Iterator[Block]:
+    """All blocks, oldest first, up to one that cannot even be read."""
+    after: int | None = None
+    asked = select(audit_block).order_by(audit_block.c.number).limit(_AT_A_TIME)
+    while True:
+        try:
+            rows = look.tx.rows(asked if after is None else asked.where(audit_block.c.number > after))
+            blocks = [from_row(Block, row) for row in rows]
+        except ValueError:
+            look.found("block-edited", "chain", "A block holds what the tracker never writes, and cannot be read.")
+            return
+        if not blocks:
+            return
+        yield from blocks
+        after = blocks[-1].number
 
 
 def _pruned(look: _Look) -> int:
@@ -157,22 +193,18 @@ def _pruned(look: _Look) -> int:
     return found
 
 
-def _check_chain(look: _Look, blocks: Sequence[Block]) -> None:
-    previous: Block | None = None
-    for number, block in enumerate(blocks, 1):
-        where = f"block {block.number}"
-        expected = previous.number + 1 if previous else 1
-        if block.number != expected:
-            look.found("block-removed", where, f"Blocks {expected} to {block.number - 1} are gone.")
-        elif previous is not None and block.previous != previous.hash:
-            look.found("chain-broken", where, "It does not follow the block before it: one of the two was replaced.")
-        if hash_of(block) != block.hash:
-            look.found("block-edited", where, "What the block says was edited.")
-        _check_block_mac(look, block)
-        if previous is not None and block.first_seq <= previous.last_seq:
-            look.found("block-edited", where, "Its rows overlap those of the block before it.")
-        del number
-        previous = block
+def _check_link(look: _Look, block: Block, previous: Block | None) -> None:
+    where = f"block {block.number}"
+    expected = previous.number + 1 if previous else 1
+    if block.number != expected:
+        look.found("block-removed", where, f"Blocks {expected} to {block.number - 1} are gone.")
+    elif previous is not None and block.previous != previous.hash:
+        look.found("chain-broken", where, "It does not follow the block before it: one of the two was replaced.")
+    if hash_of(block) != block.hash:
+        look.found("block-edited", where, "What the block says was edited.")
+    _check_block_mac(look, block)
+    if previous is not None and block.first_seq <= previous.last_seq:
+        look.found("block-edited", where, "Its rows overlap those of the block before it.")
 
 
 def _check_block_mac(look: _Look, block: Block) -> None:
@@ -342,40 +374,79 @@ def _check_sqlite_end(look: _Look) -> None:
         look.found("tail-cut", f"rows {there + 1} to {given}", "The last rows were removed.")
 
 
-def _open(tx: Tx, covered: Block | None) -> Open:
-    after = audit.c.seq > (covered.last_seq if covered else 0)
+@dataclass(frozen=True, kw_only=True)
+class _Sealed:
+    """What of a block others could have written down."""
+
+    number: int
+    last_seq: int
+    hash: str
+
+
+def _open(tx: Tx, covered: _Sealed) -> Open:
+    after = audit.c.seq > covered.last_seq
     row = tx.rows(
         select(
             func.count().label("rows"), func.min(audit.c.at).label("since"), func.max(audit.c.at).label("until")
         ).where(after)
     )[0]
-    return Open(block=covered.number if covered else 0, rows=row["rows"], since=row["since"], until=row["until"])
+    return Open(block=covered.number, rows=row["rows"], since=row["since"], until=row["until"])
 
 
-def _check_anchors(look: _Look, blocks: Sequence[Block], anchors: Sequence[Head], heads: Sequence[str]) -> Block | None:
+_NOTHING = _Sealed(number=0, last_seq=0, hash="")
+
+
+def _number(block: _Sealed) -> int:
+    return block.number
+
+
+def _check_anchors(look: _Look, first: Block | None, anchors: Iterable[Head], heads: Sequence[str]) -> _Sealed:
     """The last block that others wrote down as it is."""
-    by_number = {one.number: one for one in blocks}
-    known = {one.hash for one in blocks}
-    chain = blocks[0].previous if blocks else None
-    ahead = None
-    for one in {(one.chain, one.block, one.hash): one for one in anchors}.values():
-        block = by_number.get(one.block)
-        if chain is not None and one.chain != chain:
-            said = f"The anchor of {one.at.isoformat()} is of another chain, which began with {one.chain}: the trail was made anew."
-            look.found("chain-replaced", f"block {one.block}", said)
-        elif block is None:
-            ahead = one
-        elif block.hash != one.hash:
-            said = f"The anchor of {one.at.isoformat()} has another hash: the chain was made anew."
-            look.found("chain-replaced", f"block {one.block}", said)
+    chain = first.previous if first else None
+    found = {block.hash: block for block in _sealed(look.tx, audit_block.c.hash.in_(heads))} if heads else {}
+    covered = max(found.values(), key=_number, default=_NOTHING)
+    ahead: Head | None = None
+    left = iter(anchors)
+    while some := list(islice(left, _AT_A_TIME)):
+        look.anchors += len(some)
+        held = {one.number: one for one in _sealed(look.tx, audit_block.c.number.in_({one.block for one in some}))}
+        for one in some:
+            block = held.get(one.block)
+            if not _is_of_it(look, one, chain, block):
+                continue
+            if block is None:
+                ahead = one
+            else:
+                covered = max(covered, block, key=_number)
     if ahead is not None:
         said = (
             f"The anchor of {ahead.at.isoformat()} names block {ahead.block}, up to row {ahead.seq}, which is not there"
         )
         look.found("tail-cut", f"block {ahead.block}", f"{said}: the end was cut, or an old copy put back.")
     for hash_ in heads:
-        if hash_ not in known:
+        if hash_ not in found:
             said = f"No block has the hash {hash_[:16]}...: the end was cut, or the chain made anew."
             look.found("head-missing", "chain", said)
-    told = {*heads, *(one.hash for one in anchors if one.chain == chain)}
-    return next((block for block in reversed(blocks) if block.hash in told), None)
+    return covered
+
+
+def _sealed(tx: Tx, condition: ColumnElement[bool]) -> list[_Sealed]:
+    table = audit_block.c
+    return [
+        from_row(_Sealed, row) for row in tx.rows(select(table.number, table.last_seq, table.hash).where(condition))
+    ]
+
+
+def _is_of_it(look: _Look, anchor: Head, chain: str | None, block: _Sealed | None) -> bool:
+    """Whether an anchor is of this chain, and no other block stands where its own was."""
+    at = anchor.at.isoformat()
+    if chain is not None and anchor.chain != chain:
+        said = f"The anchor of {at} is of another chain, which began with {anchor.chain}: the trail was made anew."
+    elif block is not None and block.hash != anchor.hash:
+        said = f"The anchor of {at} has another hash: the chain was made anew."
+    else:
+        return True
+    problem = Problem(kind="chain-replaced", where=f"block {anchor.block}", said=said)
+    if problem not in look.problems:
+        look.found(problem.kind, problem.where, problem.said)
+    return False

@@ -164,16 +164,16 @@ def test_heads_are_only_added_and_half_a_line_at_the_end_is_passed_over(tmp_path
     heads = [Head(chain="c", block=n, seq=n * 5, hash="h" * 64, at=LONG_AGO) for n in (1, 2)]
     for one in heads:
         audit_anchor.append(file, one)
-    assert audit_anchor.read(file) == heads
-    assert audit_anchor.read(tmp_path / "none") == []
+    assert list(audit_anchor.read(file)) == heads
+    assert list(audit_anchor.read(tmp_path / "none")) == []
     assert file.stat().st_mode & 0o077 == 0
     with file.open("a") as stream:
         stream.write('{"at": "2026-0')
-    assert audit_anchor.read(file) == heads
+    assert list(audit_anchor.read(file)) == heads
     with file.open("a") as stream:
         stream.write("\n{}\n")
     with pytest.raises(Incorrect, match="Line 3"):
-        audit_anchor.read(file)
+        list(audit_anchor.read(file))
     with pytest.raises(Unavailable):
         audit_anchor.append(tmp_path, heads[0])
 

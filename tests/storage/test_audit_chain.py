@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
 from dataclasses import replace
 from datetime import timedelta
@@ -52,7 +52,7 @@ def add(database: Database, count: int, start: int = 0) -> None:
 
 
 def looked(
-    database: Database, anchors: Sequence[Head] = (), heads: Sequence[str] = (), keys: Sequence[bytes] = (KEY,)
+    database: Database, anchors: Iterable[Head] = (), heads: Sequence[str] = (), keys: Sequence[bytes] = (KEY,)
 ) -> Finding:
     known = {}
     for key in keys:
@@ -485,3 +485,59 @@ def test_which_rows_no_anchor_covers_is_said(sealed: Database) -> None:
     assert Sealer(sealed).finish(NOW, 30)
     whole = looked(sealed, [head_of(sealed)]).open
     assert (whole.block, whole.rows, whole.since, whole.until) == (4, 0, None, None)
+
+
+def in_single_blocks(database: Database, count: int) -> list[Head]:
+    """A trail of blocks of one row each, made at once, as years of quiet work leave it; the head that each of them was."""
+    database.seal_rows(lambda: KEY)
+    add(database, count)
+    signer, previous = Signer(lambda: KEY), "c" * 32
+    blocks, told = [], []
+    with database.begin() as tx:
+        for number, (seq, values) in enumerate(
+            audit_chain.values_between(tx, seqs(database)[0], seqs(database)[-1]), 1
+        ):
+            digest = audit_chain.digest_of([(seq, str(values[-1]), values[:-1])])
+            block = Block(
+                number=number, first_seq=seq, last_seq=seq, rows=1, first_at=NOW, last_at=NOW, digest=digest,
+                previous=previous, detail={}, sealed_at=NOW,
+            )  # fmt: skip
+            block = replace(block, hash=hash_of(block))
+            previous = block.hash
+            blocks.append(replace(block, mac=f"{signer.known_id()}.{audit_chain.block_mac(KEY, block.hash)}"))
+            told += [{"patient": one, "seq": seq} for one in audit_chain.patients_of(str(values[_PATIENTS]))]
+        tx.execute(audit_block.insert(), [to_row(block) for block in blocks])
+        tx.execute(audit_patient.insert(), told)
+    return [Head(chain="c" * 32, block=one.number, seq=one.last_seq, hash=one.hash, at=NOW) for one in blocks]
+
+
+_PATIENTS = COLUMNS.index("patients")
+
+
+@pytest.mark.security("S51")
+def test_a_long_chain_is_looked_through_some_blocks_at_a_time_and_each_against_the_one_before(
+    database: Database,
+) -> None:
+    count = 2_005
+    heads = in_single_blocks(database, count)
+    found = looked(database, (one for one in heads))
+    assert (found.problems, found.blocks, found.rows, found.anchors) == ((), count, count, count)
+    assert (found.head, found.open.block, found.open.rows) == (heads[-1], count, 0)
+    assert looked(database, heads[:1_001]).open.block == 1_001
+    wrong = replace(heads[1_500], hash="0" * 64)
+    assert kinds(database, [*heads[:1_500], wrong, *heads[1_501:], wrong]) == [("chain-replaced", "block 1501")]
+    beyond = [replace(heads[-1], block=count + 1), replace(heads[-1], block=count + 7)]
+    assert kinds(database, [*heads, *beyond, *heads]) == [("tail-cut", f"block {count + 7}")]
+    tamper(database, "DELETE FROM audit_block WHERE number IN (1000, 1001, 2001)")
+    named = kinds(database, heads)
+    assert {("block-removed", "block 1002"), ("block-removed", "block 2002")} <= set(named)
+    assert ("tail-cut", "block 2001") in named
+
+
+@pytest.mark.security("S51")
+def test_a_block_that_cannot_be_read_ends_the_chain_there(database: Database) -> None:
+    in_single_blocks(database, 7)
+    tamper(database, "UPDATE audit_block SET detail = 'x' WHERE number = 5")
+    found = looked(database)
+    assert "block-edited" in {one.kind for one in found.problems}
+    assert found.unsealed > 0
