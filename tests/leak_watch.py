@@ -37,6 +37,8 @@ SHOWING = {
 """Commands whose purpose is to show data of patients on standard output to who calls them, and why; nothing else may."""
 QUIET = ("httpx", "httpcore", "sqlalchemy", "alembic", "asyncio", "celery", "kombu", "uvicorn", "urllib3")
 """Libraries that the product never lets say more than warnings."""
+OF_TESTS = ("httpx2", "httpcore2")
+"""The client that tests ask the product with, and not part of it: what it says of its requests is said by the test."""
 MOST_RECORDS = 5_000
 _ADDRESS = re.compile(r"(?:sqlite:///|postgresql://)\S+")
 _PRODUCT = tuple(f"{ROOT}/{name}/" for name in ("api", "fhir_tracker", "subscriptions", "mappings"))
@@ -188,7 +190,7 @@ def _is_of_the_product() -> bool:
 def _all_levels() -> None:
     """Everything down to DEBUG, but what the product never lets be said."""
     logging.getLogger().setLevel(logging.DEBUG)
-    for name in QUIET:
+    for name in (*QUIET, *OF_TESTS):
         logging.getLogger(name).setLevel(logging.WARNING)
 
 

@@ -73,7 +73,11 @@ def test_on_the_page_of_a_patient_it_is_folded_away_and_inert(tracker: Tracker, 
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url))
     text = "".join(f"<p>{one}</p>" for one in STORED if "plaintext" not in one)
-    body: dict[str, Any] = {"resourceType": "Patient", "id": "rosa", "name": [{"family": "Synthetic", "given": ["<svg onload=hit()>"]}]}
+    body: dict[str, Any] = {
+        "resourceType": "Patient",
+        "id": "rosa",
+        "name": [{"family": "Synthetic", "given": ["<svg onload=hit()>"]}],
+    }
     body["text"] = {"status": "additional", "div": f"<p>first</p>{text}"}
     remote = Remote(connection="north", id="rosa", version="1", body="{}", content_hash="h")
     with tracker.clinic.database.begin() as tx:
