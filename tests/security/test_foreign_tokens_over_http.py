@@ -44,7 +44,7 @@ def ehr(shared: SimulatedEhr) -> Iterator[SimulatedEhr]:
 
 @pytest.fixture(scope="module")
 def tracker(shared: SimulatedEhr, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tracker]:
-    """A tracker of two processes that takes the EHR's tokens; a nurse has an account, and two patients are mirrored."""
+    """A tracker in a process of its own that takes the EHR's tokens; a nurse has an account, and two patients are mirrored."""
     folder, base = tmp_path_factory.mktemp("tracker"), shared.simulator.fhir_base
     url = f"sqlite:///{folder / 'tracker.db'}"
     with running_tracker(url, folder, "--no-worker") as server, closing(Database.open(url)) as database:

@@ -49,8 +49,10 @@ STORE = {
     "spell": "the history that figures are made of",
     "notification": "what pages show to its addressee",
     "outbox": "what is to be written to the EHR",
+    "program": "what authors write for everybody, long texts in which any name may be a plain word",
+    "role_file": "the same",
 }
-"""Tables that hold data of patients because that is what they are for, and why."""
+"""Tables that hold data of patients because that is what they are for, or words of no patient, and why."""
 OF_PEOPLE = {
     ("quarantine", "body"): "the EHR's own words, shown to the clinic admin",
     ("audit", "query"): "what somebody asked for, as IHE's BALP wants it; shown to auditors alone",
