@@ -27,12 +27,15 @@ def _read(node: Node, draft: Draft) -> Args | None:
 def _judge(case: Case, args: Args) -> tuple[Verdict, ...]:
     program, facts, now = case.program, case.facts, case.now
     item, calendar = facts.item, program.calendar
-    tried = [one.began for one in attempts(facts)]
+    tries = attempts(facts)
+    tried = [one.began for one in tries]
     rows = [one.effective_at for one in facts.log if _is_touch(program, one)]
     ended = [end for _, end in pauses(program, facts) if end is not None]
     known = (item.created_at, *(at for at in (*tried, *rows, *ended) if at <= now))
     last = max(known)
     used = {"touched": instant(last), "status": item.status, "allowed": str(args["for"])}
+    if by := [one.ref for one in tries if one.began == last]:
+        used["by"] = " ".join(by)
     changes = earliest(now, (clock_changes(program, facts, now), *tried, *rows, *ended))
     if clock_of(program, facts, now) != "running":
         return no(clock_said(program, facts, now, status_named(program, item.status)), used, changes)

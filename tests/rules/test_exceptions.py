@@ -213,6 +213,15 @@ def test_a_hold_is_known_by_its_length_its_reason_and_its_end() -> None:
     assert [cases("{hold: {ends_within: 2 days}}", ends, day, "task") for day in (1, 3)] == [[], ["-"]]
 
 
+def test_the_attempts_that_touched_the_work_last_are_named() -> None:
+    tries = (attempt("a", MONDAY + hours(1)), attempt("b", MONDAY + hours(2)), attempt("c", MONDAY + hours(2)))
+    when = "{untouched_for: 2 days}"
+    (found,) = answered(when, facts(events=tries), MONDAY + 3 * DAY, "task")
+    assert (found.holds, found.facts["by"]) == (True, "Communication/b Communication/c")
+    (later,) = answered(when, facts(events=tries, log=(moved("", "Practitioner/a", NOON, "owner"),)), NOON, "task")
+    assert (later.holds, "by" in later.facts) == (False, False)
+
+
 def test_work_is_untouched_until_somebody_does_something_about_it() -> None:
     when = "{untouched_for: 2 days}"
     assert [cases(when, facts(), day, "task") for day in (1.9, 2.1)] == [[], ["-"]]
