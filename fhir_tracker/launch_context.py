@@ -73,7 +73,7 @@ def _patient(told: object) -> str:
     """Whose chart is open, "" for nobody's; some servers write the id as a number, or as a reference."""
     if told is None or told == "":
         return ""
-    text = str(told) if isinstance(told, int) and not isinstance(told, bool) else told
+    text = str(told) if isinstance(told, int) and not isinstance(told, bool) and told >= 0 else told
     found = text.removeprefix("Patient/") if isinstance(text, str) else ""
     if not _is_id(found):
         raise Forbidden("The EHR opened a chart, and what it calls its patient cannot be read.")
