@@ -16,10 +16,11 @@ import psycopg
 MOST = 400
 """Resources that are looked at, the newest first."""
 PEOPLE = ("Patient", "RelatedPerson", "Person")
+STAFF = "Practitioner"
 WRITTEN = ("Task", "Communication", "CarePlan", "Flag", "QuestionnaireResponse")
 _SHORTEST = 6
-_ORDINARY = re.compile(r"[0-9.]{1,8}|[0-9]{4}-[0-9]{2}|[a-z-]{1,12}")
-"""Texts that may stand in any log by chance: short numbers, months, plain words such as codes."""
+_ORDINARY = re.compile(r"[0-9.]{1,8}|[0-9]{4}-[0-9]{2}|[a-z-]{1,12}|[0-9a-f]{32}")
+"""Texts that may stand in any log by chance: short numbers, months, plain words such as codes, ids made at random."""
 _TIME = re.compile(r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:.]+Z ")
 _REQUEST = re.compile(
     r"INFO api\.edge request method=[A-Z]+ route=[a-z{}/_$.:-]+ status=[0-9]+ ms=[0-9.]+ request=[0-9a-f]{16}", re.ASCII
@@ -75,11 +76,18 @@ def found_in(lines: Iterable[str], secrets: Iterable[str]) -> list[str]:
     whole = "\n".join(kept)
     found: list[str] = []
     for text in sorted(secrets):
-        spelled = next((one for one in spellings(text) if one in whole), None)
+        spelled = next(
+            (one for one in map(_alone, (s for s in spellings(text) if s in whole)) if one.search(whole)), None
+        )
         if spelled is not None:
-            line = next((one for one in kept if spelled in one), "")
+            line = next((one for one in kept if spelled.search(one)), "")
             found.append(f"{text!r} in {line[:200]!r}")
     return found
+
+
+def _alone(text: str) -> re.Pattern[str]:
+    """A text that is not part of a longer word."""
+    return re.compile(rf"(?<![A-Za-z]){re.escape(text)}(?![A-Za-z])" if text.isalpha() else re.escape(text))
 
 
 def spellings(text: str) -> set[str]:
@@ -96,7 +104,7 @@ def _told_lines(log: str) -> list[str]:
 def told(database: str) -> set[str]:
     """Names, dates of birth, identifiers, telephone numbers, addresses and notes of a database, those long enough to tell.
 
-    What is part of an id cannot tell them from it, and ids are not hidden.
+    What is part of an id, or of the name of somebody who works here, cannot tell them from it, and those are not hidden.
     """
     found: set[str] = set()
     ids: set[str] = set()
@@ -104,6 +112,8 @@ def told(database: str) -> set[str]:
         ids.add(str(body.get("id", "")))
         if body.get("resourceType") in PEOPLE:
             found |= set(_of_person(body))
+        elif body.get("resourceType") == STAFF:
+            ids |= set(_names(body))
         else:
             found |= {str(one.get("text", "")) for one in _objects(body.get("note"))}
             found |= {str(one.get("contentString", "")) for one in _objects(body.get("payload"))}
@@ -121,9 +131,13 @@ def books(database: str) -> Iterator[str]:
             yield from (f"{table}: {[row[place] for place in kept]!r}" for row in rows)
 
 
-def _of_person(body: dict[str, Any]) -> Iterator[str]:
+def _names(body: dict[str, Any]) -> Iterator[str]:
     for name in _objects(body.get("name")):
         yield from (str(one) for one in (name.get("family"), name.get("text"), *(name.get("given") or [])) if one)
+
+
+def _of_person(body: dict[str, Any]) -> Iterator[str]:
+    yield from _names(body)
     for kind in ("identifier", "telecom"):
         yield from (str(one.get("value", "")) for one in _objects(body.get(kind)))
     for address in _objects(body.get("address")):
@@ -136,7 +150,7 @@ def _objects(value: object) -> list[dict[str, Any]]:
 
 
 def _bodies(database: str) -> Iterator[dict[str, Any]]:
-    query = _QUERY.format(", ".join(f"'{one}'" for one in (*PEOPLE, *WRITTEN)), MOST)
+    query = _QUERY.format(", ".join(f"'{one}'" for one in (*PEOPLE, STAFF, *WRITTEN)), MOST)
     with _reading(database) as ask:
         for (body,) in ask(query)[1]:
             with suppress(ValueError):

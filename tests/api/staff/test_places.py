@@ -23,8 +23,9 @@ ELSEWHERE = {
     ("login.html", "{{ invited.uri }}"),
     ("login_form.html", "{{ target }}"),
     ("login_going.html", "{{ address }}"),
+    ("parts.html", "{{ line.away }}"),
 }
-"""What is meant to lead elsewhere: an app's own address, and the EHR that somebody logs in at."""
+"""What is meant to lead elsewhere: an app's own address, the EHR that somebody logs in at, and an app that a Task asks for."""
 
 
 class Framed:
