@@ -120,7 +120,7 @@ def _revoke(args: argparse.Namespace, settings: Settings) -> int:
     if args.json:
         print_json({"revoked": args.id, "tokensEnded": ended})
     else:
-        print(f"client {args.id} is shut out; {ended} tokens ended")
+        print(f"client {args.id} is shut out; {ended} {'token' if ended == 1 else 'tokens'} ended")
     return 0
 
 
