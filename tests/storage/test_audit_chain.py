@@ -29,10 +29,15 @@ KEY = audit_key("the secret of these tests, and of nothing else")
 OTHER = audit_key("the secret of somebody who has only the database")
 ANN = Viewer(who="Practitioner/ann", name="Ann", roles=frozenset({"rn", "auditor"}), client="app", address="10.0.0.1")
 GUARDED = ("audit", "audit_block", "audit_patient")
+_PATIENTS = COLUMNS.index("patients")
 
 
 @pytest.fixture
 def sealed(database: Database) -> Database:
+    return in_three_blocks(database)
+
+
+def in_three_blocks(database: Database) -> Database:
     """A trail of three blocks of four rows each, and three rows that no block holds yet."""
     database.seal_rows(lambda: KEY)
     sealer = Sealer(database)
@@ -491,12 +496,11 @@ def in_single_blocks(database: Database, count: int) -> list[Head]:
     """A trail of blocks of one row each, made at once, as years of quiet work leave it; the head that each of them was."""
     database.seal_rows(lambda: KEY)
     add(database, count)
+    there = seqs(database)
     signer, previous = Signer(lambda: KEY), "c" * 32
     blocks, told = [], []
     with database.begin() as tx:
-        for number, (seq, values) in enumerate(
-            audit_chain.values_between(tx, seqs(database)[0], seqs(database)[-1]), 1
-        ):
+        for number, (seq, values) in enumerate(audit_chain.values_between(tx, 1, there[-1]), 1):
             digest = audit_chain.digest_of([(seq, str(values[-1]), values[:-1])])
             block = Block(
                 number=number, first_seq=seq, last_seq=seq, rows=1, first_at=NOW, last_at=NOW, digest=digest,
@@ -509,9 +513,6 @@ def in_single_blocks(database: Database, count: int) -> list[Head]:
         tx.execute(audit_block.insert(), [to_row(block) for block in blocks])
         tx.execute(audit_patient.insert(), told)
     return [Head(chain="c" * 32, block=one.number, seq=one.last_seq, hash=one.hash, at=NOW) for one in blocks]
-
-
-_PATIENTS = COLUMNS.index("patients")
 
 
 @pytest.mark.security("S51")

@@ -18,21 +18,25 @@ from fhir_tracker.storage.audit_tables import audit_block
 from fhir_tracker.storage.database import Database
 from fhir_tracker.storage.running_tables import audit
 from tests.storage.samples import NOW
-from tests.storage.test_audit_chain import GUARDED, KEY, OTHER, add, head_of, kinds, looked, seqs, tamper
+from tests.storage.test_audit_chain import (
+    GUARDED,
+    KEY,
+    OTHER,
+    add,
+    head_of,
+    in_three_blocks,
+    kinds,
+    looked,
+    seqs,
+    tamper,
+)
 
 ALL = ", ".join(f'"{name}"' for name in COLUMNS)
 
 
 @pytest.fixture
 def sealed(database: Database) -> Database:
-    """Three blocks of four rows each, and three rows that no block holds yet."""
-    database.seal_rows(lambda: KEY)
-    sealer = Sealer(database)
-    for block in range(3):
-        add(database, 4, start=block * 4)
-        assert sealer.finish(NOW + timedelta(seconds=block), 30)
-    add(database, 3, start=12)
-    return database
+    return in_three_blocks(database)
 
 
 @pytest.mark.security("S51", "B2")

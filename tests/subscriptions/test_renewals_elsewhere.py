@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
-from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -14,29 +12,20 @@ import pytest
 from fhir_tracker import clock
 from fhir_tracker.errors import RemoteFailure, Unauthenticated
 from fhir_tracker.storage import launches
-from fhir_tracker.storage.database import Database
 from fhir_tracker.storage.launches import LaunchSession
 from subscriptions import SessionTokens
 from subscriptions.user_tokens import UserTokens, opened
-from tests.support.other_servers import SECRET, Page, Park, Practice, Server, page_of, park, practice
+from tests.support.other_servers import SECRET, Page, Practice, Server, one_practice, page_of
 
 SOON, LATE = timedelta(minutes=4, seconds=30), timedelta(minutes=6)
 FIRST = {"patient": "p-1", "refresh_token": "r-1", "expires_in": 300}
 
 
 @pytest.fixture(scope="module")
-def servers() -> Iterator[Park]:
-    with park() as found:
-        yield found
-
-
-@pytest.fixture(scope="module")
-def clinic(servers: Park, prepared_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Practice]:
+def clinic(prepared_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Practice]:
     """One tracker for all: what is looked at goes over the wire, and each server is a connection of its own."""
-    path = tmp_path_factory.mktemp("renewals") / "tracker.db"
-    shutil.copyfile(prepared_file, path)
-    with closing(Database.open(f"sqlite:///{path}")) as database:
-        yield practice(servers, database)
+    with one_practice(prepared_file, tmp_path_factory.mktemp("renewals")) as found:
+        yield found
 
 
 def begun(clinic: Practice, server: Server, **terms: Any) -> LaunchSession:

@@ -9,12 +9,14 @@ import base64
 import hashlib
 import itertools
 import json
+import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any, cast
 from urllib.parse import parse_qsl, unquote_plus, urlencode, urlsplit
 
@@ -346,3 +348,12 @@ def practice(servers: Park, database: Database) -> Practice:
     """A tracker over `database` that nobody comes in to yet."""
     context = context_of(database, access=Access.LOCKED, public_url=BASE)
     return Practice(servers, database, context, create_app(context))
+
+
+@contextmanager
+def one_practice(prepared: Path, folder: Path) -> Iterator[Practice]:
+    """A tracker over a copy of the empty SQLite file `prepared`, for many tests: each server is a connection of its own."""
+    path = folder / "tracker.db"
+    shutil.copyfile(prepared, path)
+    with park() as servers, closing(Database.open(f"sqlite:///{path}")) as database:
+        yield practice(servers, database)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
-from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -12,26 +10,17 @@ import pytest
 from fhir_tracker.fhir.identity import local_id
 from fhir_tracker.model.viewer import worker_viewer
 from fhir_tracker.storage import resources
-from fhir_tracker.storage.database import Database
-from tests.support.other_servers import PATIENT, Page, Park, Practice, Server, page_of, park, practice
+from tests.support.other_servers import PATIENT, Page, Practice, Server, one_practice, page_of
 
 FHIR = "application/fhir+json"
 HERE = "/fhir/Patient/p-1"
 
 
 @pytest.fixture(scope="module")
-def servers() -> Iterator[Park]:
-    with park() as found:
-        yield found
-
-
-@pytest.fixture(scope="module")
-def clinic(servers: Park, prepared_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Practice]:
+def clinic(prepared_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Practice]:
     """One tracker for all: each server is a connection of its own."""
-    path = tmp_path_factory.mktemp("charts") / "tracker.db"
-    shutil.copyfile(prepared_file, path)
-    with closing(Database.open(f"sqlite:///{path}")) as database:
-        yield practice(servers, database)
+    with one_practice(prepared_file, tmp_path_factory.mktemp("charts")) as found:
+        yield found
 
 
 def outcome(code: str, status: int) -> Page:

@@ -5,17 +5,14 @@ The shapes follow what the vendors publish of their authorization servers; nothi
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections.abc import Iterator
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from fhir_tracker.fhir.identity import local_id
-from fhir_tracker.storage.database import Database
 from tests.support.other_servers import (
     CLIENT,
     EC384,
@@ -23,13 +20,11 @@ from tests.support.other_servers import (
     RSA,
     SECRET,
     SMART,
-    Park,
     Practice,
     Server,
     older_statement,
+    one_practice,
     page_of,
-    park,
-    practice,
     public,
 )
 
@@ -41,18 +36,10 @@ HTML = page_of(b"<html>log in first</html>", kind="text/html")
 
 
 @pytest.fixture(scope="module")
-def servers() -> Iterator[Park]:
-    with park() as found:
-        yield found
-
-
-@pytest.fixture(scope="module")
-def clinic(servers: Park, prepared_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Practice]:
+def clinic(prepared_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Practice]:
     """One tracker for all: what is looked at goes over the wire, and each server is a connection of its own."""
-    path = tmp_path_factory.mktemp("others") / "tracker.db"
-    shutil.copyfile(prepared_file, path)
-    with closing(Database.open(f"sqlite:///{path}")) as database:
-        yield practice(servers, database)
+    with one_practice(prepared_file, tmp_path_factory.mktemp("others")) as found:
+        yield found
 
 
 def known(clinic: Practice, server: Server, **terms: Any) -> str:
