@@ -13,7 +13,7 @@ from typing import cast
 
 from fhir_tracker import failpoints
 from fhir_tracker.errors import RuleBroken
-from fhir_tracker.fhir.body import read_resource
+from fhir_tracker.fhir.body import read_stored
 from fhir_tracker.fhir.codeable import first_code
 from fhir_tracker.fhir.json_types import Resource
 from fhir_tracker.merging import changed
@@ -109,7 +109,7 @@ def catch_up(tx: Tx, target: Target, since: datetime, now: datetime) -> int:
     for ref, stored in resources.find_many(tx, _READER, [one for one in written if one not in noted]).items():
         if ref in noted or stored.deleted or _target_of({target.key: target}, stored) is None:
             continue
-        if not is_own_affair(read_resource(stored.body.encode(), max_bytes=1 << 30)):
+        if not is_own_affair(read_stored(stored.body)):
             outbox.put(tx, _changed(tx, stored, target), now)
             missed += 1
     return missed

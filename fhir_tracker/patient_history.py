@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from fhir_tracker import gathering, records
-from fhir_tracker.fhir.body import read_resource
+from fhir_tracker.fhir.body import read_stored
 from fhir_tracker.fhir.json_types import Resource
 from fhir_tracker.fhir.reading import text_at
 from fhir_tracker.model.event import EVENT_TYPES, event_of
@@ -171,7 +171,7 @@ def _versions(rows: Sequence[PastResource]) -> dict[str, tuple[Was, ...]]:
 
 
 def _was(row: PastResource) -> Was:
-    resource = read_resource(row.body.encode(), max_bytes=1 << 30) if row.body and row.op != "delete" else None
+    resource = read_stored(row.body) if row.body and row.op != "delete" else None
     seen = resource is not None and row.type in EVENT_TYPES
     return Was(
         at=row.updated_at,

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 
 from fhir_tracker import outgoing, projection, restrictions
 from fhir_tracker.errors import Conflict, VersionConflict
-from fhir_tracker.fhir.body import read_resource, with_meta, write_json
+from fhir_tracker.fhir.body import read_stored, with_meta, write_json
 from fhir_tracker.fhir.identity import new_id
 from fhir_tracker.fhir.json_types import Resource
 from fhir_tracker.fhir.search_values import extract
@@ -167,7 +167,7 @@ def remove(
 
 def resource_of(stored: Stored) -> Resource:
     """The parsed body of what is stored, numbers as they were written."""
-    return read_resource(stored.body.encode(), max_bytes=1 << 30)
+    return read_stored(stored.body)
 
 
 def check_match(before: Stored | None, if_match: int | None) -> None:

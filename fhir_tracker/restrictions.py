@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable
 
 from fhir_tracker import projection
 from fhir_tracker.errors import TrackerError
-from fhir_tracker.fhir.body import MAX_BYTES, read_resource
+from fhir_tracker.fhir.body import MAX_BYTES, read_resource, read_stored
 from fhir_tracker.fhir.json_types import Resource
 from fhir_tracker.fhir.reading import objects_at, text_at
 from fhir_tracker.fhir.references import ReferenceKind, parse_reference
@@ -72,7 +72,7 @@ def _keep_told(tx: Tx, refs: Iterable[str]) -> None:
     """The same for every Provenance that these have already."""
     for one in glass.provenance_of(tx, _WORKER, refs):
         tx.here.pop(_WRITTEN, None)
-        _keep_provenance(tx, one, read_resource(one.body.encode(), max_bytes=1 << 30), is_known=True)
+        _keep_provenance(tx, one, read_stored(one.body), is_known=True)
 
 
 def _local(reference: str | None) -> str | None:
@@ -99,7 +99,7 @@ def change(tx: Tx, labels: Iterable[str]) -> tuple[str, ...]:
     while some := resources.scan(tx, _WORKER, (), after, BATCH, holding=_MARK):
         after = some[-1].k
         for one in some:
-            shut = restricts(read_resource(one.body.encode(), max_bytes=1 << 30), wanted)
+            shut = restricts(read_stored(one.body), wanted)
             glass.set_restricted(tx, one.ref, restricted=shut, patient=one.patient)
             flagged |= {one.patient} if one.type == "Flag" and one.patient else set()
         _keep_told(tx, [one.ref for one in some])

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from fhir_tracker.fhir.body import read_resource
+from fhir_tracker.fhir.body import read_stored
 from fhir_tracker.fhir.reading import text_at
 from fhir_tracker.model.program import Calendar
 from fhir_tracker.model.viewer import worker_viewer
@@ -39,4 +39,4 @@ def _above(tx: Tx, place: str) -> str | None:
     stored = resources.find(tx, _READER, type_, id_) if type_ in _TYPES and id_ else None
     if stored is None or stored.deleted:
         return None
-    return text_at(read_resource(stored.body.encode(), max_bytes=1 << 30), "partOf", "reference")
+    return text_at(read_stored(stored.body), "partOf", "reference")

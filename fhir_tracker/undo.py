@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 
 from fhir_tracker import consequences, effects, moved, provenance, reach, records, task_resources, undo_effects
 from fhir_tracker.errors import Gone, NotFound, RuleBroken
-from fhir_tracker.fhir.body import read_resource
+from fhir_tracker.fhir.body import read_stored
 from fhir_tracker.fhir.json_types import Resource
 from fhir_tracker.model.author import Author, Why
 from fhir_tracker.model.viewer import Viewer, worker_viewer
@@ -127,7 +127,7 @@ def _undoable(tx: Tx, viewer: Viewer, ref: str, rows: Sequence[Transition]) -> U
         )
     if before is None or not before.body:
         raise RuleBroken("There is nothing to undo.")
-    return Undoable(stored=stored, before=read_resource(before.body.encode(), max_bytes=1 << 30), item=item)
+    return Undoable(stored=stored, before=read_stored(before.body), item=item)
 
 
 def _version_before(tx: Tx, viewer: Viewer, stored: Stored, at: datetime) -> StoredVersion | None:

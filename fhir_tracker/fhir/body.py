@@ -71,6 +71,11 @@ def read_resource(raw: bytes, *, max_bytes: int = MAX_BYTES, max_depth: int = MA
     return cast(Resource, value)
 
 
+def read_stored(text: str) -> Resource:
+    """A resource that was read and kept by us, whatever its size."""
+    return read_resource(text.encode(), max_bytes=1 << 30)
+
+
 def write_json(value: Json) -> str:
     """Compact JSON text of `value`, keys and items in order, numbers as they were read, nothing escaped to ASCII."""
     return _ENCODER.encode(value).decode()

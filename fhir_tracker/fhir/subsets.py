@@ -12,7 +12,7 @@ from functools import cache
 from types import MappingProxyType
 
 from fhir_tracker.errors import Incorrect
-from fhir_tracker.fhir.body import read_resource, write_json
+from fhir_tracker.fhir.body import read_stored, write_json
 from fhir_tracker.fhir.definitions.registry import (
     Element,
     elements,
@@ -67,7 +67,7 @@ def subset_text(text: str, subset: Subset, *, is_match: bool = True) -> str:
     """The stored text of a resource cut down, numbers as they were written; the very text when all of it is wanted."""
     if subset.is_whole:
         return text
-    resource = read_resource(text.encode(), max_bytes=1 << 30)
+    resource = read_stored(text)
     chosen = subset_of(resource, subset, is_match=is_match)
     return text if chosen is resource else write_json(chosen)
 

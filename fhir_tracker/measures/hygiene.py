@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from fhir_tracker import records
 from fhir_tracker.errors import NotFound
-from fhir_tracker.fhir.body import read_resource
+from fhir_tracker.fhir.body import read_stored
 from fhir_tracker.model.viewer import Viewer, worker_viewer
 from fhir_tracker.storage import resources, standing
 from fhir_tracker.storage.database import Tx
@@ -57,7 +57,7 @@ def is_active(tx: Tx, moment: Moment, ref: str) -> bool:
     then = next((one for one in versions if one.updated_at <= moment.at), None)
     if then is None:
         return True
-    return bool(then.body) and read_resource((then.body or "").encode(), max_bytes=1 << 30).get("active") is not False
+    return bool(then.body) and read_stored(then.body or "").get("active") is not False
 
 
 def _owned_by_inactive(tx: Tx, viewer: Viewer, moment: Moment) -> Sequence[Found]:

@@ -7,7 +7,7 @@ from datetime import datetime
 
 from sqlalchemy import select
 
-from fhir_tracker.fhir.body import read_resource
+from fhir_tracker.fhir.body import read_stored
 from fhir_tracker.fhir.json_types import Resource
 from fhir_tracker.fhir.reading import end_at, moment_at, objects_at, text_at
 from fhir_tracker.model.viewer import Viewer
@@ -35,7 +35,7 @@ def _teams(tx: Tx, viewer: Viewer, names: Sequence[str], now: datetime) -> list[
     chosen = chosen.where(among(tx.dialect, ix.c.h, keys), resource.c.type == "CareTeam", ~resource.c.deleted)
     refs = sorted({f"CareTeam/{row['id']}" for row in tx.rows(chosen.limit(_MOST_TEAMS))})
     found = resources.find_many(tx, viewer, refs) if refs else {}
-    bodies = {ref: read_resource(one.body.encode(), max_bytes=1 << 30) for ref, one in found.items()}
+    bodies = {ref: read_stored(one.body) for ref, one in found.items()}
     return [ref for ref in refs if ref in bodies and _is_in(bodies[ref], names, now)]
 
 
