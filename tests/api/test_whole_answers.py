@@ -6,6 +6,7 @@ import asyncio
 import re
 import socket
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import uvicorn
@@ -111,14 +112,14 @@ async def heard(server: uvicorn.Server, listening: socket.socket, requests: Iter
 
 
 def answered(app: object, requests: Iterable[bytes], *, ours: bool) -> list[bytes]:
-    """By our server, or by uvicorn's own."""
+    """By our server, or by uvicorn's own, in a thread of its own: a browser that is open has a loop in this one."""
     config = uvicorn.Config(
         app,  # type: ignore[arg-type]
         http="httptools", loop="asyncio", ws="none", lifespan="off", log_config=None, server_header=False,
     )  # fmt: skip
     server = Server(config, Tally(), None, 30.0) if ours else uvicorn.Server(config)
-    with listen("127.0.0.1", 0) as listening:
-        return asyncio.run(heard(server, listening, requests))
+    with listen("127.0.0.1", 0) as listening, ThreadPoolExecutor(1) as beside:
+        return beside.submit(asyncio.run, heard(server, listening, requests)).result()
 
 
 @pytest.mark.parametrize("name", ANSWERS)

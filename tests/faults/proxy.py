@@ -27,8 +27,8 @@ class Toxics:
     slow_close: float = 0
     timeout: float = 0
     """Nothing comes through, and after so long the connection is closed."""
-    reset_peer: float = 0
-    """The connection is reset so long after it began."""
+    reset_peer: bool = False
+    """The connection is reset where an answer would begin."""
     slicer: int = 0
     limit_data: int = 0
     """Closed after so many bytes."""
@@ -95,8 +95,6 @@ class FaultProxy:
             return
         self._open.add(there[1])
         ways = [self._pass(reader, there[1], Toxics()), self._pass(there[0], writer, toxics)]
-        if toxics.reset_peer:
-            ways.append(self._reset_later(writer, toxics.reset_peer))
         tasks = [asyncio.ensure_future(one) for one in ways]
         try:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -113,6 +111,9 @@ class FaultProxy:
         passed = 0
         with suppress(OSError):
             while data := await reader.read(CHUNK):
+                if toxics.reset_peer:
+                    self._reset(writer)
+                    return
                 if toxics.timeout:
                     await asyncio.sleep(toxics.timeout)
                     return
@@ -129,10 +130,6 @@ class FaultProxy:
                 if toxics.limit_data and passed >= toxics.limit_data:
                     return
         await asyncio.sleep(toxics.slow_close)
-
-    async def _reset_later(self, writer: asyncio.StreamWriter, seconds: float) -> None:
-        await asyncio.sleep(seconds)
-        self._reset(writer)
 
     def _reset(self, writer: asyncio.StreamWriter) -> None:
         writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)

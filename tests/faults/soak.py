@@ -55,7 +55,7 @@ ANSWERS: tuple[dict[str, Any], ...] = (
 )
 LINES = (
     Toxics(down=True),
-    Toxics(reset_peer=0.01),
+    Toxics(reset_peer=True),
     Toxics(limit_data=500),
     Toxics(latency=0.2),
     Toxics(slicer=7),

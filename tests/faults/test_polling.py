@@ -197,7 +197,7 @@ def test_a_spoilt_answer_is_not_believed(scene: Make, how: str) -> None:
 
 TOXICS = {
     "down": Toxics(down=True),
-    "reset": Toxics(reset_peer=0.001),
+    "reset": Toxics(reset_peer=True),
     "timeout": Toxics(timeout=8),
     "limit": Toxics(limit_data=300),
     "slow": Toxics(bandwidth=200, slicer=50),
