@@ -25,6 +25,7 @@ ROLE_SYSTEM = "https://fhir-tracker.example/CodeSystem/role"
 CONFIDENTIAL = {"system": "http://terminology.hl7.org/CodeSystem/v3-Confidentiality", "code": "R"}
 VITAL = {"system": "http://terminology.hl7.org/CodeSystem/observation-category", "code": "vital-signs"}
 SHARED = ("Practitioner", "Questionnaire")
+WORK_TYPES = ("Task", "CarePlan")
 PATIENTS = ("ann", "bob", "vip")
 """`ann` is whom a confined caller is confined to, `bob` somebody else, `vip` is restricted."""
 TYPES = ("Patient", "Task", "Observation", "CarePlan", "Communication", "Flag", "Practitioner", "Questionnaire")
@@ -64,7 +65,7 @@ roles:
   - role: tcm-nurse
     may: [Patient.rs, Task.rus, CarePlan.rs, Observation.rs, Practitioner.rs]
     acts: [break-glass]
-    programs: [tcm]
+    programs: [near]
   - role: north-nurse
     may: [Patient.rs, Task.rus, CarePlan.rs, Observation.rs, Practitioner.rs]
     locations: [Location/north]
@@ -74,13 +75,14 @@ roles:
 """
 """A practice's own: one that hides and fixes, one bound to a program, one to a place, and one that sees restricted patients."""
 DEFINED = {**built_in(), **read_roles(OWN_ROLES)}
-PROGRAMS = {"tcm-nurse": {"tcm"}}
+PROGRAMS = {"tcm-nurse": {"near"}}
 PLACES = {"north-nurse": {"Location/north"}}
+CANONICAL = "https://fhir-tracker.example/PlanDefinition/"
 WORK = {
-    "Task/ann-desk": ("tcm", "Location/north"), "Task/ann-nurse": ("ccm", "Location/south"), "Task/bob-desk": ("ccm", "Location/north"),
-    "Task/vip-desk": ("tcm", "Location/north"), "Task/vip-nurse": ("tcm", None),
+    "ann-desk": ("near", "Location/north"), "ann-nurse": ("far", "Location/south"), "bob-desk": ("far", "Location/north"),
+    "vip-desk": ("near", "Location/north"), "vip-nurse": ("near", None), "ann-careplan": ("near", None),
 }  # fmt: skip
-"""Program and place of work; what is not here has neither."""
+"""Program and place of work, by its id; what is not here has neither."""
 BREAKERS = frozenset({"rn", "care-coordinator", "provider", "tcm-nurse"})
 SCOPES = (
     "patient/*.read", "patient/*.*", "patient/*.cruds", "patient/Task.rs", "patient/Task.cruds", "patient/Observation.r",
@@ -90,6 +92,20 @@ SCOPES = (
     "patient/Observation.rs?category=vital-signs", "patient/Patient.r", "patient/Task.rs?status=ready", "system/*.rs?status=requested",
     "system/Task.u", "system/Task.d", "system/Task.c", "system/*.*", "system/CarePlan.read", "system/Observation.cud",
 )  # fmt: skip
+PROGRAM = """
+program: {}
+title: Of the matrix
+statuses:
+  - {{code: asked, is: requested, means: "Nobody has begun"}}
+  - {{code: prepared, is: ready, means: "Can be begun"}}
+  - {{code: done, is: completed, means: "Done"}}
+transitions:
+  - {{from: [asked], to: prepared}}
+  - {{from: [asked, prepared], to: done}}
+tasks:
+  - {{code: step, role: rn, on: rule}}
+"""
+"""The programs `near` and `far`, which make no work by themselves."""
 FIRST = {"read": "rs", "write": "cud", "*": "cruds"}
 
 
@@ -107,7 +123,24 @@ def task(id_: str, whose: str, role: str, status: str) -> Body:
         "intent": "order",
         "for": {"reference": f"Patient/{whose}"},
         "performerType": [{"coding": [{"system": ROLE_SYSTEM, "code": role}]}],
+        **placed(id_),
     }
+
+
+def placed(id_: str) -> Body:
+    """What of a Task or CarePlan says its program and its place."""
+    program, place = WORK.get(id_, (None, None))
+    named = [f"{CANONICAL}{program}"] if program else []
+    return ({"instantiatesCanonical": named[0] if "careplan" not in id_ else named} if named else {}) | (
+        {"location": {"reference": place}} if place else {}
+    )
+
+
+def work_of(resource: Body) -> tuple[str | None, str | None]:
+    """The program and the place that a Task or CarePlan says, by hand."""
+    named = resource.get("instantiatesCanonical") or ""
+    program = (named if isinstance(named, str) else named[0]).removeprefix(CANONICAL).partition("|")[0]
+    return program or None, resource.get("location", {}).get("reference")
 
 
 def of_patient(type_: str, whose: str, **members: Any) -> Body:
@@ -131,7 +164,7 @@ def world() -> list[Body]:
             task(f"{one}-desk", one, "front-desk", "requested"),
             task(f"{one}-nurse", one, "rn", "ready"),
             of_patient("Observation", one, status="final", category=[{"coding": [VITAL]}], code={"text": "x"}),
-            of_patient("CarePlan", one, status="active", intent="plan"),
+            of_patient("CarePlan", one, status="active", intent="plan", **placed(f"{one}-careplan")),
             of_patient("Communication", one, status="completed"),
             of_patient("Flag", one, status="active", code={"text": "x"}),
         ]
@@ -147,6 +180,16 @@ def whose(resource: Body) -> str | None:
         return str(resource["id"])
     told = resource.get("for") or resource.get("subject")
     return str(told["reference"]).removeprefix("Patient/") if told else None
+
+
+def moved(one: Body) -> Iterator[Body]:
+    """The same resource as it would be at another patient, and work at another place."""
+    link = next((name for name in ("for", "subject") if name in one), None)
+    if link is not None:
+        yield one | {link: {"reference": "Patient/bob" if whose(one) == "ann" else "Patient/ann"}}
+    if one["resourceType"] == "Task":
+        other = "Location/south" if work_of(one)[1] == "Location/north" else "Location/north"
+        yield one | {"location": {"reference": other}}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -242,15 +285,17 @@ class Caller:
 
     def _is_inside(self, resource: Body) -> bool:
         """Work of the programs and places of the roles, and other records of patients who have such work."""
-        ref, of = f"{resource['resourceType']}/{resource['id']}", whose(resource)
+        of = whose(resource)
         if not self.is_bounded or of is None:
             return True
-        if resource["resourceType"] in ("Task", "CarePlan"):
-            return self._is_own(ref)
-        return any(self._is_own(one) for one, body in WORLD.items() if whose(body) == of)
+        if resource["resourceType"] in WORK_TYPES:
+            return self._is_own(resource)
+        return any(
+            self._is_own(one) for one in WORLD.values() if one["resourceType"] in WORK_TYPES and whose(one) == of
+        )
 
-    def _is_own(self, ref: str) -> bool:
-        program, place = WORK.get(ref, (None, None))
+    def _is_own(self, resource: Body) -> bool:
+        program, place = work_of(resource)
         for limits, value in ((PROGRAMS, program), (PLACES, place)):
             held = [limits[role] for role in self.roles or () if role in limits]
             if held and not any(value in one for one in held):
