@@ -56,8 +56,10 @@ def has_restricted(tx: Tx, patient: str) -> bool:
 
 def restricted_among(tx: Tx, refs: Collection[str]) -> frozenset[str]:
     """Those of these that are restricted by themselves, whoever asks."""
+    if not refs:
+        return frozenset()
     chosen = select(restricted_record.c.ref).where(restricted_record.c.ref.in_(sorted(refs)))
-    return frozenset(str(row["ref"]) for row in tx.rows(chosen)) if refs else frozenset()
+    return frozenset(str(row["ref"]) for row in tx.rows(chosen))
 
 
 def provenance_of(tx: Tx, viewer: Viewer, refs: Iterable[str]) -> Sequence[Stored]:
