@@ -72,9 +72,10 @@ def add(
 def change(tx: Tx, changed: Connection, *, now: datetime) -> None:
     """Follow a connection that there is by other terms from now on: how often, which types, told or not, options.
 
-    What was read, and how far, stays. UsageError for parts that make no sense, as of a new one.
+    What was read, and how far, stays. UsageError for parts that make no sense, as of a new one, NotFound when it is gone.
     """
     check_terms(changed)
+    get(tx, changed.key)
     search_seen.forget(tx, changed.key)
     connections.set_terms(tx, changed)
     _write_back(tx, changed, now)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 
-from fhir_tracker import clock, connections
+from fhir_tracker import clock, connections, issuers
 from fhir_tracker.errors import Busy
+from fhir_tracker.storage import issuers as stored_issuers
 from fhir_tracker.storage import remote_subscriptions
 from fhir_tracker.storage.connections import Connection
-from fhir_tracker.storage.database import Database
+from fhir_tracker.storage.database import Database, Tx
+from fhir_tracker.storage.issuers import CONNECTION
 from fhir_tracker.storage.jobs import Lease
 from subscriptions import leases
 from subscriptions.arming import disarm
@@ -18,6 +20,12 @@ from subscriptions.sync import under_lease
 
 TRIES = 30
 PAUSE_SECONDS = 0.5
+Note = Callable[[Tx, Sequence[str]], None]
+"""What else is written in the transaction of the change, such as the trail's row; given the types that the EHR still holds."""
+
+
+def _unsaid(_: Tx, __: Sequence[str]) -> None:
+    """Nothing."""
 
 
 def leave(
@@ -27,9 +35,12 @@ def leave(
     *,
     now: Callable[[], datetime],
     hook: str = "",
+    note: Note = _unsaid,
     pause: Callable[[float], None] = clock.pause,
 ) -> list[str]:
     """Forget a connection; the types of our Subscriptions that the EHR still holds, all of them without a `client`.
+
+    Nobody is let in from there any more either.
 
     A sync under way is waited for, 15 seconds at most, and then cut off: what it has not committed by then it never does,
     and a Subscription that it makes meanwhile it deletes itself. Raises NotFound when the connection was removed already.
@@ -40,6 +51,10 @@ def leave(
         with database.begin() as tx:
             leases.hold(tx, lease, now())
             connections.remove(tx, connection.key)
+            vouching = stored_issuers.find(tx, connection.key)
+            if vouching is not None and vouching.kind == CONNECTION:
+                issuers.remove(tx, connection.key, now())
+            note(tx, left)
     finally:
         leases.release(database, lease, now())
     return left
@@ -53,6 +68,7 @@ def follow_otherwise(
     *,
     now: Callable[[], datetime],
     hook: str = "",
+    note: Note = _unsaid,
     pause: Callable[[float], None] = clock.pause,
 ) -> list[str]:
     """Follow a connection by other terms; the types of our former Subscriptions that the EHR still holds.
@@ -71,6 +87,7 @@ def follow_otherwise(
             if asked_otherwise:
                 remote_subscriptions.forget(tx, before.key)
             connections.change(tx, changed, now=now())
+            note(tx, left)
     finally:
         leases.release(database, lease, now())
     return left

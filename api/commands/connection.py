@@ -9,9 +9,10 @@ from typing import Any
 
 from api.authentication import examine
 from api.commands import connection_smart, connection_terms, following
-from api.commands.connection_terms import EPILOG, former_client
+from api.commands.connection_terms import EPILOG
 from api.commands.connection_words import own_part, print_shown, summary
 from api.console import print_json, print_table
+from api.former_client import former_client
 from api.stores import open_store, secret_key
 from fhir_tracker import clock, connections
 from fhir_tracker.config import Settings
@@ -41,7 +42,7 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     for name, function, about in (
         ("show", _show, "one connection, type by type"),
         ("test", _test, "ask the server what it is and can do; changes nothing"),
-        ("remove", _remove, "stop following a server; what was mirrored stays readable"),
+        ("remove", _remove, "stop following a server, and let nobody in from there; what was mirrored stays readable"),
     ):
         one = group.add_parser(name, help=about, description=f"{about[0].upper()}{about[1:]}.")
         one.add_argument("key", metavar="KEY")
@@ -131,7 +132,8 @@ def _left(database: Database, key: str, settings: Settings) -> list[str]:
     """Stop following; the types of our Subscriptions that are still at the server."""
     with database.read() as tx:
         connection = connections.get(tx, key)
-    with former_client(database, connection, settings) as client:
+    keys = Keyring(database=database, secret_key=secret_key(settings))
+    with former_client(connection, keys, settings.remote_timeout) as client:
         return leave(database, connection, client, now=clock.now, hook=endpoint_of(settings.public_url, key))
 
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,16 +13,17 @@ from typing import Any
 from api.commands import following
 from api.commands.connection_words import own_part, print_shown, summary
 from api.console import print_json
+from api.former_client import former_client
 from api.stores import open_store, secret_key
 from fhir_tracker import clock, connections
 from fhir_tracker.authentication import AUTH_KINDS
 from fhir_tracker.config import Settings
-from fhir_tracker.errors import RemoteFailure, UsageError
+from fhir_tracker.errors import UsageError
 from fhir_tracker.signing_keys import Keyring
 from fhir_tracker.storage.connections import Connection
 from fhir_tracker.storage.database import Database
 from mappings import mapping_named, mapping_names
-from subscriptions import EhrClient, Limits, client_of, endpoint_of, follow_otherwise
+from subscriptions import endpoint_of, follow_otherwise
 
 _AUTH_OPTIONS = ("client_id", "token_url", "scopes", "jku")
 _KEPT_AS = {
@@ -122,7 +122,8 @@ def _change(args: argparse.Namespace, settings: Settings) -> int:
         connections.check_terms(changed)
         left: list[str] = []
         if changed != before:
-            with former_client(database, before, settings) as client:
+            keys = Keyring(database=database, secret_key=secret_key(settings))
+            with former_client(before, keys, settings.remote_timeout) as client:
                 hook = endpoint_of(settings.public_url, before.key)
                 left = follow_otherwise(database, before, changed, client, now=clock.now, hook=hook)
         done = (
@@ -146,20 +147,6 @@ def _changed(before: Connection, args: argparse.Namespace) -> Connection:
         subscribe=args.subscribe or before.subscribe,
         options=options | _options(args),
     )
-
-
-@contextmanager
-def former_client(database: Database, connection: Connection, settings: Settings) -> Iterator[EhrClient | None]:
-    """A client of its server by the former terms; None when there can be none."""
-    limits = Limits(total_seconds=settings.remote_timeout.total_seconds(), tries=1)
-    keys = Keyring(database=database, secret_key=secret_key(settings))
-    try:
-        client = client_of(connection, limits, keys=keys)
-    except (RemoteFailure, UsageError):
-        yield None
-        return
-    with client:
-        yield client
 
 
 def _say(

@@ -47,6 +47,8 @@ NEEDS: Final[Mapping[str, frozenset[str]]] = {
         "/sync": "operations connections",
         "/connections": "connections",
         "/connections/{key}": "connections",
+        "/connections/{key}/terms": "connections",
+        "/connections/{key}/remove": "connections",
         "/connections/{key}/smart": "connections",
         "/connections/{key}/smart/remove": "connections",
         "/login-providers": "people",

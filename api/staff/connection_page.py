@@ -10,6 +10,7 @@ from starlette.responses import Response
 
 from api.freshness import age_of, promised, type_ages
 from api.staff import words
+from api.staff.follow_form import follow_form, leave_form
 from api.staff.frames import frame_of
 from api.staff.names import names_for
 from api.staff.rendering import answer
@@ -68,6 +69,15 @@ class Fact:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Menu:
+    """A form that is folded away; `open` where it was refused just now."""
+
+    label: str
+    form: Form
+    open: bool
+
+
+@dataclass(frozen=True, kw_only=True)
 class TypeRow:
     """How one type is followed."""
 
@@ -95,7 +105,7 @@ class SubscriptionRow:
 
 
 def connection_page(visit: Visit, refused: Form | None = None, *, status: int = 200) -> Response:
-    """GET `/connections/{key}`; `refused` is a form of terms for its staff that could not be taken."""
+    """GET `/connections/{key}`; `refused` is a form of this page that could not be taken."""
     now = visit.now
     with visit.context.database.read() as tx:
         one = connections.get(tx, visit.args.get("key", ""))
@@ -114,7 +124,19 @@ def connection_page(visit: Visit, refused: Form | None = None, *, status: int = 
         overlap = visit.context.settings.poll_overlap
         state = state_of(one, type_ages(tx, one, overlap, now), overlap, now, budget_of(tx, one, now).circuit)
         smart = smart_view(tx, visit, one, refused)
-    return answer("connection.html", frame, status=status, connection=one, state=state, view=view, smart=smart)
+        menus = tuple(_menu(label, form, refused) for label, form in _steps(one))
+    return answer(
+        "connection.html", frame, status=status, connection=one, state=state, view=view, smart=smart, menus=menus
+    )
+
+
+def _steps(one: Connection) -> tuple[tuple[str, Form], ...]:
+    return ("Other terms…", follow_form(one)), ("Stop following…", leave_form(one))
+
+
+def _menu(label: str, form: Form, refused: Form | None) -> Menu:
+    is_refused = refused is not None and refused.action == form.action
+    return Menu(label=label, form=refused if refused and is_refused else form, open=is_refused)
 
 
 def _following(tx: Tx, one: Connection, visit: Visit, calendar: Calendar) -> Iterator[Fact]:

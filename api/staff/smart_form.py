@@ -23,11 +23,11 @@ class SmartView:
 
 
 def smart_view(tx: Tx, visit: Visit, connection: Connection, form: Form | None) -> SmartView:
-    """How the EHR of a connection lets staff in now; a proposal where it does not yet. `form` is one that was refused."""
+    """How the EHR of a connection lets staff in now; a proposal where it does not yet. `form` is one of its page that was refused."""
     one, action = stored.find(tx, connection.key), f"/connections/{connection.key}/smart"
     return SmartView(
         is_set_up=one is not None,
-        form=form or terms_form(one, action, url=connection.base_url),
+        form=form if form and form.action == action else terms_form(one, action, url=connection.base_url),
         action=action,
         addresses=addresses_of(visit),
     )

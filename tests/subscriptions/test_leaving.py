@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import httpx
 import pytest
 
-from fhir_tracker import connections
-from fhir_tracker.errors import Busy
+from fhir_tracker import connections, issuers
+from fhir_tracker.errors import Busy, NotFound
+from fhir_tracker.issuers import Terms
 from fhir_tracker.storage import connections as stored
-from fhir_tracker.storage import remote_subscriptions
-from fhir_tracker.storage.database import Database
-from subscriptions import leases, leave
+from fhir_tracker.storage import epochs, remote_subscriptions
+from fhir_tracker.storage import issuers as stored_issuers
+from fhir_tracker.storage import settings as states
+from fhir_tracker.storage.database import Database, Tx
+from subscriptions import follow_otherwise, leases, leave
 from subscriptions.leaving import TRIES
 from tests.subscriptions.fake_ehr import FakeEhr
 from tests.subscriptions.listener import HOOK, Listener
@@ -128,3 +133,87 @@ def test_a_worker_that_comes_late_to_a_connection_that_was_removed_does_nothing(
     with pytest.raises(Busy, match="changed"):
         leaver.work()
     assert len(ehr.requests) == asked
+
+
+def let_in(leaver: Leaver, key: str = "clinic", *, provider: bool = False) -> None:
+    """Staff comes in by an issuer of that key, and somebody waits to be let in."""
+    keep = issuers.of_provider if provider else issuers.of_connection
+    with leaver.database.begin() as tx:
+        keep(tx, key, Terms(url=f"https://{key}.example/auth", client_id="tracker"), "k" * 40, leaver.now)
+
+
+def vouching(leaver: Leaver) -> list[str]:
+    with leaver.database.read() as tx:
+        return [one.key for one in stored_issuers.all(tx)]
+
+
+@pytest.mark.security("S50")
+def test_nobody_is_let_in_any_more_from_a_server_that_was_left_and_others_are(leaver: Leaver) -> None:
+    let_in(leaver)
+    let_in(leaver, "office", provider=True)
+    with leaver.database.read() as tx:
+        before = epochs.epoch(tx)
+    leaver.leave()
+    assert vouching(leaver) == ["office"]
+    with leaver.database.read() as tx:
+        assert epochs.epoch(tx) > before, "what is remembered of rights is old"
+
+
+def test_a_login_provider_that_happens_to_have_the_key_stays(leaver: Leaver) -> None:
+    let_in(leaver)
+    with leaver.database.begin() as tx:
+        one = stored_issuers.find(tx, "clinic")
+        assert one is not None
+        stored_issuers.save(tx, replace(one, kind=stored_issuers.PROVIDER))
+    leaver.leave()
+    assert vouching(leaver) == ["clinic"]
+
+
+class NotWritten(Exception):
+    """The trail's row could not be written."""
+
+
+def refusing(tx: Tx, left: Sequence[str]) -> None:
+    """A note after which nothing may be kept."""
+    states.put(tx, "a-note", ",".join(left))
+    raise NotWritten
+
+
+@pytest.mark.security("S48")
+def test_without_its_note_nothing_is_left_or_changed_and_it_can_be_tried_again(
+    leaver: Leaver, there: Subscriptions
+) -> None:
+    let_in(leaver)
+    with pytest.raises(NotWritten):
+        leaver.leave(note=refusing)
+    assert leaver.is_known()
+    assert vouching(leaver) == ["clinic"]
+    changed = replace(leaver.connection, poll_seconds=77)
+    with leaver.client() as client, pytest.raises(NotWritten):
+        follow_otherwise(
+            leaver.database, leaver.connection, changed, client, now=lambda: leaver.now, hook=HOOK, note=refusing
+        )
+    with leaver.database.read() as tx:
+        assert connections.get(tx, "clinic").poll_seconds != 77
+        assert states.get(tx, "a-note") is None
+    assert leaver.leave(note=lambda tx, left: states.put(tx, "a-note", f"left {len(left)}")) == []
+    with leaver.database.read() as tx:
+        assert states.get(tx, "a-note") == "left 0"
+    assert (leaver.is_known(), vouching(leaver), there.held) == (False, [], {})
+
+
+def test_a_connection_that_was_removed_meanwhile_is_not_changed_and_no_note_says_so(leaver: Leaver) -> None:
+    noted: list[object] = []
+    leaver.leave()
+    changed = replace(leaver.connection, poll_seconds=77)
+    with leaver.client() as client, pytest.raises(NotFound, match="no connection clinic"):
+        follow_otherwise(
+            leaver.database,
+            leaver.connection,
+            changed,
+            client,
+            now=lambda: leaver.now,
+            hook=HOOK,
+            note=lambda tx, left: noted.append(left),
+        )
+    assert (leaver.is_known(), noted) == (False, [])

@@ -54,7 +54,7 @@ def test_a_new_connection_says_what_is_not_known_yet(serve: Serve, database: Dat
     with database.begin() as tx:
         connections.add(tx, connections.Connection(key="new", base_url="http://127.0.0.1:9/fhir", created_at=now))
     page = Reader(serve(Access.OPEN)).get("/connections/new")
-    for said in ("first load", "nothing has come yet", "it has not told yet what it can do", "--subscribe auto"):
+    for said in ("first load", "nothing has come yet", "it has not told yet what it can do", "Under Other terms"):
         assert said in page.words, said
     assert problems(page.text) == []
 

@@ -9,7 +9,7 @@ from datetime import datetime
 import pytest
 from starlette.testclient import TestClient
 
-from fhir_tracker import accounts, roles
+from fhir_tracker import accounts, connections, roles
 from fhir_tracker.storage.database import Database
 from tests.api.staff.markup import problems
 from tests.support.launched import Tab, launched
@@ -18,6 +18,7 @@ from tests.support.setting_up import OTHER_ROLES, configured, tab_of
 PAGES = ("/setup", "/connections", "/connections/north", "/staff", "/login-providers", "/clients", "/roles")
 STEPS = (
     *("/connections", "/connections/north/smart", "/connections/north/smart/remove", "/staff", "/staff/x/roles"),
+    *("/connections/north/terms", "/connections/north/remove"),
     *("/staff/x/disable", "/login-providers", "/login-providers/x/remove", "/clients", "/clients/rotate"),
     *("/clients/revoke", "/roles"),
 )
@@ -72,8 +73,11 @@ def test_others_find_no_way_there_see_nothing_and_change_nothing(
         assert tab.get(path).status_code == 403, path
     for path in STEPS:
         form = {"issuer": "https://evil.example", "client_id": "x", "key": "x", "id": "x", "role.clinic-admin": "on"}
+        form |= {"confirm": "north", "poll": "1s"}
         assert tab.post(path, form).status_code == 403, path
     assert configured(database) == []
+    with database.read() as tx:
+        assert connections.get(tx, "north").poll_seconds == 30
     if tab.get("/sync").status_code == 200:
         assert not {"/connections", "/connections/north", "/quarantine", "/outbox"} & set(links(tab.get("/sync").text))
 
