@@ -5,7 +5,6 @@ https://hl7.org/fhir/smart-app-launch/STU2.2/backend-services.html
 
 from __future__ import annotations
 
-import hashlib
 import re
 import secrets
 from collections.abc import Collection
@@ -18,6 +17,7 @@ from joserfc.jwk import ECKey, RSAKey
 from fhir_tracker import assertions
 from fhir_tracker.assertions import Assertion
 from fhir_tracker.client_keys import PublicKey
+from fhir_tracker.digests import digest_of
 from fhir_tracker.errors import Unauthenticated
 from fhir_tracker.model.grants import narrowed, parse_scope
 from fhir_tracker.model.held_filters import is_understood
@@ -41,11 +41,6 @@ class NewToken:
 def is_ours(token: str) -> bool:
     """Whether a token has the form of those that we make."""
     return _OURS.fullmatch(token) is not None
-
-
-def digest_of(token: str) -> str:
-    """What is kept of a token."""
-    return hashlib.sha256(token.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def recognised(

@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 
 from fhir_tracker import access_tokens
 from fhir_tracker.clients import reference_of
+from fhir_tracker.digests import digest_of
 from fhir_tracker.errors import BadToken
 from fhir_tracker.model.grants import grants_of
 from fhir_tracker.model.sight import lock_of, sight_of
@@ -58,12 +59,12 @@ class Admission:
 
     def remembered(self, token: str, address: str, now: datetime) -> Admitted | None:
         """Who came with this token before; it counts only while its epoch is still the present one."""
-        found = self._known.get((access_tokens.digest_of(token), address))
+        found = self._known.get((digest_of(token), address))
         return found if found is not None and now < found.ends_at else None
 
     def admit(self, token: str, address: str, now: datetime) -> Admitted:
         """Who comes with this token, looked up now. Raises BadToken for nobody, Unavailable when that cannot be told."""
-        digest = access_tokens.digest_of(token)
+        digest = digest_of(token)
         found = self._looked_up(token, digest, address, now)
         with self._guard:
             self._known.pop((digest, address), None)

@@ -13,8 +13,8 @@ from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
 from typing import Literal
 
+from fhir_tracker.digests import digest_of
 from fhir_tracker.errors import Forbidden, Incorrect
-from fhir_tracker.launches import digest
 from fhir_tracker.sealing import seal, unseal
 from fhir_tracker.storage import issuers, launches
 from fhir_tracker.storage.database import Tx
@@ -69,8 +69,8 @@ def begin(
         scopes=tuple(scopes),
     )
     kept = Pending(
-        state_digest=digest(state),
-        browser_digest=digest(browser),
+        state_digest=digest_of(state),
+        browser_digest=digest_of(browser),
         issuer=issuer.key,
         sealed=seal(secret_key, json.dumps(asdict(made))),
         made_at=now,
@@ -82,7 +82,7 @@ def begin(
 
 def take(tx: Tx, state: str, secret_key: str, now: datetime) -> tuple[Pending, Attempt]:
     """The attempt with that state, which is used up; Incorrect when there is none, or its time is over."""
-    found = launches.take_pending(tx, digest(state)) if 0 < len(state) <= _MOST else None
+    found = launches.take_pending(tx, digest_of(state)) if 0 < len(state) <= _MOST else None
     if found is None or not found.made_at <= now < found.ends_at:
         raise Incorrect(OLD)
     return found, _opened(found, secret_key)
@@ -90,7 +90,7 @@ def take(tx: Tx, state: str, secret_key: str, now: datetime) -> tuple[Pending, A
 
 def windowed(tx: Tx, state: str, secret_key: str, now: datetime) -> Issuer | None:
     """The issuer of an attempt whose secret is in the browser's window, too; None for any other. Uses nothing up."""
-    found = launches.find_pending(tx, digest(state)) if 0 < len(state) <= _MOST else None
+    found = launches.find_pending(tx, digest_of(state)) if 0 < len(state) <= _MOST else None
     if found is None or now >= found.ends_at or not _opened(found, secret_key).windowed:
         return None
     return issuers.find(tx, found.issuer)
@@ -98,7 +98,7 @@ def windowed(tx: Tx, state: str, secret_key: str, now: datetime) -> Issuer | Non
 
 def check_browser(found: Pending, browser: str) -> None:
     """Forbidden unless the browser that comes back is the one that was sent."""
-    if not hmac.compare_digest(found.browser_digest, digest(browser[:_MOST])):
+    if not hmac.compare_digest(found.browser_digest, digest_of(browser[:_MOST])):
         raise Forbidden("This login was begun in another browser or window than this one. Open the tracker again.")
 
 

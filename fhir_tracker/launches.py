@@ -5,12 +5,12 @@ The id is in addresses (`/l/{id}/...`) and opens nothing; the secret is in a coo
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 import secrets
 from datetime import datetime, timedelta
 from typing import TypedDict, Unpack
 
+from fhir_tracker.digests import digest_of
 from fhir_tracker.storage import launches
 from fhir_tracker.storage.accounts import Account
 from fhir_tracker.storage.database import Tx
@@ -52,8 +52,8 @@ def begin(
     secret, handle = secrets.token_urlsafe(32), secrets.token_urlsafe(32)
     session = LaunchSession(
         id=secrets.token_urlsafe(_BYTES),
-        secret_digest=digest(secret),
-        handle_digest=digest(handle),
+        secret_digest=digest_of(secret),
+        handle_digest=digest_of(handle),
         account=account.id,
         connection=account.connection,
         provider=account.provider,
@@ -70,19 +70,14 @@ def begin(
     return session, secret, handle
 
 
-def digest(secret: str) -> str:
-    """What is kept of a random secret of ours, in hex."""
-    return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).hexdigest()
-
-
 def is_secret(session: LaunchSession, given: str) -> bool:
     """Whether `given` is the secret of the session's cookie."""
-    return hmac.compare_digest(session.secret_digest, digest(given))
+    return hmac.compare_digest(session.secret_digest, digest_of(given))
 
 
 def is_handle(session: LaunchSession, given: str) -> bool:
     """Whether `given` is the handle that a page of the session holds."""
-    return hmac.compare_digest(session.handle_digest, digest(given))
+    return hmac.compare_digest(session.handle_digest, digest_of(given))
 
 
 def stands(session: LaunchSession, now: datetime, idle: timedelta) -> bool:

@@ -13,7 +13,8 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
-from fhir_tracker import accounts, launches, passwords
+from fhir_tracker import accounts, passwords
+from fhir_tracker.digests import digest_of
 from fhir_tracker.errors import Forbidden, RuleBroken, TooMany, UsageError
 from fhir_tracker.passwords import STRONG, Cost
 from fhir_tracker.sealing import seal, unseal
@@ -64,7 +65,7 @@ def invite(
     code = secrets.token_urlsafe(24)
     ends = now + ENROLMENT_LASTS
     fresh = LocalLogin(
-        account=made.id, name=login, enrolment_digest=launches.digest(code), enrolment_ends=ends, changed_at=now
+        account=made.id, name=login, enrolment_digest=digest_of(code), enrolment_ends=ends, changed_at=now
     )
     local_logins.save(tx, fresh)
     return made, code, before is not None
@@ -72,7 +73,7 @@ def invite(
 
 def invitation(tx: Tx, code: str, secret_key: str, now: datetime) -> Invitation:
     """What the holder of an enrolment code sees: a fresh second factor. Forbidden when the code opens nothing."""
-    login = _enrolling(tx, launches.digest(code.strip()[:200]), now)
+    login = _enrolling(tx, digest_of(code.strip()[:200]), now)
     key = passwords.fresh_key()
     kept = seal(secret_key, json.dumps([login.enrolment_digest, key, (now + FORM_LASTS).timestamp()]))
     return _invitation(login, key, kept)
@@ -131,7 +132,7 @@ def log_in(
     Each try counts before it is looked at, so that many at once are no more than many one by one.
     """
     login_name = _folded(name)
-    keys = {"name": launches.digest(f"name:{login_name}"), "address": launches.digest(f"address:{address}")}
+    keys = {"name": digest_of(f"name:{login_name}"), "address": digest_of(f"address:{address}")}
     with database.begin() as tx:
         for kind, key in sorted(keys.items()):
             tx.wait_for_others(f"login:{key}")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from fhir_tracker.launches import digest
+from fhir_tracker.digests import digest_of
 from fhir_tracker.local_accounts import REMEMBERED
 from fhir_tracker.storage import local_logins
 from fhir_tracker.storage.database import Tx
@@ -19,7 +19,7 @@ SKEW = timedelta(minutes=1)
 
 def take(tx: Tx, what: str, place: str, *, size: float, rate: float, now: datetime) -> float:
     """Take one out of the bucket of a place, which holds `size` and fills at `rate` a second; the seconds to wait, or 0.0."""
-    key = digest(f"{what}:{place}")
+    key = digest_of(f"{what}:{place}")
     tx.wait_for_others(f"login:{key}")
     full_at = _full_at(tx, key, now, size / rate)
     wait = (full_at - now).total_seconds() - (size - 1) / rate
@@ -32,7 +32,7 @@ def take(tx: Tx, what: str, place: str, *, size: float, rate: float, now: dateti
 
 def is_empty(tx: Tx, what: str, place: str, *, size: float, rate: float, now: datetime) -> bool:
     """Whether nothing could be taken now; takes nothing."""
-    return (_full_at(tx, digest(f"{what}:{place}"), now, size / rate) - now).total_seconds() > (size - 1) / rate
+    return (_full_at(tx, digest_of(f"{what}:{place}"), now, size / rate) - now).total_seconds() > (size - 1) / rate
 
 
 def _full_at(tx: Tx, key: str, now: datetime, longest: float) -> datetime:

@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from typing import Literal
 
 from fhir_tracker import glass, launches
+from fhir_tracker.digests import digest_of
 from fhir_tracker.errors import NotFound
 from fhir_tracker.model.sight import sight_of
 from fhir_tracker.model.viewer import Viewer
@@ -122,19 +123,19 @@ def end(tx: Tx, session: LaunchSession, now: datetime, why: str) -> bool:
 def ticket(tx: Tx, session: LaunchSession, page: str, now: datetime) -> str:
     """What opens one further tab of a session at `page`, once, within half a minute."""
     text = secrets.token_urlsafe(32)
-    new = Ticket(digest=launches.digest(text), launch=session.id, page=page, ends_at=now + TICKET_LASTS)
+    new = Ticket(digest=digest_of(text), launch=session.id, page=page, ends_at=now + TICKET_LASTS)
     launch_tabs.add_ticket(tx, new, now)
     return text
 
 
 def redeem(tx: Tx, text: str, now: datetime, idle: timedelta) -> tuple[LaunchSession, str, str, str] | None:
     """The session that a ticket is for, the page to open, and a secret and a handle for the new tab; None when it opens none."""
-    taken = launch_tabs.take_ticket(tx, launches.digest(text[:_MOST_SECRET]))
+    taken = launch_tabs.take_ticket(tx, digest_of(text[:_MOST_SECRET]))
     session = kept.find(tx, taken.launch) if taken and now < taken.ends_at else None
     if taken is None or session is None or viewer_of_session(tx, session, now, idle) is None:
         return None
     secret, handle = secrets.token_urlsafe(32), secrets.token_urlsafe(32)
-    digests = (launches.digest(secret), launches.digest(handle))
+    digests = (digest_of(secret), digest_of(handle))
     launch_tabs.add(tx, session.id, digests, now, now - launches.KEEP_ENDED)
     return session, taken.page, secret, handle
 
@@ -146,4 +147,4 @@ def _fits(tx: Tx, session: LaunchSession, shown: Shown) -> bool:
         return True
     if handle and launches.is_handle(session, handle):
         return True
-    return any(one and launch_tabs.has(tx, session.id, launches.digest(one)) for one in (secret, handle))
+    return any(one and launch_tabs.has(tx, session.id, digest_of(one)) for one in (secret, handle))

@@ -10,6 +10,7 @@ import pytest
 from sqlalchemy import text
 
 from fhir_tracker import accounts, launches
+from fhir_tracker.digests import digest_of
 from fhir_tracker.storage import launches as stored
 from fhir_tracker.storage.accounts import Account
 from fhir_tracker.storage.database import Database, Tx
@@ -196,8 +197,8 @@ def test_tokens_that_come_after_the_end_of_a_session_are_given_back_in_place_of_
 
 def pending(state: str, at: datetime = NOW) -> Pending:
     return Pending(
-        state_digest=launches.digest(state),
-        browser_digest=launches.digest("browser"),
+        state_digest=digest_of(state),
+        browser_digest=digest_of("browser"),
         issuer="clinic",
         sealed="sealed verifier",
         made_at=at,
@@ -216,7 +217,7 @@ def test_an_attempt_is_taken_once_by_whomever_is_first(database: Database) -> No
     def take() -> None:
         gate.wait(30)
         with database.begin() as tx:
-            found.append(stored.take_pending(tx, launches.digest("one")))
+            found.append(stored.take_pending(tx, digest_of("one")))
 
     threads = [threading.Thread(target=take) for _ in range(4)]
     for one in threads:
@@ -226,12 +227,12 @@ def test_an_attempt_is_taken_once_by_whomever_is_first(database: Database) -> No
     assert [one for one in found if one] == [pending("one")]
     with database.begin() as tx:
         assert stored.take_pending(tx, "one") is None
-        assert stored.take_pending(tx, launches.digest("two")) == pending("two")
+        assert stored.take_pending(tx, digest_of("two")) == pending("two")
 
 
 def test_attempts_whose_time_is_over_are_dropped_by_the_next(database: Database) -> None:
     with database.begin() as tx:
         stored.add_pending(tx, pending("old"))
         stored.add_pending(tx, pending("new", NOW + timedelta(minutes=10)))
-        assert stored.take_pending(tx, launches.digest("old")) is None
-        assert stored.take_pending(tx, launches.digest("new")) is not None
+        assert stored.take_pending(tx, digest_of("old")) is None
+        assert stored.take_pending(tx, digest_of("new")) is not None

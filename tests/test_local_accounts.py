@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from fhir_tracker import accounts, launches, local_accounts
+from fhir_tracker.digests import digest_of
 from fhir_tracker.errors import Forbidden, RuleBroken, TooMany, TrackerError, UsageError
 from fhir_tracker.local_accounts import ENROLMENT_LASTS, FORM_LASTS, LONGEST_WAIT, REMEMBERED
 from fhir_tracker.passwords import Cost
@@ -175,7 +176,7 @@ def test_a_right_login_does_not_hide_the_wrong_ones_of_its_address(database: Dat
         except TrackerError as error:
             told.append(type(error).__name__)
     with database.begin() as tx:
-        rows = local_logins.guesses(tx, (launches.digest("address:192.0.2.1"),))
+        rows = local_logins.guesses(tx, (digest_of("address:192.0.2.1"),))
     assert [one.failures for one in rows] == [len(told)]
 
 
@@ -219,7 +220,7 @@ def test_an_invitation_is_taken_up_once(database: Database) -> None:
 @pytest.mark.parametrize("code", ["", "x", "a" * 10_000, "\ud800", "'--"])
 def test_a_code_that_is_none_opens_nothing(database: Database, code: str) -> None:
     _, right = invited(database)
-    for given in (code, right[:-1], launches.digest(right)):
+    for given in (code, right[:-1], digest_of(right)):
         with pytest.raises(Forbidden), database.begin() as tx:
             local_accounts.invitation(tx, given, SECRET, NOW)
 

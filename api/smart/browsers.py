@@ -12,7 +12,7 @@ from starlette.responses import Response
 
 from api.staff import cookies
 from fhir_tracker.attempts import LASTS
-from fhir_tracker.launches import digest
+from fhir_tracker.digests import digest_of
 
 PREFIX = "__Host-launching-"
 MOST = 8
@@ -24,7 +24,7 @@ _ATTRIBUTES = "Path=/; Secure; HttpOnly; SameSite=None; Partitioned"
 
 def name_of(state: str) -> str:
     """The name of the cookie of the login with that state, which it does not tell."""
-    return PREFIX + digest(state)[:16]
+    return PREFIX + digest_of(state)[:16]
 
 
 def held(request: Request, state: str) -> str:

@@ -6,8 +6,8 @@ import threading
 from datetime import datetime, timedelta
 
 from fhir_tracker import foreign_tokens
-from fhir_tracker.access_tokens import digest_of
 from fhir_tracker.admission import Admitted
+from fhir_tracker.digests import digest_of
 from fhir_tracker.errors import TrackerError, Unavailable
 from fhir_tracker.signing_keys import Keyring
 from fhir_tracker.storage import issuers

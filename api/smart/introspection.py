@@ -18,6 +18,7 @@ from api.smart.forms import Form, OAuthError, answer
 from api.smart.places import INTROSPECT, REVOKE, TOKEN
 from api.smart.systems import KIND, Systems
 from fhir_tracker import access_tokens, clock
+from fhir_tracker.digests import digest_of
 from fhir_tracker.errors import BadToken
 from fhir_tracker.model.viewer import Viewer
 from fhir_tracker.storage import audit
@@ -46,7 +47,7 @@ class TokenQuestions:
         token, now = _asked(form), clock.now()
 
         def ended(tx: Tx, who: Viewer) -> None:
-            found = access_tokens.find(tx, access_tokens.digest_of(token), now)
+            found = access_tokens.find(tx, digest_of(token), now)
             if found is not None and self._may_ask(who, found[1].id):
                 access_tokens.end(tx, token, found[1])
                 audit.add(tx, at=now, viewer=who, action="logout", request_id=form.request_id, kind=KIND)
@@ -55,7 +56,7 @@ class TokenQuestions:
         return answer({})
 
     def _told(self, tx: Tx, token: str, who: Viewer, now: datetime) -> dict[str, object]:
-        found = access_tokens.find(tx, access_tokens.digest_of(token), now)
+        found = access_tokens.find(tx, digest_of(token), now)
         if found is None or not self._may_ask(who, found[1].id):
             return dict(_INACTIVE)
         issued, client = found

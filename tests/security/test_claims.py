@@ -15,6 +15,7 @@ import pytest
 from sqlalchemy import text
 
 from fhir_tracker import access_tokens, clock
+from fhir_tracker.digests import digest_of
 from fhir_tracker.storage import tokens
 from fhir_tracker.storage.database import Database
 from fhir_tracker.storage.tokens import IssuedToken
@@ -68,7 +69,7 @@ def token_of(store: Database, client: str) -> str:
     now = clock.now()
     value = f"{access_tokens.PREFIX}{client.ljust(43, '0')}"
     issued = IssuedToken(
-        digest=access_tokens.digest_of(value), client=client, scopes=("system/*.cruds",), issued_at=now, expires_at=now + LIFETIME
+        digest=digest_of(value), client=client, scopes=("system/*.cruds",), issued_at=now, expires_at=now + LIFETIME
     )  # fmt: skip
     let_in(store, id_=client)
     with store.begin() as tx:

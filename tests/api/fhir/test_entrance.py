@@ -16,6 +16,7 @@ from api.context import Access
 from fhir_tracker import access_tokens, clients, clock
 from fhir_tracker.access_tokens import NewToken
 from fhir_tracker.admission import MOST_REMEMBERED
+from fhir_tracker.digests import digest_of
 from fhir_tracker.model.viewer import open_viewer
 from fhir_tracker.storage import audit, epochs, tokens
 from fhir_tracker.storage.database import Database
@@ -162,7 +163,7 @@ def test_a_token_ends_in_time_also_for_who_was_let_in_with_it(client: TestClient
     token = token_of(database, lasts=300)
     assert client.get("/fhir/Task", headers=bearer(token)).status_code == 200
     with database.begin() as tx:
-        found = tokens.find(tx, access_tokens.digest_of(token))
+        found = tokens.find(tx, digest_of(token))
         assert found is not None
         tokens.end(tx, found.digest)
         tokens.add(tx, replace(found, expires_at=clock.now()))

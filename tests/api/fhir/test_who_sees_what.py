@@ -14,6 +14,7 @@ from starlette.testclient import TestClient
 
 from api.context import Access
 from fhir_tracker import access_tokens, clock
+from fhir_tracker.digests import digest_of
 from fhir_tracker.storage import tokens
 from fhir_tracker.storage.database import Database
 from fhir_tracker.storage.tokens import IssuedToken
@@ -84,7 +85,7 @@ def token(database: Database, serve: Serve) -> Tokens:
         value = f"{access_tokens.PREFIX}{told[:43]}"
         now = clock.now()
         issued = IssuedToken(
-            digest=access_tokens.digest_of(value), client="reports", scopes=scopes, patient=patient,
+            digest=digest_of(value), client="reports", scopes=scopes, patient=patient,
             issued_at=now, expires_at=now + timedelta(minutes=5),
         )  # fmt: skip
         with database.begin() as tx:

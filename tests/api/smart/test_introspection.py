@@ -13,8 +13,9 @@ from api.context import Access, AppContext
 from api.smart.forms import Form
 from api.smart.introspection import TokenQuestions
 from api.smart.systems import Systems
-from fhir_tracker import access_tokens, clients, clock
+from fhir_tracker import clients, clock
 from fhir_tracker.admission import Admitted
+from fhir_tracker.digests import digest_of
 from fhir_tracker.model.sight import EVERYTHING
 from fhir_tracker.model.viewer import Viewer
 from fhir_tracker.storage import tokens
@@ -61,7 +62,7 @@ def test_of_what_is_no_token_it_learns_that_and_nothing_more(client: TestClient,
     foreign = token_for(client, OTHER)
     spent = token_for(client)
     with database.begin() as tx:
-        tokens.end(tx, access_tokens.digest_of(spent))
+        tokens.end(tx, digest_of(spent))
     for token in ("x", "", "ft_" + "A" * 43, foreign, spent, foreign[:-1], "\0", "é", "x" * 50_000):
         if token:
             assert (about(client, token).status_code, about(client, token).json()) == (200, INACTIVE), token[:20]

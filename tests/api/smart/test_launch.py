@@ -18,8 +18,8 @@ from api.demo.simulator.faults import Faults
 from api.demo.simulator.ledger import Context
 from api.demo.simulator.simulator import Choice
 from fhir_tracker import clock, issuers
+from fhir_tracker.digests import digest_of
 from fhir_tracker.issuers import Terms
-from fhir_tracker.launches import digest
 from fhir_tracker.model.viewer import open_viewer
 from fhir_tracker.storage import local_logins, resources
 from fhir_tracker.storage.launch_tables import launch_pending
@@ -377,7 +377,7 @@ def test_head_and_other_methods_begin_nothing(pad: Launchpad) -> None:
 @pytest.mark.security("S56", "M3")
 def test_a_flood_of_launches_is_slowed_before_anything_is_kept_of_them(pad: Launchpad) -> None:
     now = clock.now()
-    full = Guesses(key=digest("launch:testclient"), failures=0, last_at=now, barred_until=now + timedelta(hours=1))
+    full = Guesses(key=digest_of("launch:testclient"), failures=0, last_at=now, barred_until=now + timedelta(hours=1))
     with pad.database.begin() as tx:
         local_logins.note(tx, full, now)
     browser = pad.browser()

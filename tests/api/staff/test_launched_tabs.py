@@ -9,7 +9,8 @@ import pytest
 from starlette.testclient import TestClient
 
 from api.context import Access
-from fhir_tracker import launches, staff_sessions
+from fhir_tracker import staff_sessions
+from fhir_tracker.digests import digest_of
 from tests.api.conftest import Serve
 from tests.api.staff.markup import tree
 from tests.api.staff.test_pages import late
@@ -67,7 +68,7 @@ def test_a_ticket_is_for_soon_and_for_a_session_that_stands(tab: Tab, clinic: Cl
         assert staff_sessions.redeem(tx, tickets[1], late_, IDLE) is None
         staff_sessions.end(tx, tab.session, now, "logout")
         assert staff_sessions.redeem(tx, tickets[2], soon, IDLE) is None
-        assert staff_sessions.redeem(tx, launches.digest(tickets[2]), soon, IDLE) is None
+        assert staff_sessions.redeem(tx, digest_of(tickets[2]), soon, IDLE) is None
 
 
 @pytest.mark.security("S16")
