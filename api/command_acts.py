@@ -39,7 +39,7 @@ UNTOLD = frozenset(
             "program diff",
             "program history",
         ),
-        *("program list", "program show", "measures list", "measures show", "measures report", "jobs list"),
+        *("program list", "program show", "measures list", "measures show", "measures report"),
         *(
             "staff list",
             "staff show",
@@ -56,7 +56,7 @@ UNTOLD = frozenset(
 READING = frozenset(
     {
         *("rules explain", "rules replay", "program dry-run", "measures findings", "evidence", "notifications list"),
-        *("quarantine list", "quarantine show", "outbox list", "outbox show"),
+        *("quarantine list", "quarantine show", "outbox list", "outbox show", "jobs list", "break-glass list"),
     }
 )
 """Commands that show something of patients, and change nothing."""
@@ -158,6 +158,16 @@ def note_shown(database: Database, now: datetime, patients: Iterable[str | None]
     if act is not None:
         for start in range(0, len(named), MOST_PATIENTS):
             _note(database, act, now, "success", {"shown": len(named)}, named[start : start + MOST_PATIENTS])
+
+
+def note_work(database: Database, now: datetime, refs: Iterable[str]) -> None:
+    """As `note_shown`, of the patients whose these (`Type/id`) are."""
+    from fhir_tracker.model.viewer import worker_viewer
+    from fhir_tracker.storage import resources
+
+    with database.read() as tx:
+        patients = resources.patients_of(tx, worker_viewer("command-line"), refs)
+    note_shown(database, now, patients)
 
 
 def note_failed(database: Database, now: datetime, error: str) -> None:

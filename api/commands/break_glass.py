@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 
+from api.command_acts import note_shown
 from api.console import print_json, print_table
 from api.stores import open_store
 from fhir_tracker import clock
@@ -30,8 +31,10 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 def _list(args: argparse.Namespace, settings: Settings) -> int:
     now = clock.now()
-    with open_store(settings) as database, database.read() as tx:
-        found = glass.latest(tx, _VIEWER, limit=max(1, min(args.limit, 10_000)))
+    with open_store(settings) as database:
+        with database.read() as tx:
+            found = glass.latest(tx, _VIEWER, limit=max(1, min(args.limit, 10_000)))
+        note_shown(database, now, (one.patient for one in found))
     if args.json:
         rows = [
             {

@@ -6,6 +6,7 @@ import argparse
 from collections import Counter
 from collections.abc import Sequence
 
+from api.command_acts import note_work
 from api.commands.program_changes import author_of, count
 from api.console import print_json, print_table, printable
 from api.stores import open_store
@@ -131,6 +132,7 @@ def findings(args: argparse.Namespace, settings: Settings) -> int:
     kinds = (args.kind,) if args.kind else tuple(hygiene.KINDS)
     with open_store(settings) as database:
         found = _found(database, kinds, args.program)
+        note_work(database, clock.now(), (ref for one in found for ref in (one.ref, one.other)))
     if args.json:
         print_json([vars(one) for one in found])
         return 0
@@ -148,6 +150,7 @@ def mend_queues(args: argparse.Namespace, settings: Settings) -> int:
     with open_store(settings) as database:
         author = author_of(args)
         some = _found(database, (args.kind,), args.program)[: args.limit]
+        note_work(database, clock.now(), (one.ref for one in some))
         made = [repair.repair(database, one, author, dry_run=args.dry_run) for one in some]
     if args.json:
         print_json([{"task": one.finding.ref, "state": one.state, "what": one.what} for one in made])

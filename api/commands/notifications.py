@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from typing import Any
 
+from api.command_acts import note_work
 from api.console import print_json, print_lines, print_table
 from api.stores import open_store
 from fhir_tracker import clock
@@ -12,6 +14,7 @@ from fhir_tracker.config import Settings
 from fhir_tracker.errors import NotFound
 from fhir_tracker.fhir.dates import instant
 from fhir_tracker.storage import dispatches
+from fhir_tracker.storage.database import Database
 from fhir_tracker.storage.dispatches import STATES, Dispatch
 from subscriptions import deliver_due
 
@@ -38,8 +41,11 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 
 def _list(args: argparse.Namespace, settings: Settings) -> int:
-    with open_store(settings) as database, database.read() as tx:
-        found = [_summary(one) for one in dispatches.left(tx, [args.state] if args.state else ())]
+    with open_store(settings) as database:
+        with database.read() as tx:
+            left = dispatches.left(tx, [args.state] if args.state else ())
+        _note(database, left)
+    found = [_summary(one) for one in left]
     if args.json:
         print_json({"notifications": found})
     elif not found:
@@ -61,7 +67,9 @@ def _retry(args: argparse.Namespace, settings: Settings) -> int:
                 dispatches.again(tx, each, clock.now())
         deliver_due(database, settings, clock.now)
         with database.read() as tx:
-            left = [_summary(each) for each in dispatches.left(tx)]
+            rest = dispatches.left(tx)
+        _note(database, rest)
+    left = [_summary(each) for each in rest]
     if args.json:
         print_json({"retried": len(chosen), "left": left})
     else:
@@ -69,6 +77,12 @@ def _retry(args: argparse.Namespace, settings: Settings) -> int:
         lines = [told(why=row["reason"] or "not tried yet", **row) for row in left]
         print_lines([*lines, f"{len(chosen)} tried, {len(left)} left"])
     return 1 if left else 0
+
+
+def _note(database: Database, told: Sequence[Dispatch]) -> None:
+    with database.read() as tx:
+        subjects = dispatches.subjects(tx, [id_ for one in told for id_ in one.notifications])
+    note_work(database, clock.now(), (one.ref for one in subjects))
 
 
 def _summary(one: Dispatch) -> dict[str, Any]:

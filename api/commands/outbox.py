@@ -127,6 +127,7 @@ def _retry(args: argparse.Namespace, settings: Settings) -> int:
                 conflicts.retry(tx, one, _author())
             for key in {one.connection for one in chosen}:
                 ask_at_once(tx, key, clock.now())
+        note_shown(database, clock.now(), (one.patient for one in chosen))
         results = _written(database, settings, chosen)
     left = [one for one in results if one.state != "done"]
     if args.json:
@@ -153,12 +154,14 @@ def _written(database: Database, settings: Settings, chosen: list[Outgoing]) -> 
 
 def _resolve(args: argparse.Namespace, settings: Settings) -> int:
     edits = dict(_edit(text) for text in args.set)
-    with open_store(settings) as database, database.begin() as tx:
-        row = conflicts.get(tx, _viewer(), args.id)
-        if args.there is not None or args.not_there:
-            conflicts.answer(tx, row, args.there, _author())
-        else:
-            conflicts.resolve(tx, row, _choices(args, row, edits), _author())
+    with open_store(settings) as database:
+        with database.begin() as tx:
+            row = conflicts.get(tx, _viewer(), args.id)
+            if args.there is not None or args.not_there:
+                conflicts.answer(tx, row, args.there, _author())
+            else:
+                conflicts.resolve(tx, row, _choices(args, row, edits), _author())
+        note_shown(database, clock.now(), [row.patient])
     if args.json:
         print_json({"resolved": args.id})
     else:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 
+from api.command_acts import note_work
 from api.console import print_json, print_table
 from api.stores import open_store
 from fhir_tracker import clock, regeneration
@@ -34,9 +35,11 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 def regenerate(args: argparse.Namespace, settings: Settings) -> int:
     """Regenerate one plan; 0, or 1 when there is none, it is over or in no program."""
-    with open_store(settings) as database, database.begin() as tx:
-        author = Author(viewer=worker_viewer("command-line"), origin="cli", at=clock.now())
-        steps = regeneration.regenerate(tx, args.ref, author, rehearse=args.dry_run, re_own=args.re_own)
+    with open_store(settings) as database:
+        with database.begin() as tx:
+            author = Author(viewer=worker_viewer("command-line"), origin="cli", at=clock.now())
+            steps = regeneration.regenerate(tx, args.ref, author, rehearse=args.dry_run, re_own=args.re_own)
+        note_work(database, clock.now(), [args.ref])
     rows = [{"what": one.what, "work": one.work, "why": one.why} for one in steps]
     if args.json:
         print_json({"plan": args.ref, "dryRun": args.dry_run, "steps": rows})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from datetime import datetime, timedelta
 
+from api.command_acts import note_work
 from api.commands.program_changes import as_json, author_of, count, moment, say_who, terms_of, told, version_named
 from api.console import print_json, print_lines
 from api.stores import open_store
@@ -77,6 +78,7 @@ def run_dry(args: argparse.Namespace, settings: Settings) -> int:
         if args.file and args.version.partition(":")[0] != candidate.code:
             raise UsageError(f"{args.file} is a version of {candidate.code}, not of {args.version}.")
         report = dry_run.run(database, candidate, since, until, most=args.patients)
+        note_work(database, clock.now(), (one.item for some in report.examples.values() for one in some))
     if args.json:
         print_json(report.as_json())
     else:
@@ -104,6 +106,7 @@ def migrate(args: argparse.Namespace, settings: Settings) -> int:
         reason = args.reason or f"Moved to version {wanted.version} of {wanted.title}"
         control = terms_of(args, settings).control
         done = plan_migration.migrate(database, wanted, by, author_of(args), reason, control)
+        note_work(database, clock.now(), done.left)
     _print(args, seen.as_json() | _done_json(done), [*seen.as_lines(), *_done_lines(done)])
     return 1 if done.left else 0
 
@@ -123,6 +126,7 @@ def roll_back(args: argparse.Namespace, settings: Settings) -> int:
         if row.status == "active" and not args.no_plans:
             reason = args.reason or f"Back to the text of version {row.rolls_back}"
             done = plan_migration.migrate_back(database, left, wanted, author, reason)
+        note_work(database, clock.now(), done.left)
     _print(args, as_json(row) | _done_json(done), [told(row), *_done_lines(done)])
     return 1 if done.left else 0
 
@@ -139,6 +143,7 @@ def approve(args: argparse.Namespace, settings: Settings) -> int:
         if row.rolls_back is not None and row.status == "active" and left is not None and not args.no_plans:
             reason = row.reason or f"Back to the text of version {row.rolls_back}"
             done = plan_migration.migrate_back(database, left.version, wanted, author, reason)
+        note_work(database, clock.now(), done.left)
     moved = row.rolls_back is not None
     _print(args, as_json(row) | (_done_json(done) if moved else {}), [told(row), *(_done_lines(done) if moved else [])])
     return 1 if done.left else 0

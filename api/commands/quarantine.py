@@ -85,6 +85,7 @@ def _retry(args: argparse.Namespace, settings: Settings) -> int:
         with database.read() as tx:
             one = args.id is not None
             chosen = [quarantine.get(tx, _viewer(), args.id)] if one else quarantine.waiting(tx, _viewer())
+        note_shown(database, clock.now(), (entry.patient for entry in chosen))
         results = [(entry, retry_quarantined(database, entry, clock.now)) for entry in chosen]
     left = [(entry, reason) for entry, reason in results if reason is not None]
     if args.json:
@@ -99,8 +100,11 @@ def _retry(args: argparse.Namespace, settings: Settings) -> int:
 
 def _discard(args: argparse.Namespace, settings: Settings) -> int:
     author = Author(viewer=_viewer(), origin="cli", at=clock.now())
-    with open_store(settings) as database, database.begin() as tx:
-        quarantine.discard(tx, quarantine.get(tx, _viewer(), args.id), args.reason, author)
+    with open_store(settings) as database:
+        with database.begin() as tx:
+            entry = quarantine.get(tx, _viewer(), args.id)
+            quarantine.discard(tx, entry, args.reason, author)
+        note_shown(database, clock.now(), [entry.patient])
     if args.json:
         print_json({"discarded": args.id})
     else:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from api.command_acts import note_shown
+from api.command_acts import note_shown, note_work
 from api.commands import rules_poisoned
 from api.commands.program_changes import moment
 from api.console import print_json, print_lines
@@ -69,6 +69,7 @@ def replay(args: argparse.Namespace, settings: Settings) -> int:
             found = [rule_replay.of_item(tx, viewer, args.ref, args.as_of)] if args.ref else []
         if not args.ref:
             found = list(rule_replay.waiting(database, viewer, codes, args.as_of))
+        note_work(database, clock.now(), (one.item for one in found))
     if args.json:
         print_json([one.as_json() for one in found])
     else:

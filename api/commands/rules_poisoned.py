@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 
+from api.command_acts import note_work
 from api.console import print_json, print_table
 from api.stores import open_store
 from fhir_tracker import clock, poison
@@ -26,9 +27,11 @@ def register(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
 
 def run(args: argparse.Namespace, settings: Settings) -> int:
     """List or release what is put off; 0."""
-    with open_store(settings) as database, database.begin() as tx:
-        found = [one for one in rows.all(tx) if args.program in (None, one.program)]
-        released = poison.release(tx, clock.now(), args.program) if args.release else 0
+    with open_store(settings) as database:
+        with database.begin() as tx:
+            found = [one for one in rows.all(tx) if args.program in (None, one.program)]
+            released = poison.release(tx, clock.now(), args.program) if args.release else 0
+        note_work(database, clock.now(), (one.ref for one in found))
     listed = [
         {
             "item": one.ref,

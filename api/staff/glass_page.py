@@ -52,5 +52,5 @@ def openings(visit: Visit) -> Response:
         )
         for one in found
     )
-    note_reading(visit, "list", "BreakGlass")
+    note_reading(visit, "search", "BreakGlass", patients=list(dict.fromkeys(one.patient for one in found)))
     return answer("openings.html", frame, lines=lines)

@@ -52,7 +52,7 @@ def quarantine_page(visit: Visit) -> Response:
         total = stored.waiting(tx, visit.viewer, only)
         frame = frame_of(tx, visit, "Quarantine", "/sync")
     rows = [_row(one, visit.now, calendar) for one in found]
-    note_reading(visit, "search", "quarantine")
+    note_reading(visit, "search", "quarantine", patients=[one.patient for one in found if one.patient])
     return answer("quarantine.html", frame, rows=rows, total=total, only=only or "")
 
 
@@ -67,7 +67,7 @@ def retry(visit: Visit) -> Response:
     """POST `/quarantine/{id}/retry`: take it in again; the page says why it still cannot be."""
     entry = _entry(visit)
     reason = retry_quarantined(visit.context.database, entry, lambda: visit.now)
-    note_reading(visit, "retry", _audited(entry))
+    note_reading(visit, "retry", _audited(entry), entry.patient)
     if reason is None:
         return see_other("/quarantine", "taken")
     return _shown(visit, entry, refused=f"It still cannot be applied: {reason}")
@@ -79,7 +79,7 @@ def discard(visit: Visit) -> Response:
     try:
         with visit.context.database.begin() as tx:
             quarantine.discard(tx, entry, visit.form.get("reason", ""), visit.author)
-            note_access(tx, visit, "discard", _audited(entry))
+            note_access(tx, visit, "discard", _audited(entry), entry.patient)
     except RuleBroken:
         raise
     except Incorrect as error:

@@ -157,6 +157,12 @@ def reached(tx: Tx, viewer: Viewer, right: str, refs: Iterable[str]) -> frozense
     return frozenset(found)
 
 
+def patients_of(tx: Tx, viewer: Viewer, refs: Iterable[str]) -> list[str]:
+    """Whose these (`Type/id`) are, as far as the viewer may see them, deleted ones included; each patient once, by id."""
+    found = (one.patient for some in slices(sorted(set(refs))) for one in find_many(tx, viewer, some).values())
+    return sorted({one for one in found if one})
+
+
 def foresee(tx: Tx, viewer: Viewer, refs: Iterable[str]) -> None:
     """Keep others from changing these (`Type/id`) until the end; a `find` before they are written needs no statement.
 

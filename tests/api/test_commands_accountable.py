@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -13,14 +13,20 @@ import pytest
 from api.cli import main
 from api.command_acts import READING, UNTOLD, CommandAct, action_of, note_shown
 from api.command_acts import RUNNING as RUNS
+from fhir_tracker import clock, poison
 from fhir_tracker.model.viewer import Viewer, open_viewer
-from fhir_tracker.storage import audit, outbox, quarantine, work_items
+from fhir_tracker.model.work import WorkItem
+from fhir_tracker.storage import audit, dispatches, glass, notifications, outbox, quarantine, work_items
 from fhir_tracker.storage.audit import AuditRow
 from fhir_tracker.storage.audit_work import MOST_PATIENTS
 from fhir_tracker.storage.database import Database
+from fhir_tracker.storage.dispatches import Untold
+from fhir_tracker.storage.glass import Opening
 from fhir_tracker.storage.outbox import Changed
 from fhir_tracker.storage.quarantine import Whose
 from tests.storage.samples import item, put, task
+from tests.support.clinic import RING, Clinic
+from tests.support.commands import without_settings
 
 NOW = datetime(2026, 3, 9, 14, 0, tzinfo=UTC)
 ANN = Viewer(who="Practitioner/ann")
@@ -116,3 +122,104 @@ def test_many_patients_take_several_rows(running: Running, ready_url: str) -> No
 def test_no_command_that_reads_of_patients_is_untold() -> None:
     assert not READING & UNTOLD
     assert {action_of(name) for name in READING} == {"read"}
+
+
+NEITHER_EARLY = RING.replace("{overdue_by: 0 hours}", "{overdue_by: 4 hours}")
+
+
+@dataclass(frozen=True)
+class Worked:
+    """A clinic whose ringing to three patients is late; `held` is a plain Task of a fourth that nobody owns."""
+
+    url: str
+    file: str
+    words: Mapping[str, str]
+
+
+@pytest.fixture
+def worked(ready_url: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Worked]:
+    without_settings(monkeypatch, tmp_path)
+    start = clock.now() - timedelta(days=2, hours=2)
+    (tmp_path / "new.yaml").write_text(NEITHER_EARLY)
+    with closing(Database.open(ready_url)) as database:
+        clinic = Clinic(database, at=start)
+        for id_ in ("ann", "bob", "cleo", "dora", "emil"):
+            clinic.patient(id_, start)
+        for id_ in ("ann", "bob", "cleo"):
+            clinic.discharge(id_, start)
+        clinic.put(task("held", "dora") | {"status": "on-hold"}, start)
+        clinic.sweep(clock.now())
+        late = {id_: clinic.task(id_, "first-call") for id_ in ("ann", "bob", "cleo")}
+        _left_lying(database, late["ann"], late["bob"])
+        yield Worked(
+            ready_url,
+            str(tmp_path / "new.yaml"),
+            {"FILE": str(tmp_path / "new.yaml"), "NOW": clock.now().isoformat(), "ANN": late["ann"].ref}
+            | {"PLAN": late["bob"].plan or "", "BEFORE": (clock.now() - timedelta(hours=1)).isoformat()},
+        )
+
+
+def _left_lying(database: Database, first: WorkItem, second: WorkItem) -> None:
+    """A mail about the one that was refused, the other put off by the rules, and one restricted record opened."""
+    now = clock.now()
+    with database.begin() as tx:
+        told = {"channel": "email", "to_role": "rn", "to_person": None, "subject": first.ref, "patient": first.patient}
+        id_ = notifications.add(tx, **told, text="late", at=now)  # type: ignore[arg-type]
+        to = Untold(channel="email", role="rn", person=None, oldest=now)
+        dispatches.add(tx, to, [str(id_)], address="", at=now, reason="no address is set")
+        poison.note(tx, second, "odd", now)
+        glass.add(
+            tx,
+            Opening(
+                id="o", who="Practitioner/ann", patient="emil", reason="she fell in the hall", began_at=now, ends_at=now
+            ),
+        )
+
+
+WORK: list[tuple[Sequence[str], set[str]]] = [
+    (("notifications", "list"), {"ann"}),
+    (("notifications", "list", "--state", "unsupported", "--json"), {"ann"}),
+    (("measures", "findings", "no-due"), {"dora"}),
+    (("measures", "findings", "--json"), {"ann", "bob", "cleo", "dora"}),
+    (("measures", "repair", "endless-hold", "--dry-run"), {"dora"}),
+    (("program", "dry-run", "ring", "--file", "FILE", "--since", "10d"), {"ann", "bob", "cleo"}),
+    (("program", "dry-run", "ring", "--file", "FILE", "--since", "10d", "--patients", "1"), {"ann"}),
+    (("rules", "replay", "--as-of", "NOW", "ANN"), {"ann"}),
+    (("rules", "poisoned"), {"bob"}),
+    (("rules", "poisoned", "--release"), {"bob"}),
+    (("break-glass", "list"), {"emil"}),
+    (("plan", "regenerate", "PLAN", "--dry-run"), {"bob"}),
+]
+
+
+@pytest.mark.security("B1", "S52")
+def test_whose_work_a_command_showed_is_named_in_a_row(worked: Worked, capsys: pytest.CaptureFixture[str]) -> None:
+    for words, patients in WORK:
+        known = len(rows(worked.url, " ".join(words[:2])))
+        assert main([*(worked.words.get(word, word) for word in words), "--database", worked.url]) == 0
+        assert capsys.readouterr().out
+        begun, shown = rows(worked.url, " ".join(words[:2]))[known:]
+        assert (words, begun.patients, set(shown.patients)) == (words, (), patients)
+        assert (shown.action, shown.outcome) == (begun.action, "success")
+    with closing(Database.open(worked.url)) as database, database.begin() as tx:
+        tx.run("DELETE FROM firing WHERE item = %s", [worked.words["ANN"]])
+    assert main(["rules", "replay", "--as-of", worked.words["BEFORE"], "--database", worked.url]) == 1
+    assert "NEVER FIRED" in capsys.readouterr().out
+    assert rows(worked.url, "rules replay")[-1].patients == ("ann", "bob", "cleo")
+
+
+DECIDED: list[tuple[Sequence[str], int]] = [
+    (("quarantine", "discard", "FIRST", "--reason", "a test of theirs"), 0),
+    (("quarantine", "retry", "LAST"), 1),
+]
+
+
+@pytest.mark.security("B1")
+def test_of_whom_a_command_decided_is_named_in_a_row(stocked: str, capsys: pytest.CaptureFixture[str]) -> None:
+    for words, code in DECIDED:
+        with closing(Database.open(stocked)) as database, database.read() as tx:
+            ids = [str(one) for one in tx.ask(f"SELECT min(id), max(id) FROM {words[0]}", [])[0]]
+        given = dict(zip(("FIRST", "LAST"), ids, strict=True))
+        assert main([*(given.get(word, word) for word in words), "--database", stocked]) == code
+        assert capsys.readouterr().out
+        assert {one for row in rows(stocked, " ".join(words[:2])) for one in row.patients} == {"ann"}

@@ -13,7 +13,7 @@ from api.context import Access
 from fhir_tracker import records
 from fhir_tracker.model.author import Author
 from fhir_tracker.model.viewer import worker_viewer
-from fhir_tracker.storage import resources
+from fhir_tracker.storage import audit, resources
 from tests.api.conftest import Serve
 from tests.api.staff.test_pages import late
 from tests.support.clinic import Clinic
@@ -105,6 +105,10 @@ def test_the_list_of_what_was_opened_is_for_auditors_and_administrators(
         assert shown.status_code == 200
         assert REASON in shown.text
     assert nurse.get("/break-glass").status_code == 403
+    with clinic.database.read() as tx:
+        told = audit.list(tx, worker_viewer("test"))
+    listed = [one.patients for one in told if one.ref == "BreakGlass"]
+    assert listed == [("rosa",), ("rosa",)], "whom the list named is in the trail"
 
 
 @pytest.mark.security("S40", "A3")

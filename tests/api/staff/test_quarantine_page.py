@@ -9,8 +9,10 @@ from fhir_tracker import clock, connections, quarantine
 from fhir_tracker.errors import Incorrect, RuleBroken
 from fhir_tracker.model.author import Author
 from fhir_tracker.model.viewer import open_viewer
+from fhir_tracker.storage import audit
 from fhir_tracker.storage import quarantine as stored
 from fhir_tracker.storage.database import Database
+from fhir_tracker.storage.quarantine import Whose
 from tests.api.conftest import Serve
 from tests.api.staff.conftest import Reader, colleague
 from tests.api.staff.markup import problems
@@ -50,6 +52,22 @@ def test_the_list_shows_what_waits_and_why(serve: Serve, entry: int) -> None:
     assert problems(page.text) == []
     assert "Nothing is in quarantine." in reader.get("/quarantine?connection=south").words
     assert reader.get("/quarantine?connection=north").hrefs("/quarantine/") == [f"/quarantine/{entry}"]
+
+
+@pytest.mark.security("B1")
+def test_whoever_an_entry_is_about_is_named_in_the_trail(serve: Serve, entry: int, database: Database) -> None:
+    told = {"connection": "north", "type_": "Task", "reason": "odd", "detail": "", "body": "{}"}
+    with database.begin() as tx:
+        for remote in "tu":
+            stored.put(tx, Whose(patient="ann"), **told, remote_id=remote, at=clock.now())
+        first, second = (one.id for one in stored.list(tx, VIEWER) if one.type == "Task")
+    reader = Reader(serve(Access.OPEN))
+    reader.get("/quarantine")
+    reader.send(f"/quarantine/{first}/retry")
+    reader.send(f"/quarantine/{second}/discard", {"reason": "not one of ours"})
+    with database.read() as tx:
+        named = {one.action: (one.patient, one.patients) for one in audit.list(tx, VIEWER)}
+    assert (named["search"], named["retry"], named["discard"]) == ((None, ("ann",)), ("ann", ()), ("ann", ()))
 
 
 def test_an_entry_is_shown_as_it_was_sent_and_its_text_stays_text(serve: Serve, entry: int) -> None:
