@@ -42,6 +42,7 @@ def create_app(context: AppContext) -> Application:
         docs_url=None,
         redoc_url=None,
         openapi_url=None,
+        redirect_slashes=False,
         middleware=[Middleware(Edge, context=context, numbers=numbers)],
     )
     app.fhir = Edge(FhirEndpoint(context), context, numbers)

@@ -15,6 +15,7 @@ import uvicorn
 from uvicorn._types import ASGI3Application
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
+from api.inert import ON_ALL
 from api.stalls import Stalls
 from api.tally import AWAY, Tally
 from api.whole_answers import WholeAnswers
@@ -34,6 +35,7 @@ _REFUSALS = {
     431: ("Request Header Fields Too Large", "The head of the request is too large."),
     505: ("HTTP Version Not Supported", "This server speaks HTTP/1.1."),
 }
+_FIXED = b"".join(name + b": " + value + b"\r\n" for name, value in ON_ALL).decode("ascii")
 _GONE = (BlockingIOError, InterruptedError, ConnectionAbortedError)
 log = logging.getLogger(__name__)
 
@@ -158,7 +160,7 @@ class Connection(HttpToolsProtocol):
         """The last words of this connection, unless somebody would take them for the answer to another request."""
         if self._may_speak():
             phrase, message = _REFUSALS[status]
-            head = f"HTTP/1.1 {status} {phrase}\r\ncontent-type: text/plain; charset=utf-8\r\n"
+            head = f"HTTP/1.1 {status} {phrase}\r\ncontent-type: text/plain; charset=utf-8\r\n{_FIXED}"
             rest = f"content-length: {len(message)}\r\nconnection: close\r\n\r\n{message}"
             self.transport.write(f"{head}{rest}".encode("ascii"))
         self.transport.close()

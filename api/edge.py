@@ -15,6 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.context import Access, AppContext
 from api.cors import Cors, Headers
+from api.inert import ON_ALL
 from api.logs import plain_record
 from api.metrics import RequestNumbers
 from api.outcomes import FHIR_JSON, outcome_of_status
@@ -30,17 +31,7 @@ _REQUEST_ID_FORM = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _HOST_FORM = re.compile(r"(?P<name>\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9.-]+)(?::[0-9]{1,5})?")
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _MOST_HOSTS = 100
-_HEADERS = (
-    (b"cache-control", b"no-store"),
-    (b"x-content-type-options", b"nosniff"),
-    (b"referrer-policy", b"no-referrer"),
-)
-_FHIR_HEADERS = (
-    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'; sandbox"),
-    (b"x-frame-options", b"DENY"),
-    (b"cross-origin-resource-policy", b"same-origin"),
-)
-"""An answer of the API is data: shown by a browser, it does nothing."""
+_FHIR_HEADERS = ((b"x-frame-options", b"DENY"), (b"cross-origin-resource-policy", b"same-origin"))
 _HSTS = (b"strict-transport-security", b"max-age=31536000")
 PROBES = frozenset({"/livez", "/readyz"})
 """What machines ask that know this server by its number; they tell nothing of patients."""
@@ -59,7 +50,7 @@ class Edge:
         self._app = app
         self._names = context.host_names
         self._is_locked = context.access is Access.LOCKED
-        self._fixed = (*_HEADERS, _HSTS) if context.public_url.startswith("https://") else _HEADERS
+        self._fixed = (*ON_ALL, _HSTS) if context.public_url.startswith("https://") else ON_ALL
         self._cors = Cors(context.settings.cors_origins)
         self._token = context.settings.metrics_token
         self._met: set[str] = set()

@@ -74,8 +74,11 @@ class FhirEndpoint:
         if scope["path"] == SMART_CONFIGURATION:
             scope[ROUTE] = SMART_CONFIGURATION
             return _configured(self._context, scope["method"])
-        body = await self._body(headers, receive)
-        caller = self._door.known(scope, arrived) or await self._door.looked_up(scope)
+        body, stranger = b"", None
+        if "content-length" in headers or "transfer-encoding" in headers:
+            stranger = await self._door.stranger(scope)
+            body = await self._body(headers, receive) if stranger is None else b""
+        caller = stranger or self._door.known(scope, arrived) or await self._door.looked_up(scope)
         try:
             return await self._answered(scope, body, caller)
         except StaleAdmission:
@@ -86,9 +89,7 @@ class FhirEndpoint:
         return asked if isinstance(asked, FhirResponse) else await self._answering.answer(*asked)
 
     async def _body(self, headers: dict[str, str], receive: Receive) -> bytes:
-        """What was sent, unpacked; requests that announce no body have none."""
-        if "content-length" not in headers and "transfer-encoding" not in headers:
-            return b""
+        """What was sent, unpacked."""
         limit = self._context.settings.body_limit
         declared = headers.get("content-length", "")
         if declared.isdigit() and int(declared) > limit:

@@ -68,11 +68,29 @@ class Entrance:
         self._limits.request(_bucket(found.viewer))
         return Caller(viewer=found.viewer, epoch=found.epoch, arrived=arrived)
 
+    async def stranger(self, scope: Scope) -> Caller | None:
+        """Who is refused whatever they sent, so that nobody has to read it; None for all others. Raises as `looked_up` does."""
+        if self._everybody is not None:
+            return None
+        token = _token(scope)
+        if token is None or scope["path"] in _FREE:
+            return Caller(refused=Unauthenticated(_STRANGER))
+        if self._admission.remembered(token, address_of(scope), clock.now()) is not None:
+            return None
+        found = await self._found(scope)
+        return found if found.refused is not None else None
+
     async def looked_up(self, scope: Scope) -> Caller:
         """Who shows the token that a request bears, as it is in the database now.
 
         Raises TooMany, Busy, and Unavailable when it cannot be told.
         """
+        found = await self._found(scope)
+        if found.refused is None:
+            self._limits.request(_bucket(found.viewer))
+        return found
+
+    async def _found(self, scope: Scope) -> Caller:
         token, address = _token(scope) or "", address_of(scope)
         try:
             if not is_ours(token):
@@ -81,7 +99,6 @@ class Entrance:
         except BadToken as error:
             await self._apart(self._limits.failure, address)
             return Caller(viewer=Viewer(who="nobody", address=address), refused=error)
-        self._limits.request(_bucket(fresh.viewer))
         return Caller(viewer=fresh.viewer)
 
     async def _apart(self, count: Callable[[str], None], address: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -14,6 +15,7 @@ import uvicorn
 from starlette.types import Receive, Scope, Send
 
 from api.door import MOST_HEAD, MOST_HEADERS, MOST_URL, Server, Waits
+from api.inert import ON_ALL
 from api.serve import listen
 from api.tally import Tally
 
@@ -321,3 +323,25 @@ def test_no_refusal_is_taken_for_the_answer_of_a_request_that_still_runs(hasty: 
         one.sendall(b"GET /slow HTTP/1.1\r\n" + HOST + b"\r\n" + b"BROKEN\x00\r\n\r\n")
         threading.Timer(0.5, hasty.app.go_on.set).start()
         assert 400 not in statuses(rest(one))
+
+
+@pytest.mark.security("S34", "L3")
+@pytest.mark.parametrize(
+    ("sent", "status"),
+    [
+        (b"\x00\x01\x02\r\n\r\n", 400),
+        (GET + HOST + CLOSE, 400),
+        (b"GET /" + b"a" * MOST_URL + b" HTTP/1.1\r\n" + HOST + CLOSE, 414),
+        (GET + b"X-Big: " + b"a" * MOST_HEAD + b"\r\n" + CLOSE, 431),
+        (b"GET / HTTP/2.0\r\n" + HOST + CLOSE, 505),
+        (b"GET / HTTP/1.1\r\n", 408),
+    ],
+)
+def test_what_is_refused_at_the_door_is_inert_too(hasty: Open, sent: bytes, status: int) -> None:
+    answer = hasty.send(sent)
+    head, _, text = answer.partition(b"\r\n\r\n")
+    assert statuses(answer) == [status]
+    for name, value in ON_ALL:
+        assert head.count(name + b": " + value + b"\r\n") == 1, name
+    assert text.endswith(b".")
+    assert int(re.findall(rb"content-length: (\d+)", head)[0]) == len(text)
