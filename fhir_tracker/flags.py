@@ -29,7 +29,7 @@ def put_up(tx: Tx, patient: str | None, code: str, cause: str, author: Author, w
         return "the work is about no patient"
     reach.require_new(author, "Flag")
     present = active(tx, patient, code)
-    if present is not None:
+    if present is not None and reach.sees(tx, author, present.ref):
         return _add_cause(tx, present, cause, author, why)
     resource: Resource = {
         "resourceType": "Flag",
@@ -47,8 +47,9 @@ def put_up(tx: Tx, patient: str | None, code: str, cause: str, author: Author, w
 
 def take_down(tx: Tx, patient: str | None, code: str, of: Sequence[str], author: Author, why: Why) -> str | None:
     """End the flag, or with causes (`of`) these: the flag stays up while another is left. None when done, else why not."""
+    reach.require_type(author, "u", "Flag")
     present = active(tx, patient, code) if patient else None
-    if present is None:
+    if present is None or not reach.sees(tx, author, present.ref):
         return f"the patient has no flag {code}"
     reach.require(tx, author, "u", present.ref)
     if present.connection:

@@ -71,6 +71,17 @@ def require_stored(tx: Tx, author: Author, right: str, before: Stored) -> None:
             _refuse(tx, author, right, before.ref)
 
 
+def require_type(author: Author, right: str, type_: str) -> None:
+    """Raise Forbidden unless the writer has a right on anything of a type: before anything tells what there is of it."""
+    if is_limited(author) and not author.limits.sight.may(right, type_):
+        raise Forbidden(f"Neither your role nor your scopes let you {_WORDS[right]} a {type_} here.")
+
+
+def sees(tx: Tx, author: Author, ref: str) -> bool:
+    """Whether the writer may read `Type/id`, which is there."""
+    return not is_limited(author) or ref in _reached(tx, author, "r", ref)
+
+
 def require_new(author: Author, type_: str, id_: str = "") -> None:
     """Raise NotFound or Forbidden unless the writer may create a resource of a type, under an id of their own choice.
 
@@ -80,8 +91,7 @@ def require_new(author: Author, type_: str, id_: str = "") -> None:
         return
     if id_ and not is_free(author.limits, "u", type_):
         raise NotFound(f"There is no {type_} with this id.")
-    if not author.limits.sight.may("c", type_):
-        raise Forbidden(f"Neither your role nor your scopes let you create a {type_} here.")
+    require_type(author, "c", type_)
 
 
 def require_still(tx: Tx, author: Author, right: str, ref: str) -> None:

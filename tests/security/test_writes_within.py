@@ -7,8 +7,12 @@ from typing import Any
 
 import pytest
 
+from fhir_tracker import flags
+from fhir_tracker.errors import TrackerError
 from fhir_tracker.fhir.json_types import Resource
+from fhir_tracker.model.author import Author, Why
 from fhir_tracker.model.viewer import Viewer, open_viewer
+from fhir_tracker.model.vocabulary import FLAG_SYSTEM
 from fhir_tracker.storage.database import Database
 from tests.support.asking import Asker, holder, member, told
 
@@ -248,3 +252,58 @@ def test_a_communication_of_another_patient_is_out_of_reach(asker: Asker) -> Non
     app = asker.as_viewer(APP)
     for method, body in (("GET", None), ("PUT", sent), ("DELETE", None)):
         assert app.ask(method, "Communication/c", body).status == 404
+
+
+DESK = member("front-desk", who="Practitioner/nurse")
+SECRET_LABEL = {"system": "http://terminology.hl7.org/CodeSystem/v3-Confidentiality", "code": "R"}
+
+
+def flag(*, is_up: bool, **members: Any) -> Resource:
+    """An exception of ann, which a person put up."""
+    coding = {"system": FLAG_SYSTEM, "code": "declined"}
+    made = {"resourceType": "Flag", "id": "hers", "subject": {"reference": "Patient/ann"}, "code": {"coding": [coding]}}
+    return {**made, "status": "active" if is_up else "inactive", **members}
+
+
+def ended(asker: Asker, viewer: Viewer) -> str:
+    """What somebody is told who takes down that exception; nothing of it stays."""
+    author = Author.for_viewer(viewer, "staff", asker.now, "r")
+    try:
+        with asker.database.begin() as tx:
+            told = flags.take_down(tx, "ann", "declined", (), author, Why())
+            raise Undone(str(told))
+    except (TrackerError, Undone) as error:
+        return str(error)
+
+
+class Undone(Exception):
+    pass
+
+
+@pytest.mark.security("S41", "A3", "M3")
+@pytest.mark.requirement(86)
+@pytest.mark.parametrize(
+    ("viewer", "hiding"), [(DESK, {}), (NURSE, {"meta": {"security": [SECRET_LABEL]}})], ids=["desk", "nurse"]
+)
+def test_who_does_not_see_a_flag_does_not_learn_by_taking_it_down_whether_it_is_up(
+    asker: Asker, viewer: Viewer, hiding: Resource
+) -> None:
+    absent = ended(asker, viewer)
+    asker.put(flag(is_up=False, **hiding))
+    down = ended(asker, viewer)
+    asker.put(flag(is_up=True, **hiding))
+    assert absent == down == ended(asker, viewer)
+    assert version(asker, "Flag/hers") == "2"
+
+
+@pytest.mark.security("S41", "M3")
+def test_a_flag_that_is_seen_is_taken_down_and_one_that_is_hidden_is_put_up_once_more(asker: Asker) -> None:
+    asker.put(flag(is_up=True))
+    assert ended(asker, NURSE) == "None"
+    asker.put(flag(is_up=True, meta={"security": [SECRET_LABEL]}))
+    author = Author.for_viewer(NURSE, "staff", asker.now, "r")
+    with asker.database.begin() as tx:
+        assert flags.put_up(tx, "ann", "declined", "", author, Why()) is None
+    seen = asker.as_viewer(NURSE).read("Flag?patient=ann")["entry"]
+    assert [one["resource"]["status"] for one in seen] == ["active"]
+    assert "hers" not in {one["resource"]["id"] for one in seen}

@@ -62,16 +62,20 @@ roles:
     may: [Patient.rs, Task.crus, Observation.rs, Practitioner.rs]
     hide: {Patient: [name], Observation: [code]}
     fix: {Task: [language]}
+    acts: [queue, patient, task]
   - role: tcm-nurse
     may: [Patient.rs, Task.rus, CarePlan.rs, Observation.rs, Practitioner.rs]
-    acts: [break-glass]
+    acts: [queue, patient, task, break-glass]
     programs: [near]
   - role: north-nurse
     may: [Patient.rs, Task.rus, CarePlan.rs, Observation.rs, Practitioner.rs]
     locations: [Location/north]
+    acts: [queue, patient, task]
   - role: trusted
     may: [Patient.rs, Task.crus, Observation.rs]
     restricted: yes
+    acts: [queue, patient, task, quarantine]
+  - {role: nobody, may: []}
 """
 """A practice's own: one that hides and fixes, one bound to a program, one to a place, and one that sees restricted patients."""
 DEFINED = {**built_in(), **read_roles(OWN_ROLES)}
