@@ -11,12 +11,11 @@ from api.keys_page import PATH
 from api.rights import missing_rights
 from fhir_tracker.config import Settings
 from fhir_tracker.errors import RemoteFailure
+from fhir_tracker.loopback import is_loopback
 from fhir_tracker.storage.connections import Connection
 from subscriptions import EhrClient, Limits
 from subscriptions.probing import probe_type
 from subscriptions.strategies import Probe
-
-_HERE = frozenset({"127.0.0.1", "::1", "localhost"})
 
 
 def examine_encryption(connection: Connection) -> Finding:
@@ -24,7 +23,7 @@ def examine_encryption(connection: Connection) -> Finding:
     what, parts = f"{connection.key} tls", urlsplit(connection.base_url)
     if parts.scheme == "https":
         return ok(what, "https, and its certificate is checked")
-    if parts.hostname in _HERE:
+    if is_loopback(parts.hostname):
         return ok(what, "not encrypted, and on this machine")
     fix = f"fhir-tracker connection add {connection.key} with its https address and --moved, after connection remove"
     return warn(what, "patient data travels unencrypted", fix)

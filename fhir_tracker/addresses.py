@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from typing import Literal
 from urllib.parse import SplitResult, unquote, urlsplit
 
+from fhir_tracker.loopback import is_loopback
+
 EVERY = "*"
 """In a table of roles: every role that is not named."""
 _MAIL = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@[A-Za-z0-9](?:[A-Za-z0-9.-]{0,250}[A-Za-z0-9])?")
@@ -16,7 +18,6 @@ _ROLE = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*")
 MOST = 2_000
 """Characters of one address."""
 _MAIL_SERVER = "use smtp://USER:PASSWORD@HOST:587, smtps:// for TLS from the start, smtp+plain:// for none"
-_LOOPBACK = ("127.0.0.1", "::1", "localhost")
 _PORTS = {"smtp": 587, "smtps": 465, "smtp+plain": 25}
 _SIGNS = "whsec_"
 
@@ -83,7 +84,7 @@ def webhooks_of_roles(text: str) -> Mapping[str, str]:
 
 def _webhook(role: str, text: str) -> str:
     parts, port = _split(text, f"{role} needs an address such as https://chat.example.org/hook")
-    is_safe = parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in _LOOPBACK)
+    is_safe = parts.scheme == "https" or (parts.scheme == "http" and is_loopback(parts.hostname))
     if not is_safe or not parts.hostname or parts.username or parts.fragment or port == 0 or " " in text:
         raise ValueError(f"{role} needs an https address without user, such as https://chat.example.org/hook")
     return text

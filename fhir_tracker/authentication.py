@@ -8,6 +8,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from fhir_tracker.errors import UsageError
+from fhir_tracker.loopback import is_loopback
 
 AUTH_KINDS = ("none", "basic", "bearer", "client_secret", "private_key_jwt")
 TOKEN_KINDS = ("client_secret", "private_key_jwt")
@@ -72,8 +73,7 @@ def is_safe(url: str, base_url: str) -> bool:
 def travels_openly(options: Mapping[str, Any], base_url: str) -> bool:
     """Whether a secret or token crosses a network unencrypted."""
     parts = urlsplit(base_url)
-    is_here = (parts.hostname or "") in ("localhost", "127.0.0.1", "::1")
-    return options.get("auth", "none") != "none" and parts.scheme == "http" and not is_here
+    return options.get("auth", "none") != "none" and parts.scheme == "http" and not is_loopback(parts.hostname)
 
 
 def check_texts(options: Mapping[str, Any]) -> None:

@@ -16,6 +16,7 @@ from fhir_tracker.authentication import is_safe
 from fhir_tracker.client_keys import checked_keys
 from fhir_tracker.errors import Conflict, NotFound, UsageError
 from fhir_tracker.fhir.identity import is_legal_id
+from fhir_tracker.loopback import leads_here
 from fhir_tracker.model.grants import parse_scope
 from fhir_tracker.model.held_filters import CANNOT, is_understood
 from fhir_tracker.storage import clients, epochs, tokens
@@ -56,11 +57,7 @@ class Keys:
 
 def is_safe_address(url: str) -> bool:
     """Whether keys and answers about tokens may be fetched there: https, or http on this machine."""
-    return len(url) <= 2000 and is_safe(url, "http://localhost" if _is_here(url) else "https://")
-
-
-def _is_here(url: str) -> bool:
-    return re.match(r"http://(localhost|127\.0\.0\.1|\[::1\])(:[0-9]{1,5})?(/|$)", url) is not None
+    return len(url) <= 2000 and is_safe(url, "http://localhost" if leads_here(url) else "https://")
 
 
 def reference_of(client_id: str) -> str:

@@ -10,8 +10,8 @@ from urllib.parse import parse_qs, urlsplit
 from fhir_tracker import failpoints
 from fhir_tracker.config import Settings
 from fhir_tracker.errors import UsageError
+from fhir_tracker.loopback import is_loopback, leads_here
 
-_LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 _ENCRYPTED = frozenset({"require", "verify-ca", "verify-full"})
 _SAMPLES = re.compile(r"change[-_ ]?(?:me|this)|default|placeholder|password|insecure|your[-_ ]", re.IGNORECASE)
 _FEWEST_DIFFERENT = 8
@@ -50,7 +50,7 @@ def _secret_key(settings: Settings) -> Iterator[Hazard]:
 
 def _public_url(settings: Settings) -> Iterator[Hazard]:
     parts = urlsplit(settings.public_url)
-    if parts.scheme == "http" and parts.hostname not in _LOOPBACK:
+    if parts.scheme == "http" and not is_loopback(parts.hostname):
         detail = "the public address is http, so logins and patient data travel unencrypted"
         yield Hazard(
             word="http", detail=detail, fix="use an https address, and TLS: --tls-cert and --tls-key, or a proxy"
@@ -67,7 +67,7 @@ def _database(settings: Settings) -> Iterator[Hazard]:
     asked = parse_qs(parts.query)
     hosts = [part.rpartition("@")[2] for part in parts.netloc.split(",")] if parts.netloc else []
     named = [_host(one) for one in hosts] + [one for value in asked.get("host", []) for one in value.split(",")]
-    is_away = any(one and not one.startswith("/") and one not in _LOOPBACK for one in named)
+    is_away = any(one and not one.startswith("/") and not is_loopback(one) for one in named)
     if is_away and asked.get("sslmode", [""])[-1] not in _ENCRYPTED:
         detail = "the connection to PostgreSQL on another machine may be unencrypted"
         yield Hazard(word="postgresql", detail=detail, fix="add ?sslmode=verify-full to its address")
@@ -75,7 +75,7 @@ def _database(settings: Settings) -> Iterator[Hazard]:
 
 def _redis(settings: Settings) -> Iterator[Hazard]:
     parts = urlsplit(settings.redis_url)
-    if parts.scheme == "redis" and parts.hostname not in _LOOPBACK:
+    if parts.scheme == "redis" and not is_loopback(parts.hostname):
         yield Hazard(word="redis", detail="the connection to Redis is unencrypted", fix="use a rediss:// address")
 
 
@@ -83,7 +83,7 @@ def _others(settings: Settings) -> Iterator[Hazard]:
     if failpoints.is_set():
         detail = f"{failpoints.VARIABLE} ends processes on purpose, for tests"
         yield Hazard(word="failpoint", detail=detail, fix="unset it")
-    if any(one.startswith("http:") and urlsplit(one).hostname not in _LOOPBACK for one in settings.cors_origins):
+    if any(one.startswith("http:") and not leads_here(one) for one in settings.cors_origins):
         detail = "an origin of FHIR_TRACKER_CORS_ORIGINS is http"
         yield Hazard(word="http", detail=detail, fix="name https origins")
 

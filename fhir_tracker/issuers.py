@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 from fhir_tracker.authentication import check_texts
 from fhir_tracker.errors import Conflict, NotFound, UsageError
+from fhir_tracker.loopback import is_loopback
 from fhir_tracker.sealing import seal, unseal
 from fhir_tracker.storage import connections, epochs, issuers, launches
 from fhir_tracker.storage.database import Tx
@@ -27,7 +28,6 @@ IDENTITY = ("openid", "fhirUser")
 _KEY = re.compile(r"[a-z0-9-]{1,20}")
 _HOST = re.compile(r"[a-z0-9](?:[a-z0-9-]*[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]*[a-z0-9])?)*")
 _IPV6 = re.compile(r"[0-9a-f:.]{2,45}")
-_LOOPBACK = re.compile(r"localhost|127\.\d{1,3}\.\d{1,3}\.\d{1,3}|::1")
 _PATH = re.compile(r"(?:/[A-Za-z0-9._~!$&'()*+,;=:@-]+)*")
 _INTENT = re.compile(r"[\x21-\x7e]{1,100}")
 _DEFAULT_PORTS = {"https": 443, "http": 80}
@@ -142,7 +142,7 @@ def normal(url: str) -> str | None:
         return None
     if not (_IPV6.fullmatch(host) if "[" in parts.netloc else _HOST.fullmatch(host)):
         return None
-    if parts.scheme == "http" and not _LOOPBACK.fullmatch(host):
+    if parts.scheme == "http" and not is_loopback(host):
         return None
     path = parts.path.removesuffix("/")
     if not _PATH.fullmatch(path) or {".", ".."} & set(path.split("/")):

@@ -13,12 +13,13 @@ from typing import Any
 from fhir_tracker.errors import Forbidden
 from fhir_tracker.fhir.definitions.registry import resource_types
 from fhir_tracker.fhir.identity import local_id
+from fhir_tracker.loopback import leads_here
 from fhir_tracker.storage import resources
 from fhir_tracker.storage.database import Tx
 from fhir_tracker.storage.issuers import Issuer
 
 _ID = re.compile(r"[A-Za-z0-9\-._~:]{1,255}")
-_SAFE = re.compile(r"https://[^/@\\]+(/|$)|http://(localhost|127\.0\.0\.1)(:[0-9]+)?(/|$)")
+_PLAIN = re.compile(r"https?://[^/@\\]+(/|$)")
 _MOST_TEXT, _MOST_URL, _MOST_ITEMS = 200, 2000, 20
 
 
@@ -47,7 +48,7 @@ def read_context(told: Mapping[str, Any]) -> LaunchContext:
         encounter=encounter if _is_id(encounter) else "",
         intent=_text(told, "intent", _MOST_TEXT),
         needs_banner=told.get("need_patient_banner") is not False,
-        style_url=style if _SAFE.match(style) else "",
+        style_url=style if _is_safe(style) else "",
         tenant=_text(told, "tenant", _MOST_TEXT),
         items=_items(told.get("fhirContext")),
     )
@@ -113,3 +114,7 @@ def _items(told: object) -> tuple[str, ...]:
 def _text(told: Mapping[str, Any], name: str, most: int) -> str:
     value = told.get(name)
     return value if isinstance(value, str) and value.isprintable() and len(value) <= most else ""
+
+
+def _is_safe(url: str) -> bool:
+    return _PLAIN.match(url) is not None and (url.startswith("https:") or leads_here(url))

@@ -16,10 +16,11 @@ import msgspec
 
 from fhir_tracker.authentication import is_safe
 from fhir_tracker.errors import RemoteFailure
+from fhir_tracker.loopback import is_loopback
 from fhir_tracker.storage.issuers import CONNECTION, Issuer
 from subscriptions.bundles import read_object
 from subscriptions.client import Answer, EhrClient, Limits
-from subscriptions.outbound import Reach, is_loopback, origin, reach_of
+from subscriptions.outbound import Reach, origin, reach_of
 from subscriptions.token_discovery import stated_addresses
 
 LIMITS = Limits(total_seconds=10.0, max_bytes=1_000_000, tries=1, redirects=1)
@@ -177,7 +178,7 @@ def _address(told: Mapping[str, Any], name: str, issuer: Issuer) -> str:
 
 def _is_here_or_https(url: str) -> bool:
     parts = urlsplit(url)
-    return parts.scheme == "https" or is_loopback(parts.hostname or "")
+    return parts.scheme == "https" or is_loopback(parts.hostname)
 
 
 def _words(told: Mapping[str, Any], name: str) -> tuple[str, ...]:

@@ -17,6 +17,7 @@ import httpcore
 import httpx
 
 from fhir_tracker.errors import RemoteFailure
+from fhir_tracker.loopback import is_loopback
 
 IpAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 Origin = tuple[str, str, int]
@@ -112,12 +113,6 @@ def origin(url: str) -> Origin:
     if parts.scheme not in _DEFAULT_PORTS or not parts.hostname:
         raise RemoteFailure("The server sent an address that is not http or https.", permanent=True)
     return parts.scheme, parts.hostname.lower(), _DEFAULT_PORTS[parts.scheme] if port is None else port
-
-
-def is_loopback(host: str) -> bool:
-    """Whether a host as written in an address is this machine: `localhost`, or a plain IP address of loopback."""
-    found = _plain(host.strip("[]"))
-    return host == "localhost" or (found is not None and found.is_loopback)
 
 
 def client(reach: Reach, *, timeout: httpx.Timeout | float, resolve: Resolve | None = None) -> httpx.Client:

@@ -19,6 +19,7 @@ LOW = (
     "failpoints",
     "starter_programs",
     "setting_texts",
+    "loopback",
 )
 
 
