@@ -62,11 +62,12 @@ def _asking(visit: Visit) -> _Asking | None:
     if session is None or session.connection is None:
         return None
     with visit.context.database.read() as tx:
-        issuer, connection = issuers.find(tx, session.connection), connections.find(tx, session.connection)
-        if issuer is None or connection is None or not issuer.options.get("reads_as_user"):
+        issuer = issuers.find(tx, session.connection)
+        if issuer is None or not issuer.options.get("reads_as_user"):
             return None
+        connection = connections.find(tx, session.connection)
         stored = resources.find(tx, visit.viewer, "Patient", _patient(tx, visit) or "")
-    if stored is None or stored.connection != connection.key or not stored.remote_id:
+    if connection is None or stored is None or stored.connection != connection.key or not stored.remote_id:
         return None
     return _Asking(
         session=session, connection=connection, issuer=issuer, patient=stored.id, remote=stored.remote_id

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import event, text
+from sqlalchemy.engine import Engine
 
 from api.demo.simulator.faults import Faults
 from api.demo.simulator.ledger import Context
@@ -101,6 +103,26 @@ def test_without_the_option_nobody_is_asked(pad: Launchpad) -> None:
     before = chart.reads()
     assert chart.get().status_code == 200
     assert (chart.reads(), chart.rows()) == (before, [])
+
+
+@pytest.mark.parametrize(("has_say", "looked_up"), [(False, 0), (True, 1)])
+def test_only_where_the_ehr_has_a_say_more_is_looked_up_than_whether_it_has(
+    pad: Launchpad, has_say: bool, looked_up: int
+) -> None:
+    pad.set_up(reads_as_user=has_say)
+    chart = opened(pad)
+    chart.get()
+    said: list[str] = []
+
+    def note(connection: object, cursor: object, statement: str, *rest: object) -> None:
+        said.append(statement)
+
+    event.listen(Engine, "before_cursor_execute", note)
+    try:
+        assert chart.get().status_code == 200
+    finally:
+        event.remove(Engine, "before_cursor_execute", note)
+    assert sum(re.search(r"WHERE connection\.\"?key\"? = ", one) is not None for one in said) == looked_up
 
 
 @pytest.mark.security("A4", "S50")
