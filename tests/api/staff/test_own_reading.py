@@ -105,8 +105,8 @@ def test_without_the_option_nobody_is_asked(pad: Launchpad) -> None:
     assert (chart.reads(), chart.rows()) == (before, [])
 
 
-@pytest.mark.parametrize(("has_say", "looked_up"), [(False, 0), (True, 1)])
-def test_only_where_the_ehr_has_a_say_more_is_looked_up_than_whether_it_has(
+@pytest.mark.parametrize(("has_say", "looked_up"), [(False, 1), (True, 2)])
+def test_its_connection_is_looked_up_for_that_only_where_the_ehr_has_a_say(
     pad: Launchpad, has_say: bool, looked_up: int
 ) -> None:
     pad.set_up(reads_as_user=has_say)
