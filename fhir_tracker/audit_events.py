@@ -6,7 +6,7 @@ https://profiles.ihe.net/ITI/BALP/ and https://hl7.org/fhir/R4/auditevent.html
 from __future__ import annotations
 
 from base64 import b64encode
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from string import ascii_uppercase
 from typing import Any
@@ -114,16 +114,21 @@ _AUTHOR = (_PARTICIPATION, "AUT", "author (originator)")
 _WHO_TYPES = ("Practitioner/", "PractitionerRole/", "Patient/", "RelatedPerson/", "Organization/", "Device/")
 
 
-def event_of(row: AuditRow, base: str) -> Resource:
-    """The AuditEvent of one row, as a server at `base` (our FHIR address) tells it."""
+def event_of(row: AuditRow, base: str, of: Sequence[str] = ()) -> Resource:
+    """The AuditEvent of one row, as a server at `base` (our FHIR address) tells it.
+
+    With ids of one patient in `of` it is that of this patient alone, where the row names others beside: its id is the row's
+    with the place of the patient among them.
+    """
     told: dict[str, Any] = {name: _plain(getattr(row, name)) for name in _TOLD}
     row = replace(row, **told)
     interaction = interaction_of(row)
     ends = _PROFILES.get(interaction, "")
-    patients = patients_of(row)
+    everybody = patients_of(row)
+    patients = tuple(one for one in everybody if one in of) or everybody
     event: Resource = {
         "resourceType": "AuditEvent",
-        "id": str(row.seq),
+        "id": event_id(row, of),
         "meta": {"versionId": "1", "lastUpdated": instant(row.at), **_profile(row, ends, patients)},
         "type": type_of(row),
         "subtype": subtypes_of(row),
@@ -143,6 +148,13 @@ def event_of(row: AuditRow, base: str) -> Resource:
     }
     entities = list(_entities(row, patients))
     return {**event, "entity": entities} if entities else event
+
+
+def event_id(row: AuditRow, of: Sequence[str] = ()) -> str:
+    """The number of the row; of one patient among several also the place of that patient, from 1 on."""
+    everybody = patients_of(row)
+    places = [place for place, one in enumerate(everybody, 1) if one in of]
+    return f"{row.seq}.{places[0]}" if places and len(everybody) > 1 else str(row.seq)
 
 
 def _site(base: str) -> str:

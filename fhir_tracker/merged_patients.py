@@ -11,8 +11,10 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from fhir_tracker import provenance, records, task_resources
+from fhir_tracker.fhir.body import read_stored
 from fhir_tracker.fhir.identity import local_id
 from fhir_tracker.fhir.json_types import Resource
+from fhir_tracker.fhir.query import parse_query
 from fhir_tracker.fhir.reading import objects_at, text_at
 from fhir_tracker.fhir.summary_text import with_text_in_step
 from fhir_tracker.model.author import Author, Why
@@ -20,12 +22,15 @@ from fhir_tracker.model.subject import id_of
 from fhir_tracker.model.viewer import worker_viewer
 from fhir_tracker.model.vocabulary import WORK_SYSTEM
 from fhir_tracker.model.work import WorkItem
-from fhir_tracker.storage import patients, resources, work_items
+from fhir_tracker.storage import patients, resources, search, work_items
 from fhir_tracker.storage.database import Tx
 from fhir_tracker.storage.resources import Stored
 
 MERGED = "patient-merged"
 GONE = "patient-gone"
+MOST_RECORDS = 50
+"""Of one patient, as far as merges are followed."""
+_NOT_CONFIRMED = frozenset({"cancelled", "rejected", "failed", "entered-in-error"})
 _MOVER = worker_viewer("merging")
 
 
@@ -90,6 +95,39 @@ def settle(tx: Tx, stored: Stored, task: Resource, author: Author) -> int:
     return len(moved)
 
 
+def records_of(tx: Tx, patient: str) -> tuple[str, ...]:
+    """The id of a patient and those of the records that were merged into it, one after the other: by the links of both sides,
+    and by the Tasks that told of a merge and were not refused.
+    """
+    found = {patient: None}
+    waiting = [patient]
+    while waiting and len(found) < MOST_RECORDS:
+        into = waiting.pop()
+        own = resources.find(tx, _MOVER, "Patient", into)
+        replaced = _others(own.body, "replaces") if own is not None and not own.deleted else []
+        linked = parse_query("Patient", [("link", f"Patient/{into}"), ("_count", str(MOST_RECORDS))], strict=True)
+        matches = search.search(tx, _MOVER, linked).matches
+        replaced += [one.id for one in matches if into in _others(one.body, "replaced-by")]
+        told = work_items.about(tx, _MOVER, f"Patient/{into}")
+        replaced += [
+            item.patient for item in told if item.patient and _tells(item) and item.status not in _NOT_CONFIRMED
+        ]
+        fresh = [one for one in dict.fromkeys(replaced) if one not in found]
+        found |= dict.fromkeys(fresh)
+        waiting += fresh
+    return tuple(found)
+
+
+def _tells(item: WorkItem) -> bool:
+    return item.ref.startswith(f"Task/{MERGED}-")
+
+
+def _others(body: str, type_: str) -> list[str]:
+    links = objects_at(read_stored(body), "link")
+    named = (id_of(text_at(one, "other", "reference"), "Patient") for one in links if one.get("type") == type_)
+    return [one for one in named if one]
+
+
 def task_id(code: str, about: str) -> str:
     """The id of the one Task about a merge or a deletion."""
     return local_id(code, about, "Task")
@@ -103,7 +141,7 @@ def _is_merge(task: Resource) -> bool:
 def _open_work(tx: Tx, patient: str) -> Iterator[WorkItem]:
     """What is the tracker's own of a patient and open, without these Tasks themselves."""
     for item in work_items.of_patient(tx, _MOVER, patient):
-        is_ours = item.ref.startswith((f"Task/{MERGED}-", f"Task/{GONE}-"))
+        is_ours = _tells(item) or item.ref.startswith(f"Task/{GONE}-")
         if item.open and item.kind != "outside" and not is_ours:
             yield item
 

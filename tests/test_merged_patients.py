@@ -107,6 +107,43 @@ def test_a_merge_is_told_once_with_both_patients_and_moves_nothing(
     assert mirror.item(work).patient == "clinic-old"
 
 
+RECORDS = [
+    ("both sides", [("old", "replaced-by", "new"), ("new", "replaces", "old")], {"new", "old"}),
+    ("the old one", [("old", "replaced-by", "new")], {"new", "old"}),
+    ("the new one", [("new", "replaces", "old")], {"new", "old"}),
+    ("one after the other", [("older", "replaced-by", "old"), ("new", "replaces", "old")], {"new", "old", "older"}),
+    ("round and round", [("old", "replaced-by", "new"), ("new", "replaced-by", "old")], {"new", "old"}),
+    ("no merge", [("old", "seealso", "new"), ("older", "refer", "new"), ("new", "replaced-by", "other")], {"new"}),
+]
+
+
+@pytest.mark.parametrize(
+    ("told", "expected"), [(told, expected) for _, told, expected in RECORDS], ids=[one[0] for one in RECORDS]
+)
+def test_the_records_of_a_patient_are_those_that_were_merged_into_it(
+    mirror: Mirror, told: list[tuple[str, str, str]], expected: set[str]
+) -> None:
+    mirror.receive("older", 1)
+    for version, (teller, kind, other) in enumerate(told, 2):
+        mirror.receive(teller, version, link=links(kind, other))
+    with mirror.database.read() as tx:
+        found = merged_patients.records_of(tx, "clinic-new")
+        assert merged_patients.records_of(tx, "nobody") == ("nobody",)
+    assert found[0] == "clinic-new"
+    assert set(found) == {f"clinic-{one}" for one in expected}
+
+
+@pytest.mark.parametrize(("to", "count"), [("completed", 2), ("cancelled", 1)])
+def test_a_merge_that_an_address_told_counts_until_a_person_says_no(mirror: Mirror, to: str, count: int) -> None:
+    with mirror.database.begin() as tx:
+        merged_patients.tell(tx, "clinic-old", "clinic-new", EHR)
+        assert merged_patients.records_of(tx, "clinic-new") == ("clinic-new", "clinic-old")
+    (told,) = mirror.told()
+    mirror.move(told.ref, to)
+    with mirror.database.read() as tx:
+        assert len(merged_patients.records_of(tx, "clinic-new")) == count
+
+
 def test_completing_the_task_moves_open_work_and_leaves_the_rest(mirror: Mirror) -> None:
     work, closed = mirror.work("old"), mirror.work("old")
     other = mirror.work("new")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -20,13 +20,14 @@ from fhir_tracker.errors import Conflict, Incorrect, UsageError
 from fhir_tracker.fhir.body import write_json
 from fhir_tracker.fhir.dates import instant, parse_datetime
 from fhir_tracker.measures.formats import csv_of
+from fhir_tracker.merged_patients import records_of
 from fhir_tracker.model.viewer import open_viewer
 from fhir_tracker.storage import audit_guards, audit_pruning, audit_search
 from fhir_tracker.storage.audit import AuditRow
 from fhir_tracker.storage.audit_chain import Head
 from fhir_tracker.storage.audit_checking import Finding, check
 from fhir_tracker.storage.audit_search import Wanted
-from fhir_tracker.storage.database import Database
+from fhir_tracker.storage.database import Database, Tx
 from subscriptions.credentials import read_secret
 
 _PORTION = 1000
@@ -180,9 +181,10 @@ def _show(args: argparse.Namespace, settings: Settings) -> int:
         raise UsageError("--limit takes a number from 1 to 10000.")
     with open_store(settings) as database:
         with database.read() as tx:
-            rows = audit_search.listed(tx, open_viewer(), Wanted(patient=_patient(args.patient)), args.limit)
-        note_shown(database, clock.now(), (one for row in rows for one in audit_events.patients_of(row)))
-    told = [_cells(row) for row in rows]
+            of = _records(tx, args.patient)
+            rows = audit_search.listed(tx, open_viewer(), Wanted(patients=of), args.limit)
+        _note(database, rows, of)
+    told = [_cells(row, of) for row in rows]
     if args.json:
         print_json({"rows": told})
     else:
@@ -200,20 +202,25 @@ def _export(args: argparse.Namespace, settings: Settings) -> int:
     with open_store(settings) as database:
         if args.format == "csv":
             print(csv_of([_COLUMNS]), end="")
-        for row in _rows(database, low, high, _patient(args.patient)):
+        with database.read() as tx:
+            of = _records(tx, args.patient)
+        high = min(high, clock.now())
+        for row in _rows(database, low, high, of):
             if args.format == "csv":
-                print(csv_of([[str(_cells(row)[name]) for name in _COLUMNS]]), end="")
+                print(csv_of([[str(_cells(row, of)[name]) for name in _COLUMNS]]), end="")
             else:
-                print(write_json(audit_events.event_of(row, base)))
+                print(write_json(audit_events.event_of(row, base, of)))
     sys.stdout.flush()
     return 0
 
 
-def _rows(database: Database, low: datetime, high: datetime, patient: str | None) -> Iterator[AuditRow]:
+def _rows(database: Database, low: datetime, high: datetime, of: Sequence[str]) -> Iterator[AuditRow]:
+    """Each portion is told in the trail, with the patients whom it names, before it is given."""
     after = 0
     while True:
         with database.read() as tx:
-            rows = audit_search.rows_between(tx, open_viewer(), low, high, patient, after, _PORTION)
+            rows = audit_search.rows_between(tx, open_viewer(), low, high, of, after, _PORTION)
+        _note(database, rows, of)
         yield from rows
         if len(rows) < _PORTION:
             return
@@ -255,7 +262,8 @@ def _grants(args: argparse.Namespace, settings: Settings) -> int:
     return 0
 
 
-def _cells(row: AuditRow) -> dict[str, Any]:
+def _cells(row: AuditRow, of: Sequence[str]) -> dict[str, Any]:
+    """Of one patient, those whom the row names beside are left out."""
     return {
         "row": row.seq,
         "at": instant(row.at),
@@ -271,8 +279,8 @@ def _cells(row: AuditRow) -> dict[str, Any]:
         "action": row.action,
         "ref": row.ref,
         "version": row.version if row.version is not None else "",
-        "patient": row.patient or "",
-        "patients": " ".join(row.patients),
+        "patient": row.patient or "" if not of or row.patient in of else "",
+        "patients": " ".join(one for one in row.patients if not of or one in of),
         "query": row.query or "",
         "outcome": row.outcome,
         "request": row.request_id,
@@ -280,8 +288,13 @@ def _cells(row: AuditRow) -> dict[str, Any]:
     }
 
 
-def _patient(given: str | None) -> str | None:
-    return given.removeprefix("Patient/") if given else None
+def _note(database: Database, rows: Sequence[AuditRow], of: Sequence[str]) -> None:
+    named = (one for row in rows for one in audit_events.patients_of(row) if not of or one in of)
+    note_shown(database, clock.now(), named)
+
+
+def _records(tx: Tx, given: str | None) -> tuple[str, ...]:
+    return records_of(tx, given.removeprefix("Patient/")) if given else ()
 
 
 def _moment(text: str, option: str) -> datetime:

@@ -18,6 +18,7 @@ from fhir_tracker import audit_events
 from fhir_tracker.errors import Forbidden, Incorrect, Issue, NotFound
 from fhir_tracker.fhir.body import write_json
 from fhir_tracker.fhir.query import Query
+from fhir_tracker.fhir.query_values import ReferenceValue
 from fhir_tracker.fhir.subsets import subset_text
 from fhir_tracker.model.sight import EVERYTHING
 from fhir_tracker.model.viewer import Viewer
@@ -26,10 +27,12 @@ from fhir_tracker.storage.audit import AuditRow
 from fhir_tracker.storage.database import Tx
 from fhir_tracker.storage.key_walk import Hit
 from fhir_tracker.storage.page_cursor import PageCursor
+from fhir_tracker.storage.scope import confined_to
 
 TYPE = "AuditEvent"
 INTERACTIONS = frozenset({"read", "vread", "search-type"})
 PAGE = "_page"
+_NO_SUCH = "There is no AuditEvent with this id."
 _SORTED = frozenset({"date", "_lastUpdated"})
 
 
@@ -57,20 +60,33 @@ def _check(request: FhirRequest, right: str) -> None:
 def read(request: FhirRequest, tx: Tx) -> FhirResponse:
     """One AuditEvent, also as its only version; 404 for one that never was."""
     _check(request, "r")
-    row = None
-    if request.id.isdecimal() and len(request.id) < 19 and request.version in ("", "1"):
-        row = audit_search.find(tx, request.viewer, int(request.id))
-    if row is None:
-        raise NotFound("There is no AuditEvent with this id.")
-    patients = audit_events.patients_of(row)
+    row, of = _named(request, tx)
+    patients = of or audit_events.patients_of(row)
     note = AuditNote(
-        action="vread" if request.version else "read", ref=f"{TYPE}/{row.seq}", patients=patients, version=1
+        action="vread" if request.version else "read", ref=f"{TYPE}/{request.id}", patients=patients, version=1
     )
     headers = {"ETag": etag_of(1), "Last-Modified": http_date(row.at)}
     if is_unchanged(headers["ETag"], row.at, request.header("if-none-match"), request.header("if-modified-since")):
         return FhirResponse(status=304, headers=headers, note=note)
-    body = subset_text(_text(request, row), subset_of_one(request))
+    body = subset_text(_text(request, row, of), subset_of_one(request))
     return FhirResponse(status=200, body=body.encode(), headers=headers, note=note)
+
+
+def _named(request: FhirRequest, tx: Tx) -> tuple[AuditRow, tuple[str, ...]]:
+    """The row of an id, and of which patient alone where the id says so; raises NotFound."""
+    number, point, place = request.id.partition(".")
+    row = None
+    if number.isdecimal() and len(number) < 19 and request.version in ("", "1"):
+        row = audit_search.find(tx, request.viewer, int(number))
+    if row is None:
+        raise NotFound(_NO_SUCH)
+    everybody = audit_events.patients_of(row)
+    of = (everybody[int(place) - 1],) if place.isdecimal() and 0 < int(place[:9]) <= len(everybody) else ()
+    only = confined_to(request.viewer, "r", [TYPE])
+    is_theirs = only is None or (of or everybody) == (only,)
+    if not is_theirs or (point and audit_events.event_id(row, of) != request.id):
+        raise NotFound(_NO_SUCH)
+    return row, of
 
 
 def search(request: FhirRequest, tx: Tx, query: Query, path: str, note: AuditNote) -> FhirResponse:
@@ -90,8 +106,10 @@ def search(request: FhirRequest, tx: Tx, query: Query, path: str, note: AuditNot
     coded = partial(audit_events.coded, base=request.base)
     found = audit_search.page(tx, request.viewer, query, coded, request.now, after=after, counted=counted)
     links = _links(request, query, path, given, found.next)
-    body = bundle("searchset", _entries(request, query, found.rows), links, request.now, found.total)
-    patients = {one for row in found.rows for one in audit_events.patients_of(row)} - {note.patient}
+    of = _about_one(request.viewer, query)
+    body = bundle("searchset", _entries(request, query, found.rows, of), links, request.now, found.total)
+    told_of = ({*of} & {*everybody} or everybody for everybody in map(audit_events.patients_of, found.rows))
+    patients = {one for some in told_of for one in some} - {note.patient}
     detail = {**note.detail, "parameters": sorted({name for name, _ in query.applied}), "found": len(found.rows)}
     told = replace(
         note, detail=detail, patients=tuple(sorted(one for one in patients if one)), query=asked_for(request)
@@ -99,8 +117,19 @@ def search(request: FhirRequest, tx: Tx, query: Query, path: str, note: AuditNot
     return FhirResponse(status=200, body=body, note=told)
 
 
-def _entries(request: FhirRequest, query: Query, rows: Sequence[AuditRow]) -> list[str]:
-    hits = [Hit(k=row.seq, type=TYPE, id=str(row.seq), body=_text(request, row)) for row in rows]
+def _about_one(viewer: Viewer, query: Query) -> tuple[str, ...]:
+    """The patient of whom alone the events tell: the only one that the viewer may know of, or that the search names."""
+    only = confined_to(viewer, "s", [TYPE])
+    named = {query.compartment[1]} if query.compartment is not None else set()
+    for one in query.filters:
+        if one.param in ("patient", "entity") and not one.modifier:
+            targets = (target for value in one.values if isinstance(value, ReferenceValue) for target in value.targets)
+            named |= {target.removeprefix("Patient/") for target in targets if target.startswith("Patient/")}
+    return (only,) if only else tuple(named) if len(named) == 1 else ()
+
+
+def _entries(request: FhirRequest, query: Query, rows: Sequence[AuditRow], of: Sequence[str]) -> list[str]:
+    hits = [Hit(k=row.seq, type=TYPE, id=audit_events.event_id(row, of), body=_text(request, row, of)) for row in rows]
     entries = list(match_entries(request.base, hits, query.subset))
     if query.ignored:
         named = ", ".join(name[:60] for name in query.ignored[:20])
@@ -111,8 +140,8 @@ def _entries(request: FhirRequest, query: Query, rows: Sequence[AuditRow]) -> li
     return entries
 
 
-def _text(request: FhirRequest, row: AuditRow) -> str:
-    return write_json(audit_events.event_of(row, request.base))
+def _text(request: FhirRequest, row: AuditRow, of: Sequence[str]) -> str:
+    return write_json(audit_events.event_of(row, request.base, of))
 
 
 def _links(

@@ -17,6 +17,7 @@ from api.staff.visit import Visit, note_access
 from api.staff.words import When
 from fhir_tracker.audit_events import patients_of
 from fhir_tracker.errors import Incorrect, NotFound
+from fhir_tracker.merged_patients import records_of
 from fhir_tracker.model.program import Calendar
 from fhir_tracker.storage import audit_search, patients
 from fhir_tracker.storage.audit import AuditRow
@@ -59,7 +60,7 @@ def audit_page(visit: Visit) -> Response:
         wanted = _wanted(tx, visit, given)
         rows = audit_search.listed(tx, visit.viewer, wanted, SHOWN + 1)
         shown = _views(tx, visit, rows[:SHOWN])
-        _note(tx, visit, wanted.patient, shown)
+        _note(tx, visit, next(iter(wanted.patients), None), shown)
         frame = frame_of(tx, visit, "Audit trail", "/audit")
     older, newest = _older("/audit", given, rows), _newest("/audit", given, visit)
     return answer("audit.html", frame, rows=shown, given=given, older=older, newest=newest, patient="", name="")
@@ -69,7 +70,7 @@ def _wanted(tx: Tx, visit: Visit, given: dict[str, str]) -> Wanted:
     """What the form asks for; its days begin at midnight of the practice, as the moments on the page are told."""
     zone = ZoneInfo(_calendar(tx, visit).zone)
     return Wanted(
-        patient=given["patient"].removeprefix("Patient/") or None,
+        patients=records_of(tx, named) if (named := given["patient"].removeprefix("Patient/")) else (),
         who=given["who"] or None,
         action=given["action"] or None,
         outcome=given["outcome"] or None,
@@ -85,7 +86,8 @@ def access_page(visit: Visit) -> Response:
     if visit.viewer.patient not in (None, patient):
         raise NotFound(f"There is no Patient/{patient}.")
     with visit.context.database.begin() as tx:
-        rows = audit_search.listed(tx, visit.viewer, Wanted(patient=patient, before=_before(visit)), SHOWN + 1)
+        wanted = Wanted(patients=records_of(tx, patient), before=_before(visit))
+        rows = audit_search.listed(tx, visit.viewer, wanted, SHOWN + 1)
         shown = _views(tx, visit, rows[:SHOWN])
         _note(tx, visit, patient, shown)
         known = patients.find(tx, visit.viewer, patient)

@@ -100,12 +100,12 @@ def _page(tx: Tx, chosen: Select[Any], count: int, total: int | None, *, is_risi
     return TrailPage(rows=tuple(rows), next=end, total=total)
 
 
-def of_patient(tx: Tx, patient: str) -> ColumnElement[bool]:
-    """Rows about a patient: one read or changed, or one among those a search or a list returned."""
+def of_patient(tx: Tx, *patients: str) -> ColumnElement[bool]:
+    """Rows about a patient, by any of these ids: one read or changed, or one among those a search or a list returned."""
     last = int(tx.value(select(func.coalesce(func.max(audit_block.c.last_seq), 0))))
-    returned = select(audit_patient.c.seq).where(audit_patient.c.patient == patient)
-    named = audit.c.patients.contains(f'"{patient}"', autoescape=True)
-    return or_(audit.c.patient == patient, audit.c.seq.in_(returned), and_(audit.c.seq > last, named))
+    returned = select(audit_patient.c.seq).where(audit_patient.c.patient.in_(patients))
+    named = or_(*(audit.c.patients.contains(f'"{one}"', autoescape=True) for one in patients))
+    return or_(audit.c.patient.in_(patients), audit.c.seq.in_(returned), and_(audit.c.seq > last, named))
 
 
 def since(tx: Tx, low: datetime | None, high: datetime | None) -> ColumnElement[bool]:
@@ -308,20 +308,23 @@ def _moment(milliseconds: int) -> datetime:
 
 
 def rows_between(
-    tx: Tx, viewer: Viewer, low: datetime | None, high: datetime | None, patient: str | None, after: int, limit: int
+    tx: Tx, viewer: Viewer, low: datetime | None, high: datetime | None, patients: Sequence[str], after: int, limit: int
 ) -> Sequence[AuditRow]:
-    """Rows of a time, of one patient or all, oldest first, from the row after `after` on."""
+    """Rows of a time, of one patient (by any of these ids) or all, oldest first, from the row after `after` on."""
     condition = and_(row_scope(viewer, audit), since(tx, low, high), audit.c.seq > after)
-    if patient is not None:
-        condition = and_(condition, of_patient(tx, patient))
+    if patients:
+        condition = and_(condition, of_patient(tx, *patients))
     return [row_of(row) for row in tx.rows(select(audit).where(condition).order_by(audit.c.seq).limit(limit))]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Wanted:
-    """What people ask of the trail: all that is set must hold; `who` a reference or the beginning of a name."""
+    """What people ask of the trail: all that is set must hold; `who` a reference or the beginning of a name.
 
-    patient: str | None = None
+    `patients` are the ids of one patient, who has several where records were merged.
+    """
+
+    patients: tuple[str, ...] = ()
     who: str | None = None
     action: str | None = None
     outcome: str | None = None
@@ -333,8 +336,8 @@ class Wanted:
 def listed(tx: Tx, viewer: Viewer, wanted: Wanted, limit: int) -> list[AuditRow]:
     """The latest rows that are wanted, newest first."""
     parts = [row_scope(viewer, audit), since(tx, wanted.low, wanted.high)]
-    if wanted.patient is not None:
-        parts.append(of_patient(tx, wanted.patient))
+    if wanted.patients:
+        parts.append(of_patient(tx, *wanted.patients))
     if wanted.who is not None:
         folded = func.lower(audit.c.name)
         parts.append(or_(audit.c.who == wanted.who, folded.startswith(wanted.who.lower(), autoescape=True)))

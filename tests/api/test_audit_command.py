@@ -217,16 +217,29 @@ def test_an_export_is_told_of_with_its_reason_and_runs_in_no_spreadsheet(
         csv.DictReader(io.StringIO(run(ready_url, capsys, *words, "--format", "csv", "--patient", "Patient/p2")))
     )
     told_of = [(one["who"], one["patient"], one["patients"]) for one in table]
-    assert told_of == [("Practitioner/ann", "p1", "p1 p2"), ("Device/command-line", "p2", "")]
+    assert told_of == [("Practitioner/ann", "", "p2"), ("Device/command-line", "p2", "")], "nobody else is named in it"
     assert table[0]["query"] == "'=1+1"
-    told = rows(ready_url)[0]
+    given, told, *_ = rows(ready_url)
+    assert (given.action, given.patients, told.patients) == ("export", ("p2",), ())
     assert (told.action, told.ref, told.kind, told.outcome) == ("export", "command/audit export", "command", "success")
     assert told.detail["arguments"]["reason"] == "asked by the patient"
     assert (told.who, bool(told.name)) == ("Device/command-line", True)
     events = [json.loads(line) for line in run(ready_url, capsys, *words).splitlines()]
     assert {one["resourceType"] for one in events} == {"AuditEvent"}
     assert len(events) >= 5
-    assert all(not check(one) for one in events)
+    (of_one,) = [
+        one
+        for one in map(json.loads, run(ready_url, capsys, *words, "--patient", "p2").splitlines())
+        if one["subtype"][0]["code"] == "search-type"
+    ]
+    assert of_one["entity"][0]["what"] == {"reference": "Patient/p2"}
+    assert "Patient/p1" not in json.dumps(of_one)
+    assert of_one["meta"]["profile"] == [
+        "https://profiles.ihe.net/ITI/BALP/StructureDefinition/IHE.BasicAudit.PatientQuery"
+    ]
+    assert all(not check(one) for one in [*events, of_one])
+    everybody = {one for row in rows(ready_url) if row.ref == "command/audit export" for one in row.patients}
+    assert {"p0", "p1", "p2"} <= everybody
 
 
 @pytest.mark.security("M1")

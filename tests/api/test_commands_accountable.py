@@ -65,7 +65,8 @@ SHOWING: list[tuple[Sequence[str], str, set[str]]] = [
     (("quarantine", "show", "ID"), "quarantine show", {"ann"}),
     (("rules", "explain", "Task/t1"), "rules explain", {"bob"}),
     (("audit", "show"), "audit show", {"ann", "bob"}),
-    (("audit", "show", "--patient", "bob"), "audit show", {"ann", "bob"}),
+    (("audit", "show", "--patient", "bob"), "audit show", {"bob"}),
+    (("audit", "show", "--patient", "bob", "--json"), "audit show", {"bob"}),
 ]
 
 

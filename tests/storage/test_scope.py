@@ -112,7 +112,7 @@ READS: dict[str, Callable[[Tx, Viewer], object]] = {
     ),
     "audit_search.listed": lambda tx, viewer: audit_search.listed(tx, viewer, audit_search.Wanted(), 10),
     "audit_search.page": lambda tx, viewer: audit_search.page(tx, viewer, EVENTS, no_code, NOW).rows,
-    "audit_search.rows_between": lambda tx, viewer: audit_search.rows_between(tx, viewer, None, None, None, 0, 9),
+    "audit_search.rows_between": lambda tx, viewer: audit_search.rows_between(tx, viewer, None, None, (), 0, 9),
     "caseloads.given_back": lambda tx, viewer: caseloads.given_back(tx, viewer, ["Task/own"], "nobody"),
     "caseloads.open_counts": lambda tx, viewer: caseloads.open_counts(tx, viewer, ["Practitioner/p"])["Practitioner/p"],
     "caseloads.open_work_of": lambda tx, viewer: caseloads.open_work_of(tx, viewer, "Practitioner/p"),

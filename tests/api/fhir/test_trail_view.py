@@ -85,11 +85,16 @@ def found(client: TestClient, query: str) -> list[int]:
     """The numbers of the rows of ROWS that a search finds."""
     answer = client.get(f"/fhir/AuditEvent?_count=200&{query}")
     assert answer.status_code == 200, answer.text
-    numbers = [int(entry["resource"]["id"]) for entry in answer.json().get("entry", [])]
+    numbers = [number_of(entry) for entry in answer.json().get("entry", [])]
     return sorted(number for number in numbers if number <= len(ROWS))
 
 
-def event(client: TestClient, number: int) -> dict[str, Any]:
+def number_of(entry: dict[str, Any]) -> int:
+    """The number of the row that an entry of a searchset tells of, wholly or of one patient."""
+    return int(entry["resource"]["id"].partition(".")[0])
+
+
+def event(client: TestClient, number: int | str) -> dict[str, Any]:
     answer = client.get(f"/fhir/AuditEvent/{number}")
     assert answer.status_code == 200
     told: dict[str, Any] = answer.json()
@@ -348,11 +353,11 @@ def test_the_only_version_is_read_and_not_sent_twice(stocked: TestClient) -> Non
 
 def test_those_of_a_patient_are_in_the_compartment(stocked: TestClient) -> None:
     told = stocked.get("/fhir/Patient/p2/AuditEvent").json()
-    assert {int(entry["resource"]["id"]) for entry in told["entry"]} >= {3, 6, 7, 9}
+    assert {number_of(entry) for entry in told["entry"]} >= {3, 6, 7, 9}
     told = stocked.post(
         "/fhir/AuditEvent/_search", content="patient=p2", headers={"Content-Type": "application/x-www-form-urlencoded"}
     ).json()
-    assert {int(entry["resource"]["id"]) for entry in told["entry"]} >= {3, 6, 7, 9}
+    assert {number_of(entry) for entry in told["entry"]} >= {3, 6, 7, 9}
 
 
 @pytest.mark.security("B3")
@@ -363,7 +368,51 @@ def test_looking_at_the_trail_is_told_in_the_trail(stocked: TestClient, database
     stocked.get("/fhir/AuditEvent?patient=p2")
     search = rows(database)[-1]
     assert (search.action, search.ref, search.query) == ("search", "AuditEvent", "patient=p2")
-    assert set(search.patients) == {"p1", "p2"}
+    assert set(search.patients) == {"p2"}
+    stocked.get("/fhir/AuditEvent?patient=p1,p2")
+    assert set(rows(database)[-1].patients) == {"p1", "p2"}
+    stocked.get("/fhir/AuditEvent/3.2")
+    read = rows(database)[-1]
+    assert (read.ref, read.patients) == ("AuditEvent/3.2", ("p2",))
+
+
+def persons(event: dict[str, Any]) -> list[str]:
+    return [one["what"]["reference"] for one in event["entity"] if one["type"]["code"] == "1"]
+
+
+ABOUT_ONE = [
+    ("patient=p2", ["Patient/p2"]),
+    ("patient=Patient/p2&action=E", ["Patient/p2"]),
+    ("entity=Patient/p2&entity-role=24", ["Patient/p2"]),
+    ("patient=p2&_sort=date", ["Patient/p2"]),
+    ("patient=p1,p2", ["Patient/p1", "Patient/p2"]),
+    ("patient=p1&patient=p2", ["Patient/p1", "Patient/p2"]),
+    ("_id=3", ["Patient/p1", "Patient/p2"]),
+]
+
+
+@pytest.mark.requirement(139)
+@pytest.mark.security("B1", "B3")
+def test_a_search_that_returned_several_patients_is_an_event_of_each_of_them(stocked: TestClient) -> None:
+    """IHE BALP, PatientQuery: one AuditEvent for every Patient in the search set; none of them tells of another."""
+    for query, expected in ABOUT_ONE:
+        entries = stocked.get(f"/fhir/AuditEvent?{query}").json()["entry"]
+        (one,) = [entry for entry in entries if number_of(entry) == 3]
+        assert (query, persons(one["resource"])) == (query, expected)
+        profile = one["resource"]["meta"]["profile"][0].rpartition(".")[2]
+        assert profile == ("PatientQuery" if len(expected) == 1 else "Query"), query
+        assert one["fullUrl"].endswith(f"/AuditEvent/{one['resource']['id']}")
+        assert event(stocked, one["resource"]["id"]) == one["resource"]
+        assert not check(one["resource"])
+    whole, first, second = (event(stocked, id_) for id_ in ("3", "3.1", "3.2"))
+    assert [persons(one) for one in (whole, first, second)] == [
+        ["Patient/p1", "Patient/p2"],
+        ["Patient/p1"],
+        ["Patient/p2"],
+    ]
+    assert {one["id"] for one in (whole, first, second)} == {"3", "3.1", "3.2"}
+    for id_ in ("3.0", "3.3", "3.01", "3.", "3.x", "3.1.1", "1.1", "5.1", "3.-1", f"3.{'1' * 30}"):
+        assert stocked.get(f"/fhir/AuditEvent/{id_}").status_code == 404, id_
 
 
 @pytest.mark.requirement(139)

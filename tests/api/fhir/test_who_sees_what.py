@@ -15,7 +15,8 @@ from starlette.testclient import TestClient
 from api.context import Access
 from fhir_tracker import access_tokens, clock
 from fhir_tracker.digests import digest_of
-from fhir_tracker.storage import tokens
+from fhir_tracker.model.viewer import open_viewer
+from fhir_tracker.storage import audit, tokens
 from fhir_tracker.storage.database import Database
 from fhir_tracker.storage.tokens import IssuedToken
 from tests.api.conftest import Serve
@@ -323,3 +324,35 @@ def test_a_condition_of_a_write_tells_nothing_of_what_is_hidden(token: Tokens) -
     assert found.status_code == never.status_code == 201
     writer = token("system/Task.c")
     assert code_of(writer("Task", "POST", body, **{"If-None-Exist": "identifier=urn:x|secret"})) == (403, "forbidden")
+
+
+@pytest.mark.security("A4", "B3")
+def test_who_may_know_of_one_patient_reads_the_trail_of_no_other_one(token: Tokens, database: Database) -> None:
+    """Also where one row is of several: it is told as an event of that patient, and by its other numbers is not there."""
+    ask = token("patient/AuditEvent.rs", patient="ann")
+    with database.begin() as tx:
+        told = {"at": clock.now(), "viewer": open_viewer(), "action": "search"}
+        audit.add(tx, **told, ref="Task", patient="ann", patients=["bob", "cid"])  # type: ignore[arg-type]
+        audit.add(tx, **told, ref="Task", patient="bob", patients=["ann"])  # type: ignore[arg-type]
+    with database.read() as tx:
+        theirs, mine = [one.seq for one in audit.list(tx, open_viewer(), limit=2)]
+    found = ask("AuditEvent?_count=100")
+    assert found.status_code == 200
+    assert f"AuditEvent/{mine}.1" in ask.ids("AuditEvent?_count=100")
+    for answer in (
+        found,
+        ask(f"AuditEvent/{mine}.1"),
+        ask("Patient/ann/AuditEvent"),
+        ask("AuditEvent?patient=ann,bob"),
+    ):
+        assert answer.status_code == 200
+        assert "Patient/ann" in answer.text
+        assert "Patient/bob" not in answer.text.replace("patient=ann,bob", "")
+        assert "Patient/cid" not in answer.text
+    for id_ in (f"{mine}", f"{mine}.2", f"{mine}.3", f"{theirs}", f"{theirs}.1", f"{theirs}.2"):
+        assert ask(f"AuditEvent/{id_}").status_code == 404, id_
+    with database.read() as tx:
+        looked = next(
+            one for one in audit.list(tx, open_viewer()) if one.ref == "AuditEvent" and one.outcome == "success"
+        )
+    assert "bob" not in looked.patients

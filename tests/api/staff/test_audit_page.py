@@ -53,6 +53,20 @@ def test_who_looked_at_a_patient_is_shown_with_role_and_way(
     assert "Bob &lt;b&gt;Stone" in page.text
 
 
+@pytest.mark.security("B1")
+@pytest.mark.parametrize("path", ["/patients/ida/access", "/audit?patient=ida"])
+def test_looks_at_a_record_that_was_merged_into_this_one_count_for_it(
+    reader: Reader, looked: Clinic, now: datetime, path: str
+) -> None:
+    assert "Bob &lt;b&gt;Stone" not in reader.get(path).text
+    link = [{"other": {"reference": "Patient/ida"}, "type": "replaced-by"}]
+    looked.put({"resourceType": "Patient", "id": "rosa", "link": link}, now)
+    page = reader.get(path)
+    assert "Bob &lt;b&gt;Stone" in page.text
+    assert "denied" in page.text
+    assert "Task/t9" not in reader.get("/patients/rosa/access").text, "and not the other way round"
+
+
 @pytest.mark.security("B3")
 @pytest.mark.parametrize("path", ["/audit", "/patients/rosa/access", "/audit?patient=rosa"])
 def test_looking_is_written_down_before_it_is_shown(reader: Reader, looked: Clinic, path: str) -> None:
