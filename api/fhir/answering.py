@@ -30,6 +30,10 @@ from fhir_tracker.storage.group import GroupWriter
 from fhir_tracker.storage.trail import Access
 
 READ = "read"
+MOMENT = 0.0005
+"""Seconds that a lane waits for those it answered just now; what a group of reads costs hardly grows with it."""
+PATIENCE = 0.005
+"""Seconds that a group may take before what comes meanwhile gets a thread of its own."""
 
 
 class Answering:
@@ -42,10 +46,14 @@ class Answering:
         self._epochs = Watch(context.database)
         self._returns = Returns()
         self._patience = Patience(self._asked, self._returns)
-        self._reads = Lane("reads", self._glance, self._returns, threads=2, group=64, most=1024)
-        self._searches = Lane("searches", self._glance, self._returns, threads=2, group=8, most=512)
+        self._reads = self._lane("reads", group=64, most=1024)
+        self._searches = self._lane("searches", group=8, most=512)
         self._readers = Pool("readers", self._read, self._returns, threads=6, most=256)
         self._long = Pool("long", self._own, self._returns, threads=3, most=64)
+
+    def _lane(self, name: str, *, group: int, most: int) -> Lane:
+        lane = partial(Lane, name, self._glance, self._returns, threads=2, moment=MOMENT, patience=PATIENCE)
+        return lane(group=group, most=most)
 
     async def answer(self, request: FhirRequest, action: Action) -> FhirResponse:
         """The answer to one request, errors of the caller included; raises only what is a mistake of ours."""

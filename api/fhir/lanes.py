@@ -15,6 +15,7 @@ from functools import partial
 
 from api.fhir.actions import Action
 from api.fhir.exchange import FhirRequest, FhirResponse
+from fhir_tracker import clock
 from fhir_tracker.errors import Busy
 
 _FULL = "Too many requests wait; try again."
@@ -106,15 +107,36 @@ GroupWork = Callable[[list[Job], Callable[[], None]], None]
 
 
 class Lane:
-    """A few threads that each take all that waits, up to `group` jobs; raises Busy when `most` wait."""
+    """A few threads that each take all that waits, up to `group` jobs; raises Busy when `most` wait.
 
-    def __init__(self, name: str, work: GroupWork, returns: Returns, *, threads: int, group: int, most: int) -> None:
+    With a `moment`, a thread that has answered a group waits as many seconds for those who were in it: mostly they come again at
+    once, and what is done together costs each of them less. With `patience`, another thread helps only where one has had the
+    same group in hand for so long.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        work: GroupWork,
+        returns: Returns,
+        *,
+        threads: int,
+        group: int,
+        most: int,
+        moment: float = 0.0,
+        patience: float = 0.0,
+    ) -> None:
         self._work = work
         self._returns = returns
         self._threads, self._group, self._most = threads, group, most
-        self._guard = threading.Lock()
+        self._moment, self._patience = moment, patience
+        self._guard = threading.Condition(threading.Lock())
         self._waiting: deque[Job] = deque()
         self._running = 0
+        self._in_hand: list[Job] = []
+        self._again = 0
+        self._wanted = 0
+        self._taken_at = self._look_at = float("-inf")
         self._executor = ThreadPoolExecutor(threads, thread_name_prefix=name)
 
     def put(self, job: Job) -> None:
@@ -123,10 +145,40 @@ class Lane:
             if len(self._waiting) >= self._most:
                 raise Busy(_FULL)
             self._waiting.append(job)
-            starts = self._running < self._threads
-            self._running += starts
+            self._again += bool(self._in_hand) and self._in_hand[0].is_answered
+            starts = self._is_helped()
         if starts:
             self._start()
+        elif self._patience and self._running < self._threads:
+            self._look_later(job.loop)
+
+    def _is_helped(self) -> bool:
+        """Whether one more thread begins now; if one waits for more jobs, it hears when they are there."""
+        if self._wanted:
+            if len(self._waiting) >= self._wanted:
+                self._guard.notify()
+            return False
+        is_late = not self._patience or clock.monotonic() - self._taken_at >= self._patience
+        starts = not self._running or (self._running < self._threads and is_late)
+        self._running += starts
+        return starts
+
+    def _look_later(self, loop: asyncio.AbstractEventLoop) -> None:
+        """See to it that nobody waits behind a group that takes long, though nobody else comes."""
+        now = clock.monotonic()
+        if now >= self._look_at:
+            self._look_at = now + self._patience
+            loop.call_later(self._patience, self._look, loop)
+
+    def _look(self, loop: asyncio.AbstractEventLoop) -> None:
+        with self._guard:
+            waits = bool(self._waiting)
+            starts = waits and self._running < self._threads and self._is_helped()
+        if starts:
+            self._start()
+        elif waits:
+            self._look_at = float("-inf")
+            self._look_later(loop)
 
     def _start(self) -> None:
         turn = _Turn()
@@ -138,10 +190,22 @@ class Lane:
 
     def _take(self, turn: _Turn) -> bool:
         with self._guard:
-            turn.group = [self._waiting.popleft() for _ in range(min(self._group, len(self._waiting)))]
+            is_others = self._wanted > 0
+            if self._moment and turn.group and not is_others:
+                self._gather(min(len(turn.group) + len(self._waiting) - self._again, self._group))
+            many = 0 if is_others else min(self._group, len(self._waiting))
+            turn.group = self._in_hand = [self._waiting.popleft() for _ in range(many)]
+            self._again = 0
             turn.passed = 0
             self._running -= not turn.group
+            self._taken_at = clock.monotonic()
         return bool(turn.group)
+
+    def _gather(self, wanted: int) -> None:
+        """Wait for so many jobs, but no longer than a moment."""
+        self._wanted = wanted
+        self._guard.wait_for(lambda: len(self._waiting) >= wanted, self._moment)
+        self._wanted = 0
 
     def _ended(self, turn: _Turn, done: Future[None]) -> None:
         """After a mistake: its job gets the error, the others of the group are done again, and the lane goes on."""

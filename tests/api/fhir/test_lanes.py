@@ -21,6 +21,8 @@ from fhir_tracker.storage.database import Tx
 from tests.support.loops import in_own_loop
 
 SECONDS = 20
+LONG = 10.0
+"""A moment or patience that no test waits out."""
 
 
 class Mistake(Exception):
@@ -61,17 +63,27 @@ def put_all(place: Lane | Pool, jobs: list[Job], accepted: list[Job]) -> None:
         accepted.append(one)
 
 
+async def until(is_so: Callable[[], bool]) -> None:
+    while not is_so():
+        await asyncio.sleep(0.001)
+
+
 class Echo:
     """Answers each job with its name; `bad` ones are a mistake. Remembers the groups."""
 
     def __init__(self, returns: Returns) -> None:
         self.returns = returns
         self.groups: list[list[str]] = []
-        self.held = threading.Event()
+        self.taken: list[str] = []
+        self.held, self.stuck = threading.Event(), threading.Event()
         self.held.set()
+        self.stuck.set()
 
     def group(self, jobs: list[Job], passed: Callable[[], None]) -> None:
+        self.taken += [one.request.id for one in jobs]
         self.held.wait(SECONDS)
+        if jobs[0].request.id == "stuck":
+            self.stuck.wait(SECONDS)
         self.groups.append([one.request.id for one in jobs])
         done = []
         for one in jobs:
@@ -105,6 +117,104 @@ def test_everybody_is_answered_with_their_own_answer() -> None:
         assert max(map(len, echo.groups)) <= 8
 
     in_loop(work)
+
+
+def test_who_was_answered_and_comes_again_is_worked_on_with_those_who_came_meanwhile() -> None:
+    async def work() -> None:
+        returns = Returns()
+        echo = Echo(returns)
+        echo.held.clear()
+        lane = Lane("lane", echo.group, returns, threads=2, group=8, most=100, moment=LONG, patience=LONG)
+        first = job("a")
+        lane.put(first)
+        await until(lambda: echo.taken == ["a"])
+        others = [job(name) for name in "bcd"]
+        for one in others:
+            lane.put(one)
+        echo.held.set()
+        await first.answer
+        again = job("again")
+        lane.put(again)
+        await settled([*others, again])
+        assert echo.groups == [["a"], ["b", "c", "d", "again"]]
+
+    in_loop(work)
+
+
+def test_who_asks_alone_waits_for_nobody() -> None:
+    async def work() -> None:
+        returns = Returns()
+        echo = Echo(returns)
+        lane = Lane("lane", echo.group, returns, threads=2, group=8, most=100, moment=LONG, patience=LONG)
+        for number in range(20):
+            one = job(str(number))
+            lane.put(one)
+            assert (await one.answer).body == str(number).encode()
+        assert echo.groups == [[str(number)] for number in range(20)]
+
+    in_loop(work)
+
+
+def test_those_who_came_meanwhile_wait_a_moment_only_for_who_does_not_come_again() -> None:
+    async def work() -> None:
+        returns = Returns()
+        echo = Echo(returns)
+        echo.held.clear()
+        lane = Lane("lane", echo.group, returns, threads=2, group=8, most=100, moment=0.001, patience=LONG)
+        jobs = [job(name) for name in "abcd"]
+        for one in jobs:
+            lane.put(one)
+        echo.held.set()
+        assert all(isinstance(one, FhirResponse) for one in await settled(jobs))
+
+    in_loop(work)
+
+
+@pytest.mark.parametrize("moment", [0.0, 0.001])
+def test_nobody_waits_behind_a_group_that_takes_long_though_nobody_else_comes(moment: float) -> None:
+    async def work() -> None:
+        returns = Returns()
+        echo = Echo(returns)
+        lane = Lane("lane", echo.group, returns, threads=2, group=8, most=100, moment=moment, patience=0.001)
+        echo.stuck.clear()
+        stuck = job("stuck")
+        lane.put(stuck)
+        await until(lambda: echo.taken == ["stuck"])
+        for name in ("one", "two", "three"):
+            other = job(name)
+            lane.put(other)
+            assert (await other.answer).body == name.encode()
+        assert not stuck.answer.done()
+        echo.stuck.set()
+        assert (await stuck.answer).body == b"stuck"
+
+    in_loop(work)
+
+
+@pytest.mark.parametrize("patience", [0.0, 0.0005, LONG])
+@pytest.mark.parametrize("moment", [0.0, 0.0005])
+def test_however_they_come_each_of_many_callers_is_answered_each_time(moment: float, patience: float) -> None:
+    async def caller(lane: Lane, name: str) -> int:
+        for number in range(40):
+            one = job(f"bad{name}{number}" if number % 17 == 5 else f"{name}{number}")
+            lane.put(one)
+            (answer,) = await settled([one])
+            assert one.request.id == (str(answer) if isinstance(answer, Mistake) else said(answer))
+        return 40
+
+    async def work() -> None:
+        returns = Returns()
+        echo = Echo(returns)
+        lane = Lane("lane", echo.group, returns, threads=2, group=5, most=100, moment=moment, patience=patience)
+        assert await asyncio.gather(*(caller(lane, f"{number}-") for number in range(12))) == [40] * 12
+        assert max(map(len, echo.groups)) <= 5
+
+    in_loop(work)
+
+
+def said(answer: FhirResponse | BaseException) -> str:
+    assert isinstance(answer, FhirResponse)
+    return answer.body.decode()
 
 
 def test_a_mistake_reaches_only_the_one_it_happened_to() -> None:
