@@ -24,10 +24,15 @@ GRACE_SECONDS = 10
 _SWITCH_SECONDS = 0.001
 
 
+def is_local(host: str) -> bool:
+    """Whether every address of `host` is this machine's own loopback. Raises UsageError for none of its addresses."""
+    addresses = {str(info[4][0]).partition("%")[0] for info in _resolved(host, 0)}
+    return all(ipaddress.ip_address(address).is_loopback for address in addresses)
+
+
 def check_loopback(host: str) -> None:
     """Raise UsageError unless every address of `host` is this machine's own loopback."""
-    addresses = {str(info[4][0]).partition("%")[0] for info in _resolved(host, 0)}
-    if not all(ipaddress.ip_address(address).is_loopback for address in addresses):
+    if not is_local(host):
         raise UsageError(
             f"--open asks for no login, so it listens on this machine only: {host} is not a loopback address. "
             "Use --host 127.0.0.1."

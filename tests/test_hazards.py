@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from api.serve import is_local
 from fhir_tracker.config import Settings, load_settings
 from fhir_tracker.errors import UsageError
-from fhir_tracker.hazards import check_safe, hazards
+from fhir_tracker.hazards import check_heard, check_safe, hazards
 from fhir_tracker.setting_texts import INSECURE
 
 KEY = "q8Zr3vT0yLw5nXk1Bd7Hs2Jf9Gm4Pc6Ua"
@@ -27,7 +28,13 @@ SAFE: list[dict[str, str]] = [
     {"DATABASE": "postgresql://u@127.0.0.1/n"},
     {"DATABASE": "postgresql://u@[::1]:5432/n"},
     {"DATABASE": "postgresql:///n?host=/var/run/postgresql"},
+    {"DATABASE": "postgresql:///n?host=127.0.0.1:5432,::1"},
+    {"DATABASE": "postgresql://u:p,w@127.0.0.1,localhost:5433/n"},
+    {"DATABASE": PG + "?sslmode=verify-full&hostaddr=10.0.0.5"},
+    {"DATABASE": "postgresql:///n?service=far&sslmode=verify-full"},
+    {"DATABASE": "postgresql:///n"},
     {"REDIS_URL": "rediss://r.example"},
+    {"REDIS_URL": "rediss://r.example?ssl_cert_reqs=CERT_REQUIRED&ssl_check_hostname=true"},
     {"REDIS_URL": "redis://127.0.0.1:6379/0"},
     {"REDIS_URL": "unix:///run/redis"},
     {"CORS_ORIGINS": "https://app.example,http://localhost:3000"},
@@ -49,6 +56,17 @@ UNSAFE: list[tuple[str, dict[str, str]]] = [
     ("postgresql", {"DATABASE": "postgresql://u@127.0.0.1,db.example/n"}),
     ("postgresql", {"DATABASE": "postgresql://u@127.0.0.1/n?host=db.example"}),
     ("postgresql", {"DATABASE": "postgresql://127.0.0.1@db.example/n"}),
+    ("postgresql", {"DATABASE": "postgresql://u@127.0.0.1/n?hostaddr=10.0.0.5"}),
+    ("postgresql", {"DATABASE": "postgresql:///n?hostaddr=10.0.0.5"}),
+    ("postgresql", {"DATABASE": "postgresql://u@127.0.0.1/n?hostaddr=127.0.0.1,10.0.0.5"}),
+    ("postgresql", {"DATABASE": "postgresql:///n?host=/run/postgresql,db.example"}),
+    ("postgresql", {"DATABASE": "postgresql:///n?host=localhost:5432,db.example:5432"}),
+    ("postgresql", {"DATABASE": "postgresql:///n?service=far"}),
+    ("postgresql", {"DATABASE": PG + "?sslmode=REQUIRE"}),
+    ("postgresql", {"DATABASE": PG + "?sslmode=allow"}),
+    ("redis", {"REDIS_URL": "rediss://r.example?ssl_cert_reqs=none"}),
+    ("redis", {"REDIS_URL": "rediss://127.0.0.1/0?ssl_cert_reqs=CERT_NONE"}),
+    ("redis", {"REDIS_URL": "rediss://r.example?ssl_check_hostname=false"}),
     ("redis", {"REDIS_URL": "redis://r.example"}),
     ("redis", {"REDIS_URL": "redis://:secret@10.0.0.5:6379/0"}),
 ]
@@ -79,6 +97,63 @@ def test_what_is_unsafe_is_refused_until_its_own_word_allows_it(word: str, given
     check_safe(settings(given, INSECURE=word))
     assert [one.word for one in hazards(settings(given, INSECURE=word)) if one.word] == [word], "doctor still tells it"
     check_safe(settings(given), *(INSECURE - {word}))
+
+
+@pytest.fixture(autouse=True)
+def _no_postgresql_of_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("PGHOST", "PGHOSTADDR", "PGSERVICE", "PGSSLMODE"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.mark.security("E1")
+@pytest.mark.parametrize(
+    ("address", "env", "is_safe"),
+    [
+        ("postgresql:///n", {"PGHOST": "db.example"}, False),
+        ("postgresql:///n", {"PGHOST": "/run/postgresql"}, True),
+        ("postgresql:///n", {"PGHOST": "127.0.0.1,db.example"}, False),
+        ("postgresql:///n", {"PGHOST": "db.example", "PGSSLMODE": "verify-full"}, True),
+        ("postgresql:///n?sslmode=disable", {"PGHOST": "db.example", "PGSSLMODE": "verify-full"}, False),
+        ("postgresql://127.0.0.1/n", {"PGHOST": "db.example"}, True),
+        ("postgresql://127.0.0.1/n", {"PGHOSTADDR": "10.0.0.5"}, False),
+        ("postgresql://127.0.0.1/n?hostaddr=127.0.0.1", {"PGHOSTADDR": "10.0.0.5"}, True),
+        ("postgresql://127.0.0.1/n", {"PGSERVICE": "far"}, False),
+        ("postgresql://127.0.0.1/n", {"PGSERVICE": "far", "PGSSLMODE": "require"}, False),
+        ("postgresql://127.0.0.1/n?sslmode=require", {"PGSERVICE": "far"}, True),
+        (PG, {"PGSSLMODE": "prefer"}, False),
+        (PG, {"PGSSLMODE": "require"}, True),
+    ],
+)
+def test_what_the_environment_says_to_postgresqls_library_counts(
+    monkeypatch: pytest.MonkeyPatch, address: str, env: dict[str, str], is_safe: bool
+) -> None:
+    for name, value in env.items():
+        monkeypatch.setenv(name, value)
+    assert [one.word for one in hazards(settings({"DATABASE": address}))] == ([] if is_safe else ["postgresql"])
+
+
+@pytest.mark.security("E1", "S55")
+@pytest.mark.parametrize("words", [("--host", "0.0.0.0"), ("--host", "::"), ("--host", "0.0.0.0", "--port", "0")])
+def test_a_port_that_others_reach_is_not_opened_without_tls_or_the_address_of_a_proxy(
+    tmp_path: Path, words: tuple[str, ...]
+) -> None:
+    done = started(tmp_path, "serve", *words)
+    assert done.returncode == 2
+    assert "--tls-cert" in done.stderr
+    assert "FHIR_TRACKER_INSECURE=http" in done.stderr
+    assert not (tmp_path / "t.db").exists()
+
+
+@pytest.mark.security("E1")
+def test_who_listens_here_or_speaks_tls_or_stands_behind_a_proxy_may() -> None:
+    with pytest.raises(UsageError):
+        check_heard(settings({}), is_local=False, has_tls=False)
+    check_heard(settings({}), is_local=True, has_tls=False)
+    check_heard(settings({}), is_local=False, has_tls=True)
+    check_heard(settings({"INSECURE": "http"}), is_local=False, has_tls=False)
+    check_heard(settings({"PUBLIC_URL": "https://tracker.example"}), is_local=False, has_tls=False)
+    for host, local in (("127.0.0.1", True), ("localhost", True), ("0.0.0.0", False)):
+        assert is_local(host) is local
 
 
 @pytest.mark.security("E2")

@@ -13,13 +13,13 @@ from api.app import create_app
 from api.audit_keeper import AuditKeeper
 from api.context import Access, AppContext
 from api.processes import Place, how_many, spread
-from api.serve import address_of, check_loopback, listen, run_server, tls_of
+from api.serve import address_of, check_loopback, is_local, listen, run_server, tls_of
 from api.stores import open_store, set_up_store, with_secret_key
 from api.worker import start_embedded
 from fhir_tracker import clock
 from fhir_tracker.config import Settings, load_settings
 from fhir_tracker.errors import UsageError
-from fhir_tracker.hazards import check_safe
+from fhir_tracker.hazards import check_heard, check_safe
 from fhir_tracker.setting_texts import process_count
 
 _BANNER = """
@@ -62,6 +62,7 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
         check_loopback(args.host)
     else:
         check_safe(settings)
+        check_heard(settings, is_local=is_local(args.host), has_tls=bool(args.tls_cert))
     processes, tls = how_many(args.processes, settings), tls_of(args.tls_cert, args.tls_key)
     with listen(args.host, args.port) as listening:
         address = address_of(args.host, listening, "https" if tls else "http")
