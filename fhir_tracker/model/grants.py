@@ -25,6 +25,7 @@ _FORM = re.compile(
 )
 _FIRST = {"read": "rs", "write": "cud", ANY: RIGHTS}
 """The rights of scopes of the first version."""
+_WORDS = {frozenset(rights): word for word, rights in _FIRST.items()}
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,12 @@ class Grant:
         rights = "".join(one for one in RIGHTS if one in self.rights)
         query = "&".join(f"{_quoted(name)}={_quoted(value)}" for name, value in self.filters)
         return f"{self.level}/{self.type}.{rights}{'?' if query else ''}{query}"
+
+    @property
+    def first_text(self) -> str | None:
+        """The scope as version 1 writes it; None where that has no word for it."""
+        word = _WORDS.get(self.rights)
+        return f"{self.level}/{self.type}.{word}" if word and not self.filters else None
 
 
 @lru_cache(maxsize=4096)
@@ -82,11 +89,12 @@ def narrowed(asked: str, held: Iterable[str]) -> tuple[str, ...]:
 
 
 def _reduced(scope: str, wanted: Grant, held: Iterable[Grant]) -> list[str]:
-    """The scope as it was written where it is held whole, else what two grants have in common."""
+    """The scope as it was written where it is held whole, else what two grants have in common, in words of its version."""
     common = [both for one in held if (both := _both(wanted, one)) is not None]
     if any(one == wanted for one in common):
         return [scope]
-    return [one.text for one in common]
+    is_first = scope == wanted.first_text
+    return [(is_first and one.first_text) or one.text for one in common]
 
 
 def _both(wanted: Grant, held: Grant) -> Grant | None:
