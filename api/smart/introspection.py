@@ -40,7 +40,12 @@ class TokenQuestions:
     def introspect(self, form: Form) -> Response:
         """What is known of `token`: that it counts and for what, or only that it does not. Raises OAuthError."""
         token, now = _asked(form), clock.now()
-        return answer(self._as_who(form, now, INTROSPECT, lambda tx, who: self._told(tx, token, who, now)))
+        try:
+            return answer(self._as_who(form, now, INTROSPECT, lambda tx, who: self._told(tx, token, who, now)))
+        except OAuthError as error:
+            if error.code != "invalid_client" or error.status == 401:
+                raise
+            raise OAuthError(error.code, error.description, 401, {"WWW-Authenticate": challenge()}) from None
 
     def revoke(self, form: Form) -> Response:
         """Ends `token`; the answer is the same when there is none. Raises OAuthError."""

@@ -27,6 +27,8 @@ from tests.support.systems import System, let_in
 INTROSPECT, REVOKE = "/auth/introspect", "/auth/revoke"
 SYSTEM, OTHER = System(), System(id="other")
 INACTIVE = {"active": False}
+NOT_SHOWN = {INTROSPECT: 401, REVOKE: 400}
+"""As RFC 7662 (2.3) and RFC 7009 (2.2.1) have it."""
 
 
 @pytest.fixture
@@ -77,7 +79,8 @@ def test_who_does_not_show_who_they_are_is_told_nothing(client: TestClient) -> N
     for shown in ({}, OTHER.shown(aud="http://other.example"), {"client_id": "reports"}, SYSTEM.shown(jti="")):
         for place in (INTROSPECT, REVOKE):
             answer = client.post(place, data={"token": token, **shown})
-            assert (answer.status_code, answer.json()["error"]) == (400, "invalid_client")
+            assert (answer.status_code, answer.json()["error"]) == (NOT_SHOWN[place], "invalid_client")
+            assert ("www-authenticate" in answer.headers) is (answer.status_code == 401)
     for place in (INTROSPECT, REVOKE):
         answer = client.post(place, data={"token": token}, headers={"Authorization": "Bearer nobody's"})
         assert (answer.status_code, answer.json()["error"]) == (401, "invalid_token")
@@ -99,7 +102,7 @@ def test_a_token_shows_who_asks_as_well_and_may_be_made_for_that_address(client:
     there = System(audience=f"{BASE}{INTROSPECT}")
     assert about(client, token, there).json()["active"] is True
     elsewhere = System(audience=f"{BASE}{REVOKE}")
-    assert about(client, token, elsewhere).status_code == 400
+    assert about(client, token, elsewhere).status_code == 401
     assert client.post("/auth/token", data=there.form()).status_code == 400
 
 
