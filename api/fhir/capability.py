@@ -16,6 +16,7 @@ from api.fhir.exchange import FhirRequest, FhirResponse
 from api.fhir.negotiation import is_unchanged
 from api.fhir.policy import all_types, is_writable
 from api.fhir.subsets import subset_of_one
+from api.smart.places import TOKEN
 from fhir_tracker import __version__
 from fhir_tracker.fhir.body import write_json
 from fhir_tracker.fhir.compartments import COMPARTMENTS
@@ -39,6 +40,8 @@ _CONTENT = (
 )
 _LAST_UPDATED = "When the tracker last stored a change of the resource, not when the EHR did."
 _SERVICES = "http://terminology.hl7.org/CodeSystem/restful-security-service"
+_OAUTH_URIS = "http://fhir-registry.smarthealthit.org/StructureDefinition/oauth-uris"
+_ABSENT = "http://hl7.org/fhir/StructureDefinition/data-absent-reason"
 _DEFINITION = "http://hl7.org/fhir/CompartmentDefinition/"
 
 
@@ -100,16 +103,16 @@ class Statement:
             "fhirVersion": "4.0.1",
             "format": ["application/fhir+json", "json"],
             **({"patchFormat": list(PATCH_FORMATS)} if self._takes("PATCH", (EACH, "{id}")) else {}),
-            "rest": [self._rest(access)],
+            "rest": [self._rest(base, access)],
         }
 
-    def _rest(self, access: Access) -> Resource:
+    def _rest(self, base: str, access: Access) -> Resource:
         codes = self.system_interactions()
         with_members = any(MEMBER in route.template for route in self._routes)
         return {
             "mode": "server",
             "documentation": _documentation(access),
-            **({"security": _security()} if access is Access.LOCKED else {}),
+            **({"security": _security(base)} if access is Access.LOCKED else {}),
             "resource": [self._row(type_, access) for type_ in all_types()],
             **_unless_empty("interaction", [{"code": code} for code in codes]),
             **_unless_empty(
@@ -210,9 +213,17 @@ def _documentation(access: Access) -> str:
     return "This server runs without login and answers on its own machine only. It holds no data of real patients."
 
 
-def _security() -> Resource:
-    """How to come in. The extension of older clients for addresses needs one where people log in, and there is none."""
+def _security(base: str) -> Resource:
+    """How to come in; by extension for older clients, which has to name an address where people log in: there is none."""
+    absent = {"extension": [{"url": _ABSENT, "valueCode": "not-applicable"}]}
+    token = f"{base.removesuffix('/fhir')}{TOKEN}"
     return {
+        "extension": [
+            {
+                "url": _OAUTH_URIS,
+                "extension": [{"url": "authorize", "_valueUri": absent}, {"url": "token", "valueUri": token}],
+            }
+        ],
         "service": [{"coding": [{"system": _SERVICES, "code": "SMART-on-FHIR"}], "text": "SMART App Launch"}],
         "description": "Access tokens for systems (backend services, private_key_jwt): see .well-known/smart-configuration.",
     }

@@ -43,9 +43,14 @@ BODY_SECONDS = 30
 MAX_PARAMETERS = 200
 _FORM = "application/x-www-form-urlencoded"
 _METADATA = ("metadata",)
-FOR_ALL = frozenset({"/fhir/metadata", SMART_CONFIGURATION})
+FOR_ALL = frozenset({"/fhir/metadata", "/fhir/metadata/", SMART_CONFIGURATION})
 """What pages of any site may read."""
 FROM_ANYWHERE = {"Access-Control-Allow-Origin": "*"}
+_READ_THEM = {
+    "Access-Control-Allow-Methods": "GET, HEAD",
+    "Access-Control-Allow-Headers": "Accept, Authorization, Content-Type, If-None-Match",
+    "Access-Control-Max-Age": "600",
+}
 _CONTENT_TYPE: tuple[bytes, bytes] = (b"content-type", FHIR_JSON.encode())
 
 
@@ -71,6 +76,8 @@ class FhirEndpoint:
 
     async def _answer(self, scope: Scope, receive: Receive) -> FhirResponse:
         headers, arrived = scope[HEADERS], clock.monotonic()
+        if scope["method"] == "OPTIONS" and scope["path"] in FOR_ALL and "access-control-request-method" in headers:
+            return FhirResponse(status=204, headers=_READ_THEM)
         if scope["path"] == SMART_CONFIGURATION:
             scope[ROUTE] = SMART_CONFIGURATION
             return _configured(self._context, scope["method"])

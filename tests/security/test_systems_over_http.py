@@ -15,6 +15,8 @@ from typing import Any
 
 import httpx
 import pytest
+import requests
+from requests.adapters import HTTPAdapter
 
 from api.limits import FAILURES, FAILURES_A_SECOND
 from tests.conformance.server import Tracker, running_tracker
@@ -24,6 +26,7 @@ from tests.support.systems import System, key_set
 
 ROOT = Path(__file__).parents[2]
 PROGRAM = Path(sys.executable).parent / "fhir-tracker"
+PUBLIC = "http://127.0.0.1:9"
 TASK = {"resourceType": "Task", "status": "requested", "intent": "order"}
 
 
@@ -32,9 +35,8 @@ def pair(postgres: Postgres, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     """Two servers over one database, the first of two processes; all have one public address, as behind a balancer."""
     url = postgres.url(postgres.create())
     with ExitStack() as undo:
-        public = "http://127.0.0.1:9"
         folders = [tmp_path_factory.mktemp(name) for name in ("one", "two")]
-        options = ("--no-worker", "--public-url", public)
+        options = ("--no-worker", "--public-url", PUBLIC)
         one = undo.enter_context(running_tracker(url, folders[0], *options, "--processes", "2"))
         yield one, undo.enter_context(running_tracker(url, folders[1], *options))
 
@@ -109,6 +111,34 @@ def test_fhirclient_and_fhirpy_work_with_a_token(
     token = token_at(pair[0], system.form("system/Task.cruds system/Patient.rs")).json()["access_token"]
     assert _with_fhirclient(pair[1].fhir, token) == "requested"
     assert set(in_own_loop(lambda: _with_fhirpy(pair[1].fhir, token))) == {"requested"}
+    assert _with_an_assertion(pair[1].fhir, system.assertion()) == ["requested"]
+
+
+class _Proxy(HTTPAdapter):
+    """What stands at the public address of both servers, and asks one of them."""
+
+    def __init__(self, behind: str) -> None:
+        super().__init__()
+        self._behind = behind
+
+    def send(self, request: requests.PreparedRequest, *args: Any, **more: Any) -> requests.Response:
+        request.url = str(request.url).replace(PUBLIC, self._behind, 1)
+        return super().send(request, *args, **more)
+
+
+def _with_an_assertion(base: str, assertion: str) -> list[str]:
+    """What fhirclient finds by its own way of coming in, which learns from `metadata` alone where tokens are."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from fhirclient import client
+        from fhirclient.models.task import Task
+
+        told = {"app_id": "python", "api_base": base, "jwt_token": assertion, "scope": "system/Task.rs"}
+        smart = client.FHIRClient(settings=told)
+        smart.server.session.mount(PUBLIC, _Proxy(base.removesuffix("/fhir")))
+        smart.prepare()
+        smart.authorize()
+        return [one.status for one in Task.where({"status": "requested"}).perform_resources(smart.server)]
 
 
 def _with_fhirclient(base: str, token: str) -> str:
@@ -149,7 +179,7 @@ def test_what_the_page_for_clients_says_to_run_works_to_the_letter(
         str(tmp_path / "reports-public.json"),
     )
     known = httpx.get(f"{pair[0].fhir}/.well-known/smart-configuration", timeout=60, trust_env=False).json()
-    assert known["token_endpoint"].startswith("http://127.0.0.1:9/")
+    assert known["token_endpoint"].startswith(f"{PUBLIC}/")
     script = (tmp_path / "ask_token.py").read_text()
     (tmp_path / "ask_token.py").write_text(
         re.sub(r"httpx\.post\(\s*token_url", f'httpx.post("{pair[0].url}/auth/token"', script)

@@ -75,7 +75,7 @@ def test_what_it_names_is_there(serve: Serve, told: dict[str, Any]) -> None:
     client = serve(Access.LOCKED)
     for name in ("token_endpoint", "introspection_endpoint", "revocation_endpoint"):
         answer = client.post(told[name].removeprefix(BASE), data={"token": "x", "grant_type": "client_credentials"})
-        assert (answer.status_code, answer.json()["error"]) == (400, "invalid_client")
+        assert (answer.status_code, answer.json()["error"]) == (401 if "introspect" in name else 400, "invalid_client")
 
 
 @pytest.mark.requirement(82)
@@ -86,7 +86,34 @@ def test_the_statement_says_the_same_where_a_token_is_needed_and_nothing_where_n
     security = statement.json()["rest"][0]["security"]
     assert security["service"][0]["coding"][0]["code"] == "SMART-on-FHIR"
     assert "smart-configuration" in security["description"]
+    (told,) = security["extension"]
+    assert told["url"] == "http://fhir-registry.smarthealthit.org/StructureDefinition/oauth-uris"
+    assert {one["url"]: one.get("valueUri") for one in told["extension"]} == {
+        "authorize": None,
+        "token": f"{BASE}/auth/token",
+    }
     assert "security" not in serve(Access.OPEN).get("/fhir/metadata").json()["rest"][0]
+
+
+@pytest.mark.requirement(82)
+@pytest.mark.parametrize("path", [PLACE, "/fhir/metadata", "/fhir/metadata/"])
+def test_a_browser_that_asks_first_may_read_what_all_may_read(serve: Serve, path: str) -> None:
+    page = {"Origin": "https://app.example"}
+    asks = page | {"Access-Control-Request-Method": "GET", "Access-Control-Request-Headers": "content-type"}
+    for access in Access:
+        client = serve(access)
+        first = client.options(path, headers=asks)
+        assert (first.status_code, first.content) == (204, b"")
+        assert first.headers["access-control-allow-origin"] == "*"
+        assert "content-type" in first.headers["access-control-allow-headers"].lower()
+        assert first.headers["access-control-allow-methods"] == "GET, HEAD"
+        assert "access-control-allow-credentials" not in first.headers
+        assert client.get(path, headers=page).headers["access-control-allow-origin"] == "*"
+        assert client.options(path, headers=page).status_code == 405
+        for other in ("/fhir/Task", "/fhir/Patient/x", f"{path}x", "/auth/token"):
+            refused = client.options(other, headers=asks)
+            assert refused.status_code in (401, 404, 405), other
+            assert "access-control-allow-origin" not in refused.headers, other
 
 
 @pytest.mark.security("S57")
