@@ -69,9 +69,9 @@ def read_assertion(compact: str) -> Assertion:
 
 
 def check_signature(given: Assertion, keys: Sequence[PublicKey]) -> None:
-    """Raises Unauthenticated unless exactly one of the keys has the right id and algorithm, and it signed."""
-    fitting = [one for one in keys if one.kid == given.kid]
-    if len(fitting) != 1 or fitting[0].alg != given.alg:
+    """Raises Unauthenticated unless exactly one of the keys has the right id and kind, and it signed."""
+    fitting = [one for one in keys if one.kid == given.kid and one.alg == given.alg]
+    if len(fitting) != 1:
         raise Unauthenticated("key")
     if not fitting[0].signed(given.compact):
         raise Unauthenticated("signature")

@@ -70,9 +70,9 @@ def checked_keys(key_set: Mapping[str, Any]) -> Mapping[str, Any]:
     wrong = [f"Key {number}: {why}." for number, one in enumerate(keys, 1) if (why := _why_not(one))]
     if wrong:
         raise UsageError(" ".join(wrong))
-    often = [kid for kid, count in Counter(one["kid"] for one in keys).items() if count > 1]
+    often = [one for one, count in Counter((one["kty"], one["kid"]) for one in keys).items() if count > 1]
     if often:
-        raise UsageError(f"{len(often)} key ids are there more than once; each key needs a kid of its own.")
+        raise UsageError(f"{len(often)} key ids are there more than once; each key of a kind needs a kid of its own.")
     return {"keys": [_public(one) for one in keys]}
 
 

@@ -322,7 +322,8 @@ class EhrClient:
             if request.writes and answer.status not in _SAME_METHOD:
                 raise RemoteFailure("The server redirects what was to be written there.", permanent=True, unknown=True)
             request = replace(request, url=urljoin(request.url, answer.location))
-        raise RemoteFailure("The server redirects without end.", permanent=True)
+        ways = "without end" if self._limits.redirects else "elsewhere, which is not followed here"
+        raise RemoteFailure(f"The server redirects {ways}.", permanent=True)
 
     def _once(self, request: _Request) -> Answer:
         ends = clock.monotonic() + self._limits.total_seconds

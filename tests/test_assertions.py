@@ -111,9 +111,28 @@ def test_a_key_id_that_two_keys_have_names_neither() -> None:
     assert len(twice) == 2
     with pytest.raises(Unauthenticated):
         check_signature(read_assertion(SYSTEM.assertion()), twice)
-    mixed = usable_keys({"keys": [public(ec_key("ec"), "ec"), public(rsa_key(), "ec")]})
-    with pytest.raises(Unauthenticated):
-        check_signature(read_assertion(SYSTEM.assertion()), mixed)
+
+
+@pytest.mark.requirement(104)
+@pytest.mark.security("S4")
+def test_keys_of_two_kinds_may_share_an_id_and_each_checks_what_is_signed_in_its_way() -> None:
+    """The key is the one of that id whose kind the algorithm is for; a third of either kind makes it none."""
+    mixed = {"keys": [public(ec_key("ec"), "ec"), public(rsa_key(), "ec")]}
+    by_rsa = signed({"alg": "RS384", "kid": "ec", "typ": "JWT"}, SYSTEM.claims(), rsa_key())
+    for compact in (SYSTEM.assertion(), by_rsa):
+        check_signature(read_assertion(compact), usable_keys(mixed))
+        for twin in mixed["keys"]:
+            more = usable_keys({"keys": [*mixed["keys"], twin]})
+            if twin["kty"] == ("RSA" if compact is by_rsa else "EC"):
+                with pytest.raises(Unauthenticated, match="key"):
+                    check_signature(read_assertion(compact), more)
+            else:
+                check_signature(read_assertion(compact), more)
+    swapped = signed({"alg": "RS384", "kid": "ec", "typ": "JWT"}, SYSTEM.claims(), ec_key("ec"))
+    with pytest.raises(Unauthenticated, match="signature"):
+        check_signature(read_assertion(swapped), usable_keys(mixed))
+    with pytest.raises(Unauthenticated, match="key"):
+        check_signature(read_assertion(by_rsa), usable_keys({"keys": mixed["keys"][:1]}))
 
 
 @pytest.mark.requirement(108)

@@ -128,7 +128,9 @@ def test_a_key_that_cannot_be_trusted_is_refused_with_the_reason_and_not_shown(
 @pytest.mark.security("S4")
 def test_two_keys_of_one_id_and_too_many_keys_are_refused() -> None:
     with pytest.raises(UsageError, match="more than once"):
-        checked_keys({"keys": [PUBLIC, public(rsa_key(), "ec")]})
+        checked_keys({"keys": [PUBLIC, PUBLIC]})
+    of_two_kinds = checked_keys({"keys": [PUBLIC, public(rsa_key(), "ec")]})
+    assert [(one["kty"], one["kid"]) for one in of_two_kinds["keys"]] == [("EC", "ec"), ("RSA", "ec")]
     with pytest.raises(UsageError, match="keys"):
         checked_keys({"keys": [PUBLIC | {"kid": f"k{n}"} for n in range(MOST_KEYS + 1)]})
 

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import queue
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 
 import httpx
 import pytest
 import respx
 
-from fhir_tracker.errors import RemoteFailure
-from subscriptions.key_sets import LONGEST, SHORTEST, SPARE, UNTOLD, KeySets, fetch_key_set
+from fhir_tracker.errors import Busy, RemoteFailure
+from subscriptions.key_sets import LONGEST, MOST_FOR_ONE, MOST_WAITING, SHORTEST, SPARE, UNTOLD, KeySets, fetch_key_set
 from tests.support.systems import ec_key, key_set, public, rsa_key, weak_rsa
 
 URL = "https://reports.example/jwks.json"
@@ -27,9 +31,11 @@ class Address:
         self.kept = ""
         self.answer: httpx.Response | Exception | None = None
         self.asked = 0
+        self.hold: Callable[[], object] = lambda: None
 
     def __call__(self, request: httpx.Request) -> httpx.Response:
         self.asked += 1
+        self.hold()
         if isinstance(self.answer, Exception):
             raise self.answer
         headers = {"Cache-Control": self.kept} if self.kept else {}
@@ -40,7 +46,7 @@ class Address:
 def there() -> Iterator[Address]:
     made = Address()
     with respx.mock(assert_all_called=False) as router:
-        router.get(URL).mock(side_effect=made)
+        router.get(url__startswith=URL).mock(side_effect=made)
         yield made
 
 
@@ -89,6 +95,7 @@ def test_what_the_server_says_counts_within_bounds(there: Address, told: str, ke
     assert there.asked == 2
 
 
+@pytest.mark.fault("F29")
 @pytest.mark.requirement(108)
 @pytest.mark.security("S7", "S4")
 def test_an_unknown_key_has_them_fetched_again_but_not_at_every_knock(there: Address) -> None:
@@ -102,6 +109,7 @@ def test_an_unknown_key_has_them_fetched_again_but_not_at_every_knock(there: Add
     assert there.asked == 2
 
 
+@pytest.mark.fault("F29")
 @pytest.mark.security("S7")
 @pytest.mark.parametrize(
     "answer",
@@ -132,6 +140,7 @@ def test_an_address_that_fails_gives_no_keys_and_is_not_asked_at_every_knock(
     assert ids(sets, "a", NOW + SHORTEST) == ["a"]
 
 
+@pytest.mark.fault("F29")
 @pytest.mark.security("S7")
 def test_keys_outlive_a_short_absence_of_their_server_and_no_long_one(there: Address) -> None:
     sets, there.kept = KeySets(), "max-age=60"
@@ -143,6 +152,7 @@ def test_keys_outlive_a_short_absence_of_their_server_and_no_long_one(there: Add
         ids(sets, "a", ends)
 
 
+@pytest.mark.fault("F29")
 @pytest.mark.security("S7")
 def test_a_key_that_was_taken_away_counts_no_more_once_the_set_is_fetched_anew(there: Address) -> None:
     sets, there.kept = KeySets(), "max-age=60"
@@ -152,6 +162,7 @@ def test_a_key_that_was_taken_away_counts_no_more_once_the_set_is_fetched_anew(t
     assert ids(sets, "stolen", NOW + timedelta(seconds=60)) == ["b"]
 
 
+@pytest.mark.fault("F29")
 @pytest.mark.security("S7")
 def test_a_clock_that_was_put_back_makes_nothing_stay_for_ever(there: Address) -> None:
     sets = KeySets()
@@ -184,3 +195,97 @@ def test_an_address_inside_a_cloud_and_a_file_are_never_asked() -> None:
         fetch_key_set("http://169.254.169.254/jwks.json")
     with pytest.raises(RemoteFailure):
         fetch_key_set("file:///etc/passwd")
+
+
+@contextmanager
+def standing_still(there: Address) -> Iterator[threading.Event]:
+    """Whoever asks at the address from now on is answered when this ends; the event is set once somebody does."""
+    asked, go_on = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        asked.set()
+        assert go_on.wait(60)
+
+    there.hold = hold
+    try:
+        yield asked
+    finally:
+        there.hold = lambda: None
+        go_on.set()
+
+
+def crowd(
+    pool: ThreadPoolExecutor, ask: Callable[[int], list[str]], count: int
+) -> tuple[queue.Queue[str], list[Future[None]]]:
+    """`ask` by so many at once; what became of those who have heard."""
+    heard: queue.Queue[str] = queue.Queue()
+
+    def one(number: int) -> None:
+        try:
+            heard.put(",".join(ask(number)))
+        except (Busy, RemoteFailure) as error:
+            heard.put(type(error).__name__)
+
+    return heard, [pool.submit(one, number) for number in range(count)]
+
+
+@pytest.mark.fault("F29")
+@pytest.mark.security("S7", "S56")
+def test_who_has_a_key_that_is_known_does_not_wait_while_the_set_is_fetched_for_another(there: Address) -> None:
+    sets, there.kept = KeySets(), "max-age=3600"
+    ids(sets, "a", NOW)
+    with ThreadPoolExecutor(1) as pool, standing_still(there) as asked:
+        guess = pool.submit(ids, sets, "made-up", NOW + SHORTEST)
+        assert asked.wait(60)
+        assert [ids(sets, "a", NOW + SHORTEST) for _ in range(20)] == [["a"]] * 20
+        assert not guess.done()
+    assert guess.result() == ["a"]
+
+
+@pytest.mark.fault("F29")
+@pytest.mark.security("S7", "S56")
+def test_few_wait_for_an_address_that_does_not_answer_and_the_others_hear_so_at_once(there: Address) -> None:
+    sets, more = KeySets(), 20
+    with ThreadPoolExecutor(MOST_FOR_ONE + more) as pool:
+        with standing_still(there):
+            heard, _ = crowd(pool, lambda number: ids(sets, "a", NOW), MOST_FOR_ONE + more)
+            assert [heard.get(timeout=60) for _ in range(more)] == ["Busy"] * more
+            assert heard.empty()
+        assert [heard.get(timeout=60) for _ in range(MOST_FOR_ONE)] == ["a"] * MOST_FOR_ONE
+    assert there.asked == 1
+    assert ids(sets, "a", NOW + SECOND) == ["a"]
+
+
+@pytest.mark.fault("F29")
+@pytest.mark.security("S7", "S56")
+def test_when_too_many_wait_for_old_keys_to_be_fetched_anew_those_count_for_the_others(there: Address) -> None:
+    sets, more, there.kept = KeySets(), 5, "max-age=60"
+    ids(sets, "a", NOW)
+    later, there.names = NOW + 61 * SECOND, ("b",)
+    with ThreadPoolExecutor(MOST_FOR_ONE + more) as pool:
+        with standing_still(there):
+            heard, _ = crowd(pool, lambda number: ids(sets, "a", later), MOST_FOR_ONE + more)
+            assert [heard.get(timeout=60) for _ in range(more)] == ["a"] * more
+            with pytest.raises(Busy):
+                ids(sets, "b", later)
+        assert [heard.get(timeout=60) for _ in range(MOST_FOR_ONE)] == ["b"] * MOST_FOR_ONE
+    assert ids(sets, "b", later) == ["b"]
+
+
+@pytest.mark.security("S7", "S56")
+def test_all_addresses_together_keep_no_more_than_some_waiting_and_give_their_places_back(there: Address) -> None:
+    sets, more = KeySets(), 6
+    count = MOST_WAITING + more
+
+    def ask(number: int) -> list[str]:
+        return [one.kid for one in sets.keys(f"{URL}?{number}", "a", NOW)]
+
+    with ThreadPoolExecutor(count) as pool:
+        with standing_still(there):
+            heard, _ = crowd(pool, ask, count)
+            assert [heard.get(timeout=60) for _ in range(more)] == ["Busy"] * more
+        assert [heard.get(timeout=60) for _ in range(MOST_WAITING)] == ["a"] * MOST_WAITING
+        there.answer = httpx.ConnectError("refused")
+        for _ in range(2):
+            heard, done = crowd(pool, lambda number: ask(100 + number), MOST_WAITING)
+            assert {heard.get(timeout=60) for _ in done} == {"RemoteFailure"}

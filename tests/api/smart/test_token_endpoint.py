@@ -3,22 +3,29 @@
 from __future__ import annotations
 
 import json
+import queue
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from typing import Any
 
+import httpx
 import pytest
+import respx
 from sqlalchemy import text
 from starlette.testclient import TestClient
 
 from api.app import create_app
 from api.context import Access
+from fhir_tracker import clock
 from fhir_tracker.model.viewer import open_viewer
-from fhir_tracker.storage import audit
+from fhir_tracker.storage import audit, clients
 from fhir_tracker.storage.client_tables import access_token
+from fhir_tracker.storage.clients import Client
 from fhir_tracker.storage.database import Database
 from fhir_tracker.storage.schema import prepare
+from subscriptions.key_sets import MOST_FOR_ONE
 from tests.api.conftest import Serve
 from tests.support.contexts import context_of
 from tests.support.hostile_assertions import hostile
@@ -111,6 +118,8 @@ def test_of_a_token_only_a_digest_is_kept_and_none_is_like_another(client: TestC
         ("system/Patient.cruds", "system/Patient.rs"),
         ("system/*.rs", "system/Task.rs system/Patient.rs"),
         ("system/Patient.read", "system/Patient.read"),
+        ("system/*.read", "system/Task.read system/Patient.read"),
+        ("system/*.*", "system/Task.* system/Patient.read"),
         ("system/Task.rs?status=requested", "system/Task.rs?status=requested"),
         ("openid launch system/Task.r", "system/Task.r"),
         ("system/Task.rs system/Task.rs", "system/Task.rs"),
@@ -305,8 +314,6 @@ def test_a_jku_is_taken_only_from_a_system_registered_by_that_very_address(clien
 def test_two_keys_of_one_id_open_nothing_even_when_they_got_into_the_store(serve: Serve, database: Database) -> None:
     let_in(database, id_="twice", keys=key_set("ec"))
     with database.begin() as tx:
-        from fhir_tracker.storage import clients
-
         one = key_set("ec")["keys"][0]
         clients.change(tx, "twice", jwks={"keys": [one, one]})
     answer = serve(Access.LOCKED).post(TOKEN, data=System(id="twice").form())
@@ -346,3 +353,36 @@ def test_who_fails_too_often_is_told_to_wait_and_others_behind_the_same_address_
     assert int(answers[-1].headers["retry-after"]) >= 1
     assert asked(client).status_code == 200
     assert len([one for one in trail(database) if one[1] == "token-refused"]) <= 100
+
+
+@pytest.mark.fault("F29")
+@pytest.mark.security("S7", "S56")
+def test_while_keys_at_an_address_do_not_come_few_wait_and_whose_keys_are_here_is_served(
+    client: TestClient, database: Database
+) -> None:
+    url, more, go_on = "https://slow.example/jwks.json", 6, threading.Event()
+    with database.begin() as tx:
+        clients.add(tx, Client(id="slow", name="", scopes=("system/*.rs",), jwks_url=url, added_at=clock.now()))
+    answers: queue.Queue[Any] = queue.Queue()
+
+    def stand_still(request: httpx.Request) -> httpx.Response:
+        assert go_on.wait(60)
+        return httpx.Response(200, json=key_set("ec"))
+
+    def knock(number: int) -> None:
+        answers.put(client.post(TOKEN, data=System(id="slow").form()))
+
+    with respx.mock as router, ThreadPoolExecutor(MOST_FOR_ONE + more) as pool:
+        router.get(url).mock(side_effect=stand_still)
+        try:
+            waiting = [pool.submit(knock, number) for number in range(MOST_FOR_ONE + more)]
+            for _ in range(more):
+                answer = answers.get(timeout=60)
+                assert (answer.status_code, answer.json()["error"]) == (503, "temporarily_unavailable")
+                assert int(answer.headers["retry-after"]) > 0
+            assert asked(client).status_code == 200
+        finally:
+            go_on.set()
+        for one in waiting:
+            one.result()
+    assert {answers.get_nowait().status_code for _ in range(MOST_FOR_ONE)} == {200}
