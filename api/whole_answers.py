@@ -65,7 +65,7 @@ class WholeAnswers:
 
 
 def _has_length(head: Message) -> bool:
-    return any(name == _LENGTH for name, _ in head.get("headers", ()))
+    return _LENGTH in dict(head.get("headers", ()))
 
 
 @lru_cache(maxsize=1024)

@@ -230,12 +230,28 @@ def _form(route: Route) -> _Form:
     return route, tuple((at, part) for at, part in places if not part.startswith("{")), named
 
 
-_BY_LENGTH = {length: tuple(_form(one) for one in ROUTES if len(one.template) == length) for length in range(9)}
+def _by_end() -> dict[tuple[int, str], tuple[_Form, ...]]:
+    """Length and last part of a path -> what it can be of, in the order of the table; "" for every other last part."""
+    ends = {(len(one.template), one.template[-1]) for one in ROUTES if one.template and one.template[-1][0] != "{"}
+    lengths = {(len(one.template), "") for one in ROUTES}
+    return {
+        (length, end): tuple(
+            _form(one)
+            for one in ROUTES
+            if len(one.template) == length
+            and (not one.template or one.template[-1][0] == "{" or one.template[-1] == end)
+        )
+        for length, end in ends | lengths
+    }
+
+
+_BY_END = _by_end()
 
 
 def find_route(path: tuple[str, ...]) -> tuple[Route, dict[str, str]]:
     """The route of a path and its parts by name; raises UnknownType or NotFound when there is none."""
-    for route, fixed, named in _BY_LENGTH.get(len(path), ()):
+    length, end = len(path), path[-1] if path else ""
+    for route, fixed, named in _BY_END.get((length, end)) or _BY_END.get((length, ""), ()):
         parts = _match(path, fixed, named)
         member = parts.pop("member", None) if parts is not None else None
         if parts is not None and (member is None or searching.is_in_compartment(parts["type"], member)):
