@@ -91,9 +91,15 @@ def take(tx: Tx, state: str, secret_key: str, now: datetime) -> tuple[Pending, A
 def windowed(tx: Tx, state: str, secret_key: str, now: datetime) -> Issuer | None:
     """The issuer of an attempt whose secret is in the browser's window, too; None for any other. Uses nothing up."""
     found = launches.find_pending(tx, digest_of(state)) if 0 < len(state) <= _MOST else None
-    if found is None or now >= found.ends_at or not _opened(found, secret_key).windowed:
+    if found is None or not found.sealed or now >= found.ends_at or not _opened(found, secret_key).windowed:
         return None
     return issuers.find(tx, found.issuer)
+
+
+def issuer_of(tx: Tx, state: str) -> Issuer | None:
+    """The issuer of an attempt that may be over, for the page that says so; None when nothing is known of it."""
+    found = launches.find_pending(tx, digest_of(state)) if 0 < len(state) <= _MOST else None
+    return issuers.find(tx, found.issuer) if found else None
 
 
 def check_browser(found: Pending, browser: str) -> None:

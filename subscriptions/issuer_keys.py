@@ -24,6 +24,8 @@ LIMITS = Limits(total_seconds=10.0, max_bytes=200_000, tries=1, redirects=0)
 LEAST, MOST = timedelta(minutes=1), timedelta(hours=1)
 MISSED_EVERY = timedelta(seconds=30)
 """How often a page is asked again for a key that is not on it."""
+SPARE = timedelta(hours=1)
+"""For how long keys are used whose page cannot be read, after it should have been read anew."""
 MOST_KEYS = 50
 JWK_SET = "application/jwk-set+json"
 """The media type of RFC 7517, section 8.5, which some servers use."""
@@ -40,6 +42,13 @@ class _Page:
     until: datetime | None = None
     at: datetime | None = None
     missed_at: datetime | None = None
+    failed_at: datetime | None = None
+    failures: int = 0
+    failure: RemoteFailure | None = None
+
+    def counts(self, now: datetime, longer: timedelta = timedelta(0)) -> bool:
+        """Whether its keys may be used now, or might if they were good for so much longer."""
+        return self.at is not None and self.until is not None and self.at <= now < self.until + longer
 
 
 class KeyPages:
@@ -52,30 +61,49 @@ class KeyPages:
     def key(self, url: str, reach: Reach, kid: str | None, alg: str, now: datetime) -> Key:
         """The one key at `url` that is called `kid` and made for `alg`; without `kid` the only one made for it.
 
-        A key that is missing is looked for once more on a fresh page. Raises RemoteFailure.
+        A key that is missing is looked for once more on a fresh page. While a page cannot be read, the keys that were on it
+        count an hour longer, and who waited while another could not read it does not try again. Raises RemoteFailure.
         """
         with self._lock:
             page = self._pages.setdefault(url, _Page())
-        with page.lock:
-            fresh = page.at is not None and page.until is not None and page.at <= now < page.until
-            if not fresh:
-                _read(page, url, reach, now)
-            found = _fitting(page.keys, kid, alg)
-            if (
-                not found
-                and fresh
-                and (page.missed_at is None or not page.missed_at <= now < page.missed_at + MISSED_EVERY)
-            ):
-                page.missed_at = now
-                _read(page, url, reach, now)
+        failures = page.failures
+        found = _fitting(page.keys, kid, alg) if page.counts(now) else []
+        if len(found) != 1:
+            with page.lock:
+                is_fresh = page.counts(now)
+                if not is_fresh:
+                    _renew(page, url, reach, now, failures)
                 found = _fitting(page.keys, kid, alg)
+                if not found and is_fresh and not _is_recent(page.missed_at, now):
+                    page.missed_at = now
+                    _read(page, url, reach, now)
+                    found = _fitting(page.keys, kid, alg)
         if len(found) != 1:
             why = "has no key" if not found else "has more than one key"
-            raise RemoteFailure(f"The EHR's page of keys {why} for what it signed.", permanent=True)
+            raise RemoteFailure(f"The EHR's page of keys {why} for what it signed.", auth=True)
         return _imported(found[0])
 
 
 KEY_PAGES = KeyPages()
+
+
+def _is_recent(moment: datetime | None, now: datetime) -> bool:
+    """Whether that was less than MISSED_EVERY ago; what lies ahead tells of a clock that was put back."""
+    return moment is not None and moment <= now < moment + MISSED_EVERY
+
+
+def _renew(page: _Page, url: str, reach: Reach, now: datetime, failures: int) -> None:
+    """Read a page anew, unless another just could not: `failures` are those before we waited. What was on it is spare."""
+    is_spare = page.counts(now, SPARE)
+    if page.failures == failures and not (is_spare and _is_recent(page.failed_at, now)):
+        try:
+            _read(page, url, reach, now)
+        except RemoteFailure as failure:
+            page.failures, page.failure, page.failed_at = page.failures + 1, failure, now
+        else:
+            page.failure = page.failed_at = None
+    if page.failure is not None and not is_spare:
+        raise RemoteFailure(page.failure.message, permanent=page.failure.permanent)
 
 
 def _read(page: _Page, url: str, reach: Reach, now: datetime) -> None:

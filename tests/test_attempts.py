@@ -93,6 +93,18 @@ def test_whether_the_window_holds_the_secret_is_told_without_using_the_attempt_u
         assert attempts.windowed(tx, framed, KEY, NOW) == EHR
         assert attempts.windowed(tx, framed, KEY, NOW + LASTS) is None
         assert attempts.take(tx, framed, KEY, NOW)[1].windowed
+        assert attempts.windowed(tx, framed, KEY, NOW) is None
+
+
+@pytest.mark.security("S14", "S23")
+def test_whose_login_it_was_is_known_of_one_that_is_over_too(database: Database) -> None:
+    _, state = begun(database)
+    with database.begin() as tx:
+        assert attempts.issuer_of(tx, state) == EHR
+        attempts.take(tx, state, KEY, NOW)
+        assert attempts.issuer_of(tx, state) == EHR
+        for other in ("", "x", "x" * 501, state[:-1], "\udc80"):
+            assert attempts.issuer_of(tx, other) is None
 
 
 @pytest.mark.security("S55")

@@ -236,3 +236,21 @@ def test_attempts_whose_time_is_over_are_dropped_by_the_next(database: Database)
         stored.add_pending(tx, pending("new", NOW + timedelta(minutes=10)))
         assert stored.take_pending(tx, digest_of("old")) is None
         assert stored.take_pending(tx, digest_of("new")) is not None
+
+
+@pytest.mark.security("S14", "S55")
+def test_of_an_attempt_that_is_over_only_its_issuer_is_known_and_that_for_an_hour(database: Database) -> None:
+    lasts = pending("used").ends_at - NOW
+    with database.begin() as tx:
+        for name in ("used", "late"):
+            stored.add_pending(tx, pending(name))
+        stored.take_pending(tx, digest_of("used"))
+        stored.add_pending(tx, pending("next", NOW + lasts))
+        for name in ("used", "late"):
+            found = stored.find_pending(tx, digest_of(name))
+            assert found == replace(pending(name), sealed="")
+            assert stored.take_pending(tx, digest_of(name)) is None
+        almost = NOW + lasts + stored.REMEMBERED - timedelta(microseconds=1)
+        for at, known in ((almost, True), (almost + timedelta(microseconds=1), False)):
+            stored.add_pending(tx, pending(f"at {at}", at))
+            assert [stored.find_pending(tx, digest_of(one)) is not None for one in ("used", "late")] == [known, known]

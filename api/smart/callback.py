@@ -7,8 +7,9 @@ https://www.rfc-editor.org/rfc/rfc9207
 from __future__ import annotations
 
 import logging
+import re
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -57,6 +58,7 @@ NO_COOKIE = (
     f"site. {AGAIN}"
 )
 _MOST_CODE = 8000
+_PLAIN = re.compile(r"(https?://[A-Za-z0-9.:-]{1,100})?[A-Za-z0-9./_-]{1,200}")
 _ERRORS = {
     "access_denied": "You, or the EHR on your behalf, said no.",
     "invalid_scope": "The EHR gives nothing of what the tracker asks for. An administrator can change what that is: the scopes.",
@@ -94,7 +96,11 @@ class Callback:
         self._keys = Keyring(database=context.database, secret_key=context.secret_key)
 
     def back(self, request: Request, given: Mapping[str, str]) -> Response:
-        """GET, or POST from a window that holds its secret itself."""
+        """GET, or POST from a window that holds its secret itself. HEAD, which looks ahead, uses nothing up."""
+        if request.method == "HEAD":
+            raise Problem(
+                heading="Nobody is let in by HEAD", text="Use GET.", status=405, headers={"Allow": "GET, POST"}
+            )
         now, state = clock.now(), given.get("state", "")
         if request.method == "GET" and not browsers.held(request, state) and (found := self._windowed(state, now)):
             return window_page(self._context, found.frame_ancestors)
@@ -127,11 +133,18 @@ class Callback:
                 issuer = stored_issuers.find(tx, pending.issuer)
         except Incorrect as refusal:
             note_refused(self._context, request, "state")
-            raise Problem(heading="This login is over", text=refusal.message) from None
+            framed_by = self._framed_by(state)
+            raise Problem(heading="This login is over", text=refusal.message, framed_by=framed_by) from None
         if issuer is None or not issuer.active:
             note_refused(self._context, request, "issuer-removed")
-            raise Problem(heading="This login is over", text=f"Nobody is let in from there any more. {AGAIN}")
+            raise Problem(heading="This login is over", text="Nobody is let in from there any more.")
         return pending, attempt, issuer
+
+    def _framed_by(self, state: str) -> Sequence[str]:
+        """Who may show that a login is over: as while it was not, for a frame that is reloaded says it, too."""
+        with self._context.database.read() as tx:
+            issuer = attempts.issuer_of(tx, state)
+        return issuer.frame_ancestors if issuer and issuer.active else ()
 
     def _check_browser(self, request: Request, given: Mapping[str, str], pending: Pending, attempt: Attempt) -> None:
         """Forbidden unless the one who comes back is the one who was sent."""
@@ -286,9 +299,14 @@ def _is_asked(named: str, issuer: Issuer, metadata: Metadata) -> bool:
 
 def _fhir_user(claims: Mapping[str, Any], issuer: Issuer) -> str:
     told = claims.get("fhirUser") or claims.get("profile")
-    found = accounts.user_of(told, issuer.url) if isinstance(told, str) else None
-    if found is None:
+    if not isinstance(told, str):
         raise Forbidden("The EHR does not say which member of its staff you are (scope fhirUser).")
+    found = accounts.user_of(told, issuer.url)
+    if found is None:
+        named = f"calls you {told}, which" if _PLAIN.fullmatch(told) else "says who you are, but that"
+        raise Forbidden(
+            f"The EHR {named} is no member of its staff: {', '.join(accounts.USER_TYPES)} count, with an id at {issuer.url}."
+        )
     return found
 
 
@@ -333,7 +351,10 @@ def _refusal(issuer: Issuer, refusal: TrackerError) -> Problem:
         heading="You were not let in",
         text=refusal.message,
         status=403 if isinstance(refusal, Forbidden) else 400,
-        steps=(AGAIN, "If that does not help, tell your administrator what is written here."),
+        steps=(
+            *(() if "pen the tracker again" in refusal.message else (AGAIN,)),
+            "If that does not help, tell your administrator what is written here.",
+        ),
         framed_by=issuer.frame_ancestors,
     )
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from urllib.parse import urlencode
@@ -18,11 +19,11 @@ from api.context import AppContext
 from api.edge import REQUEST_ID
 from api.fhir.entrance import address_of
 from api.smart import browsers
-from api.smart.login_pages import Problem, going_page, sending_form
+from api.smart.login_pages import Problem, going_page, problem_of, sending_form
 from api.staff.rendering import HEADERS, policy
 from fhir_tracker import attempts, clock, issuers
 from fhir_tracker.attempts import Attempt, Kind
-from fhir_tracker.errors import Incorrect, RemoteFailure
+from fhir_tracker.errors import RemoteFailure, TooMany
 from fhir_tracker.model.viewer import Viewer
 from fhir_tracker.storage import audit
 from fhir_tracker.storage.issuers import CONNECTION, PROVIDER, Issuer
@@ -32,6 +33,7 @@ CALLBACK = "/callback"
 KIND = "security"
 _MOST_LAUNCH = 4000
 _NOBODY = "nobody"
+_PLAIN = re.compile(r"https?://[A-Za-z0-9.:-]{1,200}(/[A-Za-z0-9._~/-]{0,200})?")
 _FRAMES = frozenset({"iframe", "frame", "embed", "object"})
 
 
@@ -47,7 +49,7 @@ class Launching:
         issuer = self._issuer(request, given, CONNECTION)
         launch = given.get("launch", "")
         if not 0 < len(launch) <= _MOST_LAUNCH:
-            raise Incorrect("The EHR did not say what is to be opened: the parameter launch is missing.")
+            raise _no_launch(issuer, launch)
         return self._send(request, issuer, Attempt(kind="ehr", launch=launch))
 
     def standalone(self, request: Request, given: Mapping[str, str]) -> Response:
@@ -58,7 +60,10 @@ class Launching:
 
     def _send(self, request: Request, issuer: Issuer, wanted: Attempt) -> Response:
         """On to the issuer, by a redirect; in a frame whose browser has no cookie of ours by a page that knows two ways."""
-        self._context.limits.launch(address_of(request.scope))
+        try:
+            self._context.limits.launch(address_of(request.scope))
+        except TooMany as error:
+            raise problem_of(error, issuer.frame_ancestors) from None
         secret, framed_by = attempts.fresh_secret(), issuer.frame_ancestors
         is_windowed = request.headers.get("sec-fetch-dest", "") in _FRAMES and not browsers.brings_cookies(request)
         wanted = replace(wanted, windowed=is_windowed)
@@ -102,8 +107,9 @@ class Launching:
             found = next((one for kind in kinds if (one := issuers.named(tx, iss, kind))), None)
         if found is not None:
             return found
-        note_refused(self._context, request, "unknown-issuer")
-        raise _not_known()
+        named = iss if _PLAIN.fullmatch(iss) else ""
+        note_refused(self._context, request, "unknown-issuer", None, **({"named": named} if named else {}))
+        raise _not_known(named) if iss else _nobody_named()
 
 
 def scopes_for(issuer: Issuer, metadata: Metadata, attempt: Attempt) -> tuple[str, ...]:
@@ -162,12 +168,37 @@ def note_refused(context: AppContext, request: Request, why: str, viewer: Viewer
         )
 
 
-def _not_known() -> Problem:
+def _not_known(named: str) -> Problem:
+    called = f" It calls itself {named}." if named else ""
     return Problem(
         heading="This EHR is not known here",
-        text="The tracker is opened only from EHRs that its administrator has set up, and this one is not among them.",
-        steps=("Ask your administrator to set it up: its address has to be given exactly.",),
+        text=f"The tracker is opened only from EHRs that its administrator has set up, and this one is not among them.{called}",
+        steps=(
+            "Ask your administrator to set it up if it is your practice's own: its address has to be given exactly.",
+        ),
         told=("fhir-tracker connection smart KEY --issuer URL --client-id ID",),
+    )
+
+
+def _nobody_named() -> Problem:
+    return Problem(
+        heading="No EHR is named",
+        text="This address is for EHRs, which add their own to it: the parameter iss is missing.",
+        steps=(
+            "Open the tracker from your EHR. If you did, tell your administrator that it does not say which EHR it is.",
+        ),
+    )
+
+
+def _no_launch(issuer: Issuer, launch: str) -> Problem:
+    why = "is longer than any launch" if launch else "is missing"
+    return Problem(
+        heading="Nothing is named to open",
+        text=f"{issuer.label or issuer.key} did not say what is to be opened: the parameter launch {why}.",
+        steps=(
+            "Open the tracker again from a chart or the menu of your EHR. If you did, tell your administrator what is written here.",
+        ),
+        framed_by=issuer.frame_ancestors,
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from urllib.parse import parse_qsl, urlsplit
 
 from starlette.requests import Request
@@ -27,7 +27,7 @@ Answering = Callable[[Request, Mapping[str, str]], Response]
 class Problem(Exception):
     """A login that ends here, with what the person sees: `steps` are what to do, `told` what to tell an administrator.
 
-    `framed_by` are the origins that may show it.
+    `framed_by` are the origins that may show it; `headers` go along.
     """
 
     heading: str
@@ -36,6 +36,7 @@ class Problem(Exception):
     steps: Sequence[str] = ()
     told: Sequence[str] = ()
     framed_by: Sequence[str] = ()
+    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 class LoginEndpoint:
@@ -56,10 +57,14 @@ class LoginEndpoint:
         except Problem as problem:
             return problem_page(self._context, request, problem)
         except TrackerError as error:
-            found = Problem(heading="That did not work", text=error.message, status=status_of(error))
-            response = problem_page(self._context, request, found)
-            response.headers.update(headers_of(error) if status_of(error) in (429, 503) else {})
-            return response
+            return problem_page(self._context, request, problem_of(error))
+
+
+def problem_of(error: TrackerError, framed_by: Sequence[str] = ()) -> Problem:
+    """An error as a login that ends here."""
+    status = status_of(error)
+    headers = headers_of(error) if status in (429, 503) else {}
+    return Problem(heading="That did not work", text=error.message, status=status, framed_by=framed_by, headers=headers)
 
 
 def problem_page(context: AppContext, request: Request, problem: Problem) -> Response:
@@ -67,9 +72,11 @@ def problem_page(context: AppContext, request: Request, problem: Problem) -> Res
     accepts = request.headers.get("accept", "")
     if "json" in accepts and "text/html" not in accepts:
         body = outcome_of_status(problem.status, f"{problem.heading}. {problem.text}")
-        return Response(body, status_code=problem.status, media_type=FHIR_JSON, headers=HEADERS)
+        return Response(body, status_code=problem.status, media_type=FHIR_JSON, headers={**HEADERS, **problem.headers})
     place = Place(root=context.root)
-    return outside("login_problem.html", place, status=problem.status, framed_by=problem.framed_by, view=problem)
+    response = outside("login_problem.html", place, status=problem.status, framed_by=problem.framed_by, view=problem)
+    response.headers.update(problem.headers)
+    return response
 
 
 def going_page(context: AppContext, address: str, framed_by: Sequence[str], secret: str) -> HTMLResponse:

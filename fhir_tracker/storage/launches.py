@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from sqlalchemy import ColumnElement, and_, delete, or_, select, update
 
 from fhir_tracker.storage.database import Tx
 from fhir_tracker.storage.launch_tables import launch_pending, launch_session
 from fhir_tracker.storage.records import from_row, to_row
+
+REMEMBERED = timedelta(hours=1)
+"""How long it is known to which issuer an attempt belonged that is over."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +54,7 @@ class LaunchSession:
 
 @dataclass(frozen=True, kw_only=True)
 class Pending:
-    """One attempt to come in; `sealed` holds what only the callback may know. Single use."""
+    """One attempt to come in; `sealed` holds what only the callback may know, and nothing once it was used."""
 
     state_digest: str = field(repr=False)
     browser_digest: str = field(repr=False)
@@ -201,19 +204,21 @@ def _ended_with_tokens() -> ColumnElement[bool]:
 
 
 def add_pending(tx: Tx, new: Pending) -> None:
-    """Keep an attempt; those whose time is over are dropped."""
-    tx.execute(delete(launch_pending).where(launch_pending.c.ends_at <= new.made_at))
+    """Keep an attempt; those whose time is over hold nothing more, and are dropped after `REMEMBERED`."""
+    tx.execute(delete(launch_pending).where(launch_pending.c.ends_at <= new.made_at - REMEMBERED))
+    over = (launch_pending.c.ends_at <= new.made_at, launch_pending.c.sealed != "")
+    tx.execute(update(launch_pending).where(*over).values(sealed=""))
     tx.execute(tx.insert(launch_pending).values(to_row(new)))
 
 
 def find_pending(tx: Tx, state_digest: str) -> Pending | None:
-    """The attempt with that state, which stays; None when there is none."""
+    """The attempt with that state, used or not, which stays as it is; None when there is none."""
     row = tx.first(select(launch_pending).where(launch_pending.c.state_digest == state_digest))
     return from_row(Pending, row) if row else None
 
 
 def take_pending(tx: Tx, state_digest: str) -> Pending | None:
-    """The attempt with that state, which nobody can take again; None when there is none."""
-    mine = launch_pending.c.state_digest == state_digest
-    row = tx.execute(delete(launch_pending).where(mine).returning(launch_pending)).mappings().first()
-    return from_row(Pending, row) if row else None
+    """The attempt with that state, which nobody can take again; None when there is none, or it was taken."""
+    found = find_pending(tx, state_digest)
+    mine = (launch_pending.c.state_digest == state_digest, launch_pending.c.sealed != "")
+    return found if tx.changed(update(launch_pending).where(*mine).values(sealed="")) == 1 else None

@@ -16,7 +16,7 @@
   const sent = document.querySelector("form[data-launch-send]");
   if (sent) { keep(sent.dataset.launchSecret); sent.submit(); }
 
-  if (document.querySelector("meta[name=tracker-handle]")) kept(); // in, by the cookie
+  if (document.querySelector("meta[name=tracker-handle], meta[name=tracker-login-over]")) kept(); // in, by the cookie, or not
 
   const form = document.querySelector("form[data-launch-window]");
   if (form) {

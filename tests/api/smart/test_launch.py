@@ -121,7 +121,7 @@ def test_an_ehr_that_is_not_set_up_is_asked_nothing(pad: Launchpad, path: str, i
     port = str(urlsplit(pad.simulator.origin).port)
     answer = pad.browser().get(path, iss=iss.replace("{port}", port), launch="x")
     assert (answer.status_code, "location" in answer.headers) == (400, False)
-    assert "not known here" in answer.text
+    assert ("not known here" if iss else "No EHR is named") in answer.text
     assert "frame-ancestors 'none'" in answer.headers["content-security-policy"]
     assert endpoints(pad) == []
 
@@ -374,6 +374,19 @@ def test_head_and_other_methods_begin_nothing(pad: Launchpad) -> None:
     assert endpoints(pad) == []
 
 
+@pytest.mark.security("S14")
+def test_who_looks_ahead_by_head_uses_no_login_up(pad: Launchpad) -> None:
+    """A mail or web filter that asks for an address before the browser does."""
+    browser = pad.browser()
+    back = browser.at_ehr(browser.launch())
+    for one in (browser, pad.browser()):
+        answer = one.client.head(back, follow_redirects=False)
+        assert (answer.status_code, answer.headers["allow"], answer.text) == (405, "GET, POST", "")
+        assert not answer.headers.get_list("set-cookie")
+    assert (endpoints(pad).count("token"), pad.sessions()) == (0, [])
+    assert launch_of(browser.get(back))
+
+
 @pytest.mark.security("S56", "M3")
 def test_a_flood_of_launches_is_slowed_before_anything_is_kept_of_them(pad: Launchpad) -> None:
     now = clock.now()
@@ -385,5 +398,6 @@ def test_a_flood_of_launches_is_slowed_before_anything_is_kept_of_them(pad: Laun
     assert answer.status_code == 429
     assert int(answer.headers["retry-after"]) >= 1
     assert "Too many logins are begun" in answer.text
+    assert f"frame-ancestors {pad.simulator.origin};" in answer.headers["content-security-policy"]
     with pad.database.read() as tx:
         assert tx.rows(select(launch_pending)) == []

@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import html
 import re
+from datetime import timedelta
+from urllib.parse import parse_qs, urlsplit
 
 import httpx
 import pytest
+from sqlalchemy import select, update
 
 from api.demo.simulator.faults import Faults, IdTokenFaults
+from fhir_tracker import clock, issuers
+from fhir_tracker.digests import digest_of
+from fhir_tracker.storage.launch_tables import launch_pending
 from tests.api.staff.markup import problems
 from tests.support.launching import Launchpad
 
@@ -74,7 +80,14 @@ def test_who_has_no_account_is_told_what_to_tell_and_whom(pad: Launchpad) -> Non
 @pytest.mark.parametrize(
     ("path", "heading", "said"),
     [
-        ("/launch", "This EHR is not known here", "Ask your administrator"),
+        ("/launch", "No EHR is named", "the parameter iss is missing"),
+        ("/launch?launch=x", "No EHR is named", "Open the tracker from your EHR"),
+        ("/launch/standalone?iss=", "No EHR is named", "tell your administrator"),
+        (
+            "/launch?iss=https://elsewhere.example/fhir&launch=x",
+            "This EHR is not known here",
+            "It calls itself https://else",
+        ),
         ("/launch?iss=https://elsewhere.example/fhir&launch=x", "This EHR is not known here", "Ask your administrator"),
         ("/launch/standalone?iss=https://elsewhere.example", "This EHR is not known here", "Ask your administrator"),
         ("/callback?state=unknown&code=x", "This login is over", "Open the tracker again"),
@@ -93,4 +106,124 @@ def test_the_id_that_a_caller_gave_its_request_is_the_one_that_is_told(pad: Laun
     for given, told in (("mine-4711", True), ("<script>", False), ("x" * 80, False)):
         answer = pad.browser().get("/launch", {"X-Request-Id": given})
         assert (f"<code>{given}</code>" in answer.text) == told
-        check(answer, "This EHR is not known here", "Ask your administrator")
+        check(answer, "No EHR is named", "the parameter iss is missing")
+
+
+@pytest.mark.security("S11")
+@pytest.mark.parametrize(
+    "iss",
+    [
+        "https://elsewhere.example/fhir?session=4711",
+        "https://somebody@elsewhere.example/fhir",
+        "<b>Call 555-0199 now</b>",
+        "javascript:alert(1)",
+        "Your password has run out, call 555-0199",
+        "https://elsewhere.example/" + "x" * 500,
+        "https://elsewhere.example/\N{SNOWMAN}",
+    ],
+)
+def test_what_calls_itself_by_no_plain_address_is_not_quoted(pad: Launchpad, iss: str) -> None:
+    answer = pad.browser().get("/launch", iss=iss, launch="x")
+    check(answer, "This EHR is not known here", "Ask your administrator")
+    words = html.unescape(answer.text)
+    assert "It calls itself" not in words
+    assert iss not in words
+
+
+def test_a_step_that_was_said_is_not_said_again(pad: Launchpad) -> None:
+    for fault in (Faults(denied=True), Faults(callback={"iss": "https://evil.example"}), Faults(callback={"code": ""})):
+        pad.simulator.faults = fault
+        browser = pad.browser()
+        words = first_words(browser.get(browser.at_ehr(browser.launch())))
+        assert words.count("pen the tracker again") == 1, words
+
+
+@pytest.mark.requirement(95)
+@pytest.mark.parametrize(
+    ("named", "said"),
+    [
+        ("Patient/ada", "calls you Patient/ada, which is no member of its staff"),
+        (
+            "https://evil.example/fhir/Practitioner/nurse",
+            "calls you https://evil.example/fhir/Practitioner/nurse, which",
+        ),
+        ("nurse", "calls you nurse, which is no member of its staff"),
+        ("", "scope fhirUser"),
+        (None, "scope fhirUser"),
+        (["Practitioner/nurse"], "scope fhirUser"),
+        ("Practitioner/<script>alert(1)</script>", "says who you are, but that is no member of its staff"),
+        ("Call 555-0199 now", "says who you are, but that is no member of its staff"),
+        ("x" * 3000, "says who you are, but that is no member of its staff"),
+    ],
+)
+def test_who_is_named_but_no_member_of_staff_is_told_so(pad: Launchpad, named: object, said: str) -> None:
+    pad.simulator.faults = Faults(id_token=IdTokenFaults(claims={"fhirUser": named}))
+    answer = pad.browser().come_in()
+    check(answer, "You were not let in", said)
+    words = html.unescape(answer.text)
+    assert answer.status_code == 403
+    assert "alert(1)" not in words
+    assert "555-0199" not in words
+    assert "xxx" not in words
+    if "scope" not in said:
+        assert f"Practitioner, PractitionerRole, RelatedPerson count, with an id at {pad.simulator.fhir_base}" in words
+
+
+# --- in the frame of the EHR
+
+
+def framed_by(answer: httpx.Response) -> str:
+    """Who may show a page."""
+    return answer.headers["content-security-policy"].partition("frame-ancestors ")[2].partition(";")[0]
+
+
+@pytest.mark.requirement(100)
+@pytest.mark.security("S23")
+def test_why_a_login_is_over_can_be_read_in_the_frame_it_was_for(pad: Launchpad) -> None:
+    """A frame that is reloaded asks for the same address again: used up, too old, or refused before."""
+    browser = pad.browser()
+    used, refused, late = (browser.at_ehr(browser.launch(who)) for who in ("nurse", "clerk", "nurse"))
+    assert browser.get(used).status_code == 303
+    assert browser.get(refused).status_code == 403
+    long_ago(pad, late, timedelta(minutes=50))
+    browser.launch()
+    for back in (used, refused, late):
+        for one in (browser, pad.browser()):
+            answer = one.get(back)
+            check(answer, "This login is over", "Open the tracker again")
+            assert (answer.status_code, framed_by(answer)) == (400, pad.simulator.origin)
+    assert len(pad.sessions()) == 1
+
+
+@pytest.mark.security("S23", "S14")
+def test_a_login_nobody_knows_of_is_framed_by_nobody(pad: Launchpad) -> None:
+    browser = pad.browser()
+    gone, removed = browser.at_ehr(browser.launch()), browser.at_ehr(browser.launch())
+    long_ago(pad, gone, timedelta(hours=2))
+    browser.launch()
+    with pad.database.begin() as tx:
+        issuers.remove(tx, "clinic", clock.now())
+    for back in (gone, removed, "/callback", "/callback?state=" + "x" * 43, "/callback?state=" + "x" * 600):
+        answer = browser.get(back)
+        assert (answer.status_code, framed_by(answer)) == (400, "'none'")
+
+
+@pytest.mark.requirement(100)
+@pytest.mark.security("S23")
+def test_a_launch_that_names_nothing_to_open_says_so_in_the_frame_of_its_ehr(pad: Launchpad) -> None:
+    for launch, said in (("", "is missing"), ("x" * 4001, "is longer than any launch")):
+        answer = pad.browser().get("/launch", iss=pad.simulator.fhir_base, launch=launch)
+        check(answer, "Nothing is named to open", f"the parameter launch {said}")
+        assert framed_by(answer) == pad.simulator.origin
+    for path in ("/launch?launch=x", "/launch?iss=https://elsewhere.example/fhir&launch=x"):
+        assert framed_by(pad.browser().get(path)) == "'none'"
+
+
+def long_ago(pad: Launchpad, back: str, ago: timedelta) -> None:
+    """Have the login that ends at the address `back` begun so much earlier."""
+    state = parse_qs(urlsplit(back).query)["state"][0]
+    mine = launch_pending.c.state_digest == digest_of(state)
+    with pad.database.begin() as tx:
+        (row,) = tx.rows(select(launch_pending).where(mine))
+        earlier = {"made_at": row.made_at - ago, "ends_at": row.ends_at - ago}
+        tx.execute(update(launch_pending).where(mine).values(**earlier))
