@@ -40,6 +40,10 @@ from subscriptions import note_opened
 
 _COMING = frozenset({"proposed", "pending", "booked", "arrived", "checked-in", "waitlist"})
 _MISSED = {"noshow": "no-show", "cancelled": "cancelled"}
+_NOT_HERE = (
+    "The record of the patient whose chart is open is not here, or your roles do not show it. A patient who is new at the EHR "
+    "comes with the next sync: open the chart again in a few minutes."
+)
 _LOOK_BACK = timedelta(days=90)
 _MOST_LINES = 60
 _MOST_MONTHS = 3
@@ -64,7 +68,7 @@ def show(visit: Visit, typed: Typed, *, status: int = 200) -> Response:
     with visit.context.database.read() as tx:
         summary = patients.find(tx, visit.viewer, id_)
         if summary is None:
-            raise NotFound(f"There is no Patient/{id_}.")
+            raise NotFound(_NOT_HERE if id_ == visit.viewer.patient else f"There is no Patient/{id_}.")
         view = _view(tx, visit, summary, typed)
         frame = frame_of(tx, visit, view.person.name)
     note_reading(visit, "read", f"Patient/{id_}", id_)

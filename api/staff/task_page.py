@@ -14,6 +14,7 @@ from api.staff.forms import NOTHING, Typed
 from api.staff.frames import frame_of
 from api.staff.hidden import shown_answers, shown_events, shown_log, shown_resource
 from api.staff.history import attempt_lines, changes_since, closing_line, history_lines, note_lines
+from api.staff.home import chart_of
 from api.staff.names import Names, names_for, practitioners, role_choices, role_named, status_chip
 from api.staff.narratives import narratives_of
 from api.staff.next_step import forward, hold_move, move_label, move_means, next_step, page_of
@@ -93,7 +94,7 @@ def show(visit: Visit, do: str, move: str, typed: Typed, *, status: int = 200, v
         view = _carrying(replace(_view(tx, visit, subject, form, changed), refusal=_refusal(form, typed)), back)
         frame = frame_of(tx, visit, f"{view.heading}" + (f" for {view.person.name}" if view.person else ""))
     note_reading(visit, "read", ref, subject.task.item.patient)
-    return answer("task.html", frame, status=status, view=view, back=trail.crumb(back))
+    return answer("task.html", frame, status=status, view=view, back=trail.crumb(back, _chart(visit)))
 
 
 def subject_of(tx: Tx, visit: Visit, ref: str) -> Subject:
@@ -124,6 +125,11 @@ def subject_of(tx: Tx, visit: Visit, ref: str) -> Subject:
 def given_of(subject: Subject, move: Move) -> frozenset[str]:
     """The fields that a move requires and that the task has already."""
     return frozenset(move.require) - frozenset(missing_of(subject.task, move, subject.now))
+
+
+def _chart(visit: Visit) -> str:
+    """The chart that the launch is locked to; "" when it is to none."""
+    return chart_of(visit, visit.viewer.patient) if visit.viewer.patient is not None else ""
 
 
 def _carrying(view: TaskView, back: str) -> TaskView:

@@ -25,9 +25,11 @@ def behind(visit: Visit) -> str:
     return local_path(asked, "")
 
 
-def crumb(back: str) -> Tab:
-    """The link at the top of a page: where it leads and what that place is called."""
+def crumb(back: str, chart: str = "") -> Tab:
+    """The link at the top of a page: where it leads and what that place is called; in a `chart` no queue is behind it."""
     place = urlsplit(back).path.split("/")[1] if back else ""
+    if chart and not place:
+        return Tab(label="Patient", href=chart)
     return Tab(label=_PLACES.get(place, "Back"), href=back or "/")
 
 

@@ -23,8 +23,8 @@ from fhir_tracker.storage.accounts import Account
 from fhir_tracker.storage.database import Database
 from fhir_tracker.storage.issuers import Issuer
 from tests.api.conftest import Serve
+from tests.api.staff.conftest import late
 from tests.api.staff.markup import problems, tree
-from tests.api.staff.test_pages import late
 from tests.support.clinic import Clinic
 from tests.support.contexts import context_of
 from tests.support.launched import EHR, Tab, launched, person
@@ -276,6 +276,35 @@ def test_a_chart_says_whose_it_is_unless_the_ehr_does(
         shown = [one for one in ("Rosa Synthetic", "1948", "4471", "<dt>Sex</dt>") if one in text]
         assert len(shown) == (4 if times else 0)
     assert tab.get("/patients/rosa").text.count('aria-label="Patient"') == 1
+
+
+@pytest.mark.requirement(94)
+def test_from_work_in_a_chart_the_way_back_is_the_chart(charts: tuple[Tab, Tab], clinic: Clinic) -> None:
+    rosa = charts[0]
+    page = rosa.get(f"/tasks/{clinic.task('rosa', 'first-call').ref.partition('/')[2]}")
+    assert page.status_code == 200
+    assert f'<a href="{rosa.prefix}/patients/rosa">← Patient</a>' in page.text
+    assert "Queue" not in page.text
+
+
+@pytest.mark.requirement(94)
+def test_a_chart_that_is_not_here_yet_says_so_and_nobody_elses_does(
+    client: TestClient, clinic: Clinic, nurse: Account, now: datetime
+) -> None:
+    """Who is restricted is answered in the same words, for they would tell else who is."""
+    label = {"system": "http://terminology.hl7.org/CodeSystem/v3-Confidentiality", "code": "V"}
+    clinic.put({"resourceType": "Patient", "id": "hidden", "meta": {"security": [label]}}, now)
+    desk = person(clinic.database, "desk", "front-desk", now=now)
+    told = set()
+    for who, patient in ((nurse, "unborn"), (desk, "unborn"), (desk, "hidden")):
+        tab = Tab(client, *launched(clinic.database, who, now, patient=patient))
+        page, other = tab.get(f"/patients/{patient}"), tab.get("/patients/somebody")
+        assert (page.status_code, other.status_code) == (404, 404)
+        assert "comes with the next sync" in page.text
+        assert "comes with the next sync" not in other.text
+        assert "There is no Patient/somebody." in other.text
+        told.add(page.text.partition("<h1>")[2].partition("<code>")[0].replace(tab.prefix, ""))
+    assert len(told) == 1
 
 
 # --- what a launch opens

@@ -54,6 +54,22 @@ def test_the_way_back_is_called_what_it_leads_to(back: str, label: str, href: st
     assert (shown.label, shown.href) == (label, href)
 
 
+@pytest.mark.requirement(94)
+@pytest.mark.parametrize(
+    ("back", "label", "href"),
+    [
+        ("", "Patient", "/patients/rosa"),
+        ("/", "Patient", "/patients/rosa"),
+        ("/?tab=hold", "Patient", "/patients/rosa"),
+        ("/patients/rosa#plan-1", "Patient", "/patients/rosa#plan-1"),
+        ("/tasks/1", "Work", "/tasks/1"),
+    ],
+)
+def test_in_a_chart_no_way_back_is_called_the_queue(back: str, label: str, href: str) -> None:
+    shown = crumb(back, "/patients/rosa")
+    assert (shown.label, shown.href) == (label, href)
+
+
 @pytest.mark.security("S16")
 @settings(max_examples=150)
 @given(st.text(max_size=60) | st.text("/\\.:@?#[]%abehlpstx \t\r\n", max_size=30))
