@@ -56,6 +56,11 @@ class Site:
         self.clinic.sweep(now)
         return self.clinic.task(patient, "first-call").ref
 
+    def late_calls(self, now: datetime) -> None:
+        """Late work about the patients of both charts."""
+        for patient in (ADA, BEN):
+            self.late_call(patient, now)
+
 
 @contextmanager
 def site(

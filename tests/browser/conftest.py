@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 import uvicorn
-from playwright.sync_api import expect
+from playwright.sync_api import Browser, BrowserContext, expect
 
 from api.app import create_app
 from api.context import Access, AppContext
@@ -21,6 +21,7 @@ from fhir_tracker import clock
 from fhir_tracker.config import load_settings
 from fhir_tracker.storage.database import Database
 from fhir_tracker.storage.schema import prepare
+from tests.peers.chromium.browser import person_at
 from tests.support.clinic import Clinic
 
 SETTINGS = {"HOME": "/nowhere", "FHIR_TRACKER_SWEEP_INTERVAL": "200ms"}
@@ -47,6 +48,13 @@ def tracker(tmp_path: Path, now: datetime) -> Iterator[Tracker]:
     """An open tracker on a SQLite file; call `work()` to start its worker."""
     with running(tmp_path, now) as found:
         yield found
+
+
+@pytest.fixture(scope="module")
+def browser_of_staff(chromium: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[BrowserContext]:
+    """Who works at the EHR, in a browser that blocks the cookies of other sites."""
+    with person_at(chromium, tmp_path_factory.mktemp("profile") / "p", "third-party") as context:
+        yield context
 
 
 @contextmanager

@@ -32,15 +32,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """The EHR and the tracker, with late work for both patients."""
     now = clock.now()
     with site(tmp_path_factory.mktemp("site"), now) as found:
-        for patient in (ADA, BEN):
-            found.late_call(patient, now)
+        found.late_calls(now)
         yield found
-
-
-@pytest.fixture(scope="module")
-def browser_of_staff(chromium: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[BrowserContext]:
-    with person_at(chromium, tmp_path_factory.mktemp("profile") / "p", "third-party") as context:
-        yield context
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from playwright.sync_api import Browser, BrowserContext, Frame, Page, expect
 from api.demo.simulator.ledger import Context
 from fhir_tracker import clock
 from fhir_tracker.storage import launches
-from tests.browser.at_the_ehr import ADA, BEN, Site, site
+from tests.browser.at_the_ehr import Site, site
 from tests.peers.chromium.browser import person_at
 
 pytestmark = pytest.mark.peer
@@ -65,15 +65,8 @@ def place(tmp_path_factory: pytest.TempPathFactory, pages: dict[str, str]) -> It
     """The wall is the EHR that may frame us; who somebody is, the simulated one says."""
     now = clock.now()
     with site(tmp_path_factory.mktemp("site"), now, framed_by=f"http://localhost:{pages['']}") as found:
-        for patient in (ADA, BEN):
-            found.late_call(patient, now)
+        found.late_calls(now)
         yield found
-
-
-@pytest.fixture(scope="module")
-def browser_of_staff(chromium: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[BrowserContext]:
-    with person_at(chromium, tmp_path_factory.mktemp("profile") / "p", "third-party") as context:
-        yield context
 
 
 @dataclass

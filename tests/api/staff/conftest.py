@@ -115,6 +115,14 @@ def colleague(client: TestClient, database: Database, now: datetime, role: str) 
     return Colleague(tab_of(client, database, now, role.replace("-", ""), role))
 
 
+def late(clinic: Clinic, now: datetime, name: str = "rosa", days: int = 5) -> str:
+    """A patient whose first call is late; the task's reference."""
+    clinic.patient(name, now - timedelta(days=days + 1))
+    clinic.discharge(name, now - timedelta(days=days))
+    clinic.sweep(now)
+    return clinic.task(name, "first-call").ref
+
+
 @pytest.fixture
 def one_file(prepared_file: Path, tmp_path: Path) -> str:
     """A database on SQLite only: modules whose subject is the page take it as their `ready_url`."""
@@ -133,6 +141,13 @@ def now() -> datetime:
 def clinic(database: Database, now: datetime) -> Clinic:
     """The ring program, published a month ago."""
     return Clinic(database, at=now - timedelta(days=30))
+
+
+@pytest.fixture
+def two_late(clinic: Clinic, now: datetime) -> None:
+    """rosa and ivo should have been called days ago."""
+    for name in ("rosa", "ivo"):
+        late(clinic, now, name)
 
 
 @pytest.fixture

@@ -11,8 +11,7 @@ from api.staff.accounting import SILENT
 from fhir_tracker.model.viewer import open_viewer
 from fhir_tracker.storage import audit
 from fhir_tracker.storage.audit import AuditRow
-from tests.api.staff.conftest import Reader
-from tests.api.staff.test_pages import late
+from tests.api.staff.conftest import Reader, late
 from tests.support.clinic import Clinic
 
 READ = sorted(staff._GET)

@@ -12,8 +12,8 @@ from api.staff import session
 from fhir_tracker import records
 from fhir_tracker.records import Remote
 from tests.api.conftest import Serve
-from tests.api.staff.conftest import Reader
-from tests.api.staff.test_pages import at, late
+from tests.api.staff.conftest import Reader, late
+from tests.api.staff.test_pages import at
 from tests.support.clinic import COORDINATOR, NURSE, Clinic, author
 
 FORMS: dict[str, dict[str, str]] = {

@@ -18,7 +18,7 @@ from fhir_tracker.storage import launches as kept
 from fhir_tracker.storage.accounts import Account
 from fhir_tracker.storage.database import Database
 from tests.api.conftest import Serve
-from tests.api.staff.test_pages import late
+from tests.api.staff.conftest import late
 from tests.support.clinic import Clinic
 from tests.support.launched import Tab, launched
 

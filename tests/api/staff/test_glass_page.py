@@ -15,9 +15,8 @@ from fhir_tracker.model.author import Author
 from fhir_tracker.model.viewer import worker_viewer
 from fhir_tracker.storage import audit, resources
 from tests.api.conftest import Serve
-from tests.api.staff.test_pages import late
 from tests.support.clinic import Clinic
-from tests.support.launched import Tab, launched, person
+from tests.support.setting_up import tab_of
 
 REASON = "She fell in the waiting room"
 LABEL = {"system": "http://terminology.hl7.org/CodeSystem/v3-Confidentiality", "code": "R"}
@@ -30,10 +29,8 @@ def ready_url(one_file: str) -> str:
 
 
 @pytest.fixture
-def client(serve: Serve, clinic: Clinic, now: datetime) -> TestClient:
+def client(serve: Serve, clinic: Clinic, two_late: None, now: datetime) -> TestClient:
     """A server that knows who comes in; rosa is restricted, ivo is not, both are late."""
-    for name in ("rosa", "ivo"):
-        late(clinic, now, name)
     with clinic.database.begin() as tx:
         stored = resources.find(tx, worker_viewer("test"), "Patient", "rosa")
         assert stored is not None
@@ -43,13 +40,9 @@ def client(serve: Serve, clinic: Clinic, now: datetime) -> TestClient:
     return serve(Access.LOCKED)
 
 
-def tab_of(client: TestClient, clinic: Clinic, now: datetime, name: str, *roles: str) -> Tab:
-    return Tab(client, *launched(clinic.database, person(clinic.database, name, *roles, now=now), now))
-
-
 @pytest.mark.security("A5", "S50")
 def test_a_restricted_patient_is_in_no_queue_and_no_count(client: TestClient, clinic: Clinic, now: datetime) -> None:
-    tab = tab_of(client, clinic, now, "nurse", "rn", "care-coordinator")
+    tab = tab_of(client, clinic.database, now, "nurse", "rn", "care-coordinator")
     for page in ("/?tab=team&role=every", "/?tab=all", "/?tab=escalated&role=every", "/operations"):
         shown = tab.get(page)
         assert shown.status_code == 200, page
@@ -61,7 +54,7 @@ def test_a_restricted_patient_is_in_no_queue_and_no_count(client: TestClient, cl
 def test_the_record_opens_with_a_reason_and_only_to_who_gave_it(
     client: TestClient, clinic: Clinic, now: datetime
 ) -> None:
-    tab = tab_of(client, clinic, now, "nurse", "rn")
+    tab = tab_of(client, clinic.database, now, "nurse", "rn")
     shut = tab.get("/patients/rosa")
     assert shut.status_code == 403
     assert "restricted" in shut.text
@@ -73,7 +66,7 @@ def test_the_record_opens_with_a_reason_and_only_to_who_gave_it(
     opened = tab.post("/patients/rosa/break-glass", {"reason": REASON})
     assert (opened.status_code, opened.headers["location"].partition("?")[0]) == (303, f"{tab.prefix}/patients/rosa")
     assert "rosa Synthetic" in tab.get("/patients/rosa").text
-    other = tab_of(client, clinic, now, "another", "rn")
+    other = tab_of(client, clinic.database, now, "another", "rn")
     assert other.get("/patients/rosa").status_code == 403
     with clinic.database.read() as tx:
         purposes = tx.connection.execute(
@@ -85,7 +78,7 @@ def test_the_record_opens_with_a_reason_and_only_to_who_gave_it(
 @pytest.mark.security("A5", "M3")
 @pytest.mark.parametrize("role", ["front-desk", "clinic-admin"])
 def test_who_may_not_break_it_finds_nothing(client: TestClient, clinic: Clinic, now: datetime, role: str) -> None:
-    tab = tab_of(client, clinic, now, "desk", role)
+    tab = tab_of(client, clinic.database, now, "desk", role)
     hidden, absent = tab.get("/patients/rosa"), tab.get("/patients/nobody")
     assert (hidden.status_code, absent.status_code) == (404, 404)
     told, expected = (re.sub(r"Request <code>[0-9a-f]{16}</code>", "", one.text) for one in (hidden, absent))
@@ -98,10 +91,10 @@ def test_who_may_not_break_it_finds_nothing(client: TestClient, clinic: Clinic, 
 def test_the_list_of_what_was_opened_is_for_auditors_and_administrators(
     client: TestClient, clinic: Clinic, now: datetime
 ) -> None:
-    nurse = tab_of(client, clinic, now, "nurse", "rn")
+    nurse = tab_of(client, clinic.database, now, "nurse", "rn")
     nurse.post("/patients/rosa/break-glass", {"reason": REASON})
     for name, role in (("au", "auditor"), ("ad", "clinic-admin")):
-        shown = tab_of(client, clinic, now, name, role).get("/break-glass")
+        shown = tab_of(client, clinic.database, now, name, role).get("/break-glass")
         assert shown.status_code == 200
         assert REASON in shown.text
     assert nurse.get("/break-glass").status_code == 403
@@ -115,11 +108,11 @@ def test_the_list_of_what_was_opened_is_for_auditors_and_administrators(
 def test_the_front_desk_is_led_to_no_page_that_it_may_not_open(
     client: TestClient, clinic: Clinic, now: datetime
 ) -> None:
-    tab = tab_of(client, clinic, now, "desk", "front-desk")
+    tab = tab_of(client, clinic.database, now, "desk", "front-desk")
     home = tab.get("/")
     assert home.status_code == 200
     for path in ("/operations", "/programs", "/sync", "/outbox", "/quarantine", "/connections", "/bulk"):
         assert f'href="{tab.prefix}{path}"' not in home.text
         assert tab.get(path).status_code in (403, 404, 405), path
-    auditor = tab_of(client, clinic, now, "au", "auditor")
+    auditor = tab_of(client, clinic.database, now, "au", "auditor")
     assert auditor.get("/").headers["location"] == f"{auditor.prefix}/audit"

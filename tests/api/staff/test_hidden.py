@@ -17,7 +17,7 @@ from fhir_tracker.roles import built_in
 from fhir_tracker.storage import resources
 from fhir_tracker.storage.database import Database
 from tests.api.conftest import Serve
-from tests.api.staff.test_pages import late
+from tests.api.staff.conftest import late
 from tests.support.asking import NOW, member
 from tests.support.clinic import SYSTEM, Clinic, appointment
 from tests.support.launched import Tab, launched, person

@@ -12,8 +12,8 @@ from api.context import Access
 from fhir_tracker import staff_sessions
 from fhir_tracker.digests import digest_of
 from tests.api.conftest import Serve
+from tests.api.staff.conftest import late
 from tests.api.staff.markup import tree
-from tests.api.staff.test_pages import late
 from tests.support.clinic import Clinic
 from tests.support.launched import Tab
 

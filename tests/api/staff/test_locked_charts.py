@@ -21,7 +21,6 @@ from fhir_tracker.model.viewer import worker_viewer
 from fhir_tracker.storage import launches as kept
 from fhir_tracker.storage import resources
 from tests.api.conftest import Serve
-from tests.api.staff.test_pages import late
 from tests.support.clinic import Clinic, appointment
 from tests.support.contexts import context_of
 from tests.support.launched import Tab, launched, person
@@ -61,10 +60,9 @@ def ready_url(one_file: str) -> str:
 
 
 @pytest.fixture
-def client(serve: Serve, clinic: Clinic, now: datetime) -> TestClient:
+def client(serve: Serve, clinic: Clinic, two_late: None, now: datetime) -> TestClient:
     """Late work, tries and visits of two patients."""
     for name in ("rosa", "ivo"):
-        late(clinic, now, name)
         clinic.attempt(clinic.task(name, "first-call").ref, now - timedelta(minutes=5))
         clinic.put(appointment(name, now + timedelta(days=1), id_=f"visit-{name}", status="booked"), now)
     return serve(Access.LOCKED)

@@ -13,18 +13,10 @@ from fhir_tracker.storage import connections as connection_rows
 from fhir_tracker.storage.connections import Connection
 from fhir_tracker.storage.cursors import Cursor
 from tests.api.conftest import Serve
-from tests.api.staff.conftest import Reader
+from tests.api.staff.conftest import Reader, late
 from tests.support.clinic import SYSTEM, Clinic, appointment
 
 PAGES = ("/", "/operations", "/programs", "/sync", "/help/keys")
-
-
-def late(clinic: Clinic, now: datetime, name: str = "rosa", days: int = 5) -> str:
-    """A patient whose first call is late; the task's reference."""
-    clinic.patient(name, now - timedelta(days=days + 1))
-    clinic.discharge(name, now - timedelta(days=days))
-    clinic.sweep(now)
-    return clinic.task(name, "first-call").ref
 
 
 def at(ref: str) -> str:

@@ -15,7 +15,8 @@ from api.staff.visit import Visit
 from fhir_tracker.errors import NotFound
 from fhir_tracker.model.sight import EVERYTHING
 from fhir_tracker.model.viewer import ALL_SCOPES, ROLES, Viewer
-from tests.api.staff.test_pages import at, late
+from tests.api.staff.conftest import late
+from tests.api.staff.test_pages import at
 from tests.support.clinic import Clinic, appointment
 from tests.support.contexts import context_of
 

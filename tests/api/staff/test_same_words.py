@@ -10,8 +10,8 @@ import pytest
 
 from fhir_tracker.model.program import CANONICAL
 from fhir_tracker.model.vocabulary import HOLD_UNTIL
-from tests.api.staff.conftest import Answer, Reader
-from tests.api.staff.test_pages import at, late
+from tests.api.staff.conftest import Answer, Reader, late
+from tests.api.staff.test_pages import at
 from tests.support.clinic import Clinic
 
 

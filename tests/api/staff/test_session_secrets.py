@@ -17,7 +17,7 @@ from fhir_tracker import staff_sessions
 from fhir_tracker.model.viewer import worker_viewer
 from fhir_tracker.storage import audit
 from tests.api.conftest import Serve
-from tests.api.staff.test_pages import late
+from tests.api.staff.conftest import late
 from tests.support.clinic import Clinic
 from tests.support.launched import Tab, launched, person
 

@@ -5,8 +5,8 @@ from datetime import datetime, timedelta
 import pytest
 
 from fhir_tracker.storage import audit
-from tests.api.staff.conftest import Reader
-from tests.api.staff.test_pages import at, late
+from tests.api.staff.conftest import Reader, late
+from tests.api.staff.test_pages import at
 from tests.support.clinic import NURSE, SYSTEM, Clinic
 
 ME = "Device/open-mode"

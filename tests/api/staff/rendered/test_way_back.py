@@ -9,9 +9,9 @@ from api.context import Access
 from fhir_tracker.storage import connections as connection_rows
 from fhir_tracker.storage.connections import Connection
 from tests.api.conftest import Serve
-from tests.api.staff.conftest import Answer, Reader
+from tests.api.staff.conftest import Answer, Reader, late
 from tests.api.staff.markup import tree
-from tests.api.staff.test_pages import at, late
+from tests.api.staff.test_pages import at
 from tests.support.clinic import NURSE, Clinic
 
 QUEUE = "/?tab=team&role=care-coordinator&state=late&q=rosa"
