@@ -29,14 +29,38 @@ _EPILOG = """examples:
       --client-type confidential-symmetric --client-secret-file /run/secrets/clinic
   fhir-tracker connection smart clinic
   fhir-tracker connection smart clinic --remove"""
+_AS = {
+    "readsAsUser": (True, "by each user's own token"),
+    "posts": (True, "by POST"),
+    "pkceChecked": (False, "not looked for"),
+}
+"""Members that are yes or no -> what is shown of them when they are so; nothing is shown of the others."""
+_TERMS = (
+    "client_type",
+    "client_secret_file",
+    "scopes",
+    "label",
+    "endpoint_origin",
+    "no_pkce_check",
+    "authorize_post",
+    "frame_ancestor",
+    "introspection_url",
+    "intent",
+    "read_as_user",
+)
 _SHOWN = {
     "issuer": "issuer",
+    "label": "called",
     "clientId": "client id",
     "clientType": "client type",
     "scopes": "scopes asked for",
     "frameAncestors": "may frame us",
     "introspectionUrl": "introspection",
     "intents": "intents",
+    "readsAsUser": "patients read",
+    "posts": "logins begun",
+    "pkceChecked": "PKCE",
+    "endpointOrigins": "endpoints also at",
     "launchUrl": "launch address",
     "redirectUri": "redirect address",
     "keyPage": "our keys",
@@ -77,7 +101,12 @@ def register_terms(parser: argparse.ArgumentParser) -> None:
     """The options that an EHR and a login provider share."""
     parser.add_argument("--issuer", default="", metavar="URL", help="the address that vouches for people")
     parser.add_argument("--client-id", default="", metavar="ID", help="what we are called there")
-    parser.add_argument("--client-type", default="", metavar="TYPE", help=f"one of {', '.join(CLIENT_TYPES)}")
+    parser.add_argument(
+        "--client-type",
+        default="",
+        metavar="TYPE",
+        help=f"one of {', '.join(CLIENT_TYPES)} (public, or with a secret the second)",
+    )
     parser.add_argument(
         "--client-secret-file", metavar="F", help="holds the secret of a confidential-symmetric client; kept sealed"
     )
@@ -156,6 +185,8 @@ def print_told(told: Mapping[str, Any]) -> None:
     """The same for people."""
     for name, label in _SHOWN.items():
         value = told.get(name)
+        if name in _AS:
+            value = _AS[name][1] if value is _AS[name][0] else ""
         if value:
             text = ", ".join(value) if isinstance(value, list) else value
             if isinstance(value, dict):
@@ -166,10 +197,10 @@ def print_told(told: Mapping[str, Any]) -> None:
 def _smart(args: argparse.Namespace, settings: Settings) -> int:
     if args.remove:
         return remove(args, settings, "connection smart --remove")
-    if not (args.issuer or args.client_id):
-        return _show(args, settings)
     if not args.issuer or not args.client_id:
-        raise UsageError("connection smart needs --issuer and --client-id.")
+        if args.issuer or args.client_id or any(getattr(args, name) for name in _TERMS):
+            raise UsageError("connection smart needs --issuer and --client-id: all terms are given anew each time.")
+        return _show(args, settings)
     return save(args, settings, issuers.of_connection, "connection smart")
 
 
@@ -210,6 +241,7 @@ def _plain(one: Issuer) -> dict[str, Any]:
         "intents": dict(one.options.get("intents", {})),
         "readsAsUser": bool(one.options.get("reads_as_user")),
         "pkceChecked": not one.options.get("pkce_unchecked"),
+        "posts": bool(one.options.get("posts")),
         "endpointOrigins": list(one.options.get("endpoint_origins", ())),
         "subject": one.options.get("subject_claim", "sub"),
     }

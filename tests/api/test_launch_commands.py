@@ -88,6 +88,66 @@ def test_the_terms_say_what_has_to_be_registered_at_the_ehr(run: Run, monkeypatc
     assert (json.loads(out)["pkceChecked"], json.loads(out)["clientType"]) == (False, "public")
 
 
+@pytest.mark.parametrize(
+    ("given", "shown"),
+    [
+        ([], []),
+        (["--read-as-user"], ["patients read by each user's own token"]),
+        (["--authorize-post"], ["logins begun by POST"]),
+        (["--no-pkce-check"], ["PKCE not looked for"]),
+        (["--label", "Harbour Clinic"], ["called Harbour Clinic"]),
+        (
+            ["--endpoint-origin", "https://login.example:8443", "--endpoint-origin", "https://keys.example"],
+            ["endpoints also at https://login.example:8443, https://keys.example"],
+        ),
+        (
+            ["--intent", "worklist=queue", "--read-as-user", "--introspection-url", "https://ehr.example/introspect"],
+            [
+                "introspection https://ehr.example/introspect",
+                "intents worklist=queue",
+                "patients read by each user's own token",
+            ],
+        ),
+    ],
+)
+def test_every_term_that_was_given_is_shown_and_no_other(run: Run, given: list[str], shown: list[str]) -> None:
+    usual = ("issuer", "client id", "client type", "launch address", "redirect address")
+    first = run(*SMART, *given)[1]
+    told = [" ".join(line.split()) for line in run("connection", "smart", "clinic")[1].splitlines()[1:]]
+    assert sorted(line for line in told if not line.startswith(usual)) == sorted(shown)
+    assert all(line in [" ".join(one.split()) for one in first.splitlines()] for line in told)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--read-as-user"],
+        ["--no-pkce-check"],
+        ["--authorize-post"],
+        ["--frame-ancestor", "https://hub.example"],
+        ["--endpoint-origin", "https://hub.example"],
+        ["--scopes", "openid"],
+        ["--label", "Harbour"],
+        ["--client-type", "public"],
+        ["--client-secret-file", "/nowhere"],
+        ["--intent", "worklist=queue"],
+        ["--introspection-url", "https://ehr.example/introspect"],
+        ["--issuer", "https://ehr.example/fhir"],
+        ["--client-id", "tracker"],
+    ],
+)
+def test_a_term_alone_is_refused_rather_than_passed_over(run: Run, database: Database, words: list[str]) -> None:
+    """Who types it would believe it set: with no issuer the terms are only shown."""
+    assert run(*SMART, "--intent", "round=operations")[0] == 0
+    code, out, err = run("connection", "smart", "clinic", *words)
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert "all terms are given anew" in err
+    with database.read() as tx:
+        kept = issuers.find(tx, "clinic")
+    assert kept is not None
+    assert kept.options == {"intents": {"round": "operations"}}
+
+
 @pytest.mark.security("S50", "A2", "B1")
 def test_staff_is_added_listed_changed_and_disabled(run: Run, database: Database) -> None:
     code, out, _ = run("staff", "add", *ANN, "--role", "rn", "--role", "clinic-admin", "--json")
