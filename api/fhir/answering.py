@@ -24,7 +24,7 @@ from fhir_tracker.admission import StaleAdmission
 from fhir_tracker.errors import Busy, TrackerError, Unavailable, VersionConflict
 from fhir_tracker.storage import audit, settings, trail
 from fhir_tracker.storage.database import Tx
-from fhir_tracker.storage.epochs import Watch
+from fhir_tracker.storage.epochs import Watch, premise
 from fhir_tracker.storage.glance import Glance, NeedsTransaction
 from fhir_tracker.storage.group import GroupWriter
 from fhir_tracker.storage.trail import Access
@@ -116,7 +116,7 @@ class Answering:
             self._check(request)
             raise
         if request.epoch is not None:
-            tx.conditions.append(partial(self._check, request))
+            tx.premises.setdefault(premise(request.epoch), []).append(partial(self._check, request))
         if response.note:
             record(tx, request, response.note, "success")
         return packed(request, response)

@@ -21,6 +21,9 @@ from fhir_tracker.storage.literals import Packed, boolean_array, number_array, p
 Row = tuple[Any, ...]
 """Values as the driver takes them: moments as microseconds, lists and mappings as JSON text."""
 
+Premise = tuple[str, str]
+"""A SELECT of one text, and the text that it has to give where anything is to be written."""
+_HOLDS = " WHERE (SELECT holds FROM premise)"
 _DOUBLE = "Somebody else wrote the same at the same time."
 _KEY = itemgetter(0)
 """Rows of one key of an index lie side by side, in whatever order."""
@@ -171,23 +174,27 @@ class WriteBuffer:
                 "", None, error, base, connection_invalidated=is_lost(driver), dialect=connection.dialect
             ) from error
 
-    def write_at_once(self, driver: Driver) -> None:
-        """As `write`, to PostgreSQL, as a transaction of its own: one statement, one way there and back."""
+    def write_at_once(self, driver: Driver, premise: Premise | None = None) -> bool:
+        """As `write`, to PostgreSQL, as a transaction of its own: one statement, one way there and back.
+
+        False where the premise does not hold and nothing was written.
+        """
         try:
-            driver.run(*self.statement())
-            self.is_broken = False
+            self.is_broken = not driver.run(*self.statement(premise))
+            return not self.is_broken
         except Fault as fault:
             if isinstance(fault.__cause__, exc.IntegrityError) and is_double(fault.__cause__.orig):
                 raise VersionConflict(_DOUBLE) from fault
             raise
 
-    def statement(self) -> tuple[bytes, list[str | Packed]]:
+    def statement(self, premise: Premise | None = None) -> tuple[bytes, list[str | Packed]]:
         """Everything as one statement of PostgreSQL, with an array for each column; it counts as written."""
         told = [bulk.needed(list(zip(*some, strict=True))) for bulk, some in self._taken().items()]
         arrays = [
             literal(column) for bulk, columns in told for literal, column in zip(bulk.literals, columns, strict=True)
         ]
-        return _joined(tuple(bulk for bulk, _ in told)), arrays
+        asked, expected = ("", []) if premise is None else (premise[0], [premise[1]])
+        return _joined(tuple(bulk for bulk, _ in told), asked), [*expected, *arrays]
 
     def _taken(self) -> dict[Bulk, list[Row]]:
         if self.is_broken:
@@ -205,11 +212,13 @@ class WriteBuffer:
 
 
 @lru_cache(maxsize=256)
-def _joined(bulks: tuple[Bulk, ...]) -> bytes:
-    """One text for the inserts of several tables."""
-    firsts = accumulate((len(bulk.columns) for bulk in bulks), initial=1)
-    *before, last = [bulk.postgresql(first) for bulk, first in zip(bulks, firsts, strict=False)]
-    named = [f"i{number} AS ({text})" for number, text in enumerate(before)]
+def _joined(bulks: tuple[Bulk, ...], asked: str) -> bytes:
+    """One text for the inserts of several tables, which do nothing unless `asked`, if anything is, gives the first value."""
+    firsts = accumulate((len(bulk.columns) for bulk in bulks), initial=2 if asked else 1)
+    only = _HOLDS if asked else ""
+    *before, last = [f"{bulk.postgresql(first)}{only}" for bulk, first in zip(bulks, firsts, strict=False)]
+    named = [f"premise AS MATERIALIZED (SELECT ({asked}) = $1::text AS holds)"] if asked else []
+    named += [f"i{number} AS ({text})" for number, text in enumerate(before)]
     return f"{'WITH ' if named else ''}{', '.join(named)} {last}".encode()
 
 

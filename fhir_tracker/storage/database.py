@@ -8,6 +8,7 @@ from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from datetime import datetime
 from hashlib import blake2b
+from itertools import chain
 from typing import Any, Literal, Self, cast
 
 import psycopg
@@ -33,7 +34,7 @@ from sqlalchemy.pool import ConnectionPoolEntry
 from fhir_tracker.errors import Fault, UsageError
 from fhir_tracker.model.viewer import Viewer
 from fhir_tracker.storage.audit_rows import NO_SIGNER, SIGNER, Signer
-from fhir_tracker.storage.buffer import WriteBuffer
+from fhir_tracker.storage.buffer import Premise, WriteBuffer
 from fhir_tracker.storage.drivers import Driver, Drivers
 from fhir_tracker.storage.failures import translated
 from fhir_tracker.storage.foresight import Foresight
@@ -61,7 +62,8 @@ class Tx:
     Rows that are only added wait in `added` and reach the database at the end, or before the next statement that could see
     them; `wrote` counts the statements that may have changed something.
     What was `late` is run then, too. `endings` run once before the commit; None where a transaction is shared.
-    `conditions` are asked last of all, each for one of those who share it, and raise where there must be no commit.
+    `conditions` are asked last of all, each for one of those who share it, and raise where there must be no commit. Those under
+    a premise hold where the premise does, so that a statement that writes everything by itself can look at it on its way.
     `kept` is for what never changes once committed, shared by all transactions; `here` for what this one knows.
     """
 
@@ -82,6 +84,7 @@ class Tx:
         self.late: Callable[[], None] | None = None
         self.endings: list[Callable[[], None]] | None = None
         self.conditions: list[Callable[[], None]] = []
+        self.premises: dict[Premise, list[Callable[[], None]]] = {}
         self._connect = connect
         self._connection: Connection | None = None
         self._plain: Plain | None = None
@@ -116,7 +119,7 @@ class Tx:
 
     def ask_conditions(self) -> None:
         """Raise what one of the conditions raises."""
-        for one in self.conditions:
+        for one in chain(self.conditions, *self.premises.values()):
             one()
 
     def execute(
@@ -212,14 +215,24 @@ class LateWrite:
     def commit(self) -> None:
         """Write what was only added, and commit; after an error `roll_back`. Unavailable leaves open whether it was committed."""
         self._before = _no_wait
-        self.tx.ask_conditions()
-        if self.tx.has_begun or self._direct is None:
+        if self._direct is not None and self.tx.added and not self.tx.has_begun:
+            self._write_at_once(self._direct)
+        else:
+            self.tx.ask_conditions()
             self._write()
-        elif self.tx.added:
-            with self._direct.take() as driver:
-                self.tx.added.write_at_once(driver)
         self.tx.keys.release()
         _tell_seen(self.tx)
+
+    def _write_at_once(self, direct: Drivers) -> None:
+        """Where there is one premise it goes along; who relies on it is asked only when it does not hold, and raises then."""
+        premise, *others = self.tx.premises or [None]
+        if premise is None or others or self.tx.conditions:
+            self.tx.ask_conditions()
+        with direct.take() as driver:
+            is_written = self.tx.added.write_at_once(driver, None if others else premise)
+        if not is_written:
+            self.tx.ask_conditions()
+            raise Fault("Nothing was written, and nobody says why.")
 
     def _write(self) -> None:
         with translated():

@@ -39,12 +39,12 @@ class Driver:
             self._replace()
             return self._rows(sql, values)
 
-    def run(self, sql: bytes, values: Sequence[object]) -> None:
-        """A statement that changes something, whose values stand as $1, $2; not for SQLite, whose writers take turns."""
+    def run(self, sql: bytes, values: Sequence[object]) -> int:
+        """How many rows a statement changed whose values stand as $1, $2; not for SQLite, whose writers take turns."""
         if self._has_news():
             self._replace()
         with self._translated():
-            self._prepared.run(sql, values)
+            return self._prepared.run(sql, values)
 
     def run_together(self, statements: Iterable[tuple[str, Row]]) -> None:
         """Statements with their values as one transaction of SQLite, by whose turn it is to write."""

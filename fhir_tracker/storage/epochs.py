@@ -8,12 +8,14 @@ from sqlalchemy import BigInteger, Text, cast, select
 
 from fhir_tracker import clock
 from fhir_tracker.model.viewer import Viewer
+from fhir_tracker.storage.buffer import Premise
 from fhir_tracker.storage.database import Database, Tx
 from fhir_tracker.storage.glance import Glance
 from fhir_tracker.storage.running_tables import setting
 
 _KEY = "security-epoch"
 _ASKED = select(setting.c.value).where(setting.c.key == _KEY)
+_PRESENT = f"SELECT COALESCE((SELECT value FROM setting WHERE key = '{_KEY}'), '0')"  # noqa: S608
 _AS_TEXT = f"SELECT value FROM setting WHERE key = '{_KEY}'"  # noqa: S608
 
 
@@ -31,6 +33,11 @@ def bump(tx: Tx) -> None:
     new = tx.insert(setting).values(key=_KEY, value="1")
     more = cast(cast(setting.c.value, BigInteger) + 1, Text)
     tx.execute(new.on_conflict_do_update(index_elements=["key"], set_={"value": more}))
+
+
+def premise(wanted: int) -> Premise:
+    """What holds while an epoch is the present one."""
+    return _PRESENT, str(wanted)
 
 
 class Watch:

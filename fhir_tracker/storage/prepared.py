@@ -46,9 +46,9 @@ class Prepared:
         self._loader.set_pgresult(None)
         return found
 
-    def run(self, sql: bytes, values: Sequence[object]) -> None:
-        """A statement whose values stand as $1, $2."""
-        self._result(sql, [_sent(value) for value in values], Format.TEXT)
+    def run(self, sql: bytes, values: Sequence[object]) -> int:
+        """How many rows a statement touched whose values stand as $1, $2."""
+        return self._result(sql, [_sent(value) for value in values], Format.TEXT).command_tuples or 0
 
     def _result(self, sql: bytes, values: Sequence[bytes], form: Format) -> PGresult:
         name = self._names.get(sql) or self._prepare(sql)

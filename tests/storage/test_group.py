@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import closing, suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -21,8 +22,8 @@ from sqlalchemy.exc import DBAPIError
 
 from fhir_tracker.errors import Busy, Fault, Incorrect, NotFound, Unavailable, VersionConflict
 from fhir_tracker.model.viewer import Viewer
-from fhir_tracker.storage import audit, changes, resources
-from fhir_tracker.storage.database import Database, Tx
+from fhir_tracker.storage import audit, changes, epochs, resources
+from fhir_tracker.storage.database import Database, LateWrite, Tx
 from fhir_tracker.storage.group import MOST_WAITING, GroupWriter
 from fhir_tracker.storage.tables import resource
 from tests.storage.samples import NOW, VIEWER, found, put, task
@@ -322,6 +323,118 @@ def test_a_condition_is_asked_when_everything_else_is_done_and_its_error_leaves_
     late.roll_back()
     with pytest.raises(NoMore), database.begin() as tx:
         under(refused, "begun", reads=True)(tx)
+    assert found(database, "Task", "") == []
+
+
+@dataclass
+class Right:
+    """Somebody's right to write, found out in an epoch; it counts how often it was asked about."""
+
+    database: Database
+    epoch: int
+    asked: int = 0
+
+    def check(self) -> None:
+        self.asked += 1
+        with self.database.read() as tx:
+            if epochs.epoch(tx) != self.epoch:
+                raise NoMore
+
+    def work(self, name: str, *, reads: bool = False) -> Callable[[Tx], str]:
+        def work(tx: Tx) -> str:
+            if reads:
+                assert resources.find(tx, VIEWER, "Task", name) is None
+            put(tx, task(name))
+            tx.premises.setdefault(epochs.premise(self.epoch), []).append(self.check)
+            return name
+
+        return work
+
+
+def late_write(database: Database) -> LateWrite:
+    """One that has keys at hand, so that to add something takes no statement."""
+    with database.begin() as tx:
+        tx.keys.take()
+    return database.begin_late()
+
+
+def bumped(database: Database) -> int:
+    with database.begin() as tx:
+        epochs.bump(tx)
+        return epochs.epoch(tx)
+
+
+@pytest.mark.security("S50")
+@pytest.mark.parametrize("bumps", [0, 1, 3])
+@pytest.mark.parametrize("reads", [False, True], ids=["only added", "after a statement"])
+def test_what_stands_under_a_premise_that_holds_is_kept_and_where_it_goes_along_nothing_else_is_asked(
+    database: Database, bumps: int, reads: bool
+) -> None:
+    present = [bumped(database) for _ in range(bumps)][-1] if bumps else 0
+    right, late = Right(database, present), late_write(database)
+    for name in ("one", "two"):
+        right.work(name, reads=reads)(late.tx)
+    late.commit()
+    assert found(database, "Task", "") == ["one", "two"]
+    assert right.asked == (0 if database.dialect == "postgresql" and not reads else 2)
+
+
+@pytest.mark.security("S50", "A2")
+@pytest.mark.parametrize("before", [0, 2])
+@pytest.mark.parametrize("reads", [False, True], ids=["only added", "after a statement"])
+def test_nothing_is_written_by_who_lost_a_right_before_the_commit_whichever_process_took_it(
+    database: Database, ready_url: str, before: int, reads: bool
+) -> None:
+    present = [bumped(database) for _ in range(before)][-1] if before else 0
+    late = late_write(database)
+    Right(database, present).work("late", reads=reads and database.dialect == "postgresql")(late.tx)
+    with closing(Database.open(ready_url)) as other:
+        bumped(other)
+    with pytest.raises(NoMore):
+        late.commit()
+    late.roll_back()
+    assert found(database, "Task", "") == []
+
+
+@pytest.mark.security("S50")
+def test_of_a_group_only_those_are_undone_whose_premise_does_not_hold(database: Database, writer: GroupWriter) -> None:
+    old, new = Right(database, bumped(database)), Right(database, bumped(database))
+    for turn, order in enumerate(((old, old), (old, new), (new, old, new), (new, new), (old,))):
+        gate = threading.Event()
+        held = writer.run(lambda tx, gate=gate: gate.wait(10))
+        futures = [(right, writer.run(right.work(f"{turn}-{at}"))) for at, right in enumerate(order)]
+        gate.set()
+        assert held.result(20)
+        for right, future in futures:
+            if right is old:
+                with pytest.raises(NoMore):
+                    future.result(20)
+            else:
+                assert future.result(20)
+    assert found(database, "Task", "") == ["1-1", "2-0", "2-2", "3-0", "3-1"]
+
+
+@pytest.mark.security("S50")
+def test_conditions_without_a_premise_are_asked_beside_one_that_holds(database: Database) -> None:
+    late = late_write(database)
+    Right(database, 0).work("held")(late.tx)
+    late.tx.conditions.append(refused)
+    with pytest.raises(NoMore):
+        late.commit()
+    late.roll_back()
+    assert found(database, "Task", "") == []
+
+
+@pytest.mark.security("S50")
+def test_where_a_premise_does_not_hold_and_nobody_minds_nothing_is_kept_either(database: Database) -> None:
+    if database.dialect != "postgresql":
+        pytest.skip("on SQLite those who rely on it are all that is asked")
+    late = late_write(database)
+    put(late.tx, task("nobodys"))
+    late.tx.premises[epochs.premise(7)] = []
+    with pytest.raises(Fault):
+        late.commit()
+    late.roll_back()
     assert found(database, "Task", "") == []
 
 
