@@ -5,11 +5,13 @@ from __future__ import annotations
 import ast
 import gc
 from collections.abc import Iterator, Mapping
+from functools import cache
 from pathlib import Path
 
 Graph = Mapping[str, frozenset[str]]
 
 
+@cache
 def import_graph(root: Path, packages: tuple[str, ...]) -> Graph:
     """Module name -> the own modules it imports anywhere but under TYPE_CHECKING.
 

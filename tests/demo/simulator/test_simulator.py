@@ -352,9 +352,10 @@ def test_a_refresh_token_can_stay_and_the_life_of_a_token_untold(ehr: SimulatedE
 
 
 def test_an_endpoint_can_be_slow(ehr: SimulatedEhr) -> None:
-    ehr.simulator.faults = Faults(slow={"jwks": 1.0})
+    ehr.simulator.faults = Faults(slow={"jwks": 3.0})
     with pytest.raises(httpx.ReadTimeout):
-        httpx.get(ehr.simulator.address("jwks"), timeout=0.2)
+        httpx.get(ehr.simulator.address("jwks"), timeout=httpx.Timeout(60, read=0.2))
+    ehr.simulator.faults = Faults(slow={"jwks": 0.1})
     assert httpx.get(ehr.simulator.address("jwks"), timeout=60).status_code == 200
 
 
