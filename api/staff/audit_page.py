@@ -95,7 +95,8 @@ def access_page(visit: Visit) -> Response:
     path = f"/patients/{quote(patient, safe='')}/access"
     older, newest = _older(path, {}, rows), _newest(path, {}, visit)
     name = known.name if known else ""
-    return answer("audit.html", frame, rows=shown, given={}, older=older, newest=newest, patient=patient, name=name)
+    about = {"patient": patient, "name": name, "locked": visit.viewer.patient is not None}
+    return answer("audit.html", frame, rows=shown, given={}, older=older, newest=newest, **about)
 
 
 def _note(tx: Tx, visit: Visit, patient: str | None, shown: tuple[AccessView, ...]) -> None:

@@ -103,6 +103,8 @@ def bare_frame(visit: Visit, title: str, current: str = "") -> Frame:
         place=visit.place,
         session=_lasting(visit),
         styled=visit.launch is not None and bool(visit.launch.style_url),
+        opens_patient=may_open(visit, "/patients/{id}"),
+        opens_sync=visit.viewer.patient is None and may_open(visit, "/sync"),
     )
 
 

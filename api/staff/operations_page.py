@@ -39,6 +39,7 @@ _AGE_WORDS = {
 
 def operations_page(visit: Visit) -> Response:
     """GET `/operations`."""
+    sight = visit.viewer.sight
     with visit.context.database.read() as tx:
         overdue = figures.overdue(tx, visit.viewer, visit.now, "owner")
         names = names_for(tx, visit.viewer, [], [one.row for one in overdue if one.row])
@@ -53,6 +54,7 @@ def operations_page(visit: Visit) -> Response:
             reasons=_reasons(figures.escalations(tx, visit.viewer, visit.now), names),
             stopped=tuple(_stopped(tx)),
             limited=not visit.viewer.counts_all,
+            works="queue" in sight.acts and (sight.may("s", "Task") or sight.may("s", "CarePlan")),
             sync=tuple(health_of(tx, one, visit, names.calendar) for one in connections.all(tx)),
         )
         frame = frame_of(tx, visit, "Operations", "/operations")

@@ -162,6 +162,9 @@ class Frame:
     session: Lasting | None = None
     banner: Person | None = None
     styled: bool = False
+    opens_patient: bool = True
+    opens_sync: bool = True
+    """Whether links to patients' pages and to how old the data is lead the viewer anywhere."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -466,6 +469,8 @@ class OperationsView:
     stopped: tuple[str, ...] = ()
     """What the rules and workers do not do just now, a line each."""
     limited: bool = False
+    works: bool = True
+    """Whether the viewer sees work at all, and queues that list it."""
 
 
 @dataclass(frozen=True, kw_only=True)
