@@ -29,9 +29,13 @@ class Rules:
     readable: Callable[[str], bool]
 
     def shown(self, resource: Resource) -> Resource:
-        """The resource as it is shown, tagged where anything was cut; the very same where nothing was."""
+        """The resource as it is shown; the very same where nothing is hidden of its type, and of what it holds nothing was cut.
+
+        All others are tagged, whether they have what is hidden or not: the tag does not tell which.
+        """
         cut = self.cut(resource)
-        return cut if cut is resource else _tagged(cut)
+        is_whole = cut is resource and not self.hidden(str(resource.get("resourceType")))
+        return cut if is_whole else _tagged(cut)
 
     def cut(self, resource: Resource) -> Resource:
         """The same without the tag. Resources within it are cut by the rules of their own types."""
