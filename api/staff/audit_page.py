@@ -95,8 +95,17 @@ def access_page(visit: Visit) -> Response:
     path = f"/patients/{quote(patient, safe='')}/access"
     older, newest = _older(path, {}, rows), _newest(path, {}, visit)
     name = known.name if known else ""
-    about = {"patient": patient, "name": name, "locked": visit.viewer.patient is not None}
-    return answer("audit.html", frame, rows=shown, given={}, older=older, newest=newest, **about)
+    return answer(
+        "audit.html",
+        frame,
+        rows=shown,
+        given={},
+        older=older,
+        newest=newest,
+        patient=patient,
+        name=name,
+        locked=visit.viewer.patient is not None,
+    )
 
 
 def _note(tx: Tx, visit: Visit, patient: str | None, shown: tuple[AccessView, ...]) -> None:

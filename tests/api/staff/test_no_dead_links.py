@@ -13,7 +13,7 @@ from starlette.testclient import TestClient
 from api.context import Access
 from fhir_tracker.roles import built_in
 from tests.api.conftest import Serve
-from tests.api.staff.test_pages import late
+from tests.api.staff.conftest import late
 from tests.support.clinic import Clinic, appointment
 from tests.support.launched import Tab, launched, person
 from tests.support.setting_up import know_north
