@@ -101,3 +101,33 @@ def test_what_failed_gets_a_second_look_and_is_named_when_it_passes_then(
 
 def test_the_build_machine_runs_the_two_commands_a_person_types() -> None:
     assert "exec make check test" in (ROOT / ".ci" / "run").read_text()
+
+
+def temporary(below: str, *, memory: str = "/nowhere") -> Path:
+    """The folder that a run would be in, which is gone again."""
+    env = {**os.environ, "TMPDIR": below}
+    command = [str(ROOT / "scripts" / "quick-temp"), memory]
+    made = subprocess.run(command, env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=True)
+    assert made.stderr == ""
+    (line,) = made.stdout.splitlines()
+    found = Path(line)
+    assert found.stat().st_mode & 0o777 == 0o755
+    found.rmdir()
+    return found
+
+
+@pytest.mark.parametrize("odd", ["", "/nowhere/at/all", "relative", "/etc/passwd"])
+def test_without_a_folder_to_be_in_the_files_of_a_run_are_where_they_mostly_are(odd: str) -> None:
+    assert temporary(odd).parent == Path("/tmp")  # noqa: S108
+
+
+@pytest.mark.parametrize(("name", "mode"), [("closed", 0o700), ("a b", 0o755), ("l" * 60, 0o755), ("it's", 0o755)])
+def test_a_folder_that_some_server_does_not_reach_is_not_taken(tmp_path: Path, name: str, mode: int) -> None:
+    (tmp_path / name).mkdir(mode=mode)
+    assert temporary(str(tmp_path / name)).parent == Path("/tmp")  # noqa: S108
+
+
+def test_a_tmpdir_that_serves_is_used_and_memory_before_it_where_there_is_room() -> None:
+    assert temporary("/var/tmp").parent == Path("/var/tmp")  # noqa: S108
+    room = shutil.disk_usage("/var/tmp").free  # noqa: S108
+    assert temporary("/", memory="/var/tmp").parent == Path("/var/tmp" if room > 3_100_000_000 else "/tmp")  # noqa: S108
