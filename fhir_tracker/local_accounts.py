@@ -31,7 +31,7 @@ REMEMBERED = timedelta(days=1)
 LONGEST_WAIT = timedelta(minutes=15)
 _FREE = {"name": 5, "address": 20}
 _LOGIN = re.compile(r"[a-z0-9](?:[a-z0-9._@-]{0,62}[a-z0-9])?")
-_WRONG = "The name, the password or the code is wrong."
+_WRONG = "The name, the password or the code is wrong. A code counts once: wait until the app shows another."
 _USED = "This invitation was used, or its time is over: ask for another one."
 
 

@@ -90,7 +90,8 @@ def test_what_is_wrong_is_not_told(database: Database, typed: dict[str, str]) ->
     _, key = enrolled(database)
     with pytest.raises(Forbidden) as caught:
         log_in(database, key, NOW, **typed)
-    assert caught.value.message == "The name, the password or the code is wrong."
+    told = "The name, the password or the code is wrong. A code counts once: wait until the app shows another."
+    assert caught.value.message == told
 
 
 @pytest.mark.security("A2", "S50")

@@ -23,6 +23,7 @@ from api.fhir.entrance import address_of
 from api.smart import browsers
 from api.smart.launch import KIND, note_refused
 from api.smart.login_pages import Problem, window_page
+from api.smart.wording import said_of
 from api.staff.entry import arrive
 from api.staff.visit import check_origin
 from fhir_tracker import accounts, attempts, clock, launches
@@ -115,10 +116,10 @@ class Callback:
             note_refused(
                 self._context, request, type(refusal).__name__.lower(), _somebody(issuer), said=refusal.message
             )
-            raise _refusal(issuer, refusal) from None
+            raise said_of(issuer, _refusal(issuer, refusal)) from None
         except RemoteFailure as failure:
             note_refused(self._context, request, "issuer-failed", _somebody(issuer), said=failure.message)
-            raise _failed(issuer, failure) from None
+            raise said_of(issuer, _failed(issuer, failure)) from None
 
     def _windowed(self, state: str, now: datetime) -> Issuer | None:
         """The issuer of a login whose secret is in its browser's window, too."""

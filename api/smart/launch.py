@@ -20,6 +20,7 @@ from api.edge import REQUEST_ID
 from api.fhir.entrance import address_of
 from api.smart import browsers
 from api.smart.login_pages import Problem, going_page, problem_of, sending_form
+from api.smart.wording import said_of
 from api.staff.rendering import HEADERS, policy
 from fhir_tracker import attempts, clock, issuers
 from fhir_tracker.attempts import Attempt, Kind
@@ -70,7 +71,7 @@ class Launching:
         try:
             metadata = self._known.metadata(issuer, clock.now())
         except RemoteFailure as failure:
-            raise _away(issuer, failure) from None
+            raise said_of(issuer, _away(issuer, failure)) from None
         address, state = self._address(issuer, metadata, wanted, secret)
         if issuer.options.get("posts") and "authorize-post" in metadata.capabilities:
             response: Response = sending_form(self._context, address, framed_by, secret if is_windowed else "")

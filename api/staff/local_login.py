@@ -42,6 +42,7 @@ _ATTRIBUTES = "Path=/; Secure; HttpOnly; SameSite=Strict"
 _MOST_COOKIE = 100
 _TO_ENROL = Tab(label="Take up an invitation", href=ENROL)
 _TO_LOGIN = Tab(label="Log in", href=LOGIN)
+_ENROLLED = "You are enrolled: log in with your new password, and the next code of your app. The one you have used counts no more."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -146,7 +147,7 @@ def _take_up(context: AppContext, known: Try) -> Response:
     except RuleBroken as error:
         return _page(context, _password_form(invited, error), known.token, status=422, invited=invited)
     _note(context, known, "enrolled", Viewer(who="nobody", name=name, issuer="local"))
-    return _page(context, _login_form(said="You are enrolled: log in with your new password."), known.token)
+    return _page(context, _login_form(said=_ENROLLED), known.token)
 
 
 def _page(

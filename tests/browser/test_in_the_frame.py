@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Frame, Page, expect
 
+from api.demo.simulator.faults import NO_FAULTS, Faults, IdTokenFaults
 from fhir_tracker import clock
 from fhir_tracker.storage import launches
 from tests.browser.at_the_ehr import ADA, BEN, Desk, Site, site
@@ -208,6 +209,25 @@ def test_somebody_without_an_account_reads_what_to_do(desk: Desk, place: Site) -
     expect(body).to_contain_text("Practitioner/clerk")
     expect(body).not_to_contain_text("First call")
     assert desk.frame.get_by_role("link", name="Queue").count() == 0
+
+
+@pytest.mark.security("S21", "S23")
+@pytest.mark.requirement(100)
+def test_a_login_that_failed_leaves_the_frame_its_name_and_can_be_read_after_a_reload(desk: Desk, place: Site) -> None:
+    """An EHR finds its frame by the name again, and who was let in meanwhile and reloads is told to open it again."""
+    place.ehr.simulator.faults = Faults(id_token=IdTokenFaults(claims={"fhirUser": "Practitioner/gone"}))
+    try:
+        desk.open("Ada Synthetic")
+        panel = desk.page.locator("#panels section:not([hidden]) iframe")
+        desk.launch()
+        frame = in_frame(desk, "You have no account here yet")
+        assert "/callback?" in frame.url
+        assert frame.evaluate("window.name") == (panel.get_attribute("name") or "")
+        frame.evaluate("location.reload()")
+        frame = in_frame(desk, "This login is over")
+        expect(desk.frame.locator("main")).to_contain_text("Open the tracker again")
+    finally:
+        place.ehr.simulator.faults = NO_FAULTS
 
 
 @pytest.mark.security("A6")

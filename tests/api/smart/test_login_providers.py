@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import html
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -39,15 +41,17 @@ def set_up(pad: Launchpad, office: LoginProvider, subject: str, **more: Any) -> 
         )
 
 
-def come_in(pad: Launchpad, office: LoginProvider) -> httpx.Response:
-    """The whole way by the provider."""
+def come_in(pad: Launchpad, office: LoginProvider, **back: str) -> httpx.Response:
+    """The whole way by the provider, which answers by `back`."""
     browser: Browser = pad.browser()
     sent = browser.get("/launch/standalone", iss=office.url)
+    if sent.status_code != 302:
+        return sent
     request = asked(sent)
     office.nonce = request["nonce"]
     assert "aud" not in request
     assert "launch" not in request
-    return browser.get("/callback", code="a-code", state=request["state"])
+    return browser.get("/callback", None, **{"state": request["state"], **(back or {"code": "a-code"})})
 
 
 @pytest.mark.requirement(95)
@@ -109,6 +113,35 @@ def test_who_has_no_account_is_told_the_command(pad: Launchpad, office: LoginPro
     set_up(pad, office, "u-1")
     office.claims = {"sub": "u-2"}
     assert "staff add --provider office --subject u-2" in come_in(pad, office).text
+
+
+NOT_IN: dict[str, dict[str, Any]] = {
+    "said no": {"back": {"error": "access_denied"}, "says": "You, or the login provider on your behalf, said no."},
+    "busy": {"back": {"error": "temporarily_unavailable"}, "says": "The login provider is busy"},
+    "a word nobody knows": {"back": {"error": "odd"}, "says": "The login provider did not let you in"},
+    "no code": {"back": {"iss": "{url}"}, "says": "brings no code"},
+    "another answers": {"back": {"iss": "https://evil.example"}, "says": "than the login provider that was asked"},
+    "no id_token": {"claims": {"nonce": None}, "says": "Who you are was said at another login"},
+    "too old": {"claims": {"exp": 1_700_000_000}, "says": "What the login provider said of who you are"},
+    "another issuer": {"claims": {"iss": "https://evil.example"}, "says": "by another issuer than your login provider"},
+    "no token address": {"metadata": {"token_endpoint": None}, "says": "The login provider cannot let you in now"},
+    "no keys": {"metadata": {"jwks_uri": None}, "says": "The login provider did not answer as it should"},
+}
+
+
+@pytest.mark.requirement(95)
+@pytest.mark.security("S58")
+@pytest.mark.parametrize("kind", NOT_IN)
+def test_who_has_no_ehr_is_told_nothing_of_one(pad: Launchpad, office: LoginProvider, kind: str) -> None:
+    fault = NOT_IN[kind]
+    set_up(pad, office, "u-1")
+    office.claims, office.metadata = fault.get("claims", {}), fault.get("metadata", {})
+    answer = come_in(pad, office, **{name: text.format(url=office.url) for name, text in fault.get("back", {}).items()})
+    words = " ".join(html.unescape(re.sub(r"<[^>]*>", " ", answer.text.partition("<main")[2])).split())
+    assert (answer.status_code >= 400, pad.sessions()) == (True, [])
+    assert fault["says"] in words
+    assert "EHR" not in words, words
+    assert "gin again at the login page" in words or "Try again in a moment" in words
 
 
 @pytest.mark.security("S12", "S13")

@@ -219,6 +219,7 @@ def test_an_invitation_is_taken_up_in_two_steps(client: TestClient, context: App
         assert PASSWORD not in again.text
     done = sent(client, "/login/enrol", {**fields, "code": code_at(spelled[1], now)})
     assert (done.status_code, "You are enrolled" in done.text) == (200, True)
+    assert "the next code of your app" in done.text
     assert sent(client, "/login/enrol", {**fields, "code": code_at(spelled[1], now)}).status_code == 403
 
 
