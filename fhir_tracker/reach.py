@@ -82,8 +82,16 @@ def sees(tx: Tx, author: Author, ref: str) -> bool:
     return not is_limited(author) or ref in _reached(tx, author, "r", ref)
 
 
-def require_new(author: Author, type_: str, id_: str = "") -> None:
-    """Raise NotFound or Forbidden unless the writer may create a resource of a type, under an id of their own choice.
+def right_to_make(author: Author, *, by_update: bool) -> str:
+    """The letter by which a writer makes something new; a system's scopes let updates do so, roles do not.
+
+    https://hl7.org/fhir/smart-app-launch/STU2.2/scopes-and-launch-context.html#scopes-for-requesting-fhir-resources
+    """
+    return "u" if by_update and is_limited(author) and author.limits.who.startswith("Device/") else "c"
+
+
+def require_new(author: Author, type_: str, id_: str = "", *, by_update: bool = False) -> None:
+    """Raise NotFound or Forbidden unless the writer may make a resource of a type, under an id of their own choice.
 
     Who sees a part only may not: they would learn which ids the rest has.
     """
@@ -91,7 +99,7 @@ def require_new(author: Author, type_: str, id_: str = "") -> None:
         return
     if id_ and not is_free(author.limits, "u", type_):
         raise NotFound(f"There is no {type_} with this id.")
-    require_type(author, "c", type_)
+    require_type(author, right_to_make(author, by_update=by_update), type_)
 
 
 def require_still(tx: Tx, author: Author, right: str, ref: str) -> None:
@@ -110,7 +118,7 @@ def require_known(tx: Tx, author: Author, right: str, before: Stored | None, aft
     if not is_limited(author) or author.limits.sight.sees_restricted or after.type == "Patient" or patient is None:
         return
     ref = f"Patient/{patient}"
-    if (before is None or before.patient != patient) and ref not in tx.here.get(_PROMISED, frozenset()):
+    if (before is None or before.patient != patient) and not is_promised(tx, ref):
         found = resources.find(tx, _SYSTEM, "Patient", patient)
         if found is None or found.deleted:
             raise _not_among(right, after.ref)
@@ -142,6 +150,11 @@ def rules_of(sight: Sight) -> Rules:
 def promise(tx: Tx, refs: Iterable[str]) -> None:
     """Let what is written in this transaction refer to these (`Type/id`), which it makes later under ids of the server's."""
     tx.here[_PROMISED] = frozenset(refs) | tx.here.get(_PROMISED, frozenset())
+
+
+def is_promised(tx: Tx, ref: str) -> bool:
+    """Whether `Type/id` is one that `promise` told of: an id that the writer did not choose."""
+    return ref in tx.here.get(_PROMISED, frozenset())
 
 
 def accepted(tx: Tx, author: Author, before: Resource | None, after: Resource) -> Resource:
@@ -259,10 +272,9 @@ def _check_references(tx: Tx, author: Author, before: Resource | None, after: Re
         path: ref for path, ref in asked.items() if ref.partition("/")[0] not in _NOBODYS and ref != f"Patient/{lock}"
     }
     there = resources.find_many(tx, _SYSTEM, set(asked.values()))
-    promised = tx.here.get(_PROMISED, frozenset())
     for path, ref in asked.items():
         found = there.get(ref)
-        if found is None and ref in promised and not ref.startswith("Patient/"):
+        if found is None and is_promised(tx, ref) and not ref.startswith("Patient/"):
             continue
         if found is None or found.patient != lock:
             message = f"{path}.reference names nothing that you may refer to."

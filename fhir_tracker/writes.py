@@ -52,16 +52,17 @@ def create(
     id_: str | None = None,
     tells_of_others: bool = False,
     patient: str | None = None,
+    by_update: bool = False,
 ) -> Stored:
     """Store a new resource; a Task of a program gets what its template says and it left out.
 
     `id_` is a fresh id that is promised to it already; without one it is given one here. `tells_of_others` is for a
     caller's Provenance of what it writes in the same transaction. `patient` is
-    whose it is where it does not say so itself.
+    whose it is where it does not say so itself. `by_update`: an update makes it that found nothing.
     """
     if not tells_of_others:
         _refuse_read_only(resource["resourceType"])
-    reach.require_new(author, resource["resourceType"])
+    reach.require_new(author, resource["resourceType"], by_update=by_update)
     resource = reach.accepted(tx, author, None, resource)
     require_valid(resource)
     if resource["resourceType"] == "Task":
@@ -70,8 +71,9 @@ def create(
     else:
         heeded = _heeded(tx, resource, author)
         made = _proven(tx, records.create(tx, heeded, author, id_=id_, patient=patient), author, "CREATE")
-    reach.require_still(tx, author, "c", made.ref)
-    reach.require_known(tx, author, "c", None, made)
+    right = reach.right_to_make(author, by_update=by_update)
+    reach.require_still(tx, author, right, made.ref)
+    reach.require_known(tx, author, right, None, made)
     return made
 
 
@@ -92,12 +94,13 @@ def update(
     before = _reached(tx, type_, id_, author, "u")
     is_there = before is not None and not before.deleted
     if not is_there:
-        reach.require_new(author, type_, id_)
+        chosen = "" if reach.is_promised(tx, f"{type_}/{id_}") else id_
+        reach.require_new(author, type_, chosen, by_update=True)
     known = records.resource_of(before) if before is not None and is_there else None
     resource = reach.accepted(tx, author, known, resource)
     require_valid(resource)
     saved, is_new = _updated(tx, before, type_, id_, resource, author, if_match)
-    right = "c" if is_new else "u"
+    right = reach.right_to_make(author, by_update=True) if is_new else "u"
     reach.require_still(tx, author, right, saved.ref)
     reach.require_known(tx, author, right, before, saved)
     return saved, is_new

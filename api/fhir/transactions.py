@@ -202,7 +202,9 @@ class _Run:
         """Where a conditional update that found nothing creates: at the id in its body, if that is free."""
         type_, id_ = entry.request.type, _resource(entry).get("id")
         if type(id_) is not str:
-            return f"{type_}/{records.fresh_id(self._request.now)}"
+            ref = f"{type_}/{records.fresh_id(self._request.now)}"
+            self._promised.add(ref)
+            return ref
         held = resources.find(tx, self._request.viewer, type_, id_)
         if held is not None and not held.deleted:
             message = "Nothing meets the condition, but the id in the body belongs to a resource."

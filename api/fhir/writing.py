@@ -89,7 +89,7 @@ def update_by_condition(request: FhirRequest, tx: Tx) -> FhirResponse:
     if id_ is None:
         if if_match(request.header("if-match")):
             raise VersionConflict("If-Match names a version, but the condition finds no resource.")
-        made = writes.create(tx, linked(request, tx, resource), request.author())
+        made = writes.create(tx, linked(request, tx, resource), request.author(), by_update=True)
         return written(request, proven(request, tx, made), 201, "create")
     there = resources.find(tx, request.viewer, request.type, id_)
     if there is not None and not there.deleted:

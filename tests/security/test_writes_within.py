@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,6 +12,9 @@ from fhir_tracker import flags
 from fhir_tracker.errors import TrackerError
 from fhir_tracker.fhir.json_types import Resource
 from fhir_tracker.model.author import Author, Why
+from fhir_tracker.model.grants import grants_of
+from fhir_tracker.model.policy import Policy
+from fhir_tracker.model.sight import sight_of
 from fhir_tracker.model.viewer import Viewer, open_viewer
 from fhir_tracker.model.vocabulary import FLAG_SYSTEM
 from fhir_tracker.storage.database import Database
@@ -143,6 +147,48 @@ def test_each_letter_lets_do_its_own(asker: Asker, scope: str, method: str, want
     assert answer.status == wanted, told(answer)
     if scope == "system/Task.u" and method == "PUT":
         assert answer.body == b"", "who may not read gets nothing back"
+
+
+@pytest.mark.security("S9", "S40", "S44")
+@pytest.mark.requirement(83)
+@pytest.mark.parametrize(("scope", "by_id", "by_condition"), [
+    ("system/Task.u", 201, 403), ("system/Task.us", 201, 201), ("system/Task.write", 201, 403), ("system/*.cruds", 201, 201),
+    ("system/Task.c", 403, 403), ("system/Task.cs", 403, 403), ("system/Task.rs", 403, 403), ("system/Task.crds", 403, 403),
+    ("system/Task.us?status=requested", 404, 201), ("system/Task.us?status=draft", 404, 403),
+    ("system/Task.us system/Task.us?status=draft", 201, 201), ("system/Communication.cruds", 403, 403),
+])  # fmt: skip
+def test_an_update_that_makes_something_new_is_an_update_to_a_system(
+    asker: Asker, scope: str, by_id: int, by_condition: int
+) -> None:
+    system, unnamed = asker.as_viewer(holder(*scope.split())), {**task("", "ann")}
+    del unnamed["id"]
+    before = held(asker)
+    for number, wanted in enumerate((by_id, by_condition)):
+        ways = [("Task/new-1", task("new-1", "ann")), ("Task/new-2", task("new-2", "ann"))]
+        ways = ways if number == 0 else [(f"Task?identifier=urn:s|{one}", unnamed) for one in (8, 9)]
+        assert system.ask("PUT", *ways[0]).status == wanted, told(system.ask("PUT", *ways[0]))
+        entry = {"resource": ways[1][1], "request": {"method": "PUT", "url": ways[1][0]}}
+        bundle = {"resourceType": "Bundle", "type": "transaction", "entry": [entry]}
+        assert system.ask("POST", "", bundle).status == (200 if wanted == 201 else wanted)
+    assert held(asker) - before == 2 * (by_id == 201) + 2 * (by_condition == 201)
+
+
+def held(asker: Asker) -> int:
+    """How many tasks there are."""
+    total: int = asker.as_viewer(CREATOR).read("Task?_summary=count")["total"]
+    return total
+
+
+@pytest.mark.security("S40", "S45")
+@pytest.mark.requirement(83, 89)
+def test_a_role_that_may_change_and_not_create_makes_nothing_new_by_an_update(asker: Asker) -> None:
+    policy = Policy(grants=grants_of(["user/Task.rus"]), restricted=True)
+    person = asker.as_viewer(replace(NURSE, sight=sight_of(None, policy, None)))
+    new = task("brand-new", "ann", requester={"reference": NURSE.who})
+    for address in ("Task/brand-new", "Task?identifier=urn:s|3"):
+        answer = person.ask("PUT", address, new)
+        assert (answer.status, "create a Task" in told(answer)) == (403, True), address
+    assert person.ask("PUT", "Task/hers", task("hers", "ann", description="x")).status == 200
 
 
 @pytest.mark.security("S45")
