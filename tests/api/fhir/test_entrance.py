@@ -330,6 +330,23 @@ def test_a_system_that_asks_too_often_is_slowed_and_no_other(database: Database)
         assert client.get("/fhir/Task/x", headers=theirs).status_code == 404
 
 
+@pytest.mark.security("S56")
+@pytest.mark.requirement(14)
+def test_each_of_two_processes_gives_a_system_its_own_share_and_no_more(database: Database) -> None:
+    """As docs/clients.md tells: a bucket of twice the rate in each, whatever the other has given."""
+    let_in(database)
+    known = bearer(token_of(database))
+    given = []
+    for _ in range(2):
+        context = context_of(database, access=Access.LOCKED)
+        few = replace(context, settings=replace(context.settings, rate_limit=1))
+        with closing(TestClient(create_app(few))) as client:
+            given.append([client.get("/fhir/Task/x", headers=known).status_code for _ in range(30)])
+    for answers in given:
+        assert answers[:2] == [404, 404]
+        assert 429 in answers[2:]
+
+
 @pytest.mark.security("S56", "M3")
 def test_bad_tokens_from_an_address_slow_bad_tokens_and_no_good_one(client: TestClient, database: Database) -> None:
     answers = [client.get("/fhir/Task", headers=bearer(f"x{n}")).status_code for n in range(130)]
