@@ -40,8 +40,8 @@ def append(file: Path, head: Head) -> None:
 def read(file: Path) -> Iterator[Head]:
     """The heads in the file, oldest first and one at a time; none where there is no file.
 
-    A line cut off at the end, as a crash leaves it, is passed over; raises Incorrect for any other that is no head, and
-    Unavailable for a file that cannot be read.
+    What a crash leaves of a line is passed over, at the end or before the head that was written next; raises Incorrect for any
+    other line that is no head, and Unavailable for a file that cannot be read.
     """
     try:
         with file.open("rb") as lines:
@@ -54,13 +54,17 @@ def read(file: Path) -> Iterator[Head]:
 
 def _heads(file: Path, lines: Iterable[bytes]) -> Iterator[Head]:
     for number, line in enumerate(lines, 1):
-        text = line.decode()
+        text = line.decode().strip("\n\0")
+        torn, _, last = text.rpartition("{")
         try:
-            if text.strip("\n"):
-                yield _head(text)
+            if text:
+                yield _head("{" + last)
         except (ValueError, KeyError, TypeError, Incorrect):
-            if text.endswith("\n"):
-                raise Incorrect(f"Line {number} of the anchor file {file} is no head of a chain.") from None
+            torn = text
+            if line.endswith(b"\n"):
+                torn = "no head"
+        if torn.strip("\0") and not torn.startswith("{"):
+            raise Incorrect(f"Line {number} of the anchor file {file} is no head of a chain.")
 
 
 def _head(line: str) -> Head:

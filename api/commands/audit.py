@@ -25,7 +25,7 @@ from fhir_tracker.model.viewer import open_viewer
 from fhir_tracker.storage import audit_guards, audit_pruning, audit_search
 from fhir_tracker.storage.audit import AuditRow
 from fhir_tracker.storage.audit_chain import Head
-from fhir_tracker.storage.audit_checking import Finding, check
+from fhir_tracker.storage.audit_checking import Finding, Problem, check
 from fhir_tracker.storage.audit_search import Wanted
 from fhir_tracker.storage.database import Database, Tx
 from subscriptions.credentials import read_secret
@@ -110,17 +110,28 @@ def _verify(args: argparse.Namespace, settings: Settings) -> int:
     file = args.anchor or audit_anchor.anchor_file(settings)
     if args.anchor is not None and not args.anchor.exists():
         raise UsageError(f"There is no anchor file {args.anchor}.")
+    if settings.database_file is not None and not settings.database_file.exists():
+        raise UsageError(f"There is no database {settings.database_file}: nothing of it can be verified.")
     anchors = audit_anchor.read(file) if file else ()
     former = [read_secret(one, "The file of a former key") for one in args.former]
     with open_store(settings) as database, database.read() as tx:
         keys = audit_keys.known_keys(tx, secret_key(settings), *former)
         found = check(tx, keys, anchors, args.head)
-        found = replace(found, problems=(*found.problems, *audit_guards.fallen(tx)))
+        missing = _missing(found, settings) if args.anchor is None else []
+        found = replace(found, problems=(*found.problems, *missing, *audit_guards.fallen(tx)))
     if args.json:
         print_json(_told(found))
     else:
         _tell(found)
     return 0 if found.is_whole else 1
+
+
+def _missing(found: Finding, settings: Settings) -> list[Problem]:
+    """The file in which heads are to be is not there, or has none, though blocks were sealed."""
+    if settings.audit_anchor is None or found.anchors or not found.blocks:
+        return []
+    said = "No head is written down there, though there are blocks: compare with a copy of the file, or with the log."
+    return [Problem(kind="anchor-missing", where=str(settings.audit_anchor), said=said)]
 
 
 def _told(found: Finding) -> dict[str, Any]:

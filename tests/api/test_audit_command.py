@@ -186,6 +186,60 @@ def test_a_file_that_is_no_anchor_is_refused(
     assert "Line 1" in run(ready_url, capsys, "verify", code=1)
 
 
+TORN = ["", "{", '{"at": "2026-0', '{"at": "2026-03-09T15:30:00.000Z", "chain": "c", "blo', "\0\0\0\0"]
+NO_HEADS = ["nonsense", "\0\1", "[]", "7", 'x{"at": "2026-0']
+
+
+@pytest.mark.security("S51")
+def test_what_a_crash_left_of_a_line_hides_no_head_that_was_written_after_it(tmp_path: Path) -> None:
+    """Heads are only ever added: the next one begins where the torn one ends."""
+    heads = [Head(chain="c", block=n, seq=n * 5, hash="h" * 64, at=LONG_AGO) for n in (1, 2)]
+    for number, torn in enumerate(TORN):
+        file = tmp_path / str(number)
+        audit_anchor.append(file, heads[0])
+        with file.open("a") as stream:
+            stream.write(torn)
+        assert list(audit_anchor.read(file)) == heads[:1], torn
+        audit_anchor.append(file, heads[1])
+        assert list(audit_anchor.read(file)) == heads, torn
+    for number, odd in enumerate(NO_HEADS):
+        for end in ("", "\n", '{"at": "2026'):
+            file = tmp_path / f"odd-{number}"
+            file.write_text(odd + end)
+            with pytest.raises(Incorrect, match="Line 1"):
+                list(audit_anchor.read(file))
+
+
+@pytest.mark.security("S51", "B2")
+def test_a_place_of_heads_that_holds_none_is_no_whole_trail(
+    ready_url: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    heads = tmp_path / "heads"
+    filled(ready_url)
+    told = run(ready_url, capsys, "verify", code=1)
+    assert f"anchor-missing: {heads}: No head is written down there" in told
+    assert "the audit trail is whole" in run(ready_url, capsys, "verify"), "a head was written when the command ended"
+    kept = heads.read_text()
+    for left in (None, "", "{"):
+        heads.unlink(missing_ok=True)
+        if left is not None:
+            heads.write_text(left)
+        problems = json.loads(run(ready_url, capsys, "verify", "--json", code=1).partition("fhir-tracker:")[0])[
+            "problems"
+        ]
+        assert [one["kind"] for one in problems] == ["anchor-missing"], left
+        heads.write_text(kept)
+        assert "the audit trail is whole" in run(ready_url, capsys, "verify", "--anchor", str(heads))
+
+
+@pytest.mark.security("S51", "B2")
+def test_a_database_that_is_not_there_is_not_set_up_and_called_whole(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    assert "There is no database" in run(f"sqlite:///{tmp_path / 'gone.db'}", capsys, "verify", code=2)
+    assert not list(tmp_path.glob("gone.db*"))
+
+
 @pytest.mark.security("S55")
 def test_after_a_new_secret_key_what_the_former_sealed_is_still_checked(
     ready_url: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
