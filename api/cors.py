@@ -6,6 +6,7 @@ https://fetch.spec.whatwg.org/#http-cors-protocol
 from __future__ import annotations
 
 from collections.abc import Mapping
+from urllib.parse import urlsplit
 
 Headers = tuple[tuple[bytes, bytes], ...]
 _SHOWN = b"Content-Location, ETag, Last-Modified, Location, Retry-After, X-Request-Id"
@@ -13,6 +14,14 @@ _METHODS = b"GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
 _ASKED = b"Accept, Authorization, Content-Type, If-Match, If-Modified-Since, If-None-Exist, If-None-Match, Prefer, X-Request-Id"
 _KEPT = b"600"
 _VARY = (b"vary", b"Origin")
+
+
+def is_of(origin: str, host: str) -> bool:
+    """Whether an origin, as a browser sends it, is that of the server called `host`; not for what cannot be read."""
+    try:
+        return urlsplit(origin).netloc.lower() == host.lower()
+    except ValueError:
+        return False
 
 
 class Cors:

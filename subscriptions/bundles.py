@@ -9,13 +9,13 @@ import re
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, NoReturn
-from urllib.parse import urljoin
 
 import msgspec
 
 from fhir_tracker.errors import Incorrect, RemoteFailure
 from fhir_tracker.fhir.dates import parse_datetime
 from subscriptions.client import JSON_TYPES, Answer
+from subscriptions.outbound import is_readable, joined
 from subscriptions.slices import items, members
 
 _HINTS = {
@@ -69,11 +69,11 @@ def read_page(answer: Answer, kind: str) -> Page:
     if _text(bundle.get("type")) != kind:
         raise RemoteFailure(f"The server answered with a Bundle that is not a {kind}.", permanent=True)
     links = _links(bundle)
-    following = links.get("next", "")
+    following, itself = links.get("next", ""), links.get("self", "")
     return Page(
         entries=tuple(_entry(raw) for raw in _list(bundle.get("entry"), "entry")),
-        next_url=urljoin(answer.url, following) if following else None,
-        self_url=links.get("self", ""),
+        next_url=joined(answer.url, following) if following else None,
+        self_url=itself if is_readable(itself) else "",
         as_of=_as_of(bundle, answer),
         served_at=answer.served_at,
     )

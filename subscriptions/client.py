@@ -13,7 +13,6 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Protocol
-from urllib.parse import urljoin
 
 import httpx
 
@@ -22,12 +21,14 @@ from fhir_tracker.errors import RemoteFailure
 from subscriptions import outbound
 from subscriptions.decoding import decoder
 from subscriptions.headers import http_date, retry_after_seconds
-from subscriptions.outbound import NOT_PERMITTED, Reach, origin, reach_of
+from subscriptions.outbound import NOT_PERMITTED, Reach, joined, origin, reach_of
 from subscriptions.search_ways import FORM, SearchWays, Ways, question_in
 
 FHIR_JSON = "application/fhir+json"
 NDJSON = "application/fhir+ndjson"
 JSON_TYPES = frozenset({FHIR_JSON, "application/json", "application/json+fhir"})
+_UNREADABLE = (httpx.InvalidURL, httpx.UnsupportedProtocol, httpx.LocalProtocolError, UnicodeError)
+"""What the library says of an address; the last of a host name, also one in a redirect that nobody follows."""
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _SAME_METHOD = frozenset({307, 308})
 _RETRIED = frozenset({408, 425, 429, 500, 502, 503, 504})
@@ -231,6 +232,8 @@ class EhrClient:
                 if status != 200:
                     raise RemoteFailure(f"The server answered {status} for a file.", permanent=400 <= status < 500)
                 yield from self._lines(response)
+        except _UNREADABLE:
+            raise RemoteFailure("The server sent an address that cannot be read.", permanent=True) from None
         except httpx.HTTPError as error:
             raise RemoteFailure(f"The connection broke ({type(error).__name__}).") from None
         finally:
@@ -321,7 +324,7 @@ class EhrClient:
                 return answer
             if request.writes and answer.status not in _SAME_METHOD:
                 raise RemoteFailure("The server redirects what was to be written there.", permanent=True, unknown=True)
-            request = replace(request, url=urljoin(request.url, answer.location))
+            request = replace(request, url=joined(request.url, answer.location))
         ways = "without end" if self._limits.redirects else "elsewhere, which is not followed here"
         raise RemoteFailure(f"The server redirects {ways}.", permanent=True)
 
@@ -333,7 +336,7 @@ class EhrClient:
                 return self._answer(request, response, ends)
         except RemoteFailure as failure:
             raise RemoteFailure(failure.message, permanent=failure.permanent, unknown=lost) from None
-        except (httpx.InvalidURL, httpx.UnsupportedProtocol, httpx.LocalProtocolError):
+        except _UNREADABLE:
             raise RemoteFailure("The server sent an address that cannot be read.", permanent=True) from None
         except (httpx.ConnectError, httpx.ConnectTimeout) as error:
             raise RemoteFailure(f"The server cannot be reached: {_cause(error)}.") from None

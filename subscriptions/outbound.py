@@ -11,7 +11,7 @@ import socket
 import ssl
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from urllib.parse import urlsplit
+from urllib.parse import urljoin, urlsplit
 
 import httpcore
 import httpx
@@ -40,6 +40,8 @@ _METADATA = frozenset(
 """Where clouds hand out credentials to whoever asks from inside."""
 _TRANSLATED = ipaddress.ip_network("64:ff9b::/96")
 _TUNNELS = tuple(map(ipaddress.ip_network, ("2002::/16", "2001::/32", "64:ff9b:1::/48", "::/96")))
+_UNUSED = tuple(map(ipaddress.ip_network, ("fec0::/10", "3fff::/20", "192.88.99.0/24")))
+"""What the library takes for public: networks that were private once, those of documents, and the way into 6to4."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,7 +83,8 @@ class Reach:
             return found.is_loopback and is_loopback(host) and self._knows_loopback
         if (host, port) in {(name, number) for _, name, number in self.named} and any(found in one for one in _PRIVATE):
             return True
-        return found.is_global and not found.is_multicast and not found.is_reserved
+        is_public = found.is_global and not found.is_multicast and not found.is_reserved
+        return is_public and not any(found in one for one in _UNUSED)
 
     @property
     def _knows_loopback(self) -> bool:
@@ -113,6 +116,22 @@ def origin(url: str) -> Origin:
     if parts.scheme not in _DEFAULT_PORTS or not parts.hostname:
         raise RemoteFailure("The server sent an address that is not http or https.", permanent=True)
     return parts.scheme, parts.hostname.lower(), _DEFAULT_PORTS[parts.scheme] if port is None else port
+
+
+def joined(base: str, address: str) -> str:
+    """An address as a server writes it, seen from where it was written; RemoteFailure for one that cannot be read."""
+    if not is_readable(address):
+        raise RemoteFailure("The server sent an address that cannot be read.", permanent=True)
+    return urljoin(base, address)
+
+
+def is_readable(address: str) -> bool:
+    """Whether an address, whole or not, has the form of one."""
+    try:
+        urlsplit(address)
+    except ValueError:
+        return False
+    return True
 
 
 def client(reach: Reach, *, timeout: httpx.Timeout | float, resolve: Resolve | None = None) -> httpx.Client:

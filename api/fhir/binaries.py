@@ -10,8 +10,8 @@ import binascii
 import re
 from dataclasses import replace
 from functools import lru_cache
-from urllib.parse import urlsplit
 
+from api.cors import is_of
 from api.fhir.actions import Action
 from api.fhir.exchange import FhirRequest, FhirResponse, Pairs
 from api.fhir.negotiation import is_json_type, names_json
@@ -96,7 +96,7 @@ def sent(request: FhirRequest) -> Resource:
 
 def _refuse_foreign_pages(request: FhirRequest) -> None:
     origin, site = request.header("origin"), request.header("sec-fetch-site")
-    is_foreign = bool(origin) and urlsplit(origin).netloc.lower() != request.header("host").lower()
+    is_foreign = bool(origin) and not is_of(origin, request.header("host"))
     if is_foreign or site in ("cross-site", "same-site"):
         raise Forbidden("Pages of other sites cannot store content here.")
 

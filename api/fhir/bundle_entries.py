@@ -10,7 +10,7 @@ import binascii
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from urllib.parse import parse_qsl, unquote, urlsplit
+from urllib.parse import parse_qsl, unquote
 
 from api.fhir.actions import Action, Finder
 from api.fhir.exchange import FhirRequest, Pairs
@@ -33,6 +33,7 @@ _ASKED = frozenset({"method", "url"})
 _PLAIN_HEADERS: Mapping[str, str] = {"content-type": _FHIR_JSON}
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"})
 _PLAIN = re.compile(r"[\x21-\x7e]+")
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
 _WHOLE = frozenset({"create", "update"})
 """The interactions that take an entry's resource as it was read; others take it as the text of a body."""
 
@@ -219,7 +220,7 @@ def _split(url: str, base: str, place: str) -> tuple[tuple[str, ...], str]:
     if text.startswith(f"{base}?"):
         text = text[len(base) :]
     path, _, query = text.partition("?")
-    if "#" in text or "\\" in path or path.startswith("//") or urlsplit(path).scheme:
+    if "#" in text or "\\" in path or path.startswith("//") or _SCHEME.match(path):
         raise Incorrect("The url is no address of this server: use Type, Type/id or Type?search.", expression=place)
     bare = unquote(path.removeprefix("/").removesuffix("/"))
     return (tuple(bare.split("/")) if bare else ()), query

@@ -10,6 +10,8 @@ import secrets
 from dataclasses import asdict, dataclass
 from urllib.parse import urlsplit
 
+from api.cors import is_of
+
 COOKIE = "tracker_session"
 DENSITIES = ("comfortable", "compact")
 _MOST = 2000
@@ -64,7 +66,7 @@ def is_same_origin(host: str, origin: str, fetch_site: str) -> bool:
     if fetch_site and fetch_site != "same-origin":
         return False
     if origin and origin != "null":
-        return urlsplit(origin).netloc.lower() == host.lower()
+        return is_of(origin, host)
     return not origin or fetch_site == "same-origin"
 
 

@@ -30,7 +30,7 @@ TEXTS: Final[tuple[str, ...]] = (
     "Patient/rosa/_history/1", "Patient/rosa/_history/99999999999999999999", "Patient/", "/rosa", "Patient/a/b",
     "Nope/1", "#contained", "urn:uuid:00000000-0000-0000-0000-000000000000", "urn:oid:1.2",
     "http://169.254.169.254/latest/meta-data", "https://evil.example/", "//evil.example", "/\\evil.example",
-    "https:evil.example", "file:///etc/passwd", "http://[::1", "http://x:99999/", "role/rn", "rn", "Practitioner/me",
+    "https:evil.example", "file:///etc/passwd", "http://[", "//[", "http://[::1", "http://x:99999/", "role/rn", "rn", "Practitioner/me",
     "requested", "completed", "reached", "late", "first-call", "ring", "phone", "no-answer", "no", "yes", "on",
     "eyJhbGciOiJub25lIn0.e30.", "Bearer", "W/\"1\"", "W/\"99999999999999999999\"", "W/", "*/*;q=2",
     "application/fhir+xml", "text/html", "utf-7",
@@ -70,10 +70,40 @@ HEADERS: Final = tuple(
     Access-Control-Request-Method Access-Control-Request-Headers Last-Event-ID X-HTTP-Method-Override Upgrade TE Via
     """.split()
 )
+ORIGINS: Final = (b"null", b"http://testserver", b"http://[", b"//[", b"https://evil.example", b"http://x:99999", b"")
 ATOMS: Final[tuple[Any, ...]] = (
     None, True, 0, -1, 1.5, 10**30, -(10**400), 1e308, "", [], {}, [None], [[]], {"": ""},
     {"resourceType": "Patient"}, {"reference": "#"}, {"extension": [{}]},
 )  # fmt: skip
+
+
+def wrapped(bodies: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Bundles, Parameters and a patch around resources."""
+    addresses = (
+        "Task",
+        "Task/x1",
+        "Task?identifier=a|b",
+        "Patient/rosa",
+        "Patient/rosa/_history",
+        "metadata",
+        "Patient?name=x&_count=2",
+    )
+    made: list[Mapping[str, Any]] = []
+    for kind in ("batch", "transaction"):
+        entries: list[Mapping[str, Any]] = [{"request": {"method": "GET", "url": one}} for one in addresses]
+        entries += [
+            {
+                "fullUrl": f"urn:uuid:0000000{number}",
+                "resource": one,
+                "request": {"method": "PUT", "url": f"{one['resourceType']}/{one['id']}"},
+            }
+            for number, one in enumerate(bodies[:3])
+        ]
+        made.append({"resourceType": "Bundle", "type": kind, "entry": entries})
+    task = {"name": "task", "valueReference": {"reference": "Task/x1"}}
+    subject = {"name": "subject", "valueString": "Patient/rosa"}
+    parameters = {"resourceType": "Parameters", "parameter": [task, subject, {"name": "reason", "valueString": "x"}]}
+    return [*made, parameters]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,7 +171,7 @@ class Hostile:
         return "&".join(made)
 
     def _headers(self) -> dict[str, bytes]:
-        made = {}
+        made = {"Origin": self._chance.choice(ORIGINS)} if self._often(0.05) else {}
         for _ in range(self._chance.choice((0, 0, 1, 2))):
             raw = self.text().encode("utf-8", "surrogatepass")[:4_000]
             made[self._chance.choice(HEADERS)] = bytes(one for one in raw if one >= 32 and one != 127).strip()
