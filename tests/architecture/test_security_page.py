@@ -7,8 +7,10 @@ import re
 
 import pytest
 
+from api.cli import COMMANDS
 from fhir_tracker.config import SETTINGS
 from scripts.budgets import ROOT
+from tests.support.command_line import all_leaves
 from tests.threat_table import NOTHING_YET, THREATS
 
 PAGE = (ROOT / "docs" / "security.md").read_text()
@@ -46,3 +48,45 @@ def test_links_of_the_page_lead_somewhere() -> None:
     for link in re.findall(r"\]\(([^)#]+)\)", PAGE):
         assert (ROOT / "docs" / link).resolve().exists(), link
     assert "docs/security.md" in (ROOT / "SECURITY.md").read_text()
+
+
+DUTIES = [
+    "TLS",
+    "Keys",
+    "Disks and backups",
+    "The database",
+    "The anchor",
+    "Clocks",
+    "Logs",
+    "Reviews",
+    "People",
+    "Contracts",
+]
+DUTIES += ["Patches", "Watch"]
+
+
+@pytest.mark.parametrize("duty", DUTIES)
+def test_the_operators_list_has_each_duty_with_something_to_do(duty: str) -> None:
+    listed = PAGE.partition("## What the operator has to do")[2].partition("\n## ")[0]
+    (item,) = [one for one in re.split(r"^- ", listed, flags=re.MULTILINE) if one.startswith(f"**{duty}**")]
+    assert len(item.split()) > 10
+
+
+def test_commands_of_the_operators_list_are_there() -> None:
+    listed = PAGE.partition("## What the operator has to do")[2].partition("\n## ")[0]
+    known = {" ".join(words[:2]) for words, _ in all_leaves()}
+    named = {
+        one.removeprefix("fhir-tracker ")
+        for one in re.findall(r"`([a-z][a-z-]*(?: [a-z][a-z-]*)*)(?: --[a-z]+)?`", listed)
+    }
+    found = {one for one in named if one in known}
+    assert {
+        "audit grants",
+        "audit verify",
+        "staff list",
+        "client list",
+        "break-glass list",
+        "keys rotate",
+        "doctor",
+    } <= found
+    assert {one for one in named - known if one.split()[0] in COMMANDS} == set()
