@@ -62,6 +62,7 @@ def queue_page(visit: Visit) -> Response:
             empty=None if page.rows else _empty(wanted, visit, names),
             pulse=wanted.href("/pulse", after=wanted.after),
             bulk=bulk_form(tx, visit, names.active, visit.address) if page.rows else None,
+            limited=not visit.viewer.counts_all,
         )
         frame = frame_of(tx, visit, view.heading, "/")
     listed = [row.item.patient for row in page.rows if row.item.patient]

@@ -223,6 +223,7 @@ class QueueView:
     empty: Empty | None = None
     pulse: str = ""
     bulk: Form | None = None
+    limited: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
