@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from fhir_tracker import outgoing, projection, restrictions
@@ -16,7 +16,7 @@ from fhir_tracker.fhir.json_types import Resource
 from fhir_tracker.fhir.search_values import extract
 from fhir_tracker.model.author import Author, Why
 from fhir_tracker.model.subject import patient_of
-from fhir_tracker.security_context import patient_of_context
+from fhir_tracker.security_context import binaries_of, patient_of_context
 from fhir_tracker.storage import resources
 from fhir_tracker.storage.database import Tx
 from fhir_tracker.storage.resources import NewVersion, Stored
@@ -125,7 +125,16 @@ def save(
     restrictions.keep(tx, before, stored, stamped)
     projection.project(tx, stored, stamped, author, why, fresh=fresh)
     outgoing.note(tx, stored, stamped, author)
+    if before is not None and before.patient and before.patient != stored.patient:
+        _follow(tx, stored, before.patient, author)
     return stored
+
+
+def _follow(tx: Tx, moved: Stored, patient: str, author: Author) -> None:
+    """Binaries whose security context has gone to another patient go there too, by a version that says nothing else new."""
+    behind = replace(author, viewer=author.viewer.behind())
+    for one in binaries_of(tx, moved, patient, author.viewer):
+        save(tx, one, behind)
 
 
 def remove(

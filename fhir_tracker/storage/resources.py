@@ -163,6 +163,12 @@ def patients_of(tx: Tx, viewer: Viewer, refs: Iterable[str]) -> list[str]:
     return sorted({one for one in found if one})
 
 
+def naming(tx: Tx, viewer: Viewer, type_: str, patient: str, ref: str) -> list[Stored]:
+    """What there is of a type about a patient whose text holds a reference that begins with `ref`, as far as the viewer may see."""
+    further, values = " AND type = %s AND NOT deleted AND body LIKE %s", [type_, f'%"{ref}%']
+    return _ROWS.read(tx, viewer, "patient", [patient], further=further, values=values, types=[type_])
+
+
 def foresee(tx: Tx, viewer: Viewer, refs: Iterable[str]) -> None:
     """Keep others from changing these (`Type/id`) until the end; a `find` before they are written needs no statement.
 

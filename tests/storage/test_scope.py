@@ -156,6 +156,7 @@ READS: dict[str, Callable[[Tx, Viewer], object]] = {
     "resources.find_many": lambda tx, viewer: resources.find_many(tx, viewer, ["Task/a"]),
     "resources.find_version": lambda tx, viewer: resources.find_version(tx, viewer, "Task", "a", 1),
     "resources.history": lambda tx, viewer: resources.history(tx, viewer, "Task", "a", count=9),
+    "resources.naming": lambda tx, viewer: resources.naming(tx, viewer, "Task", "ann", ""),
     "resources.patients_of": lambda tx, viewer: resources.patients_of(tx, viewer, ["Task/a"]),
     "resources.reached": lambda tx, viewer: resources.reached(tx, viewer, "r", ["Task/a"]),
     "resources.remote_body": lambda tx, viewer: resources.remote_body(tx, viewer, "Task", "a"),
