@@ -24,7 +24,7 @@ from fastapi import FastAPI
 from sekmet.config import Settings  # type: ignore[import-untyped]
 from sekmet.main import create_app  # type: ignore[import-untyped]
 
-from api.demo.records import Records, load, source
+from api.demo.records import RESTRICTED, Records, load, source
 from api.demo.simulator.app import smart_routes
 from api.demo.simulator.bearer import BearerGuard
 from api.demo.simulator.frame import EhrFrame
@@ -43,6 +43,7 @@ TITLES = {
     "auditor": "Auditor",
 }
 SECONDS_TO_CLOSE = 2.0
+_RESTRICTED = " (restricted)"
 
 
 def main() -> int:
@@ -84,7 +85,7 @@ def _chart(patient: Resource) -> Chart:
     ]
     return Chart(
         id=patient["id"],
-        name=f"{name['family']}, {' '.join(name['given'])}",
+        name=f"{name['family']}, {' '.join(name['given'])}{_RESTRICTED if patient['id'] == RESTRICTED else ''}",
         born=patient.get("birthDate", ""),
         sex=patient.get("gender", ""),
         number=numbers[0][:8] if numbers else "",

@@ -15,6 +15,9 @@ from zoneinfo import ZoneInfo
 from fhir_tracker.fhir.json_types import Json, Resource
 
 ZONE = ZoneInfo("America/New_York")
+RESTRICTED = "bd6f9f37-7295-4cd6-b212-134afcef1253"
+"""The patient whose whole record is restricted, so that the glass can be broken; as synthetic as all others."""
+_LABEL = {"system": "http://terminology.hl7.org/CodeSystem/v3-Confidentiality", "code": "R", "display": "restricted"}
 _MINUTES = re.compile(r"^@([+-]\d+)m$")
 _DAYS = re.compile(r"^@([+-]?\d+)(b?)(?:T(\d\d):(\d\d)(?::(\d\d))?)?$")
 
@@ -44,7 +47,14 @@ def load(now: datetime) -> Records:
     """Every resource with its moments counted from `now` (aware), in the practice's zone."""
     whole = source()
     local = now.astimezone(ZONE)
-    return Records(resources=tuple(_dated(r, local) for r in whole["resources"]), cast=dict(whole["cast"]))
+    dated = (_dated(one, local) for one in whole["resources"])
+    return Records(resources=tuple(_labelled(one) for one in dated), cast=dict(whole["cast"]))
+
+
+def _labelled(resource: Resource) -> Resource:
+    if (resource["resourceType"], resource["id"]) != ("Patient", RESTRICTED):
+        return resource
+    return resource | {"meta": resource["meta"] | {"security": [_LABEL]}}
 
 
 def moment(text: str, local: datetime) -> str:

@@ -14,13 +14,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import httpx
 import pytest
 
 from api.demo.people import people
+from api.demo.records import RESTRICTED
 from api.demo.stage import APP_ID
-from api.demo.visitor import ChartReader
+from api.demo.visitor import Answer, ChartReader, Visitor
 
 TEAM = re.compile(r"Team [^<]*?<[^>]*>\s*(\d+)")
 
@@ -138,6 +140,7 @@ def test_the_queues_look_like_a_practice_at_work_when_the_day_begins(tmp_path: P
         queues = {role: reader.page("", "/") for role, reader in readers.items()}
         held = readers["rn"].page("", "/?tab=hold")
         anchored = [file.read_text() for file in tmp_path.glob("*/tracker.db.anchor")]
+        _break_the_glass(ehr, tracker, {who.role: who.remote_id for who in people()}, readers["auditor"])
         outside = fetched(f"{tracker}/login", 401).decode()
         stranger = fetched(f"{tracker}/fhir/Task", 401).decode()
     counts = {role: int(found[1]) for role, page in queues.items() if (found := TEAM.search(page))}
@@ -150,6 +153,35 @@ def test_the_queues_look_like_a_practice_at_work_when_the_day_begins(tmp_path: P
     assert "daughter brings the medicine bottles" in held or "Hold" in held
     assert "Log in with the simulated EHR" in outside
     assert "OperationOutcome" in stranger
+
+
+def _break_the_glass(ehr: str, tracker: str, members: dict[str, str], auditor: ChartReader) -> None:
+    """The restricted patient is shut to all, opens to a nurse with a reason, and the auditor sees who, why and what else."""
+    name, reason = "Josue Sipes", "The family called from the ambulance"
+    desk, nurse, other = (Visitor() for _ in range(3))
+    shut = [
+        launched(one, ehr, members[role]) for one, role in ((desk, "front-desk"), (nurse, "rn"), (other, "provider"))
+    ]
+    assert [one.status for one in shut] == [404, 403, 403]
+    assert all(name not in one.text for one in shut)
+    page = urlsplit(shut[1].address)
+    form = dict(re.findall(r'name="(csrf)" value="([^"]+)"', shut[1].text))
+    where = f"{tracker}{page.path}/break-glass"
+    assert nurse.post(where, form | {"reason": " "}).status == 400
+    opened = nurse.post(where, form | {"reason": reason})
+    assert opened.status == 200, opened.text
+    assert name in opened.text
+    assert other.get(shut[2].address).status == 403, "it opens to who gave the reason only"
+    listed = auditor.page("", "/break-glass")
+    assert reason in listed
+    assert "glass broken" in auditor.page("", f"/patients/{page.path.rpartition('/')[2]}/access")
+
+
+def launched(visitor: Visitor, ehr: str, member: str) -> Answer:
+    """What the tracker answers to a launch of this member from the chart that is restricted."""
+    assert visitor.post(f"{ehr}/ehr/login", {"member": member}).status == 200
+    made = visitor.post(f"{ehr}/ehr/launch", {"app": APP_ID, "patient": RESTRICTED})
+    return visitor.get(json.loads(made.text)["address"])
 
 
 def wait_for_the_day(ehr: str) -> None:

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from api.demo.people import people
-from api.demo.records import ZONE, load, moment, source
+from api.demo.records import RESTRICTED, ZONE, load, moment, source
 from fhir_tracker.fhir.checks import check
 from fhir_tracker.fhir.references import walk_references
 from fhir_tracker.roles import built_in
@@ -28,6 +28,14 @@ def test_every_record_is_valid_fhir_and_marked_as_test_data() -> None:
     for resource in load(NOW).resources:
         assert check(resource) == (), resource["id"]
         assert HTEST in [f"{tag['system']}|{tag['code']}" for tag in resource["meta"]["tag"]]
+
+
+def test_one_patient_whom_the_day_does_not_need_is_restricted() -> None:
+    records = load(NOW)
+    shut = [one for one in records.resources if one["meta"].get("security")]
+    assert [(one["resourceType"], one["id"]) for one in shut] == [("Patient", RESTRICTED)]
+    assert [one["code"] for one in shut[0]["meta"]["security"]] == ["R"]
+    assert RESTRICTED not in records.cast.values()
 
 
 def test_every_reference_leads_to_a_record_that_is_there() -> None:
