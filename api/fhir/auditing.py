@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from urllib.parse import urlencode
-
 from api.fhir.exchange import AuditNote, FhirRequest
+from api.fhir.query_text import query_text
 from fhir_tracker.storage import audit
 from fhir_tracker.storage.audit_rows import Access
 from fhir_tracker.storage.database import Tx
@@ -20,7 +19,7 @@ def record(tx: Tx, request: FhirRequest, note: AuditNote, outcome: str) -> None:
 
 def asked_for(request: FhirRequest) -> str | None:
     """The parameters of a search as they came, for those who may read the trail; None when there are none."""
-    return urlencode(request.pairs)[:MOST_QUERY] if request.pairs else None
+    return query_text(request.pairs)[:MOST_QUERY] if request.pairs else None
 
 
 def access(request: FhirRequest, note: AuditNote, outcome: str) -> Access:

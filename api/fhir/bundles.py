@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
-from urllib.parse import urlencode
 from uuid import NAMESPACE_URL, uuid5
 
 import msgspec
 
 from api.fhir.exchange import Pairs
+from api.fhir.query_text import query_text
 from fhir_tracker.errors import Issue
 from fhir_tracker.fhir.body import write_json
 from fhir_tracker.fhir.dates import instant
@@ -76,7 +76,7 @@ def version_entry(base: str, version: PastVersion, subset: Subset = WHOLE) -> st
 
 def address(base: str, path: str, pairs: Pairs) -> str:
     """An absolute address of our API with these parameters."""
-    query = urlencode(pairs, safe=":/,$")
+    query = query_text(pairs, safe=":/,$")
     whole = f"{base}/{path}" if path else base
     return f"{whole}?{query}" if query else whole
 

@@ -65,7 +65,7 @@ class FhirRequest(Having):
 
 
 @dataclass(frozen=True, kw_only=True)
-class AuditNote:
+class AuditNote(Having):
     """What the audit trail says of one answer: `action` is the interaction; `ref` names a resource or a type.
 
     `patients` are those whose data a search returned, `query` its parameters as they came, `version` the one read or made.

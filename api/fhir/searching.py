@@ -92,7 +92,7 @@ def _answer(request: FhirRequest, tx: Tx, query: Query, path: str, note: AuditNo
     body = bundle("searchset", _entries(request, query, page), links, request.now, page.total)
     detail = {**note.detail, "parameters": sorted({name for name, _ in query.applied}), "found": len(page.shown)}
     found = {one.patient for one in (*page.shown, *page.included) if one.patient and one.patient != note.patient}
-    noted = replace(note, detail=detail, patients=tuple(sorted(found)), query=asked_for(request))
+    noted = note.having(detail=detail, patients=tuple(sorted(found)), query=asked_for(request))
     return FhirResponse(status=200, body=body, note=noted)
 
 

@@ -400,11 +400,9 @@ def test_nothing_is_written_by_who_lost_a_right_before_the_commit_whichever_proc
 def test_of_a_group_only_those_are_undone_whose_premise_does_not_hold(database: Database, writer: GroupWriter) -> None:
     old, new = Right(database, bumped(database)), Right(database, bumped(database))
     for turn, order in enumerate(((old, old), (old, new), (new, old, new), (new, new), (old,))):
-        gate = threading.Event()
-        held = writer.run(lambda tx, gate=gate: gate.wait(10))
+        go_on, _ = held(writer)
         futures = [(right, writer.run(right.work(f"{turn}-{at}"))) for at, right in enumerate(order)]
-        gate.set()
-        assert held.result(20)
+        go_on.set()
         for right, future in futures:
             if right is old:
                 with pytest.raises(NoMore):
