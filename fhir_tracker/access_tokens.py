@@ -27,6 +27,8 @@ from fhir_tracker.storage.database import Tx
 from fhir_tracker.storage.tokens import IssuedToken
 
 PREFIX = "ft_"
+MOST_GRANTED = 500
+"""Scopes of one token: every type of resource by itself, and some with queries."""
 _OURS = re.compile(r"ft_[A-Za-z0-9_-]{43}")
 
 
@@ -64,9 +66,9 @@ def recognised(
 
 
 def issue(tx: Tx, client: Client, scope: str, lifetime: timedelta, now: datetime) -> NewToken | None:
-    """A token for what of `scope` the client may ask for; None when that is nothing."""
+    """A token for what of `scope` the client may ask for; None when that is nothing, or more than a token holds."""
     granted = tuple(one for one in narrowed(scope, client.scopes) if _gives_something(one))
-    if not granted:
+    if not 0 < len(granted) <= MOST_GRANTED:
         return None
     value = f"{PREFIX}{secrets.token_urlsafe(32)}"
     issued = IssuedToken(

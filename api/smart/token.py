@@ -18,7 +18,7 @@ from fhir_tracker.storage.clients import Client
 from fhir_tracker.storage.database import Tx
 
 GRANT = "client_credentials"
-_LONGEST_SCOPE = 4000
+_LONGEST_SCOPE = 8000
 
 
 class TokenEndpoint:
@@ -55,7 +55,9 @@ class TokenEndpoint:
 
         made = self._systems.serve(form, now, (TOKEN,), issued)
         if made is None:
-            raise OAuthError("invalid_scope", "None of the scopes asked for is one that this client may have.")
+            raise OAuthError(
+                "invalid_scope", "None of the scopes asked for is one that this client may have, or they are too many."
+            )
         return answer(
             {
                 "access_token": made.value,

@@ -19,6 +19,7 @@ from starlette.testclient import TestClient
 from api.app import create_app
 from api.context import Access
 from fhir_tracker import clock
+from fhir_tracker.fhir.definitions.registry import resource_types
 from fhir_tracker.model.viewer import open_viewer
 from fhir_tracker.storage import audit, clients
 from fhir_tracker.storage.client_tables import access_token
@@ -158,6 +159,7 @@ def test_a_token_has_what_was_asked_for_as_far_as_the_system_may_have_it(
         "offline_access",
         "launch/patient",
         "x" * 5000,
+        "system/Task.rs " * 600,
         "system/Task.rs?",
         "system/Task.rs?patient.name=x",
         "system/*.rs?_lastUpdated=gt2020",
@@ -173,6 +175,32 @@ def test_what_it_may_not_have_gives_no_token_at_all(shared: TestClient, scope: s
 
 def _without_scope() -> dict[str, Any]:
     return {name: value for name, value in SYSTEM.form().items() if name != "scope"}
+
+
+@pytest.mark.requirement(85, 107)
+def test_every_type_may_be_asked_for_by_itself_in_either_version(client: TestClient, database: Database) -> None:
+    let_in(database, "system/*.cruds", id_="all")
+    types = sorted(resource_types())
+    for rights in ("cruds", "read", "r"):
+        scope = " ".join(f"system/{one}.{rights}" for one in types)
+        answer = client.post(TOKEN, data=System(id="all").form(scope))
+        assert answer.status_code == 200, answer.text
+        assert answer.json()["scope"] == scope
+    bearer = {"Authorization": f"Bearer {answer.json()['access_token']}"}
+    assert client.get("/fhir/Task/none", headers=bearer).status_code == 404
+    assert client.get("/fhir/Task", headers=bearer).status_code == 403
+
+
+@pytest.mark.requirement(107)
+@pytest.mark.security("S9", "S56")
+def test_queries_asked_for_and_queries_held_do_not_multiply_without_end(client: TestClient, database: Database) -> None:
+    let_in(database, *(f"system/Task.rs?code=held-{number}" for number in range(60)), id_="many")
+    few, more = (" ".join(f"system/Task.r?status=a{number}" for number in range(count)) for count in (8, 9))
+    answer = client.post(TOKEN, data=System(id="many").form(few))
+    assert len(answer.json()["scope"].split()) == 480
+    refused = client.post(TOKEN, data=System(id="many").form(more))
+    assert (refused.status_code, refused.json()["error"]) == (400, "invalid_scope")
+    assert "too many" in refused.json()["error_description"]
 
 
 @pytest.mark.requirement(104)
