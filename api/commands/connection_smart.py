@@ -77,7 +77,7 @@ def register(group: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
         "for the secret, which stays as long as issuer and client id do. Without any, those there are are shown.",
         epilog=_EPILOG,
     )
-    smart.add_argument("key", metavar="KEY")
+    smart.add_argument("key", metavar="KEY", help="the connection, as `connection add` called it")
     register_terms(smart)
     smart.add_argument(
         "--frame-ancestor",

@@ -31,7 +31,13 @@ def register(group: argparse._SubParsersAction[argparse.ArgumentParser], epilog:
     _register_who(add)
     add.add_argument("--local", default="", metavar="LOGIN", help="a local account: the name they log in with here")
     add.add_argument("--name", default="", help="as pages and the audit trail call them (needed without --local)")
-    add.add_argument("--role", action="append", default=[], metavar="ROLE", help="repeatable")
+    add.add_argument(
+        "--role",
+        action="append",
+        default=[],
+        metavar="ROLE",
+        help="one of those that `fhir-tracker roles show` lists; repeatable",
+    )
     add.set_defaults(func=_add)
     listed = group.add_parser("list", help="who may come in, by which way, with which roles")
     listed.set_defaults(func=_list)

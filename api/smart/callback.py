@@ -63,7 +63,8 @@ _PLAIN = re.compile(r"(https?://[A-Za-z0-9.:-]{1,100})?[A-Za-z0-9./_-]{1,200}")
 _ERRORS = {
     "access_denied": "You, or the EHR on your behalf, said no.",
     "invalid_scope": "The EHR gives nothing of what the tracker asks for. An administrator can change what that is: the scopes.",
-    "invalid_request": "The EHR does not understand the request; is this tracker registered there with its address?",
+    "invalid_request": "The EHR does not understand the request. The launch may be too old; or is this tracker not registered "
+    "there with its address?",
     "unauthorized_client": "The EHR does not know this tracker as one that may ask; is it registered there?",
     "unsupported_response_type": "The EHR does not offer this way to log in.",
     "server_error": "The EHR had a fault.",

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import html
+import json
 import re
 from datetime import timedelta
 from urllib.parse import parse_qs, urlsplit
 
 import httpx
 import pytest
-from sqlalchemy import select, update
+from sqlalchemy import select, text, update
 
 from api.demo.simulator.faults import Faults, IdTokenFaults
 from fhir_tracker import clock, issuers
@@ -128,6 +129,29 @@ def test_what_calls_itself_by_no_plain_address_is_not_quoted(pad: Launchpad, iss
     words = html.unescape(answer.text)
     assert "It calls itself" not in words
     assert iss not in words
+
+
+@pytest.mark.security("S11")
+@pytest.mark.requirement(90)
+def test_the_trail_has_the_address_of_an_ehr_that_was_not_known_and_no_other_text(pad: Launchpad) -> None:
+    """What an administrator needs to see that an address was set up a little otherwise."""
+    near = f"{pad.simulator.fhir_base}/r4"
+    for iss in (near, f"{near}?token=4711", "<b>Call 555-0199</b>", "https://pat@elsewhere.example/fhir", ""):
+        assert pad.browser().get("/launch", iss=iss, launch="x").status_code == 400
+    with pad.database.read() as tx:
+        rows = tx.connection.execute(text("SELECT detail FROM audit WHERE action = 'login-refused' ORDER BY seq"))
+        told = [json.loads(one.detail) for one in rows]
+    assert told == [{"why": "unknown-issuer", "named": near}, *[{"why": "unknown-issuer"}] * 4]
+
+
+@pytest.mark.requirement(95)
+def test_an_ehr_that_does_not_take_a_launch_is_told_of_in_words_that_fit_an_old_one(pad: Launchpad) -> None:
+    browser = pad.browser()
+    back = {name: texts[0] for name, texts in parse_qs(urlsplit(browser.at_ehr(browser.launch())).query).items()}
+    del back["code"]
+    answer = browser.get("/callback", None, **back, error="invalid_request", error_description="<b>555-0199</b>")
+    check(answer, "You were not let in", "The launch may be too old")
+    assert "555-0199" not in answer.text
 
 
 def test_a_step_that_was_said_is_not_said_again(pad: Launchpad) -> None:
