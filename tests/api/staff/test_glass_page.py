@@ -98,6 +98,8 @@ def test_the_list_of_what_was_opened_is_for_auditors_and_administrators(
         assert shown.status_code == 200
         assert REASON in shown.text
     assert nurse.get("/break-glass").status_code == 403
+    auditor = tab_of(client, clinic.database, now, "au", "auditor")
+    assert f'href="{auditor.prefix}/break-glass"' in auditor.get("/audit").text
     with clinic.database.read() as tx:
         told = audit.list(tx, worker_viewer("test"))
     listed = [one.patients for one in told if one.ref == "BreakGlass"]
