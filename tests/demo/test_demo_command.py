@@ -44,9 +44,9 @@ class Demo:
         raise AssertionError(f"no {pattern} in:\n{''.join(self.lines)}")
 
     def children(self) -> list[int]:
-        """The processes it started."""
-        found = subprocess.run(["ps", "-o", "pid=", "--ppid", str(self.process.pid)], capture_output=True, text=True)
-        return [int(pid) for pid in found.stdout.split()]
+        """The processes that it, or a thread of it, started."""
+        tasks = Path(f"/proc/{self.process.pid}/task").glob("*/children")
+        return [int(pid) for one in tasks for pid in one.read_text().split()]
 
 
 @contextmanager
