@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from api.commands import serve
 from api.serve import is_local
 from fhir_tracker.config import Settings, load_settings
 from fhir_tracker.errors import UsageError
@@ -199,6 +200,31 @@ def test_a_server_for_real_patients_does_not_start_unsafely_and_leaves_no_trace(
     assert not (tmp_path / "t.db").exists()
     for text in env.values():
         assert text == "nowhere" or text not in done.stderr
+
+
+@pytest.mark.security("E2", "E1")
+@pytest.mark.parametrize(
+    ("env", "told"),
+    [
+        ({"SECRET_KEY": KEY}, ["nobody has said that the disk"]),
+        ({"SECRET_KEY": KEY, "DISK_ENCRYPTED": "yes"}, []),
+        (
+            {"SECRET_KEY": "k" * 40, "DISK_ENCRYPTED": "yes", "INSECURE": "secret-key"},
+            ["FHIR_TRACKER_SECRET_KEY can be guessed"],
+        ),
+    ],
+    ids=str,
+)
+def test_what_is_unsafe_and_let_be_is_told_whenever_a_server_starts(
+    caplog: pytest.LogCaptureFixture, env: dict[str, str], told: list[str]
+) -> None:
+    serve.warn(settings(env))
+    fields = [record.__dict__["fields"] for record in caplog.records]
+    assert len(fields) == len(told)
+    for found, wanted in zip(fields, told, strict=True):
+        assert wanted in found["what"]
+        assert found["to_mend"]
+        assert not [value for value in env.values() if len(value) > 5 and value in str(found)]
 
 
 @pytest.mark.security("E1", "S55")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import socket
 import ssl
 import sys
@@ -19,9 +20,10 @@ from api.worker import start_embedded
 from fhir_tracker import clock
 from fhir_tracker.config import Settings, load_settings
 from fhir_tracker.errors import UsageError
-from fhir_tracker.hazards import check_heard, check_safe
+from fhir_tracker.hazards import check_heard, check_safe, hazards
 from fhir_tracker.setting_texts import process_count
 
+log = logging.getLogger(__name__)
 _BANNER = """
   ****************************************************************
   *  OPEN MODE: no login. Everyone on this machine reads and     *
@@ -70,6 +72,8 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
         access = Access.OPEN if args.open else Access.LOCKED
         settings, now = with_secret_key(settings), clock.now()
         _tell(access, address, settings.public_url or address)
+        if access is Access.LOCKED:
+            warn(settings)
         place = spread(processes, listening, settings.process_timeout.total_seconds())
         if place is None:
             return 0
@@ -96,6 +100,12 @@ def _serve(context: AppContext, listening: socket.socket, place: Place, tls: ssl
         if context.worker and place.has_worker:
             undo.callback(start_embedded(context.database, context.settings).stop)
         run_server(app, listening, place, context.settings.send_timeout.total_seconds(), tls)
+
+
+def warn(settings: Settings) -> None:
+    """What is not safe and yet allowed, each time a server starts."""
+    for one in hazards(settings):
+        log.warning("not safe with data of real patients", extra={"fields": {"what": one.detail, "to_mend": one.fix}})
 
 
 def _tell(access: Access, address: str, public_url: str) -> None:
