@@ -102,7 +102,7 @@ def _defined(tx: Tx, digests: tuple[str, ...]) -> Roles:
 def _read(one: RoleFile) -> Roles:
     """Nobody is let in by guesswork: a file that this release cannot read stops everybody, with its number."""
     try:
-        return read_roles(one.source)
+        return read_roles(one.source, is_kept=True)
     except Incorrect as error:
         message = f"Role file {one.number} cannot be read by this release: {error.issues[0].message}"
         raise Fault(f"{message}.") from None

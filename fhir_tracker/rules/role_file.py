@@ -37,20 +37,29 @@ RESERVED: Final = frozenset({"system"})
 """Names that stand for the tracker's own workers."""
 ALWAYS: Final = frozenset({"resourceType", "id", "meta"})
 """What every resource shows, so that it stays one."""
+LISTED: Final = frozenset(
+    "status businessStatus code owner performerType priority restriction for focus basedOn authoredOn location".split()
+)
+"""Elements of a Task that lists and figures of work are made of: who opens these pages sees them."""
+OF_WORK: Final = frozenset({"queue", "patient", "task", "bulk", "operations"})
+"""The acts that open pages of work."""
 _SHARED: Final = frozenset({"_id", "_lastUpdated", "_tag", "_profile", "_security", "_source"})
 
 
-def read_roles(text: str, *, name: str = "roles") -> Mapping[str, Policy]:
-    """The roles that a file defines, in its order; raises Incorrect with every problem, each with its place."""
+def read_roles(text: str, *, name: str = "roles", is_kept: bool = False) -> Mapping[str, Policy]:
+    """The roles that a file defines, in its order; raises Incorrect with every problem, each with its place.
+
+    `is_kept`: it counts already, and may hide what lists of work are made of, as was allowed once.
+    """
     problems = Problems()
     found: dict[str, Policy] = {}
     with suppress(TooManyProblems):
-        found = _read(text, problems)
+        found = _read(text, problems, is_kept=is_kept)
     problems.check(name)
     return found
 
 
-def _read(text: str, problems: Problems) -> dict[str, Policy]:
+def _read(text: str, problems: Problems, *, is_kept: bool) -> dict[str, Policy]:
     root = load(text, problems)
     table = fields(root, problems, ("roles",)) if root is not None else None
     rows = items_of(table.node("roles"), problems) if table else ()
@@ -69,16 +78,19 @@ def _read(text: str, problems: Problems) -> dict[str, Policy]:
         elif role in RESERVED:
             problems.add(entries.place, f'"{role}" is the name of no role: it stands for the tracker itself')
         elif role:
-            found[role] = _policy(entries, role, problems)
+            found[role] = _policy(entries, role, problems, is_kept=is_kept)
     return found
 
 
-def _policy(entries: Entries, role: str, problems: Problems) -> Policy:
+def _policy(entries: Entries, role: str, problems: Problems, *, is_kept: bool) -> Policy:
+    acts = frozenset(_acts(entries.node("acts"), problems))
     return Policy(
         grants=tuple(dict.fromkeys(_grants(entries.node("may"), problems))),
-        hidden=_fields(entries.node("hide"), problems),
+        hidden=_fields(
+            entries.node("hide"), problems, listed=LISTED if acts & OF_WORK and not is_kept else frozenset()
+        ),
         fixed=_fields(entries.node("fix"), problems),
-        acts=frozenset(_acts(entries.node("acts"), problems)),
+        acts=acts,
         programs=_names(entries, "programs"),
         locations=_locations(entries, problems),
         restricted=entries.choice("restricted", ("yes", "no", "true", "false"), "no") in ("yes", "true"),
@@ -123,7 +135,7 @@ def _unknown_parameters(grant: Grant) -> list[str]:
     return [name for name, _ in grant.filters if name.partition(":")[0].partition(".")[0] not in known]
 
 
-def _fields(node: Node | None, problems: Problems) -> Fields:
+def _fields(node: Node | None, problems: Problems, listed: frozenset[str] = frozenset()) -> Fields:
     if node is None:
         return {}
     if not isinstance(node, Table):
@@ -137,6 +149,9 @@ def _fields(node: Node | None, problems: Problems) -> Fields:
         texts = tuple(_leaves(paths, problems))
         for one in texts:
             if told := path_problem(type_, one.value):
+                problems.add(one.place, told)
+            elif type_ == "Task" and one.value.partition(".")[0] in listed:
+                told = f'"{one.value}" is what lists of work are made of: who has the acts {", ".join(sorted(OF_WORK))} sees it'
                 problems.add(one.place, told)
         found[type_] = frozenset(one.value for one in texts)
     return found

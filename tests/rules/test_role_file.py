@@ -6,7 +6,7 @@ import pytest
 
 from fhir_tracker.errors import Incorrect
 from fhir_tracker.roles import built_in, shipped
-from fhir_tracker.rules.role_file import MOST_ROLES, path_problem, read_roles
+from fhir_tracker.rules.role_file import LISTED, MOST_ROLES, OF_WORK, path_problem, read_roles
 
 _CLINICAL = (
     "Observation",
@@ -138,3 +138,20 @@ def test_no_built_in_role_deletes_clinical_work_or_has_every_type() -> None:
         deleting = {grant.type for grant in policy.grants if "d" in grant.rights}
         assert deleting <= {"Subscription"}, role
         assert "*" not in {grant.type for grant in policy.grants}
+
+
+@pytest.mark.security("A3")
+@pytest.mark.parametrize("act", sorted(OF_WORK))
+def test_what_lists_of_work_are_made_of_is_hidden_from_nobody_who_opens_them(act: str) -> None:
+    """A rule that the pages would not keep is refused, rather than half kept."""
+    for path in [*sorted(LISTED), "code.text", "restriction.period"]:
+        text = f"roles: [{{role: a, may: [Task.rs], hide: {{Task: [note, {path}]}}, acts: [{act}]}}]"
+        with pytest.raises(Incorrect) as caught:
+            read_roles(text)
+        (told,) = [one.message for one in caught.value.issues]
+        assert f'"{path}" is what lists of work are made of' in told
+        assert path in read_roles(text, is_kept=True)["a"].hidden["Task"], "a file that counts already goes on to count"
+        assert read_roles(text.replace(f"[{act}]", "[export]"))["a"].hidden == {"Task": {"note", path}}
+    assert read_roles(
+        f"roles: [{{role: a, may: [Task.rs], hide: {{Task: [note]}}, fix: {{Task: [owner]}}, acts: [{act}]}}]"
+    )
