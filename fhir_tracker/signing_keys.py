@@ -28,15 +28,6 @@ _WRITERS = "signing-keys"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Resealed:
-    """Ids of the keys that opened already, that were sealed anew, and that neither secret key opens."""
-
-    kept: tuple[str, ...]
-    anew: tuple[str, ...]
-    lost: tuple[str, ...]
-
-
-@dataclass(frozen=True, kw_only=True)
 class Keyring:
     """The signing keys of one database, opened with the setting SECRET_KEY."""
 
@@ -87,21 +78,6 @@ class Keyring:
             signing_keys.add(tx, made)
             return made
 
-    def reseal(self, former: str) -> Resealed:
-        """Seal every key anew that opens with the secret key `former`, so that it opens with the one of today."""
-        kept, anew, lost = list[str](), list[str](), list[str]()
-        with self.database.begin() as tx:
-            tx.wait_for_others(_WRITERS)
-            for one in signing_keys.all(tx):
-                if _opened(self.secret_key, one.sealed) is not None:
-                    kept.append(one.kid)
-                elif (private := _opened(former, one.sealed)) is None:
-                    lost.append(one.kid)
-                else:
-                    signing_keys.reseal(tx, one.kid, seal(self.secret_key, private))
-                    anew.append(one.kid)
-        return Resealed(kept=tuple(kept), anew=tuple(anew), lost=tuple(lost))
-
     def _made(self, alg: str, now: datetime, signs_from: datetime) -> StoredKey:
         key = RSAKey.generate_key(_RSA_BITS) if alg == "RS384" else ECKey.generate_key("P-384")
         kid = key.thumbprint()
@@ -113,13 +89,6 @@ class Keyring:
             made_at=now,
             signs_from=signs_from,
         )
-
-
-def _opened(secret_key: str, sealed: str) -> str | None:
-    try:
-        return unseal(secret_key, sealed)
-    except UsageError:
-        return None
 
 
 def published(tx: Tx) -> list[StoredKey]:

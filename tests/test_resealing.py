@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import BigInteger, Boolean, Float, Integer, Table, insert, text
+from sqlalchemy import BigInteger, Boolean, Float, Integer, Table, insert, text, update
 
 from api.cli import main
+from fhir_tracker import audit_keys
 from fhir_tracker.errors import UsageError
+from fhir_tracker.failpoints import VARIABLE
 from fhir_tracker.resealing import reseal
-from fhir_tracker.sealing import seal, unseal
+from fhir_tracker.sealing import audit_key, seal, unseal
 from fhir_tracker.storage import sealed_texts
 from fhir_tracker.storage.database import Database, Tx
 from fhir_tracker.storage.tables import metadata
@@ -136,3 +145,127 @@ def test_the_command_seals_everything_anew_and_shows_no_secret(
         assert secret not in said.out + said.err
     with database.read() as tx:
         assert opened(tx, NEW) == PLACES
+
+
+@contextmanager
+def resealing(url: str, former: Path, failpoint: str = "") -> Iterator[subprocess.Popen[str]]:
+    """The command in a process of its own, which is gone at the end."""
+    words = [sys.executable, "-m", "api.cli", "keys", "reseal", "--json", "--former", str(former), "--database", url]
+    env = {**os.environ, "FHIR_TRACKER_SECRET_KEY": NEW, **({VARIABLE: failpoint} if failpoint else {})}
+    process = subprocess.Popen(words, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def written(folder: Path, name: str, text_: str) -> Path:
+    file = folder / name
+    file.write_text(text_)
+    return file
+
+
+def keys_of_the_trail(database: Database, secret_key: str) -> set[bytes]:
+    with database.read() as tx:
+        return set(audit_keys.known_keys(tx, secret_key).values())
+
+
+def sealed_by_name(database: Database) -> dict[tuple[str, str], str]:
+    with database.read() as tx:
+        return {(one.place, one.row): one.sealed for one in sealed_texts.all(tx)}
+
+
+@pytest.mark.security("E2", "S55")
+@pytest.mark.parametrize("reached", ["1", "middle", "last"])
+def test_a_command_that_is_killed_midway_has_sealed_nothing_anew_and_is_run_again(
+    database: Database, ready_url: str, tmp_path: Path, reached: str
+) -> None:
+    with database.begin() as tx:
+        fill(tx, FORMER)
+        audit_keys.remember_former(tx, FORMER, WRONG)
+    before = sealed_by_name(database)
+    number = {"1": 1, "middle": len(PLACES) // 2, "last": len(PLACES)}[reached]
+    former = written(tmp_path, "former", FORMER)
+    with resealing(ready_url, former, f"sealed-anew:{number}") as killed:
+        assert killed.wait(120) == -signal.SIGKILL
+    assert sealed_by_name(database) == before, "the server with the former key goes on as if nothing had been"
+    with database.read() as tx:
+        assert opened(tx, FORMER) == PLACES
+    assert keys_of_the_trail(database, FORMER) == {audit_key(FORMER), audit_key(WRONG)}
+    with resealing(ready_url, former) as again:
+        out, errors = again.communicate(timeout=120)
+    assert (again.returncode, json.loads(out)["lost"], json.loads(out)["others"]["lost"]) == (0, [], {}), errors
+    with database.read() as tx:
+        assert opened(tx, NEW) == PLACES
+    assert keys_of_the_trail(database, NEW) == {audit_key(one) for one in (NEW, FORMER, WRONG)}
+
+
+@pytest.mark.security("E2", "S55")
+def test_what_a_server_seals_while_the_command_runs_is_not_left_behind(
+    database: Database, ready_url: str, tmp_path: Path
+) -> None:
+    with database.begin() as tx:
+        fill(tx, FORMER)
+        *_, last = sealed_texts.all(tx)
+    newer, done = seal(FORMER, f"{CANARY} of {last.table.name}"), threading.Event()
+
+    def go_on() -> None:
+        with database.begin() as tx:
+            tx.execute(update(last.table).values({last.column: newer}))
+        done.set()
+
+    with resealing(ready_url, written(tmp_path, "former", FORMER), "sealed-anew:1:stop") as stopped:
+        assert os.waitid(os.P_PID, stopped.pid, os.WSTOPPED | os.WNOWAIT)
+        writer = threading.Thread(target=go_on)
+        writer.start()
+        if database.dialect == "postgresql":
+            assert done.wait(60)
+        stopped.send_signal(signal.SIGCONT)
+        out, errors = stopped.communicate(timeout=120)
+        writer.join(60)
+    assert stopped.returncode == 0, errors
+    assert json.loads(out)["others"]["lost"] == {}
+    if database.dialect == "sqlite":
+        assert reseal(database, NEW, FORMER).anew.keys() <= {last.place}, (
+            "a writer waits there for the end of the command"
+        )
+    with database.read() as tx:
+        assert opened(tx, NEW) == PLACES
+        assert opened(tx, FORMER) == set()
+
+
+@pytest.mark.security("S51", "S55", "E2")
+def test_a_wrong_former_key_forgets_and_adds_no_key_of_the_trail(
+    database: Database,
+    ready_url: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    first = "the-first-" + "1" * 40
+    with database.begin() as tx:
+        fill(tx, FORMER)
+        audit_keys.remember_former(tx, FORMER, first)
+    monkeypatch.setenv("FHIR_TRACKER_SECRET_KEY", NEW)
+    wrong, right = written(tmp_path, "wrong", WRONG), written(tmp_path, "right", FORMER)
+    assert main(["keys", "reseal", "--former", str(wrong), "--json", "--database", ready_url]) == 1
+    told = json.loads(capsys.readouterr().out)
+    assert (told["resealed"], told["others"]["resealed"]) == ([], {})
+    assert set(told["others"]["lost"]) == (PLACES - {"signing_key.sealed"}) | {audit_keys.PLACE}
+    assert keys_of_the_trail(database, FORMER) == {audit_key(FORMER), audit_key(first)}, "nothing is forgotten"
+    assert keys_of_the_trail(database, NEW) == {audit_key(NEW)}, "and what nobody sealed with is not believed"
+    assert main(["keys", "reseal", "--former", str(right), "--json", "--database", ready_url]) == 0
+    assert json.loads(capsys.readouterr().out)["others"]["lost"] == {}
+    assert keys_of_the_trail(database, NEW) == {audit_key(one) for one in (NEW, FORMER, first)}
+
+
+@pytest.mark.security("S51", "S55")
+def test_of_two_changes_without_sealing_anew_the_keys_of_the_trail_come_back_in_any_order(database: Database) -> None:
+    first, second = "the-first-" + "1" * 40, "the-second-" + "2" * 40
+    with database.begin() as tx:
+        audit_keys.remember_former(tx, second, first)
+    for former, lost in ((FORMER, 1), (second, 0)):
+        done = reseal(database, NEW, former)
+        assert len(done.lost.get(audit_keys.PLACE, ())) == lost, "told until its secret key is given"
+    assert keys_of_the_trail(database, NEW) == {audit_key(one) for one in (NEW, FORMER, second, first)}

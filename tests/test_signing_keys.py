@@ -11,6 +11,7 @@ from joserfc.jwk import KeySet
 
 from fhir_tracker import signing_keys
 from fhir_tracker.errors import Conflict, NotFound, UsageError
+from fhir_tracker.resealing import reseal
 from fhir_tracker.signing_keys import GRACE, Keyring
 from fhir_tracker.storage import signing_keys as stored
 from fhir_tracker.storage.database import Database
@@ -18,6 +19,7 @@ from fhir_tracker.storage.database import Database
 NOW = datetime(2024, 5, 6, 12, 0, tzinfo=UTC)
 LATER = NOW + GRACE + timedelta(seconds=1)
 SECOND = timedelta(seconds=1)
+PLACE = "signing_key.sealed"
 
 
 @pytest.fixture
@@ -159,18 +161,18 @@ def test_after_a_change_of_the_secret_key_the_keys_are_sealed_anew_and_sign_as_b
     with pytest.raises(UsageError, match="keys reseal --former"):
         signer(other, NOW)
     own = other.rotate(NOW + SECOND, at_once=True).kid
-    done = other.reseal("k" * 40)
-    assert (set(done.anew), done.kept, done.lost) == (set(before), (own,), ())
+    done = reseal(other.database, other.secret_key, "k" * 40)
+    assert (set(done.anew[PLACE]), done.kept, done.lost) == (set(before), {PLACE: (own,)}, {})
     assert [signer(other, NOW + SECOND, alg)[1] for alg in ("RS384", "ES384")] == ["RS384", "ES384"]
     assert set(published(other)) == {own, *before}
     with pytest.raises(UsageError):
         signer(keys, NOW)
-    again = other.reseal("k" * 40)
-    assert (again.anew, again.lost) == ((), ())
+    again = reseal(other.database, other.secret_key, "k" * 40)
+    assert (again.anew, again.lost) == ({}, {})
 
 
 def test_a_key_that_neither_secret_opens_is_named_and_left_as_it_is(keys: Keyring) -> None:
     made = keys.ensure(NOW, "ES384")
-    done = Keyring(database=keys.database, secret_key="n" * 40).reseal("wrong" * 10)
-    assert (done.lost, done.anew, done.kept) == ((made.kid,), (), ())
+    done = reseal(keys.database, "n" * 40, "wrong" * 10)
+    assert (done.lost, done.anew, done.kept) == ({PLACE: (made.kid,)}, {}, {})
     assert signer(keys, NOW)[0] == made.kid

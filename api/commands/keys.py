@@ -13,7 +13,7 @@ from api.stores import open_store, secret_key
 from fhir_tracker import audit_keys, clock, signing_keys
 from fhir_tracker.config import Settings
 from fhir_tracker.fhir.dates import instant
-from fhir_tracker.resealing import Resealed, reseal
+from fhir_tracker.resealing import Rows, reseal
 from fhir_tracker.signing_keys import ALGORITHMS, Keyring
 from fhir_tracker.storage import signing_keys as stored
 from fhir_tracker.storage.signing_keys import StoredKey
@@ -102,27 +102,30 @@ def _retire(args: argparse.Namespace, settings: Settings) -> int:
 def _reseal(args: argparse.Namespace, settings: Settings) -> int:
     former = read_secret(args.former, "The file of the former key")
     with open_store(settings) as database:
-        done = Keyring(database=database, secret_key=secret_key(settings)).reseal(former)
-        others = reseal(database, secret_key(settings), former)
-        with database.begin() as tx:
-            audit_keys.remember_former(tx, secret_key(settings), former)
+        done = reseal(database, secret_key(settings), former)
+    (anew, others), (kept, _), (lost, lost_others) = map(_of_keys, (done.anew, done.kept, done.lost))
     if args.json:
-        told = {"resealed": list(done.anew), "alreadyOpen": list(done.kept), "lost": list(done.lost)}
-        print_json({**told, "others": {"resealed": dict(others.anew), "lost": _lost(others)}})
+        told = {"resealed": anew, "alreadyOpen": kept, "lost": lost}
+        print_json({**told, "others": {"resealed": others, "lost": lost_others}})
     else:
-        print(f"{len(done.anew)} keys sealed anew, {len(done.kept)} were open already")
-        for kid in done.lost:
+        print(f"{len(anew)} keys sealed anew, {len(kept)} were open already")
+        for kid in lost:
             print(f"key {kid} opens with neither; make a new one: fhir-tracker keys rotate --now", file=sys.stderr)
-        for place, count in sorted(others.anew.items()):
+        for place, count in others.items():
             print(f"{count} of {place} sealed anew")
-        for place, count in sorted(_lost(others).items()):
-            print(f"{count} of {place} open with neither: have them made anew", file=sys.stderr)
-    return 1 if done.lost or _lost(others) else 0
+        for place, count in lost_others.items():
+            print(f"{count} of {place} open with neither: {_remedy(place)}", file=sys.stderr)
+    return 1 if done.lost else 0
 
 
-def _lost(others: Resealed) -> dict[str, int]:
-    """What is lost besides the signing keys, which are told one by one."""
-    return {place: count for place, count in others.lost.items() if place != "signing_key.sealed"}
+def _of_keys(rows: Rows) -> tuple[list[str], dict[str, int]]:
+    """The signing keys, which are told one by one, and how many there are of each other place."""
+    keys = rows.get("signing_key.sealed", ())
+    return list(keys), {place: len(those) for place, those in rows.items() if place != "signing_key.sealed"}
+
+
+def _remedy(place: str) -> str:
+    return "reseal with the secret key of that time" if place == audit_keys.PLACE else "have them made anew"
 
 
 def _told(one: StoredKey, signing: StoredKey | None, now: datetime) -> dict[str, Any]:

@@ -25,6 +25,11 @@ class SealedText:
     def place(self) -> str:
         return f"{self.table.name}.{self.column.name}"
 
+    @property
+    def row(self) -> str:
+        """Its primary key."""
+        return "/".join(map(str, self.keys))
+
 
 def places() -> list[tuple[Table, Column[Any]]]:
     """Table and column of all that is kept sealed."""

@@ -44,11 +44,6 @@ def retire(tx: Tx, kid: str, at: datetime) -> bool:
     return tx.changed(update(signing_key).where(signing_key.c.kid == kid, in_use).values(retired_at=at)) == 1
 
 
-def reseal(tx: Tx, kid: str, sealed: str) -> None:
-    """Keep the private half of a key sealed anew."""
-    tx.execute(update(signing_key).where(signing_key.c.kid == kid).values(sealed=sealed))
-
-
 def sign_from(tx: Tx, kid: str, at: datetime) -> None:
     """Move the moment from which a key signs."""
     tx.execute(update(signing_key).where(signing_key.c.kid == kid).values(signs_from=at))
