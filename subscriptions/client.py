@@ -21,7 +21,7 @@ from fhir_tracker.errors import RemoteFailure
 from subscriptions import outbound
 from subscriptions.decoding import decoder
 from subscriptions.headers import http_date, retry_after_seconds
-from subscriptions.outbound import NOT_PERMITTED, Reach, joined, origin, reach_of
+from subscriptions.outbound import NOT_FOUND_IN_TIME, NOT_PERMITTED, Reach, joined, origin, reach_of
 from subscriptions.search_ways import FORM, SearchWays, Ways, question_in
 
 FHIR_JSON = "application/fhir+json"
@@ -419,6 +419,7 @@ def _cause(error: httpx.TransportError) -> str:
     text = str(error).lower()
     for part, cause in (
         (NOT_PERMITTED, "its name leads to an address that is never asked, or not for the address given"),
+        (NOT_FOUND_IN_TIME, "its name was not found in time"),
         ("refused", "connection refused"),
         ("name or service", "the host name is unknown"),
         ("name resolution", "the host name is unknown"),

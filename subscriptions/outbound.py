@@ -9,6 +9,7 @@ import functools
 import ipaddress
 import socket
 import ssl
+import threading
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from urllib.parse import urljoin, urlsplit
@@ -25,6 +26,7 @@ Resolve = Callable[[str, int], Sequence[str]]
 PORTS = frozenset({443, 4443, 8443, 9443})
 """Where a server that no person has named may listen."""
 NOT_PERMITTED = "not a permitted address"
+NOT_FOUND_IN_TIME = "the name was not found in time"
 _IDLE = 5.0
 """Seconds that a connection is kept for the next request."""
 _DEFAULT_PORTS = {"http": 80, "https": 443}
@@ -171,7 +173,7 @@ class _Backend(httpcore.NetworkBackend):
         local_address: str | None = None,
         socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
     ) -> httpcore.NetworkStream:
-        addresses = list(dict.fromkeys(self._resolve(host, port)))
+        addresses = list(dict.fromkeys(_in_time(self._resolve, host, port, timeout)))
         if not addresses or not all(self._reach.takes(host.lower(), port, one) for one in addresses):
             raise httpcore.ConnectError(NOT_PERMITTED)
         for number, address in enumerate(addresses, start=1):
@@ -181,6 +183,26 @@ class _Backend(httpcore.NetworkBackend):
                 if number == len(addresses):
                     raise
         raise httpcore.ConnectError(NOT_PERMITTED)
+
+
+def _in_time(resolve: Resolve, host: str, port: int, seconds: float | None) -> Sequence[str]:
+    """What a name leads to, looked up in a thread of its own: the machine's look-up takes as long as its servers let it."""
+    found: list[Sequence[str] | httpcore.ConnectError] = []
+
+    def look_up() -> None:
+        try:
+            found.append(resolve(host, port))
+        except httpcore.ConnectError as error:
+            found.append(error)
+
+    looking = threading.Thread(target=look_up, name="look-up", daemon=True)
+    looking.start()
+    looking.join(seconds)
+    if not found:
+        raise httpcore.ConnectTimeout(NOT_FOUND_IN_TIME)
+    if isinstance(found[0], httpcore.ConnectError):
+        raise found[0]
+    return found[0]
 
 
 def _resolve(host: str, port: int) -> Sequence[str]:

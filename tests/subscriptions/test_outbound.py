@@ -212,6 +212,43 @@ def test_one_bad_address_among_good_ones_spoils_them_all() -> None:
     assert said == []
 
 
+@pytest.mark.security("S27")
+def test_a_name_that_nobody_finds_holds_a_request_no_longer_than_connecting_may_take() -> None:
+    ends, asked = threading.Event(), threading.Event()
+
+    def never(_host: str, _port: int) -> Sequence[str]:
+        asked.set()
+        assert ends.wait(60)
+        return ["127.0.0.1"]
+
+    with listening() as (port, said):
+        url = f"http://localhost:{port}/fhir"
+        try:
+            with (
+                outbound.client(reach_of(url), timeout=0.2, resolve=never) as client,
+                pytest.raises(httpx.ConnectTimeout, match=outbound.NOT_FOUND_IN_TIME),
+            ):
+                client.get(url)
+        finally:
+            ends.set()
+    assert asked.is_set()
+    assert said == [], "nothing is connected to behind the back of who gave up"
+
+
+@pytest.mark.security("S27")
+def test_a_name_that_is_found_late_is_said_to_be_late(monkeypatch: pytest.MonkeyPatch) -> None:
+    ends = threading.Event()
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: ends.wait(60) and [])
+    limits = Limits(tries=1, connect_seconds=0.2)
+    try:
+        with EhrClient(EHR, limits=limits) as client, pytest.raises(RemoteFailure, match="not found in time") as late:
+            client.send("POST", "Task", b"{}")
+    finally:
+        ends.set()
+    assert not late.value.unknown, "what was never sent is not done"
+    assert not late.value.permanent
+
+
 @pytest.mark.security("S27", "E1")
 def test_tls_is_agreed_for_the_name_and_its_certificate_is_checked() -> None:
     with listening() as (port, said):
