@@ -101,6 +101,17 @@ def test_a_change_of_the_secret_key_takes_everything_along_once(database: Databa
 
 
 @pytest.mark.security("E2", "S55")
+def test_a_login_that_is_over_has_nothing_to_seal_anew_and_is_not_told_as_lost(database: Database) -> None:
+    with database.begin() as tx:
+        fill(tx, FORMER)
+        tx.execute(update(metadata.tables["launch_pending"]).values(sealed=""))
+    done = reseal(database, NEW, FORMER)
+    assert (set(done.anew), dict(done.lost)) == (PLACES - {"launch_pending.sealed"}, {})
+    again = reseal(database, NEW, WRONG)
+    assert (set(again.kept), dict(again.lost)) == (PLACES - {"launch_pending.sealed"}, {})
+
+
+@pytest.mark.security("E2", "S55")
 def test_what_neither_key_opens_is_told_and_left(database: Database) -> None:
     with database.begin() as tx:
         fill(tx, FORMER)

@@ -38,10 +38,10 @@ def places() -> list[tuple[Table, Column[Any]]]:
 
 
 def all(tx: Tx) -> Iterator[SealedText]:  # noqa: A001 - read as sealed_texts.all
-    """Every text that is there now."""
+    """Every text that is there now; what is used up has left an empty one, which is none."""
     for table, column in places():
         own = list(table.primary_key.columns)
-        for row in tx.rows(select(*own, column.label("is_sealed")).where(column.is_not(None))):
+        for row in tx.rows(select(*own, column.label("is_sealed")).where(column != "")):
             keys = tuple(getattr(row, one.name) for one in own)
             yield SealedText(table=table, column=column, keys=keys, sealed=str(row.is_sealed))
 
