@@ -91,6 +91,7 @@ GREAT = {
 }
 
 
+@pytest.mark.security("S37")
 @pytest.mark.parametrize("name", HOSTILE)
 def test_what_is_made_to_hurt_is_refused_with_little_work_and_few_words(name: str) -> None:
     found = read(HOSTILE[name])
@@ -99,6 +100,7 @@ def test_what_is_made_to_hurt_is_refused_with_little_work_and_few_words(name: st
     assert all(len(issue.message) < 1_000 and issue.message.startswith("line ") for issue in found.issues)
 
 
+@pytest.mark.security("S37")
 @pytest.mark.parametrize("name", GREAT)
 def test_what_is_great_and_right_is_read_with_little_work(name: str) -> None:
     found = read(GREAT[name])

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import subprocess
 import sys
 
 import pytest
 
-from scripts.budgets import ROOT
+from scripts.budgets import PACKAGES, ROOT, sources
+from tests.support.doors import each_call
 from tests.support.patterns import doubts, patterns, pumped, scanned
 
 SOUND = {
@@ -60,6 +62,55 @@ def test_every_expression_answers_to_long_texts_made_to_keep_it_busy() -> None:
     )
     assert run.stdout.splitlines()[-1] == "all"
     assert len(run.stdout.splitlines()) == len(FOUND) + 1
+
+
+MADE = {
+    "api.fhir.binaries": "of constants",
+    "api.fhir.negotiation": "of constants",
+    "api.fhir.query_text._plain": "what is safe is the code's, and escaped",
+    "api.smart.browsers": "of constants",
+    "fhir_tracker.fhir.invariants.functions._pattern": "of HL7's constraints, which stand among those above",
+    "fhir_tracker.fhir.primitives._matching": "of constants",
+    "fhir_tracker.model.allowance": "of constants",
+    "fhir_tracker.model.vocabulary": "of constants, and escaped",
+    "subscriptions.there.there_in": "of a type's name, which is the code's",
+}
+"""Where an expression is no text in the code, and of what it is made."""
+FORMATTERS = {"msgspec.json", "self"}
+"""What has a `format` and is no text: it lays JSON out, and it is a logging.Formatter."""
+
+
+@pytest.mark.security("S37")
+def test_no_expression_is_made_of_what_somebody_sends() -> None:
+    """Neither callers nor program files nor EHRs have a say in one; a new place where one is made has to stand in the table."""
+    ways = ("compile", "match", "fullmatch", "search", "sub", "subn", "split", "findall", "finditer")
+    found = {
+        place
+        for place, call in each_call(
+            *(f"re.{one}" for one in ways), "regex.compile", "fnmatch.fnmatch", "fnmatch.filter"
+        )
+        if not (call.args and isinstance(call.args[0], ast.Constant))
+    }
+    assert found == MADE.keys()
+
+
+@pytest.mark.security("S37", "S24")
+def test_no_template_is_made_of_what_somebody_sends() -> None:
+    """Pages are files of the package; nothing formats by a text of callers, whose fields could walk to attributes."""
+    assert {place for place, _ in each_call("Environment", "jinja2.Environment")} == {
+        "api.page_templates.page_templates"
+    }
+    assert not list(
+        each_call("Template", "jinja2.Template", "string.Template", "env.from_string", "environment.from_string")
+    )
+    assert not list(each_call("eval", "exec", "compile", "__import__"))
+    for path in sources(*PACKAGES):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Attribute):
+                assert node.attr not in ("from_string", "format_map"), path
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "format":
+                said = ast.unparse(node.func.value)
+                assert isinstance(node.func.value, ast.Constant) or said.isupper() or said in FORMATTERS, (path, said)
 
 
 @pytest.mark.security("S37")

@@ -60,13 +60,16 @@ def network(monkeypatch: pytest.MonkeyPatch, names: Mapping[str, Sequence[Sequen
 
 def calls(*wanted: str) -> dict[str, str]:
     """Where our code calls one of `wanted` (as written there): `package.module.function` -> the call."""
+    return {place: ast.unparse(call) for place, call in each_call(*wanted)}
+
+
+def each_call(*wanted: str) -> Iterator[tuple[str, ast.Call]]:
+    """Each call of one of `wanted`, with the place where it stands."""
     last = {one.rpartition(".")[2] for one in wanted}
-    return {
-        f"{module}{name}": ast.unparse(call)
-        for module, tree in _modules().items()
-        for name, call in _calls(tree, "")
-        if _last(call.func) in last and ast.unparse(call.func) in wanted
-    }
+    for module, tree in _modules().items():
+        for name, call in _calls(tree, ""):
+            if _last(call.func) in last and ast.unparse(call.func) in wanted:
+                yield f"{module}{name}", call
 
 
 def imports(*wanted: str) -> dict[str, set[str]]:
