@@ -47,6 +47,7 @@ _DIALECTS = {
     "postgresql": postgresql.dialect(paramstyle="format"),  # type: ignore[no-untyped-call]
 }
 _inner = work_item.alias("seen_work")
+_plan = work_item.alias("plan_of_inside")
 
 
 def row_scope(viewer: Viewer, table: FromClause, *, right: str = "r", types: Sequence[str] = ()) -> ColumnElement[bool]:
@@ -212,13 +213,29 @@ def _unrestricted(row: Told, opened: frozenset[str]) -> Iterator[ColumnElement[b
         yield or_(is_open, not_(row.restricted))
 
 
+def inside(sight: Sight, work: FromClause) -> list[ColumnElement[bool]]:
+    """The rows of `work`, the table of work, that are of the programs and places of a sight: by their own, or where they name
+    none, as escalations and what a program makes, by that of the plan of the same patient.
+    """
+    limits = (("program", sight.programs), ("site", sight.locations))
+    return [_own_or_the_plans(work, name, values) for name, values in limits if values is not None]
+
+
+def own(sight: Sight, work: FromClause) -> list[ColumnElement[bool]]:
+    """Each limit of a sight for itself, as rows of `work` meet it that name their own program or place."""
+    limits = (("program", sight.programs), ("site", sight.locations))
+    return [one_of(work.c[name], values) for name, values in limits if values is not None]
+
+
+def _own_or_the_plans(work: FromClause, name: str, values: frozenset[str]) -> ColumnElement[bool]:
+    its_plan = (_plan.c.ref == work.c.plan, _plan.c.patient == work.c.patient)
+    of_plan = exists().where(*its_plan, one_of(_plan.c[name], values)).correlate(work)
+    return or_(one_of(work.c[name], values), and_(work.c[name].is_(None), of_plan))
+
+
 def _inside(row: Told, sight: Sight, types: tuple[str, ...]) -> ColumnElement[bool]:
     """Work of the programs and places of the sight, and the other records of the patients who have some."""
-    limits = []
-    if sight.programs is not None:
-        limits.append(one_of(_inner.c.program, sight.programs))
-    if sight.locations is not None:
-        limits.append(one_of(_inner.c.site, sight.locations))
+    limits = inside(sight, _inner)
     work = tuple(one for one in types if one in WORK) if types else WORK
     is_own = exists().where(_inner.c.ref == row.ref, *limits).correlate(row.table) if row.ref is not None else false()
     if row.patient is None:

@@ -5,15 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, func, select
+from sqlalchemy import ColumnElement, Select, select
 
 from fhir_tracker.fhir.definitions.registry import resource_types
-from fhir_tracker.model.sight import Sight
 from fhir_tracker.model.viewer import Viewer
 from fhir_tracker.storage.arrays import among, among_texts
 from fhir_tracker.storage.database import Tx
-from fhir_tracker.storage.scope import SHARED, WORK, led_by
-from fhir_tracker.storage.scope_rows import one_of
+from fhir_tracker.storage.scope import SHARED, WORK, led_by, own
 from fhir_tracker.storage.tables import ix, resource
 from fhir_tracker.storage.work_tables import work_item
 
@@ -43,15 +41,14 @@ def _patient_of(viewer: Viewer, right: str, types: Sequence[str]) -> str | None:
 
 def _of_work(tx: Tx, viewer: Viewer, types: Sequence[str], most: int) -> tuple[int, ...] | None:
     """What is of the work of some programs and places, of its patients, of nobody, and of those for whom the glass is broken."""
-    limits = [*_limits(viewer.sight)]
-    if (
-        tx.value(
-            select(func.count()).select_from(select(work_item.c.patient).where(*limits).limit(most + 1).subquery())
-        )
-        > most
-    ):
+    items = next((found for one in own(viewer.sight, work_item) if (found := _items(tx, one, most)) is not None), None)
+    if items is None:
         return None
-    items = tx.rows(select(work_item.c.ref, work_item.c.patient).where(*limits))
+    plans = [row["ref"] for row in items if row["ref"].startswith("CarePlan/")]
+    made = _items(tx, among_texts(tx.dialect, work_item.c.plan, plans), most) if plans else []
+    if made is None:
+        return None
+    items = [*items, *made]
     work, others = [one for one in types if one in WORK], [one for one in types if one not in WORK]
     near = {*viewer.opened, *(row["patient"] for row in items if row["patient"] is not None)}
     refs = [row["ref"].partition("/") for row in items]
@@ -66,11 +63,9 @@ def _of_work(tx: Tx, viewer: Viewer, types: Sequence[str], most: int) -> tuple[i
     return _listed(tx, [*of_work, *opened, *_of_patients(tx, sorted(near), others, others)], most)
 
 
-def _limits(sight: Sight) -> Iterator[ColumnElement[bool]]:
-    if sight.programs is not None:
-        yield one_of(work_item.c.program, sight.programs)
-    if sight.locations is not None:
-        yield one_of(work_item.c.site, sight.locations)
+def _items(tx: Tx, limit: ColumnElement[bool], most: int) -> list[Any] | None:
+    found = list(tx.rows(select(work_item.c.ref, work_item.c.patient).where(limit).limit(most + 1)))
+    return found if len(found) <= most else None
 
 
 def _of_patients(
