@@ -10,8 +10,7 @@ BIN := $(VENV)/bin
 PYTHON ?= $(shell scripts/find-python)
 ARGS ?=
 TESTS ?= tests
-# One more than a small machine has cores: a third of the tests' time is waiting, for processes that start and clocks that run.
-WORKERS ?= 3
+WORKERS ?= 2
 SEED ?= $(shell date +%j)
 MINUTES ?= 10
 CODE := fhir_tracker mappings subscriptions api

@@ -65,14 +65,17 @@ class OpenTask:
 
 
 def find_task(tx: Tx, viewer: Viewer, ref: str) -> OpenTask:
-    """The task behind `Task/<id>`; raises NotFound or Gone, the same for hidden and absent."""
+    """The task behind `Task/<id>`; raises NotFound or Gone, the same for hidden and absent.
+
+    Its item is read first, so that who names a version is told of a later one and not refused for what that one says.
+    """
     type_, _, id_ = ref.partition("/")
+    item = work_items.find(tx, viewer, ref)
     stored = resources.find(tx, viewer, type_, id_) if type_ == "Task" else None
     if stored is None:
         raise NotFound(f"There is no {ref}.")
     if stored.deleted:
         raise Gone(f"{ref} was deleted.")
-    item = work_items.find(tx, viewer, ref)
     if item is None:
         raise NotFound(f"There is no work item for {ref}.")
     resource = records.resource_of(stored)

@@ -59,7 +59,7 @@ NO_COOKIE = (
     f"site. {AGAIN}"
 )
 _MOST_CODE = 8000
-_PLAIN = re.compile(r"(https?://[A-Za-z0-9.:-]{1,100})?[A-Za-z0-9./_-]{1,200}")
+_PLAIN = re.compile(r"[A-Za-z0-9.:/_-]{1,300}")
 _ERRORS = {
     "access_denied": "You, or the EHR on your behalf, said no.",
     "invalid_scope": "The EHR gives nothing of what the tracker asks for. An administrator can change what that is: the scopes.",

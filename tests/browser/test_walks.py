@@ -218,9 +218,9 @@ def test_a_page_that_is_seen_again_asks_at_once_also_after_questions_that_failed
     for number in range(6):
         wait_for(page, failed, number + 1)
         page.clock.run_for(60_000)
-    page.unroute_all(behavior="wait")
     tracker.clinic.sweep(now)
     expect(page.locator("#news")).to_be_hidden()
+    page.unroute_all(behavior="wait")
     page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
     expect(page.locator("#news")).to_contain_text("1 new")
 
