@@ -424,9 +424,8 @@ def test_conditions_without_a_premise_are_asked_beside_one_that_holds(database: 
 
 
 @pytest.mark.security("S50")
+@pytest.mark.parametrize("ready_url", ["postgresql"], indirect=True)
 def test_where_a_premise_does_not_hold_and_nobody_minds_nothing_is_kept_either(database: Database) -> None:
-    if database.dialect != "postgresql":
-        pytest.skip("on SQLite those who rely on it are all that is asked")
     late = late_write(database)
     put(late.tx, task("nobodys"))
     late.tx.premises[epochs.premise(7)] = []
