@@ -20,14 +20,7 @@ def remembered(most: int) -> Callable[[Callable[P, R]], Callable[P, R]]:
 
         @wraps(work)
         def ask(*args: P.args, **kwargs: P.kwargs) -> R:
-            given: tuple[object, ...] = args
-            length = 0
-            for one in given:
-                if type(one) is str:
-                    length += len(one)
-                elif one is not None:
-                    length += _length(cast(Iterable[object], one))
-            if kwargs or length > LONGEST:
+            if kwargs or _length(cast(Iterable[object], args)) > LONGEST:
                 return work(*args, **kwargs)
             return kept(*args)
 
