@@ -19,9 +19,10 @@ from fhir_tracker.rules.action_section import ACTIONS
 from fhir_tracker.storage.database import Database
 from subscriptions.deliver import LEASE
 from tests.subscriptions.mail_server import Mailbox, serving
-from tests.subscriptions.test_deliver import PUBLIC, SECRET, Hook, tell
+from tests.subscriptions.test_deliver import PUBLIC, SECRET, tell
 from tests.support.clinic import MONDAY, NURSE, RING, Clinic
 from tests.support.crowd import ROOT
+from tests.support.receivers import Hook
 
 HOUR = timedelta(hours=1)
 DO = {

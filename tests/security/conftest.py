@@ -9,6 +9,18 @@ import pytest
 
 from tests.conformance.server import Tracker, running_tracker
 from tests.peers.postgres.server import Postgres
+from tests.support.receivers import hook, mailbox, smtp
+
+__all__ = ["hook", "mailbox", "smtp"]
+
+
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def empty_url(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A database of each kind with nothing in it, for the tests of one module."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path_factory.mktemp('empty') / 't.db'}"
+    postgres: Postgres = request.getfixturevalue("postgres")
+    return postgres.url(postgres.create())
 
 
 @pytest.fixture(scope="session")

@@ -18,7 +18,6 @@ from api.context import Access
 from fhir_tracker.config import load_settings
 from fhir_tracker.storage.database import Database
 from fhir_tracker.storage.schema import prepare
-from tests.peers.postgres.server import Postgres
 from tests.support.contexts import context_of
 from tests.support.systems import let_in_with
 
@@ -150,14 +149,10 @@ LARGE: dict[str, Callable[[], Asked]] = {
 }  # fmt: skip
 
 
-@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
-def client(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
+@pytest.fixture(scope="module")
+def client(empty_url: str) -> Iterator[TestClient]:
     """A system that may do everything, at a secured server with its usual limits but that of requests."""
-    url = f"sqlite:///{tmp_path_factory.mktemp('after') / 't.db'}"
-    if request.param == "postgresql":
-        postgres: Postgres = request.getfixturevalue("postgres")
-        url = postgres.url(postgres.create())
-    with closing(Database.open(url)) as database:
+    with closing(Database.open(empty_url)) as database:
         prepare(database)
         settings = load_settings({"HOME": "/nowhere", "FHIR_TRACKER_RATE_LIMIT": "off"})
         app = create_app(replace(context_of(database, access=Access.LOCKED), settings=settings))

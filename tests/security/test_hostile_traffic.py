@@ -32,7 +32,6 @@ from fhir_tracker.access_tokens import NewToken
 from fhir_tracker.config import load_settings
 from fhir_tracker.storage.database import Database
 from fhir_tracker.storage.schema import prepare
-from tests.peers.postgres.server import Postgres
 from tests.security.test_policies import routes_of
 from tests.support.clinic import Clinic
 from tests.support.contexts import context_of
@@ -101,13 +100,9 @@ def opened(database: Database, client: Any, chart: bool) -> Tab:
     return Tab(client, *launched(database, account, now, patient="rosa" if chart else None))
 
 
-@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
-def world_of(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    url = f"sqlite:///{tmp_path_factory.mktemp('traffic') / 't.db'}"
-    if request.param == "postgresql":
-        postgres: Postgres = request.getfixturevalue("postgres")
-        url = postgres.url(postgres.create())
-    with closing(Database.open(url)) as database, ExitStack() as undo:
+@pytest.fixture(scope="module")
+def world_of(empty_url: str) -> Iterator[World]:
+    with closing(Database.open(empty_url)) as database, ExitStack() as undo:
         prepare(database)
         now = clock.now()
         clinic = Clinic(database, at=now - timedelta(days=30))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -11,10 +10,11 @@ import pytest
 from fhir_tracker import records
 from fhir_tracker.storage import notifications
 from fhir_tracker.storage.database import Database
-from tests.subscriptions.mail_server import Mailbox, serving
-from tests.subscriptions.test_deliver import MINUTE, SECRET, Hook, left, run, settings
+from tests.subscriptions.mail_server import Mailbox
+from tests.subscriptions.test_deliver import MINUTE, SECRET, left, run, settings
 from tests.support.clinic import MONDAY, Clinic, author
 from tests.support.doors import each_call
+from tests.support.receivers import Hook
 
 MADE_HERE = "01a20939-70db-7a7b-9952-48e7e8fb8d7"
 """All but the last digit of an id of ours."""
@@ -52,24 +52,6 @@ ABOUT: dict[str, dict[str, Any]] = {
 }
 OF_PATIENT = {"Task": "for", "CarePlan": "subject", "ServiceRequest": "subject", "Flag": "subject"}
 TOLD = ("rn", "provider", "clinic-admin")
-
-
-@pytest.fixture
-def hook() -> Iterator[Hook]:
-    made = Hook()
-    yield made
-    made.close()
-
-
-@pytest.fixture
-def mailbox() -> Mailbox:
-    return Mailbox()
-
-
-@pytest.fixture
-def smtp(mailbox: Mailbox) -> Iterator[str]:
-    with serving(mailbox) as address:
-        yield address
 
 
 def subjects(database: Database) -> list[str]:

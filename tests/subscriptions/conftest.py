@@ -9,8 +9,9 @@ from fhir_tracker.storage.database import Database
 from tests.subscriptions.fake_ehr import FakeEhr
 from tests.subscriptions.tracker import Tracker
 from tests.support.known_ehr import pad, signing, simulator
+from tests.support.receivers import hook, mailbox, smtp
 
-__all__ = ["pad", "signing", "simulator"]
+__all__ = ["hook", "mailbox", "pad", "signing", "simulator", "smtp"]
 
 
 @pytest.fixture

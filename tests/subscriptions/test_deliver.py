@@ -5,9 +5,8 @@ from __future__ import annotations
 import json
 import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import datetime, timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
@@ -23,6 +22,7 @@ from fhir_tracker.storage.dispatches import Dispatch
 from subscriptions import deliver, deliver_due, mail, told, webhooks
 from tests.subscriptions.mail_server import Mailbox, serving
 from tests.support.clinic import MONDAY, Clinic
+from tests.support.receivers import Hook
 from tests.test_staffing import practitioner, role
 
 SECRET = "whsec_" + "QUFB" * 8
@@ -30,17 +30,6 @@ MINUTE = timedelta(minutes=1)
 LATE = MONDAY + timedelta(days=2, minutes=1)
 SECOND_LEVEL = LATE + timedelta(hours=4)
 PUBLIC = "https://tracker.example.org"
-
-
-@pytest.fixture
-def mailbox() -> Mailbox:
-    return Mailbox()
-
-
-@pytest.fixture
-def smtp(mailbox: Mailbox) -> Iterator[str]:
-    with serving(mailbox) as address:
-        yield address
 
 
 def settings(**given: str) -> Settings:
@@ -300,55 +289,6 @@ def test_people_get_mail_at_their_address_at_work_and_their_substitute_while_the
         "1 piece of work for provider",
         "1 piece of work for you",
     ]
-
-
-class Hook:
-    """A real receiver of webhook calls on the loopback interface; `answers` are given in turn, then 204."""
-
-    def __init__(self) -> None:
-        self.answers: list[int] = []
-        self.calls: list[tuple[dict[str, str], str]] = []
-        self.silent = threading.Event()
-        hook = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers["content-length"])).decode()
-                hook.calls.append((dict(self.headers), body))
-                status = hook.answers.pop(0) if hook.answers else 204
-                if status == 0:
-                    hook.silent.wait(60)
-                    return
-                self.send_response(status)
-                if 300 <= status < 400:
-                    self.send_header("location", f"http://127.0.0.1:{hook.port}/elsewhere")
-                self.end_headers()
-
-            def log_message(self, *args: object) -> None:
-                """Nothing on the terminal."""
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
-        self.port = self._server.server_address[1]
-        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
-        self._thread.start()
-
-    @property
-    def address(self) -> str:
-        return f"http://127.0.0.1:{self.port}/hook"
-
-    def close(self) -> None:
-        self.silent.set()
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join(30)
-
-
-@pytest.fixture
-def hook() -> Iterator[Hook]:
-    made = Hook()
-    yield made
-    made.close()
 
 
 def hooking(hook: Hook) -> Settings:

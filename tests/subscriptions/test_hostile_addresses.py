@@ -7,7 +7,6 @@ import hashlib
 import hmac
 import json
 import logging
-from collections.abc import Iterator
 from email import message_from_bytes
 from email.policy import SMTP
 from typing import Final
@@ -20,13 +19,12 @@ from fhir_tracker.errors import RemoteFailure, UsageError
 from fhir_tracker.storage import staff
 from fhir_tracker.storage.database import Database
 from subscriptions import webhooks
-from tests.subscriptions.mail_server import Mailbox, serving
+from tests.subscriptions.mail_server import Mailbox
 from tests.subscriptions.test_deliver import (
     MINUTE,
     PUBLIC,
     SECOND_LEVEL,
     SECRET,
-    Hook,
     hooking,
     left,
     mailing,
@@ -35,27 +33,10 @@ from tests.subscriptions.test_deliver import (
     tell,
 )
 from tests.support.clinic import MONDAY, RING, Clinic
+from tests.support.receivers import Hook
 from tests.test_staffing import practitioner, role
 
 PASSWORD: Final = "hunter2-of-nobody"
-
-
-@pytest.fixture
-def hook() -> Iterator[Hook]:
-    made = Hook()
-    yield made
-    made.close()
-
-
-@pytest.fixture
-def mailbox() -> Mailbox:
-    return Mailbox()
-
-
-@pytest.fixture
-def smtp(mailbox: Mailbox) -> Iterator[str]:
-    with serving(mailbox) as address:
-        yield address
 
 
 @pytest.mark.parametrize(

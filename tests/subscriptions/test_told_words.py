@@ -5,7 +5,6 @@ from __future__ import annotations
 import email
 import email.policy
 import json
-from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
@@ -18,21 +17,9 @@ from fhir_tracker.addresses import is_mail
 from fhir_tracker.storage.database import Database
 from fhir_tracker.storage.dispatches import Dispatch, Subject
 from subscriptions.told import Line, Told, link_of, mail_of, payload_of, whom_of
-from tests.subscriptions.mail_server import Mailbox, serving
+from tests.subscriptions.mail_server import Mailbox
 from tests.subscriptions.test_deliver import PUBLIC, left, mailing, run, tell
 from tests.support.clinic import MONDAY, author
-
-
-@pytest.fixture
-def mailbox() -> Mailbox:
-    return Mailbox()
-
-
-@pytest.fixture
-def smtp(mailbox: Mailbox) -> Iterator[str]:
-    with serving(mailbox) as address:
-        yield address
-
 
 HEADERS = [
     "From",
